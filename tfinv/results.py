@@ -1,0 +1,230 @@
+"""What a measurement found: values and status per layer and unit, saved, loaded and shown as tables (results)."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.files import atomic_write
+from tfinv.status import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+FORMAT = "tfinv-results"
+VERSION = 1
+PROFILE_COLUMNS = ("measure", "layer", "mean", "std", "units", "valid", "dead", "sample_constant", "left_out")
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """One measure on one layer.
+
+    Args:
+        values: float64 `(*U)`, one number a unit, or `(C,)` a feature map where the measure aggregates.
+        status: uint8, same shape, `tfinv.status.Status` codes.
+        note: why a layer has no values (then both arrays are empty), or another remark; usually "".
+    """
+
+    values: NDArray[np.float64]
+    status: NDArray[np.uint8]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        values, status = np.asarray(self.values, np.float64), np.asarray(self.status, np.uint8)
+        if values.shape != status.shape:
+            raise ValueError(f"values and status must have one shape. Received: {values.shape} and {status.shape}")
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "status", status)
+
+    @classmethod
+    def not_applicable(cls, why: str) -> LayerResult:
+        """The result of a layer that the measure does not apply to."""
+        return cls(np.empty(0), np.empty(0, np.uint8), why)
+
+    @property
+    def valid(self) -> NDArray[np.float64]:
+        """The values of the valid units, flat."""
+        return self.values[self.status == Status.VALID]
+
+    @property
+    def mean(self) -> float:
+        """Mean over valid units; NaN where there is none."""
+        return float(self.valid.mean()) if self.valid.size else float("nan")
+
+
+@dataclass(frozen=True)
+class MeasureResult(Mapping[str, LayerResult]):
+    """One measure on every layer, in the order of the network.
+
+    Args:
+        key: the measure's key, such as `"NormalizedVariance"`.
+        layers: result by layer name.
+    """
+
+    key: str
+    layers: Mapping[str, LayerResult]
+
+    def __getitem__(self, layer: str) -> LayerResult:
+        if layer not in self.layers:
+            raise KeyError(f"no layer {layer!r} in these results; layers are {', '.join(self.layers)}")
+        return self.layers[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def profile(self) -> pd.DataFrame:
+        """One row a layer: mean and standard deviation over valid units, and how many units were left out.
+
+        Returns:
+            Columns `measure, layer, mean, std, units, valid, dead, sample_constant, left_out`, in network order.
+        """
+        import pandas as pd
+
+        rows = []
+        for name, layer in self.layers.items():
+            valid, count = layer.valid, layer.status.size
+            dead, constant = (int((layer.status == code).sum()) for code in (Status.DEAD, Status.SAMPLE_CONSTANT))
+            spread = float(valid.std()) if valid.size else float("nan")
+            rows.append(
+                (self.key, name, layer.mean, spread, count, valid.size, dead, constant, count - valid.size)
+            )
+        return pd.DataFrame(rows, columns=list(PROFILE_COLUMNS))
+
+
+@dataclass(frozen=True)
+class Results(Mapping[str, MeasureResult]):
+    """All measures of one evaluation, with what is needed to repeat it.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfinv
+        >>> activations = {"dense": np.random.default_rng(0).normal(size=(8, 4, 3))}
+        >>> results = tfinv.evaluate_arrays(activations, [tfinv.measures.NormalizedVariance()])
+        >>> results["NormalizedVariance"]["dense"].values.shape
+        (3,)
+
+    Args:
+        measures: results by measure key.
+        metadata: JSON-able description: set id, dataset, model, sizes, seed, versions.
+        statistics: gathered states by statistic key and layer (kept on request, needed to merge), arrays by field.
+    """
+
+    measures: Mapping[str, MeasureResult]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Mapping[str, Mapping[str, Mapping[str, NDArray[Any]]]] = field(default_factory=dict)
+
+    def __getitem__(self, measure: Any) -> MeasureResult:
+        key = measure if isinstance(measure, str) else getattr(measure, "key", measure)
+        if key not in self.measures:
+            raise KeyError(f"no measure {key!r} in these results; measures are {', '.join(self.measures)}")
+        return self.measures[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.measures)
+
+    def __len__(self) -> int:
+        return len(self.measures)
+
+    @property
+    def layers(self) -> list[str]:
+        """Layer names in network order."""
+        return list(dict.fromkeys(layer for measure in self.measures.values() for layer in measure))
+
+    def profile(self, measure: Any = None) -> pd.DataFrame:
+        """The layer profile of one measure, or of all below each other; see `MeasureResult.profile`."""
+        import pandas as pd
+
+        if measure is not None:
+            return self[measure].profile()
+        return pd.concat([each.profile() for each in self.measures.values()], ignore_index=True)
+
+    def to_frame(self, *, units: bool = False) -> pd.DataFrame:
+        """Tidy table: one row a measure and layer, or one row a unit with `units=True`.
+
+        Args:
+            units: one row a unit with the columns `measure, layer, unit, value, status`; `unit` is the unit's index
+                as text, such as `"3,4,0"` for row 3, column 4, feature map 0.
+
+        Returns:
+            A pandas frame; without `units` it is `profile()`.
+        """
+        import pandas as pd
+
+        if not units:
+            return self.profile()
+        frames = []
+        for key, measure in self.measures.items():
+            for name, layer in measure.items():
+                index = [",".join(map(str, unit)) for unit in np.ndindex(layer.values.shape)]
+                names = [Status(code).name.lower() for code in layer.status.ravel()]
+                columns = {"unit": index, "value": layer.values.ravel(), "status": names}
+                frames.append(pd.DataFrame({"measure": key, "layer": name, **columns}))
+        return pd.concat(frames, ignore_index=True)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one `.npz` file (arrays and a JSON header, no pickle), atomically.
+
+        Args:
+            path: the file; by convention it ends in `.npz`.
+        """
+        arrays: dict[str, NDArray[Any]] = {}
+        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "metadata": dict(self.metadata)}
+        header["measures"] = []
+        for number, (key, measure) in enumerate(self.measures.items()):
+            layers = []
+            for position, (name, layer) in enumerate(measure.items()):
+                arrays[f"v{number}.{position}"], arrays[f"s{number}.{position}"] = layer.values, layer.status
+                layers.append({"name": name, "note": layer.note})
+            header["measures"].append({"key": key, "layers": layers})
+        header["statistics"] = []
+        for key, by_layer in self.statistics.items():
+            for name, state in by_layer.items():
+                number = len(header["statistics"])
+                header["statistics"].append({"key": key, "layer": name, "fields": list(state)})
+                arrays |= {f"t{number}.{each}": np.asarray(value) for each, value in state.items()}
+        text = json.dumps(header, allow_nan=False).encode()
+        with atomic_write(path) as file:
+            np.savez_compressed(file, header=np.frombuffer(text, np.uint8), **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Results:
+        """Read a file that `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is truncated, not a results file, or of a version this code does not know.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                header = json.loads(bytes(data["header"]).decode())
+                if header.get("format") != FORMAT:
+                    raise ValueError(f"format {header.get('format')!r}")
+                if header.get("version") != VERSION:
+                    raise ValueError(f"it is version {header.get('version')!r}, this tfinv reads version {VERSION}")
+                measures = {}
+                for number, entry in enumerate(header["measures"]):
+                    layers = {
+                        each["name"]: LayerResult(data[f"v{number}.{i}"], data[f"s{number}.{i}"], each["note"])
+                        for i, each in enumerate(entry["layers"])
+                    }
+                    measures[entry["key"]] = MeasureResult(entry["key"], layers)
+                statistics: dict[str, dict[str, dict[str, Any]]] = {}
+                for number, entry in enumerate(header["statistics"]):
+                    state = {name: data[f"t{number}.{name}"] for name in entry["fields"]}
+                    statistics.setdefault(entry["key"], {})[entry["layer"]] = state
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise ValueError(f"path must be a complete results file written by Results.save ({error}). Received: {path}") from None
+        return cls(measures, header["metadata"], statistics)

@@ -1,0 +1,340 @@
+"""Ordered sets of transformations with a stable text id that parses back (transformations, no TensorFlow)."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfinv.transformations.affine import Affine, _finite
+
+
+@dataclass(frozen=True)
+class ImageFunction:
+    """Any function of a batch of images used as a transformation: brightness, blur, noise.
+
+    Args:
+        function: maps a float32 tensor `(N, H, W, C)` to one of the same shape, with TensorFlow operations.
+        name: stands for the function in ids and plots.
+    """
+
+    function: Callable[[Any], Any] = field(compare=False)
+    name: str
+
+
+Transformation = Affine | ImageFunction
+
+
+@dataclass(frozen=True)
+class TransformationSet(Sequence[Transformation]):
+    """An ordered, finite set of transformations `t_1 .. t_T`.
+
+    Example:
+        >>> from tfinv.transformations import rotations
+        >>> four = rotations(4)
+        >>> len(four), four.id, [round(each.degrees) for each in four]
+        (4, 'rotations(4)', [180, -90, 0, 90])
+
+    Args:
+        members: the transformations, in order.
+        id: text that names the set in results. The ids of the factories, and of every set of affine maps, are
+            read back by `parse`.
+
+    Raises:
+        ValueError: the set is empty.
+        TypeError: a member is neither an `Affine` nor an `ImageFunction` nor callable.
+    """
+
+    members: tuple[Transformation, ...]
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        members = tuple(_as_transformation(each) for each in self.members)
+        if not members:
+            raise ValueError("members must hold at least one transformation. Received: an empty set")
+        object.__setattr__(self, "members", members)
+        if not self.id:
+            object.__setattr__(self, "id", _id_of(members))
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, index: Any) -> Any:
+        return TransformationSet(self.members[index]) if isinstance(index, slice) else self.members[index]
+
+    def __iter__(self) -> Iterator[Transformation]:
+        return iter(self.members)
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether every member is an `Affine`."""
+        return all(isinstance(each, Affine) for each in self.members)
+
+    @property
+    def labels(self) -> list[str]:
+        """A short text for each member, for axes and titles."""
+        return [label(each) for each in self.members]
+
+
+def as_set(transformations: TransformationSet | str | Transformation | Iterable[Transformation]) -> TransformationSet:
+    """Whatever a user may give for a set, as a `TransformationSet`: a set, its id, one member, or several.
+
+    Raises:
+        ValueError: an empty set or a text that does not parse.
+        TypeError: anything else.
+    """
+    if isinstance(transformations, TransformationSet):
+        return transformations
+    if isinstance(transformations, str):
+        return parse(transformations)
+    if isinstance(transformations, (Affine, ImageFunction)) or callable(transformations):
+        return TransformationSet((transformations,))  # type: ignore[arg-type]
+    if isinstance(transformations, Iterable):
+        return TransformationSet(tuple(transformations))
+    raise TypeError(
+        "transformations must be a TransformationSet, its id such as 'rotations(16)', or a sequence of Affine maps. "
+        f"Received: {transformations!r}"
+    )
+
+
+def identity() -> TransformationSet:
+    """The set that holds the identity alone."""
+    return TransformationSet((Affine.identity(),), "identity()")
+
+
+def rotations(n: int, max_degrees: float = 180.0) -> TransformationSet:
+    """`n` rotations spread evenly over `[-max_degrees, max_degrees]`, ascending.
+
+    Over a whole turn (`max_degrees=180`) -180 and 180 are the same rotation, so only -180 is a member: the angles are
+    the multiples `k * 360 / n` for `k = -(n // 2) .. (n - 1) // 2`, which always contain 0. Below a whole turn both
+    ends are members: `linspace(-max_degrees, max_degrees, n)`. `n = 1` is the identity.
+
+    Args:
+        n: number of rotations, at least 1.
+        max_degrees: largest angle, in degrees, in [0, 180].
+
+    Returns:
+        A set of `n` rotations with the id `rotations(n)` or `rotations(n, max_degrees)`.
+
+    Raises:
+        ValueError: `n` or `max_degrees` out of range.
+    """
+    n = _count("n", n, at_least=1)
+    limit = _finite("max_degrees", max_degrees)
+    if not 0 <= limit <= 180:
+        raise ValueError(f"max_degrees must be in [0, 180]. Received: {max_degrees}")
+    if n == 1:
+        angles = np.zeros(1)
+    elif limit == 180:
+        angles = np.arange(-(n // 2), (n - 1) // 2 + 1) * (360.0 / n)
+    else:
+        angles = np.linspace(-limit, limit, n)
+    text = f"rotations({n})" if limit == 180 else f"rotations({n}, {limit!r})"
+    return TransformationSet(tuple(Affine.rotation(angle) for angle in angles), text)
+
+
+def scales(n: int, low: float, high: float) -> TransformationSet:
+    """`n` factors below 1, the identity and `n` factors above 1, each along y, along x and along both: `6n + 1` members.
+
+    Down-scalings `linspace(low, 1, n, endpoint excluded)` come first in ascending order, then the identity, then
+    `linspace(1, high, n + 1)` without its first; each factor `s` gives `(1, s), (s, 1), (s, s)`. A side without room
+    (`low = 1` or `high = 1`) is left out rather than repeated as identities.
+
+    Args:
+        n: number of factors on each side, at least 1.
+        low: smallest factor, in (0, 1].
+        high: largest factor, at least 1.
+
+    Returns:
+        The set, with the id `scales(n, low, high)`.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    n = _count("n", n, at_least=1)
+    low, high = _finite("low", low), _finite("high", high)
+    if not 0 < low <= 1 <= high:
+        raise ValueError(f"low and high must satisfy 0 < low <= 1 <= high. Received: low={low}, high={high}")
+    down = np.linspace(low, 1.0, n, endpoint=False) if low < 1 else []
+    up = np.linspace(1.0, high, n + 1)[1:] if high > 1 else []
+
+    def three(factors: Iterable[float]) -> list[Affine]:
+        return [Affine.scale(*pair) for s in factors for pair in ((1.0, s), (s, 1.0), (s, s))]
+
+    return TransformationSet((*three(down), Affine.identity(), *three(up)), f"scales({n}, {low!r}, {high!r})")
+
+
+def translations(n: int, max_fraction: float) -> TransformationSet:
+    """The identity, then `n` distances in 8 directions each: `8n + 1` members.
+
+    For each distance `d` of `linspace(0, max_fraction, n + 1)` without its first, the shifts are, in order,
+    `(0,d), (0,-d), (d,0), (d,d), (d,-d), (-d,0), (-d,d), (-d,-d)` in fractions of (width, height); positive moves the
+    content right and down.
+
+    Args:
+        n: number of distances, at least 1.
+        max_fraction: largest distance as a fraction of the image side, in (0, 1].
+
+    Returns:
+        The set, with the id `translations(n, max_fraction)`.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    n = _count("n", n, at_least=1)
+    limit = _finite("max_fraction", max_fraction)
+    if not 0 < limit <= 1:
+        raise ValueError(f"max_fraction must be in (0, 1]. Received: {max_fraction}")
+    members = [Affine.identity()]
+    for d in np.linspace(0.0, limit, n + 1)[1:]:
+        directions = ((0, d), (0, -d), (d, 0), (d, d), (d, -d), (-d, 0), (-d, d), (-d, -d))
+        members += [Affine.translation(tx, ty) for tx, ty in directions]
+    return TransformationSet(tuple(members), f"translations({n}, {limit!r})")
+
+
+def product(*sets: TransformationSet) -> TransformationSet:
+    """Every combination of one member of each set; the last set varies fastest.
+
+    A member does the first set's transformation first: `product(rotations(8), scales(1, .5, 1.25))` rotates, then
+    scales. The map is one exact composition, so an image is interpolated once.
+
+    Args:
+        *sets: sets of affine maps, at least one.
+
+    Returns:
+        The set, with the id `product(<ids>)`.
+
+    Raises:
+        ValueError: no set was given, or one holds something other than affine maps.
+    """
+    if not sets:
+        raise ValueError("product needs at least one set. Received: none")
+    sets = tuple(as_set(each) for each in sets)
+    for each in sets:
+        if not each.is_affine:
+            raise ValueError(f"product combines sets of affine maps only. Received: {each.id}")
+    members = []
+    for combination in itertools.product(*sets):
+        combined = Affine.identity()
+        for each in combination:
+            combined = combined.compose(each)
+        members.append(combined)
+    return TransformationSet(tuple(members), f"product({', '.join(each.id for each in sets)})")
+
+
+def radian_rotations(n: int, low: float, high: float) -> TransformationSet:
+    """Compatibility set: `n` rotations by `linspace(low, high, n)` RADIANS, as earlier software used them.
+
+    The PyTorch libraries passed degrees to functions of radians, so their "rotations from 0 to 360 degrees in 4 steps"
+    are `radian_rotations(4, 0, 360)`, effectively 0, 35.5, 71.0 and 106.5 degrees. Only for comparison with published
+    values; use `rotations` otherwise.
+
+    Args:
+        n: number of rotations, at least 1.
+        low: first angle in radians.
+        high: last angle in radians, included.
+
+    Returns:
+        The set, with the id `radian_rotations(n, low, high)`.
+    """
+    n = _count("n", n, at_least=1)
+    low, high = _finite("low", low), _finite("high", high)
+    angles = np.degrees(np.linspace(low, high, n))
+    return TransformationSet(
+        tuple(Affine.rotation(angle) for angle in angles), f"radian_rotations({n}, {low!r}, {high!r})"
+    )
+
+
+def affines(coefficients: Sequence[Any]) -> TransformationSet:
+    """The set of the maps with these `Affine.coefficients`; the id of a set put together by hand reads like this call."""
+    return TransformationSet(tuple(Affine(each) for each in coefficients))
+
+
+_FACTORIES: dict[str, Callable[..., TransformationSet]] = {
+    each.__name__: each for each in (identity, rotations, scales, translations, product, radian_rotations, affines)
+}
+
+
+def parse(text: str) -> TransformationSet:
+    """The set that a text id names, such as `"rotations(16)"` or `"product(rotations(8), scales(1, 0.5, 1.25))"`.
+
+    The text is read as data, never evaluated: only the factories of this module and literal numbers are accepted.
+
+    Raises:
+        ValueError: the text is not a call of a known factory with fitting arguments.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string such as 'rotations(16)'. Received: {text!r}")
+    known = ", ".join(sorted(_FACTORIES))
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError):
+        raise ValueError(f"transformations must read like 'rotations(16)'; known are {known}. Received: {text!r}") from None
+    return _build(node, text, known)
+
+
+def _build(node: ast.expr, text: str, known: str) -> TransformationSet:
+    if isinstance(node, ast.Name):
+        node = ast.Call(func=node, args=[], keywords=[])
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FACTORIES):
+        raise ValueError(f"transformations must be one of {known}. Received: {text!r}")
+
+    def argument(value: ast.expr) -> Any:
+        if isinstance(value, (ast.Call, ast.Name)):
+            return _build(value, text, known)
+        try:
+            return ast.literal_eval(value)
+        except ValueError:
+            raise ValueError(f"the arguments of a transformation set must be numbers. Received: {text!r}") from None
+
+    arguments = [argument(value) for value in node.args]
+    options = {str(each.arg): argument(each.value) for each in node.keywords}
+    try:
+        return _FACTORIES[node.func.id](*arguments, **options)
+    except TypeError as error:
+        raise ValueError(f"{node.func.id} cannot be called like this: {error}. Received: {text!r}") from None
+
+
+def label(transformation: Transformation) -> str:
+    """A short text for one transformation, such as `-90°`, `x1.25`, `shift (0.1, 0)`."""
+    if isinstance(transformation, ImageFunction):
+        return transformation.name
+    (a, b, *x_offset), (c, d, *y_offset) = transformation.coefficients
+    shift = (sum(x_offset) / 2, sum(y_offset) / 2)
+    parts = []
+    angle = transformation.degrees
+    unrotated = Affine.rotation(-angle).compose(Affine(((a, b, 0, 0), (c, d, 0, 0))))
+    (sx, off_x, *_), (off_y, sy, *_) = unrotated.coefficients
+    if abs(angle) > 1e-9:
+        parts.append(f"{angle:.4g}°")
+    if max(abs(off_x), abs(off_y)) > 1e-9:
+        parts.append("shear" if abs(transformation.determinant - 1) < 1e-9 else "affine")
+    elif max(abs(sx - 1), abs(sy - 1)) > 1e-9:
+        parts.append(f"x{sx:.3g}" if abs(sx - sy) < 1e-9 else f"x({sx:.3g}, {sy:.3g})")
+    if max(abs(shift[0]), abs(shift[1])) > 1e-9:
+        parts.append(f"shift ({shift[0]:.3g}, {shift[1]:.3g})")
+    return " ".join(parts) or "identity"
+
+
+def _as_transformation(value: Any) -> Transformation:
+    if isinstance(value, (Affine, ImageFunction)):
+        return value
+    if callable(value):
+        return ImageFunction(value, getattr(value, "__name__", type(value).__name__))
+    raise TypeError(f"a transformation must be an Affine or a function of images. Received: {value!r}")
+
+
+def _id_of(members: tuple[Transformation, ...]) -> str:
+    if all(isinstance(each, Affine) for each in members):
+        return f"affines({[each.coefficients for each in members if isinstance(each, Affine)]!r})"
+    return f"functions({', '.join(label(each) for each in members)})"
+
+
+def _count(name: str, value: Any, at_least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}. Received: {value!r}")
+    return int(value)
