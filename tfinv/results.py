@@ -96,9 +96,7 @@ class MeasureResult(Mapping[str, LayerResult]):
             valid, count = layer.valid, layer.status.size
             dead, constant = (int((layer.status == code).sum()) for code in (Status.DEAD, Status.SAMPLE_CONSTANT))
             spread = float(valid.std()) if valid.size else float("nan")
-            rows.append(
-                (self.key, name, layer.mean, spread, count, valid.size, dead, constant, count - valid.size)
-            )
+            rows.append((self.key, name, layer.mean, spread, count, valid.size, dead, constant, count - valid.size))
         return pd.DataFrame(rows, columns=list(PROFILE_COLUMNS))
 
 
@@ -225,6 +223,16 @@ class Results(Mapping[str, MeasureResult]):
                     statistics.setdefault(entry["key"], {})[entry["layer"]] = state
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(f"path must be a complete results file written by Results.save ({error}). Received: {path}") from None
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EOFError,
+            TypeError,
+            AttributeError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise ValueError(
+                f"path must be a complete results file written by Results.save ({error}). Received: {path}"
+            ) from None
         return cls(measures, header["metadata"], statistics)

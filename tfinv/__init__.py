@@ -1,0 +1,61 @@
+"""Measure how invariant every unit of a Keras or TFLite network is to transformations of its input.
+
+TensorFlow is imported at the first use that needs it, never by ``import tfinv``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tfinv.results import LayerResult, MeasureResult, Results
+from tfinv.status import Status
+
+if TYPE_CHECKING:
+    from tfinv import datasets, measures, models, plots, report, tflite, transformations
+    from tfinv.activations import ActivationModel
+    from tfinv.evaluation import evaluate, evaluate_arrays
+    from tfinv.transformations import AffineAugmentation
+
+__version__ = "0.1.0"
+
+_ATTRIBUTES = {
+    "ActivationModel": "tfinv.activations",
+    "AffineAugmentation": "tfinv.transformations",
+    "evaluate": "tfinv.evaluation",
+    "evaluate_arrays": "tfinv.evaluation",
+}
+_MODULES = ("datasets", "measures", "models", "plots", "report", "tflite", "transformations")
+
+__all__ = [
+    "ActivationModel",
+    "AffineAugmentation",
+    "LayerResult",
+    "MeasureResult",
+    "Results",
+    "Status",
+    "__version__",
+    "datasets",
+    "evaluate",
+    "evaluate_arrays",
+    "measures",
+    "models",
+    "plots",
+    "report",
+    "tflite",
+    "transformations",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ATTRIBUTES:
+        value = getattr(importlib.import_module(_ATTRIBUTES[name]), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"tfinv.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

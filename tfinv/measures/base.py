@@ -1,0 +1,61 @@
+"""What every measure is: hyper-parameters, the statistics it needs, and a formula on them (measures)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+import numpy as np
+
+from tfinv.keys import key_of
+from tfinv.results import LayerResult
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tfinv.statistics.base import Statistic
+
+Aggregate = Literal["none", "mean", "max", "sum"]
+Dispersion = Literal["std", "variance"]
+
+
+class Measure(ABC):
+    """A frozen dataclass of hyper-parameters; `compute` is a pure NumPy function of gathered statistics."""
+
+    min_samples: ClassVar[int] = 1
+    """Fewest samples for which the measure is defined."""
+    min_transformations: ClassVar[int] = 1
+    """Fewest transformations for which the measure is defined."""
+
+    @property
+    def key(self) -> str:
+        """Stable text of class and parameters; names the measure in results."""
+        return key_of(self)
+
+    @property
+    @abstractmethod
+    def requires(self) -> tuple[Statistic, ...]:
+        """The statistics that `compute` reads."""
+
+    @abstractmethod
+    def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
+        """Values and status of one layer.
+
+        Args:
+            states: for each required statistic its state as NumPy arrays (float64) of one layer.
+        """
+
+
+def check_option(name: str, value: Any, allowed: Any) -> None:
+    """Refuse a value that is not one of the literals of a `Literal` type."""
+    if value not in get_args(allowed):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}. Received: {value!r}")
+
+
+def aggregate_maps(values: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64]:
+    """One number a feature map: reduce the spatial axes of `(H', W', C')`; other shapes stay as they are."""
+    if how == "none" or values.ndim < 2:
+        return values
+    function = {"mean": np.mean, "max": np.max, "sum": np.sum}[how]
+    return function(values, axis=tuple(range(values.ndim - 1)))

@@ -1,0 +1,141 @@
+"""Variance measures of invariance: over transformations, over samples, and their quotient (measures)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tfinv.measures.base import Aggregate, Dispersion, Measure, aggregate_maps, check_option
+from tfinv.results import LayerResult
+from tfinv.statistics import ColumnMoments, RowDispersion
+from tfinv.status import finite_status, quotient
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tfinv.statistics.base import Statistic
+
+
+@dataclass(frozen=True)
+class _Variance(Measure):
+    statistic: Dispersion = "std"
+    aggregate: Aggregate = "none"
+
+    def __post_init__(self) -> None:
+        check_option("statistic", self.statistic, Dispersion)
+        check_option("aggregate", self.aggregate, Aggregate)
+
+    def _over_transformations(self, states: Mapping[Statistic, Any]) -> NDArray[np.float64]:
+        return aggregate_maps(states[RowDispersion(self.statistic)].mean, self.aggregate)
+
+    def _over_samples(self, states: Mapping[Statistic, Any]) -> NDArray[np.float64]:
+        moments = states[ColumnMoments()]
+        variance = moments.m2 / (moments.count - 1)
+        dispersion = np.sqrt(variance) if self.statistic == "std" else variance
+        return aggregate_maps(dispersion.mean(axis=0), self.aggregate)
+
+
+@dataclass(frozen=True)
+class TransformationVariance(_Variance):
+    r"""How much transformations move a unit: mean over samples of the standard deviation over transformations.
+
+        TV(a) = \frac{1}{S} \sum_s \mathrm{std}_j A[s, j],   \quad A[s, j] = a(t_j(x_s)),   ddof = 1
+
+    0 means invariant; the unit is the activation's own, so compare layers with `NormalizedVariance`.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfinv
+        >>> matrix = np.array([[7.0, 4, 6], [9, 3, 1], [5, 6, 3]])[..., None]
+        >>> result = tfinv.evaluate_arrays({"unit": matrix}, [tfinv.measures.TransformationVariance()])
+        >>> round(float(result["TransformationVariance"]["unit"].values[0]), 4)
+        2.4129
+
+    Args:
+        statistic: `"std"` (default) or `"variance"`: the same with variances in place of standard deviations.
+        aggregate: `"none"` (one value a unit), or `"mean"`, `"max"`, `"sum"` over the positions of a feature map.
+
+    Raises:
+        ValueError: an unknown option.
+
+    Source: Quiroga et al. 2021, "Measuring (in)variances in convolutional networks"; `std` as computed there.
+    """
+
+    min_transformations: ClassVar[int] = 2
+
+    @property
+    def requires(self) -> tuple[Statistic, ...]:
+        return (RowDispersion(self.statistic),)
+
+    def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
+        values = self._over_transformations(states)
+        return LayerResult(values, finite_status(values))
+
+
+@dataclass(frozen=True)
+class SampleVariance(_Variance):
+    r"""How much a change of sample moves a unit: mean over transformations of the standard deviation over samples.
+
+        SV(a) = \frac{1}{T} \sum_j \mathrm{std}_s A[s, j],   ddof = 1
+
+    The yardstick for `TransformationVariance`; 0 means that the unit does not look at the image.
+
+    Args:
+        statistic: see `TransformationVariance`.
+        aggregate: see `TransformationVariance`.
+
+    Raises:
+        ValueError: an unknown option.
+
+    Source: Quiroga et al. 2021.
+    """
+
+    min_samples: ClassVar[int] = 2
+
+    @property
+    def requires(self) -> tuple[Statistic, ...]:
+        return (ColumnMoments(),)
+
+    def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
+        values = self._over_samples(states)
+        return LayerResult(values, finite_status(values))
+
+
+@dataclass(frozen=True)
+class NormalizedVariance(_Variance):
+    r"""Transformations against samples: 0 is invariant, 1 means that both move the unit alike, above 1 anti-invariant.
+
+        NV(a) = \frac{agg(TV(a))}{agg(SV(a))},   \quad 0/0 \to 1 \text{ (dead)}, \; x/0 \to \infty
+
+    Aggregation comes before the quotient. Multiplying all activations by a constant changes nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfinv
+        >>> invariant = np.repeat(np.arange(5.0)[:, None, None], 4, axis=1)
+        >>> result = tfinv.evaluate_arrays({"unit": invariant}, [tfinv.measures.NormalizedVariance()])
+        >>> float(result["NormalizedVariance"]["unit"].values[0])
+        0.0
+
+    Args:
+        statistic: see `TransformationVariance`.
+        aggregate: see `TransformationVariance`.
+
+    Raises:
+        ValueError: an unknown option.
+
+    Source: Quiroga et al. 2021.
+    """
+
+    min_samples: ClassVar[int] = 2
+    min_transformations: ClassVar[int] = 2
+
+    @property
+    def requires(self) -> tuple[Statistic, ...]:
+        return RowDispersion(self.statistic), ColumnMoments()
+
+    def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
+        return LayerResult(*quotient(self._over_transformations(states), self._over_samples(states)))

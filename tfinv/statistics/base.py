@@ -1,0 +1,129 @@
+"""What every statistic is: an immutable state that blocks of activations update and that merges (statistics)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from tfinv.keys import key_of
+
+if TYPE_CHECKING:
+    from tfinv.transformations import TransformationSet
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a statistic may know of the layer that it is gathered on.
+
+    Args:
+        name: layer name.
+        shape: unit shape `*U`.
+        num_transformations: `T`.
+        transformations: the set itself; None for activations that come from elsewhere.
+        is_output: whether this is the model's last layer.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    num_transformations: int
+    transformations: TransformationSet | None = None
+    is_output: bool = False
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether units form feature maps `(H', W', C')`."""
+        return len(self.shape) == 3
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a block of samples comes with besides the activations.
+
+    Args:
+        layer: the layer.
+        index: int64 `(S_b,)`, position of each sample in the whole data, the same however the data are cut.
+        labels: int64 `(S_b,)` or None.
+        reference: `(S_b, *U)`, activations of the untransformed images; only where a statistic `needs_reference`.
+        given: finished states (tensors) of the statistics named in `depends`.
+    """
+
+    layer: Layer
+    index: Any = None
+    labels: Any = None
+    reference: Any = None
+    given: Mapping[Statistic, Any] = field(default_factory=dict)
+
+
+class View(ABC):
+    """A function of a block that several statistics may share, such as the inverse warp; computed once per layer."""
+
+    def applies(self, layer: Layer) -> str:
+        """Why the view does not exist on a layer; "" where it does."""
+        return ""
+
+    @abstractmethod
+    def apply(self, block: Any, layer: Layer) -> Any:
+        """The viewed block `(S_b, T, *U)` of a block of the same shape; in-graph."""
+
+
+class Statistic(ABC):
+    """A frozen dataclass of hyper-parameters that turns a stream of blocks into one mergeable state.
+
+    The law that sharding, resuming and distribution rest on: `merge` is associative and commutative up to rounding,
+    `init` is neutral, and `update(state, block) = merge(state, state of block alone)`.
+    Two equal statistics are gathered once.
+    """
+
+    needs_labels: ClassVar[bool] = False
+    """Whether `update` reads `context.labels`."""
+    needs_reference: ClassVar[bool] = False
+    """Whether `update` reads `context.reference`: the engine then runs the untransformed images as well."""
+
+    @property
+    def key(self) -> str:
+        """Stable text of class and parameters."""
+        return key_of(self)
+
+    @property
+    def view(self) -> View | None:
+        """What is done to a block before `update` sees it; None for nothing."""
+        return None
+
+    @property
+    def depends(self) -> tuple[Statistic, ...]:
+        """Statistics that must be complete before this one starts: it is gathered in a second pass."""
+        return ()
+
+    def applies(self, layer: Layer) -> str:
+        """Why this statistic does not exist on a layer, in words; "" where it does."""
+        return self.view.applies(layer) if self.view else ""
+
+    @abstractmethod
+    def init(self, layer: Layer, dtype: Any = "float32") -> NamedTuple:
+        """The state of no samples, as tensors.
+
+        Args:
+            layer: name, unit shape, number of transformations.
+            dtype: of the accumulators.
+        """
+
+    @abstractmethod
+    def update(self, state: Any, block: Any, context: Context | None = None) -> NamedTuple:
+        """The state after a block of samples; pure, in-graph.
+
+        Args:
+            state: a state of this statistic.
+            block: activations `(S_b, T, *U)`, any `S_b` of at least 1, seen through `view`.
+            context: labels, sample positions and more, for statistics that read them.
+        """
+
+    @abstractmethod
+    def merge(self, first: Any, second: Any) -> NamedTuple:
+        """The state of two disjoint sets of samples; works on tensors and on NumPy arrays alike."""
+
+
+def share(first_count: Any, second_count: Any) -> Any:
+    """`n_b / (n_a + n_b)`, and 0 for two empty states."""
+    return second_count / (first_count + second_count + 1e-30)

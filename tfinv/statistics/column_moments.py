@@ -1,0 +1,54 @@
+"""Count, mean and sum of squared deviations over samples for each transformation: the columns (statistics)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tfinv._lazy import LazyModule
+from tfinv.statistics.base import Context, Layer, Statistic, share
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = LazyModule("tensorflow")
+
+
+class ColumnMomentsState(NamedTuple):
+    """`count` samples, `mean` and `m2 = sum (x - mean)^2`, both `(T, *U)`."""
+
+    count: Any
+    mean: Any
+    m2: Any
+
+
+@dataclass(frozen=True)
+class ColumnMoments(Statistic):
+    """Moments over samples of every column of the ST matrix, merged by Chan's rule.
+
+        delta = mean_b - mean_a,  mean = mean_a + delta n_b / n,  m2 = m2_a + m2_b + delta^2 n_a n_b / n
+
+    Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", eq. 2.1.
+    """
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> ColumnMomentsState:
+        shape = (layer.num_transformations, *layer.shape)
+        return ColumnMomentsState(tf.zeros((), dtype), tf.zeros(shape, dtype), tf.zeros(shape, dtype))
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> ColumnMomentsState:
+        # Shifting by the block's first sample keeps constant columns at exactly zero and float32 safe.
+        first = block[0]
+        shifted = block - first
+        mean = tf.reduce_mean(shifted, axis=0)
+        m2 = tf.reduce_sum(tf.square(shifted - mean), axis=0)
+        count = tf.cast(tf.shape(block)[0], block.dtype)
+        return self.merge(state, ColumnMomentsState(count, first + mean, m2))
+
+    def merge(self, first: Any, second: Any) -> ColumnMomentsState:
+        weight = share(first.count, second.count)
+        delta = second.mean - first.mean
+        return ColumnMomentsState(
+            first.count + second.count,
+            first.mean + delta * weight,
+            first.m2 + second.m2 + delta * delta * (first.count * weight),
+        )

@@ -1,0 +1,50 @@
+"""Mean over samples of the dispersion over transformations: the rows of the ST matrix (statistics)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from tfinv._lazy import LazyModule
+from tfinv.statistics.base import Context, Layer, Statistic, share
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = LazyModule("tensorflow")
+
+
+class RowDispersionState(NamedTuple):
+    """`count` samples seen, `mean` (`*U`) of their dispersions."""
+
+    count: Any
+    mean: Any
+
+
+@dataclass(frozen=True)
+class RowDispersion(Statistic):
+    """Mean over samples of the standard deviation (or variance) over transformations.
+
+        mean_s D_j A[s, j],   D = std or variance with ddof = 1
+
+    Args:
+        statistic: `"std"` or `"variance"`.
+    """
+
+    statistic: Literal["std", "variance"] = "std"
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> RowDispersionState:
+        return RowDispersionState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype))
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> RowDispersionState:
+        # Shifting by the first transformation keeps constant rows at exactly zero and float32 safe.
+        shifted = block - block[:, :1]
+        centred = shifted - tf.reduce_mean(shifted, axis=1, keepdims=True)
+        variance = tf.reduce_sum(tf.square(centred), axis=1) / (tf.cast(tf.shape(block)[1], block.dtype) - 1)
+        dispersion = tf.sqrt(variance) if self.statistic == "std" else variance
+        count = tf.cast(tf.shape(block)[0], block.dtype)
+        return self.merge(state, RowDispersionState(count, tf.reduce_mean(dispersion, axis=0)))
+
+    def merge(self, first: Any, second: Any) -> RowDispersionState:
+        weight = share(first.count, second.count)
+        return RowDispersionState(first.count + second.count, first.mean + (second.mean - first.mean) * weight)
