@@ -43,12 +43,7 @@ class Affine:
     coefficients: tuple[Row, Row]
 
     def __post_init__(self) -> None:
-        array = np.asarray(self.coefficients, dtype=np.float64)
-        if array.shape != (2, 4) or not np.isfinite(array).all():
-            raise ValueError(f"coefficients must be two rows of four finite numbers. Received: {self.coefficients!r}")
-        # Adding 0.0 turns -0.0 into 0.0, so that equal maps have equal text.
-        rows = tuple(tuple(float(value) + 0.0 for value in row) for row in array)
-        object.__setattr__(self, "coefficients", rows)
+        object.__setattr__(self, "coefficients", _rows(self.coefficients))
 
     @classmethod
     def identity(cls) -> Affine:
@@ -58,7 +53,7 @@ class Affine:
     @classmethod
     def rotation(cls, degrees: float) -> Affine:
         """A rigid rotation about the centre; positive `degrees` turn the content counter-clockwise."""
-        quarter_turns, remainder = divmod(_finite("degrees", degrees), 90.0)
+        quarter_turns, remainder = divmod(finite_number("degrees", degrees), 90.0)
         cosine, sine = math.cos(math.radians(remainder)), math.sin(math.radians(remainder))
         for _ in range(int(quarter_turns) % 4):  # exact at multiples of 90 degrees
             cosine, sine = -sine, cosine
@@ -71,7 +66,7 @@ class Affine:
         Raises:
             ValueError: a factor is zero or not finite. A negative factor is a `reflection` as well.
         """
-        factors = (_finite("sx", sx), _finite("sy", sx if sy is None else sy))
+        factors = (finite_number("sx", sx), finite_number("sy", sx if sy is None else sy))
         if 0.0 in factors:
             raise ValueError(f"sx and sy must not be zero. Received: sx={sx}, sy={sy}")
         return cls(((factors[0], 0.0, 0.0, 0.0), (0.0, factors[1], 0.0, 0.0)))
@@ -79,13 +74,13 @@ class Affine:
     @classmethod
     def translation(cls, tx: float, ty: float) -> Affine:
         """A shift by `tx` widths to the right and `ty` heights down."""
-        return cls(((1.0, 0.0, 2 * _finite("tx", tx), 0.0), (0.0, 1.0, 0.0, 2 * _finite("ty", ty))))
+        return cls(((1.0, 0.0, 2 * finite_number("tx", tx), 0.0), (0.0, 1.0, 0.0, 2 * finite_number("ty", ty))))
 
     @classmethod
     def shear(cls, x_degrees: float, y_degrees: float = 0.0) -> Affine:
         """A shear: `x` moves by `tan(x_degrees) * y`, `y` by `tan(y_degrees) * x`."""
-        x_slope = math.tan(math.radians(_finite("x_degrees", x_degrees)))
-        y_slope = math.tan(math.radians(_finite("y_degrees", y_degrees)))
+        x_slope = math.tan(math.radians(finite_number("x_degrees", x_degrees)))
+        y_slope = math.tan(math.radians(finite_number("y_degrees", y_degrees)))
         return cls(((1.0, x_slope, 0.0, 0.0), (y_slope, 1.0, 0.0, 0.0)))
 
     @classmethod
@@ -102,8 +97,8 @@ class Affine:
         Raises:
             ValueError: not a 3x3 matrix with the last row `(0, 0, 1)`.
         """
-        array = np.asarray(matrix, dtype=np.float64)
-        if array.shape != (3, 3) or not np.array_equal(array[2], [0.0, 0.0, 1.0]):
+        array = np.asarray(matrix)
+        if array.shape != (3, 3) or array.dtype.kind not in "iuf" or array[2].tolist() != [0, 0, 1]:
             raise ValueError(f"matrix must be 3x3 with the last row (0, 0, 1). Received: {matrix!r}")
         (xx, xy, tx), (yx, yy, ty) = array[:2].tolist()
         return cls(((xx, xy, tx, 0.0), (yx, yy, 0.0, ty)))
@@ -123,7 +118,7 @@ class Affine:
 
     def compose(self, then: Affine) -> Affine:
         """The map that does `self` first and `then` second: exactly what two warps in a row would do."""
-        return Affine._from_homogeneous(then._homogeneous() @ self._homogeneous())
+        return Affine(_rows((then._homogeneous() @ self._homogeneous())[:2]))
 
     def inverse(self) -> Affine:
         """The exact inverse map.
@@ -137,7 +132,7 @@ class Affine:
         (a, b), (c, d) = linear
         inverse_linear = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
         offsets = -inverse_linear @ np.asarray(self.coefficients)[:, 2:]
-        return Affine(np.hstack([inverse_linear, offsets]))  # type: ignore[arg-type]
+        return Affine(_rows(np.hstack([inverse_linear, offsets])))
 
     @property
     def determinant(self) -> float:
@@ -147,8 +142,9 @@ class Affine:
 
     @property
     def is_invertible(self) -> bool:
-        """Whether `inverse()` exists to working precision."""
-        return abs(self.determinant) > 1e-12 * max(1.0, np.abs(np.asarray(self.coefficients)[:, :2]).max() ** 2)
+        """Whether `inverse()` exists to working precision: the determinant is not lost in rounding."""
+        largest = float(np.abs(np.asarray(self.coefficients)[:, :2]).max())
+        return abs(self.determinant) > 1e-12 * largest**2
 
     @property
     def degrees(self) -> float:
@@ -159,10 +155,6 @@ class Affine:
 
     def _homogeneous(self) -> NDArray[np.float64]:
         return np.vstack([np.asarray(self.coefficients), np.eye(4)[2:]])
-
-    @classmethod
-    def _from_homogeneous(cls, homogeneous: NDArray[np.float64]) -> Affine:
-        return cls(homogeneous[:2])  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         return f"Affine({self.coefficients})"
@@ -185,17 +177,42 @@ def sampling_matrices(
         float64 array `(T, 3, 3)`.
 
     Raises:
-        ValueError: a map that must be inverted is singular.
+        ValueError: a map is singular.
     """
+    for each in transformations:
+        if not each.is_invertible:
+            raise ValueError(f"a warp needs maps that can be inverted. Received: {each}")
     to_centre = np.array([[1.0, 0.0, -(width - 1) / 2], [0.0, 1.0, -(height - 1) / 2], [0.0, 0.0, 1.0]])
     from_centre = np.array([[1.0, 0.0, (width - 1) / 2], [0.0, 1.0, (height - 1) / 2], [0.0, 0.0, 1.0]])
     backward = [each if inverse else each.inverse() for each in transformations]
     return np.stack([from_centre @ each.pixel_matrix(height, width) @ to_centre for each in backward])
 
 
-def _finite(name: str, value: Any) -> float:
+def _rows(values: Any) -> tuple[Row, Row]:
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError):  # rows of different lengths
+        array = np.empty(0)
+    if array.shape != (2, 4) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ValueError(f"coefficients must be two rows of four finite numbers. Received: {values!r}")
+    # Adding 0.0 turns -0.0 into 0.0, so that equal maps have equal text.
+    (xx, xy, xw, xh), (yx, yy, yw, yh) = (array.astype(np.float64) + 0.0).tolist()
+    return (xx, xy, xw, xh), (yx, yy, yw, yh)
+
+
+def finite_number(name: str, value: Any) -> float:
+    """`value` as a float, or an error that calls it `name`.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: NaN, infinite or too large.
+    """
+    if isinstance(value, (str, bytes, bool)):
+        raise TypeError(f"{name} must be a number. Received: {value!r}")
     try:
         number = float(value)
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number. Received: {value!r}") from None
     if not math.isfinite(number):

@@ -3,81 +3,36 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tfinv.transformations.affine import Affine, _finite
+from tfinv.transformations.affine import Affine, finite_number
+from tfinv.transformations.members import ImageFunction, Transformation, TransformationSet, label
 
+__all__ = [
+    "MAX_MEMBERS",
+    "ImageFunction",
+    "Transformation",
+    "TransformationSet",
+    "affines",
+    "as_set",
+    "identity",
+    "label",
+    "parse",
+    "product",
+    "radian_rotations",
+    "rotations",
+    "scales",
+    "translations",
+]
 
-@dataclass(frozen=True)
-class ImageFunction:
-    """Any function of a batch of images used as a transformation: brightness, blur, noise.
-
-    Args:
-        function: maps a float32 tensor `(N, H, W, C)` to one of the same shape, with TensorFlow operations.
-        name: stands for the function in ids and plots.
-    """
-
-    function: Callable[[Any], Any] = field(compare=False)
-    name: str
-
-
-Transformation = Affine | ImageFunction
-
-
-@dataclass(frozen=True)
-class TransformationSet(Sequence[Transformation]):
-    """An ordered, finite set of transformations `t_1 .. t_T`.
-
-    Example:
-        >>> from tfinv.transformations import rotations
-        >>> four = rotations(4)
-        >>> len(four), four.id, [round(each.degrees) for each in four]
-        (4, 'rotations(4)', [180, -90, 0, 90])
-
-    Args:
-        members: the transformations, in order.
-        id: text that names the set in results. The ids of the factories, and of every set of affine maps, are
-            read back by `parse`.
-
-    Raises:
-        ValueError: the set is empty.
-        TypeError: a member is neither an `Affine` nor an `ImageFunction` nor callable.
-    """
-
-    members: tuple[Transformation, ...]
-    id: str = ""
-
-    def __post_init__(self) -> None:
-        members = tuple(_as_transformation(each) for each in self.members)
-        if not members:
-            raise ValueError("members must hold at least one transformation. Received: an empty set")
-        object.__setattr__(self, "members", members)
-        if not self.id:
-            object.__setattr__(self, "id", _id_of(members))
-
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def __getitem__(self, index: Any) -> Any:
-        return TransformationSet(self.members[index]) if isinstance(index, slice) else self.members[index]
-
-    def __iter__(self) -> Iterator[Transformation]:
-        return iter(self.members)
-
-    @property
-    def is_affine(self) -> bool:
-        """Whether every member is an `Affine`."""
-        return all(isinstance(each, Affine) for each in self.members)
-
-    @property
-    def labels(self) -> list[str]:
-        """A short text for each member, for axes and titles."""
-        return [label(each) for each in self.members]
+MAX_MEMBERS = 100_000
+"""More transformations than any study uses; a bound, so that a mistyped text cannot fill the memory."""
 
 
 def as_set(transformations: TransformationSet | str | Transformation | Iterable[Transformation]) -> TransformationSet:
@@ -91,8 +46,10 @@ def as_set(transformations: TransformationSet | str | Transformation | Iterable[
         return transformations
     if isinstance(transformations, str):
         return parse(transformations)
-    if isinstance(transformations, (Affine, ImageFunction)) or callable(transformations):
-        return TransformationSet((transformations,))  # type: ignore[arg-type]
+    if isinstance(transformations, (Affine, ImageFunction)):
+        return TransformationSet((transformations,))
+    if callable(transformations):
+        return TransformationSet((ImageFunction.of(transformations),))
     if isinstance(transformations, Iterable):
         return TransformationSet(tuple(transformations))
     raise TypeError(
@@ -123,8 +80,8 @@ def rotations(n: int, max_degrees: float = 180.0) -> TransformationSet:
     Raises:
         ValueError: `n` or `max_degrees` out of range.
     """
-    n = _count("n", n, at_least=1)
-    limit = _finite("max_degrees", max_degrees)
+    n = _count("n", n)
+    limit = finite_number("max_degrees", max_degrees)
     if not 0 <= limit <= 180:
         raise ValueError(f"max_degrees must be in [0, 180]. Received: {max_degrees}")
     if n == 1:
@@ -132,13 +89,13 @@ def rotations(n: int, max_degrees: float = 180.0) -> TransformationSet:
     elif limit == 180:
         angles = np.arange(-(n // 2), (n - 1) // 2 + 1) * (360.0 / n)
     else:
-        angles = np.linspace(-limit, limit, n)
+        angles = (2 * np.arange(n) - (n - 1)) * (limit / (n - 1))  # symmetric to the last bit, unlike linspace
     text = f"rotations({n})" if limit == 180 else f"rotations({n}, {limit!r})"
     return TransformationSet(tuple(Affine.rotation(angle) for angle in angles), text)
 
 
 def scales(n: int, low: float, high: float) -> TransformationSet:
-    """`n` factors below 1, the identity and `n` factors above 1, each along y, along x and along both: `6n + 1` members.
+    """`n` factors below 1, the identity, `n` factors above 1, each along y, x and both: `6n + 1` members.
 
     Down-scalings `linspace(low, 1, n, endpoint excluded)` come first in ascending order, then the identity, then
     `linspace(1, high, n + 1)` without its first; each factor `s` gives `(1, s), (s, 1), (s, s)`. A side without room
@@ -155,8 +112,8 @@ def scales(n: int, low: float, high: float) -> TransformationSet:
     Raises:
         ValueError: an argument out of range.
     """
-    n = _count("n", n, at_least=1)
-    low, high = _finite("low", low), _finite("high", high)
+    n = _count("n", n)
+    low, high = finite_number("low", low), finite_number("high", high)
     if not 0 < low <= 1 <= high:
         raise ValueError(f"low and high must satisfy 0 < low <= 1 <= high. Received: low={low}, high={high}")
     down = np.linspace(low, 1.0, n, endpoint=False) if low < 1 else []
@@ -185,8 +142,8 @@ def translations(n: int, max_fraction: float) -> TransformationSet:
     Raises:
         ValueError: an argument out of range.
     """
-    n = _count("n", n, at_least=1)
-    limit = _finite("max_fraction", max_fraction)
+    n = _count("n", n)
+    limit = finite_number("max_fraction", max_fraction)
     if not 0 < limit <= 1:
         raise ValueError(f"max_fraction must be in (0, 1]. Received: {max_fraction}")
     members = [Affine.identity()]
@@ -217,12 +174,12 @@ def product(*sets: TransformationSet) -> TransformationSet:
     for each in sets:
         if not each.is_affine:
             raise ValueError(f"product combines sets of affine maps only. Received: {each.id}")
+    size = math.prod(len(each) for each in sets)
+    if size > MAX_MEMBERS:
+        raise ValueError(f"product must have at most {MAX_MEMBERS} members. Received: {size}")
     members = []
     for combination in itertools.product(*sets):
-        combined = Affine.identity()
-        for each in combination:
-            combined = combined.compose(each)
-        members.append(combined)
+        members.append(functools.reduce(Affine.compose, combination))
     return TransformationSet(tuple(members), f"product({', '.join(each.id for each in sets)})")
 
 
@@ -241,8 +198,8 @@ def radian_rotations(n: int, low: float, high: float) -> TransformationSet:
     Returns:
         The set, with the id `radian_rotations(n, low, high)`.
     """
-    n = _count("n", n, at_least=1)
-    low, high = _finite("low", low), _finite("high", high)
+    n = _count("n", n)
+    low, high = finite_number("low", low), finite_number("high", high)
     angles = np.degrees(np.linspace(low, high, n))
     return TransformationSet(
         tuple(Affine.rotation(angle) for angle in angles), f"radian_rotations({n}, {low!r}, {high!r})"
@@ -250,13 +207,18 @@ def radian_rotations(n: int, low: float, high: float) -> TransformationSet:
 
 
 def affines(coefficients: Sequence[Any]) -> TransformationSet:
-    """The set of the maps with these `Affine.coefficients`; the id of a set put together by hand reads like this call."""
+    """The set of the maps with these `Affine.coefficients`; the id of a set put together by hand reads like this call.
+
+    Raises:
+        ValueError: no maps, or coefficients that are not two rows of four finite numbers.
+    """
     return TransformationSet(tuple(Affine(each) for each in coefficients))
 
 
 _FACTORIES: dict[str, Callable[..., TransformationSet]] = {
     each.__name__: each for each in (identity, rotations, scales, translations, product, radian_rotations, affines)
 }
+_KNOWN = ", ".join(sorted(_FACTORIES))
 
 
 def parse(text: str) -> TransformationSet:
@@ -264,77 +226,53 @@ def parse(text: str) -> TransformationSet:
 
     The text is read as data, never evaluated: only the factories of this module and literal numbers are accepted.
 
+    Example:
+        >>> from tfinv.transformations import parse, rotations
+        >>> parse("rotations(16)") == rotations(16)
+        True
+
+    Args:
+        text: a call of one factory, or a factory's name where it needs no argument.
+
+    Returns:
+        The set. Its id is the canonical spelling of the text.
+
     Raises:
+        TypeError: not a text.
         ValueError: the text is not a call of a known factory with fitting arguments.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string such as 'rotations(16)'. Received: {text!r}")
-    known = ", ".join(sorted(_FACTORIES))
+    received = f"Received: {text[:200]!r}"
     try:
-        node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError):
-        raise ValueError(f"transformations must read like 'rotations(16)'; known are {known}. Received: {text!r}") from None
-    return _build(node, text, known)
+        return _build(ast.parse(text.strip(), mode="eval").body, received)
+    except (SyntaxError, RecursionError, MemoryError):
+        raise ValueError(f"transformations must read like 'rotations(16)'; known are {_KNOWN}. {received}") from None
 
 
-def _build(node: ast.expr, text: str, known: str) -> TransformationSet:
+def _build(node: ast.expr, received: str) -> TransformationSet:
     if isinstance(node, ast.Name):
         node = ast.Call(func=node, args=[], keywords=[])
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FACTORIES):
-        raise ValueError(f"transformations must be one of {known}. Received: {text!r}")
-
-    def argument(value: ast.expr) -> Any:
-        if isinstance(value, (ast.Call, ast.Name)):
-            return _build(value, text, known)
-        try:
-            return ast.literal_eval(value)
-        except ValueError:
-            raise ValueError(f"the arguments of a transformation set must be numbers. Received: {text!r}") from None
-
-    arguments = [argument(value) for value in node.args]
-    options = {str(each.arg): argument(each.value) for each in node.keywords}
+        raise ValueError(f"transformations must be one of {_KNOWN}. {received}")
+    arguments = [_argument(value, received) for value in node.args]
+    options = {str(each.arg): _argument(each.value, received) for each in node.keywords}
     try:
         return _FACTORIES[node.func.id](*arguments, **options)
     except TypeError as error:
-        raise ValueError(f"{node.func.id} cannot be called like this: {error}. Received: {text!r}") from None
+        raise ValueError(f"{node.func.id} cannot be called like this: {error}. {received}") from None
 
 
-def label(transformation: Transformation) -> str:
-    """A short text for one transformation, such as `-90°`, `x1.25`, `shift (0.1, 0)`."""
-    if isinstance(transformation, ImageFunction):
-        return transformation.name
-    (a, b, *x_offset), (c, d, *y_offset) = transformation.coefficients
-    shift = (sum(x_offset) / 2, sum(y_offset) / 2)
-    parts = []
-    angle = transformation.degrees
-    unrotated = Affine.rotation(-angle).compose(Affine(((a, b, 0, 0), (c, d, 0, 0))))
-    (sx, off_x, *_), (off_y, sy, *_) = unrotated.coefficients
-    if abs(angle) > 1e-9:
-        parts.append(f"{angle:.4g}°")
-    if max(abs(off_x), abs(off_y)) > 1e-9:
-        parts.append("shear" if abs(transformation.determinant - 1) < 1e-9 else "affine")
-    elif max(abs(sx - 1), abs(sy - 1)) > 1e-9:
-        parts.append(f"x{sx:.3g}" if abs(sx - sy) < 1e-9 else f"x({sx:.3g}, {sy:.3g})")
-    if max(abs(shift[0]), abs(shift[1])) > 1e-9:
-        parts.append(f"shift ({shift[0]:.3g}, {shift[1]:.3g})")
-    return " ".join(parts) or "identity"
+def _argument(value: ast.expr, received: str) -> Any:
+    if isinstance(value, (ast.Call, ast.Name)):
+        return _build(value, received)
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError):
+        raise ValueError(f"the arguments of a transformation set must be numbers. {received}") from None
 
 
-def _as_transformation(value: Any) -> Transformation:
-    if isinstance(value, (Affine, ImageFunction)):
-        return value
-    if callable(value):
-        return ImageFunction(value, getattr(value, "__name__", type(value).__name__))
-    raise TypeError(f"a transformation must be an Affine or a function of images. Received: {value!r}")
-
-
-def _id_of(members: tuple[Transformation, ...]) -> str:
-    if all(isinstance(each, Affine) for each in members):
-        return f"affines({[each.coefficients for each in members if isinstance(each, Affine)]!r})"
-    return f"functions({', '.join(label(each) for each in members)})"
-
-
-def _count(name: str, value: Any, at_least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}. Received: {value!r}")
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= MAX_MEMBERS:
+        raise ValueError(f"{name} must be a whole number from 1 to {MAX_MEMBERS}. Received: {value!r}")
     return int(value)

@@ -44,15 +44,16 @@ def warp(
 
     Args:
         images: `(S, H, W, C)`, any real dtype; computed as float32.
-        transformations: a `TransformationSet`, an id such as `"rotations(16)"`, or a sequence of `Affine`.
+        transformations: a `TransformationSet`, an id such as `"rotations(16)"`, or a sequence of `Affine` and
+            functions of images.
         interpolation: `"bilinear"`, `"nearest"` or `"cubic"` (Keys' kernel with a = -0.5).
         padding: what lies outside the frame: `"constant"` (`fill_value`), `"nearest"` (the edge repeated) or
-            `"reflect"` (mirrored, the edge repeated once).
+            `"reflect"` (mirrored about the frame's edge, so that the outermost pixel appears twice).
         fill_value: the constant outside the frame.
         inverse: apply the inverse of each transformation instead.
 
     Returns:
-        float32 tensor `(S, T, H, W, C)`.
+        float32 tensor `(S, T, H, W, C)`. Not compiled by XLA, which lacks the operation.
 
     Raises:
         ValueError: images that are not rank 4, an unknown option, a singular map, or the inverse of a function.
@@ -63,12 +64,16 @@ def warp(
         raise ValueError(f"padding must be one of {get_args(Padding)}. Received: {padding!r}")
     transformations = as_set(transformations)
     images = tf.cast(tf.convert_to_tensor(images), tf.float32)
-    if images.shape.rank != 4:
-        raise ValueError(f"images must have the shape (S, H, W, C). Received: shape {tuple(images.shape)}")
+    if images.shape.rank != 4 or None in images.shape[1:]:
+        raise ValueError(
+            f"images must have the shape (S, H, W, C), of which only S may be unknown. Received: shape {images.shape}"
+        )
     if transformations.is_affine:
         return _warp_affine(images, transformations, interpolation, padding, fill_value, inverse)
     if inverse:
-        raise ValueError(f"inverse needs a set of affine maps, functions have no inverse. Received: {transformations.id}")
+        raise ValueError(
+            f"inverse needs a set of affine maps, functions have no inverse. Received: {transformations.id}"
+        )
     columns = [
         _apply_function(images, each)
         if isinstance(each, ImageFunction)
@@ -111,11 +116,14 @@ def warp_each(
 
 
 def _warp_affine(
-    images: Any, transformations: TransformationSet, interpolation: Interpolation, padding: Padding, fill: float, inverse: bool
+    images: Any,
+    transformations: TransformationSet,
+    interpolation: Interpolation,
+    padding: Padding,
+    fill: float,
+    inverse: bool,
 ) -> Any:
     height, width, channels = images.shape[1:]
-    if height is None or width is None or channels is None:
-        raise ValueError(f"images must have a known height, width and channel count. Received: shape {tuple(images.shape)}")
     maps = [each for each in transformations if isinstance(each, Affine)]
     matrices = sampling_matrices(maps, height, width, inverse=inverse).astype(np.float32)
     samples, count = tf.shape(images)[0], len(maps)
@@ -132,18 +140,19 @@ def _apply_function(images: Any, transformation: ImageFunction) -> Any:
     result = tf.cast(tf.convert_to_tensor(transformation.function(images)), tf.float32)
     if not result.shape.is_compatible_with(images.shape):
         raise ValueError(
-            f"transformation {transformation.name!r} must keep the shape {tuple(images.shape)}. "
-            f"Received: {tuple(result.shape)}"
+            f"transformation {transformation.name!r} must keep the shape {images.shape}. Received: {result.shape}"
         )
-    return result
+    return tf.ensure_shape(result, images.shape)
 
 
 def _warp_cubic(images: Any, matrices: Any, padding: Padding, fill: float) -> Any:
     """Sixteen-point gather with Keys' cubic convolution kernel (Keys 1981, eq. 15, a = -1/2)."""
     height, width = images.shape[1:3]
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-    grid = np.stack([columns, rows, np.ones_like(rows)], axis=-1).reshape(-1, 3).astype(np.float32)
-    source = tf.einsum("nij,pj->npi", matrices, grid)[..., :2]
+    columns, rows = columns.ravel().astype(np.float32), rows.ravel().astype(np.float32)
+    # Written out rather than as a matrix product, which a GPU computes with ten-bit mantissas (TF32).
+    m = tf.reshape(matrices, [-1, 3, 3, 1])
+    source = tf.stack([m[:, i, 0] * columns + m[:, i, 1] * rows + m[:, i, 2] for i in (0, 1)], axis=-1)
     base = tf.floor(source)
     fraction = source - base
     base = tf.cast(base, tf.int32)
