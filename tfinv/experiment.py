@@ -1,0 +1,329 @@
+"""One research question as a frozen description, and the run that gives it models, results and files (experiment)."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from tfinv import environment
+from tfinv.cache import Cache
+from tfinv.files import atomic_write, write_json, write_text
+from tfinv.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from tfinv.datasets import Dataset, Split
+
+PRESETS = ("smoke", "cpu", "full")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an experiment found, in words.
+
+    Args:
+        claim: what was claimed or expected, and by whom.
+        verdict: `"holds"`, `"does not hold"`, `"partly holds"` or `"cannot be told"` from these runs.
+        text: the finding in a few sentences, with numbers and intervals.
+        table: the numbers behind it.
+        figure: name of the figure worth putting into a paper.
+    """
+
+    claim: str
+    verdict: str
+    text: str
+    table: pd.DataFrame | None = None
+    figure: str | None = None
+
+    def to_markdown(self, title: str, settings: Mapping[str, Any]) -> str:
+        """The text of `finding.md`."""
+        parts = [f"# {title}", f"**Claim.** {self.claim}", f"**Verdict: {self.verdict}.** {self.text}"]
+        if self.figure:
+            parts.append(f"![{title}]({self.figure}.png)")
+        if self.table is not None:
+            parts.append(_markdown_table(self.table))
+        parts.append("Settings: " + ", ".join(f"{key}={value!r}" for key, value in settings.items()))
+        return "\n\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A research question that `python -m tfinv.run NAME` answers.
+
+    Args:
+        name: the command-line name; by convention the file's name.
+        question: one sentence.
+        run: does the work with a `Run`; returns a `Finding`, or None where the report says it all.
+        settings: default settings, those of preset `cpu`; `key=value` on the command line overrides them.
+        presets: what `smoke` and `full` change.
+        source: figure or table of the paper that asked the question.
+        minutes: documented duration on 2 cores by preset.
+    """
+
+    name: str
+    question: str
+    run: Callable[[Run], Finding | None]
+    settings: Mapping[str, Any]
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: str = ""
+    minutes: Mapping[str, float] = field(default_factory=dict)
+
+    def configure(self, preset: str = "cpu", overrides: Sequence[str] = ()) -> dict[str, Any]:
+        """The settings of a preset with `key=value` overrides.
+
+        Raises:
+            ValueError: an unknown preset or key (the known ones are listed), or a value of the wrong type.
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}. Received: {preset!r}")
+        settings = {**self.settings, **self.presets.get(preset, {})}
+        for text in overrides:
+            key, separator, value = text.partition("=")
+            if not separator or key not in settings:
+                known = ", ".join(f"{name}={default!r}" for name, default in settings.items())
+                close = difflib.get_close_matches(key, settings, n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise ValueError(
+                    f"overrides of {self.name} must be key=value with the keys {known}.{hint} Received: {text!r}"
+                )
+            settings[key] = _parse_value(key, value, settings[key])
+        return settings
+
+
+class Run:
+    """What an experiment works with: settings, seeds, cached models and results, and its output folder.
+
+    Args:
+        experiment: the experiment.
+        settings: from `Experiment.configure`.
+        out: the output folder.
+        cache: where trained models and results are kept, shared between experiments.
+        seed: base seed.
+        progress: show progress bars and say what happens.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        settings: Mapping[str, Any],
+        out: Path,
+        cache: Cache,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> None:
+        self.experiment = experiment
+        self.settings = SimpleNamespace(**settings)
+        self.config = dict(settings)
+        self.out = out
+        self.cache = cache
+        self.seed = seed
+        self.progress = progress
+        self._datasets: dict[str, Dataset] = {}
+
+    def say(self, text: str) -> None:
+        """Print a line for the person at the terminal."""
+        if self.progress:
+            print(text, file=sys.stderr, flush=True)
+
+    def dataset(self, name: str, **options: Any) -> Dataset:
+        """Load a data set once."""
+        from tfinv import datasets
+
+        key = f"{name} {sorted(options.items())}"
+        if key not in self._datasets:
+            self._datasets[key] = datasets.load(name, **options)
+        return self._datasets[key]
+
+    def trained(
+        self,
+        architecture: str,
+        data: Dataset,
+        *,
+        augmentation: str | None = None,
+        seed: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        **training: Any,
+    ) -> Any:
+        """A trained model, from the cache where it was trained before.
+
+        Args:
+            architecture: a name of `tfinv.models`.
+            data: the data set; its training split is used.
+            augmentation: id of the transformation set that training draws from; None for plain training.
+            seed: default: the run's.
+            options: of the architecture.
+            **training: arguments of `tfinv.training.train`, such as `epochs`.
+
+        Returns:
+            A Keras model with the attribute `tfinv_config`, which names it in caches, and `tfinv_training`.
+        """
+        from tfinv import models
+        from tfinv.training import train
+        from tfinv.transformations import AffineAugmentation
+
+        seed = self.seed if seed is None else seed
+        config = {
+            "architecture": architecture,
+            "options": dict(options or {}),
+            "data": data.id,
+            "augmentation": augmentation,
+            "seed": seed,
+            "training": training,
+            "versions": environment.versions("tensorflow", "keras"),
+        }
+
+        def make(folder: Path) -> None:
+            import keras
+
+            self.say(
+                f"training {architecture} on {data.name}{f' with {augmentation}' if augmentation else ''}, seed {seed}"
+            )
+            keras.utils.set_random_seed(seed)
+            model = models.build(architecture, data.input_shape, data.num_classes, **(options or {}))
+            layer = None if augmentation is None else AffineAugmentation(augmentation, seed=seed)
+            result = train(model, data.train, augmentation=layer, seed=seed, progress=self.progress, **training)
+            model.save(folder / "model.keras")
+            result.history.to_csv(folder / "history.csv", index=False)
+            summary = {"seconds": result.seconds, "restarts": result.restarts, "accuracy": float(result.accuracy)}
+            write_json(folder / "training.json", summary)
+
+        model = self.cache.get("model", config, make, lambda folder: models.load(folder / "model.keras"))
+        model.tfinv_config = config
+        model.tfinv_path = self.cache.path("model", config) / "model.keras"
+        return model
+
+    def measured(
+        self, model: Any, split: Split, transformations: str, measures: Sequence[str], *, samples: str, **options: Any
+    ) -> Results:
+        """Results of `tfinv.evaluate`, from the cache where they were measured before.
+
+        Args:
+            model: a model of `trained`, or an `ActivationSource` with an `id`.
+            split: the images.
+            transformations: id of the set.
+            measures: keys of measures.
+            samples: names the images: data set, split, how many, seed; part of the cache key.
+            **options: of `tfinv.evaluate`.
+        """
+        from tfinv.evaluation import evaluate
+
+        config = {
+            "model": getattr(model, "tfinv_config", None) or model.id,
+            "samples": samples,
+            "count": len(split),
+            "transformations": transformations,
+            "measures": list(measures),
+            "options": options,
+        }
+
+        def make(folder: Path) -> None:
+            results = evaluate(
+                model,
+                split,
+                transformations,
+                list(measures),
+                progress=self.progress,
+                metadata={"data": samples, "seed": self.seed},
+                **options,
+            )
+            results.save(folder / "results.npz")
+
+        return self.cache.get("results", config, make, lambda folder: Results.load(folder / "results.npz"))
+
+    def save_figure(self, figure: Figure, name: str) -> None:
+        """Write `<name>.png` into the output folder."""
+        from tfinv import plots
+
+        plots.save(figure, self.out / f"{name}.png")
+
+    def save_table(self, table: pd.DataFrame, name: str) -> None:
+        """Write `<name>.csv` into the output folder."""
+        with atomic_write(self.out / f"{name}.csv") as file:
+            file.write(table.to_csv(index=False).encode())
+
+
+def run_experiment(
+    experiment: Experiment,
+    *,
+    preset: str = "cpu",
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    cache: Path | None = None,
+    seed: int = 0,
+    force: bool = False,
+    progress: bool = True,
+) -> Finding | None:
+    """Run an experiment and write its folder: figures, tables, `finding.md`, `config.json`, `environment.json`.
+
+    Args:
+        experiment: what to run.
+        preset: `"smoke"`, `"cpu"` or `"full"`.
+        overrides: `key=value` texts.
+        out: output folder; default `runs/<name>`, with `-<preset>` behind it for presets other than `cpu`.
+        cache: folder of trained models and results; default `runs/cache`, or `<out>/cache` where `out` is given.
+        seed: base seed of everything random.
+        force: make everything anew.
+        progress: progress bars and messages on the terminal.
+
+    Returns:
+        The experiment's finding.
+
+    Raises:
+        ValueError: a wrong preset or override.
+        OSError: a folder that cannot be written.
+    """
+    settings = experiment.configure(preset, overrides)
+    folder = out or output_folder(experiment.name, preset)
+    cache_folder = cache or (folder / "cache" if out else Path("runs/cache"))
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"experiment": experiment.name, "preset": preset, "seed": seed, "settings": settings}
+    write_json(folder / "config.json", config)
+    write_json(folder / "environment.json", environment.describe())
+    (folder / "finished.json").unlink(missing_ok=True)
+    start = time.monotonic()
+    run = Run(experiment, settings, folder, Cache(cache_folder, force=force), seed, progress)
+    finding = experiment.run(run)
+    if finding is not None:
+        write_text(folder / "finding.md", finding.to_markdown(experiment.question, settings))
+    write_json(folder / "finished.json", {**config, "seconds": round(time.monotonic() - start, 1)})
+    return finding
+
+
+def output_folder(name: str, preset: str) -> Path:
+    """Where a run goes unless `--out` says otherwise."""
+    return Path("runs") / (name if preset == "cpu" else f"{name}-{preset}")
+
+
+def _parse_value(key: str, text: str, default: Any) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if isinstance(default, (tuple, list)) and not isinstance(value, (tuple, list)):
+        value = type(default)([value])
+    if default is not None and type(value) is not type(default):
+        raise ValueError(f"{key} must be of type {type(default).__name__}, like {default!r}. Received: {text!r}")
+    return value
+
+
+def _markdown_table(table: pd.DataFrame) -> str:
+    def cell(value: Any) -> str:
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        return text.replace("|", "\\|").replace("\n", " ")
+
+    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    rows += [[cell(value) for value in row] for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
