@@ -1,0 +1,8 @@
+"""Images and labels: known data sets, files and folders, subsets, pipelines, normalisation; no TensorFlow at import."""
+
+from tfinv.datasets.images import adapt
+from tfinv.datasets.loading import load, names
+from tfinv.datasets.normalization import ChannelStatistics, channel_statistics, normalize
+from tfinv.datasets.split import Dataset, Split
+
+__all__ = ["ChannelStatistics", "Dataset", "Split", "adapt", "channel_statistics", "load", "names", "normalize"]

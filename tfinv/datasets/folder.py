@@ -1,0 +1,195 @@
+"""Images from a folder of class folders, whatever their sizes, modes and orientations (datasets)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from tfinv.datasets.decode import SUFFIXES, UNREADABLE, Header, decode, read_header
+from tfinv.datasets.images import resize, to_channels
+from tfinv.datasets.request import TEST_FRACTION, Arrays, Request, finish, unit
+from tfinv.datasets.sampling import stratified_sample, stratified_split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tfinv.datasets.split import Dataset
+
+T = TypeVar("T")
+
+TEST_FOLDERS = ("test", "val", "validation", "valid")
+NAMED = 5
+"""How many files a warning names."""
+PROGRESS_FROM = 500
+"""Images from which a progress bar is shown."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file and its class number; -1 without classes."""
+
+    path: Path
+    label: int
+
+
+def load_folder(path: Path, request: Request) -> Dataset:
+    """Load `path/<class>/*.jpg`, or `path/train/<class>/...` and `path/test/<class>/...`.
+
+    Classes are numbered in the order of their folder names (as numbers where all of them are). Without a test
+    folder a stratified fifth is held out; the image of a class with a single one is trained on. Without class
+    folders the images have no labels. Damaged files are left out with a warning that names them.
+
+    Args:
+        path: the folder.
+        request: size (default: the most common one), channels (default: 1 where every image is grey, otherwise 3),
+            seed, and how many images to read.
+
+    Returns:
+        The data set, named after the folder.
+
+    Raises:
+        ValueError: no readable image, or too few to hold one out for testing.
+    """
+    notes = [f"from the folder {path.name}"]
+    parts, classes = _list_files(path, notes)
+    parts, headers = zip(*(_read_headers(part, notes) for part in parts), strict=True)
+    if not all(parts):
+        raise ValueError(f"{path} must hold readable images ({', '.join(sorted(SUFFIXES))}). Received: none")
+    seen = {file.label for part in parts for file in part}
+    for label in sorted(set(range(len(classes))) - seen):
+        _say(f"class {classes[label]!r} has no readable image; its label {label} stays unused", notes)
+    height, width, channels = _target_shape([each for part in headers for each in part], request, notes)
+    if len(parts) == 1:
+        parts = _hold_out(parts[0], path, request.seed)
+    arrays: list[Any] = []
+    for part in parts:
+        part = _sample(part, request)
+        images, kept = _decode_files(part, (height, width, channels), notes)
+        if not kept:
+            raise ValueError(f"{path} must hold readable images. Received: only damaged files in one split")
+        arrays += [np.stack(images), _labels(kept)]
+    return finish(path.name, classes, Arrays(*arrays), request, tuple(notes))
+
+
+def _list_files(path: Path, notes: list[str]) -> tuple[list[list[ImageFile]], tuple[str, ...]]:
+    """The files of the folder, or of its train and its test folder; and the class names."""
+    train = path / "train"
+    tests = [path / name for name in TEST_FOLDERS if (path / name).is_dir()]
+    roots = [train, *tests[:1]] if train.is_dir() else [path]
+    found = [_class_files(root, notes) for root in roots]
+    names = {name for part in found for name in part}
+    if not names:
+        return [[ImageFile(file, -1) for file in _images_in(root.glob("*"))] for root in roots], ()
+    classes = sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names)
+    for root in roots:
+        if loose := _images_in(root.glob("*")):
+            _say(f"{len(loose)} images lie beside the class folders of {root.name!r} and are left out", notes)
+    return [
+        [ImageFile(file, label) for label, name in enumerate(classes) for file in part.get(name, ())] for part in found
+    ], tuple(classes)
+
+
+def _class_files(root: Path, notes: list[str]) -> dict[str, list[Path]]:
+    found = {}
+    for folder in sorted(each for each in root.iterdir() if each.is_dir() and not each.name.startswith(".")):
+        if files := _images_in(folder.rglob("*")):
+            found[folder.name] = files
+        else:
+            _say(f"class folder {folder.name!r} holds no images and is left out", notes)
+    return found
+
+
+def _images_in(paths: Iterable[Path]) -> list[Path]:
+    return sorted(
+        each for each in paths if each.suffix.lower() in SUFFIXES and not each.name.startswith(".") and each.is_file()
+    )
+
+
+def _read_headers(files: list[ImageFile], notes: list[str]) -> tuple[list[ImageFile], list[Header]]:
+    headers = _each_readable(files, lambda file: read_header(file.path), "reading sizes")
+    return _without_damaged(files, headers, notes)
+
+
+def _decode_files(
+    files: list[ImageFile], shape: tuple[int, int, int], notes: list[str]
+) -> tuple[list[NDArray[np.float32]], list[ImageFile]]:
+    height, width, channels = shape
+
+    def read(file: ImageFile) -> NDArray[np.float32]:
+        image = resize(unit(decode(file.path))[None], height, width)
+        return to_channels(image, channels)[0].clip(0, 1)
+
+    kept, images = _without_damaged(files, _each_readable(files, read, "reading images"), notes)
+    return images, kept
+
+
+def _each_readable(files: list[ImageFile], read: Callable[[ImageFile], T], what: str) -> list[T | None]:
+    """Results in the order of the files; None for a file that cannot be read."""
+
+    def attempt(file: ImageFile) -> T | None:
+        try:
+            return read(file)
+        except UNREADABLE:
+            return None
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        results = pool.map(attempt, files)
+        return list(tqdm(results, what, len(files), leave=False, disable=len(files) < PROGRESS_FROM or None))
+
+
+def _without_damaged(
+    files: list[ImageFile], results: list[T | None], notes: list[str]
+) -> tuple[list[ImageFile], list[T]]:
+    damaged = [file.path for file, result in zip(files, results, strict=True) if result is None]
+    if damaged:
+        names = ", ".join(str(each) for each in damaged[:NAMED])
+        more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+        _say(f"images that cannot be read are left out: {names}{more}", notes)
+    pairs = [(file, result) for file, result in zip(files, results, strict=True) if result is not None]
+    return [file for file, _ in pairs], [result for _, result in pairs]
+
+
+def _target_shape(headers: Sequence[Header], request: Request, notes: list[str]) -> tuple[int, int, int]:
+    sizes = Counter((each.height, each.width) for each in headers)
+    height, width = request.size or max(sizes, key=lambda size: (sizes[size], size))
+    resized = len(headers) - sizes[height, width]
+    if resized:
+        stretched = sum(count for (h, w), count in sizes.items() if abs(h * width - w * height) > max(h, w))
+        notes.append(
+            f"{resized} of {len(headers)} images were resized to {height}x{width}, {stretched} of them stretched"
+        )
+    return height, width, request.channels or (1 if all(each.grey for each in headers) else 3)
+
+
+def _hold_out(files: list[ImageFile], path: Path, seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
+    count = len(files)
+    try:
+        train, test = stratified_split(_labels(files), count, round(TEST_FRACTION * count), seed)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return [files[k] for k in train], [files[k] for k in test]
+
+
+def _sample(files: list[ImageFile], request: Request) -> list[ImageFile]:
+    """Choose before decoding: of a large folder, only what was asked for is read."""
+    n = len(files) if request.max_samples is None else min(request.max_samples, len(files))
+    return [files[k] for k in stratified_sample(_labels(files), len(files), n, request.seed)]
+
+
+def _labels(files: list[ImageFile]) -> NDArray[np.int64] | None:
+    labels = np.array([each.label for each in files], np.int64)
+    return None if labels.min(initial=0) < 0 else labels
+
+
+def _say(message: str, notes: list[str]) -> None:
+    notes.append(message)
+    warnings.warn(message, stacklevel=2)

@@ -1,0 +1,98 @@
+"""The same images at another size or channel count, with Pillow's antialiased bilinear filter (datasets)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from PIL import Image
+
+from tfinv.datasets.split import Dataset, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey (ITU-R BT.601), applied to the values as stored."""
+
+
+@overload
+def adapt(data: Dataset, input_shape: tuple[int, int, int]) -> Dataset: ...
+@overload
+def adapt(data: Split, input_shape: tuple[int, int, int]) -> Split: ...
+@overload
+def adapt(data: NDArray[Any], input_shape: tuple[int, int, int]) -> NDArray[np.float32]: ...
+def adapt(data: Any, input_shape: tuple[int, int, int]) -> Any:
+    """Bring images to another size and channel count, to show them to a model of another data set.
+
+    One channel becomes three by repetition; three become one by luma, `0.299 R + 0.587 G + 0.114 B`. Sizes change
+    by bilinear interpolation, over the whole area of a pixel when shrinking (antialiased). The image fills the new
+    frame: another aspect ratio stretches it.
+
+    Example:
+        >>> from tfinv import datasets
+        >>> digits = datasets.load("digits")
+        >>> datasets.adapt(digits.test, (32, 32, 3)).x.shape
+        (540, 32, 32, 3)
+
+    Args:
+        data: a `Dataset`, a `Split`, or an array `(S, H, W, C)` of any real dtype and range.
+        input_shape: `(H, W, C)` to bring the images to.
+
+    Returns:
+        What came in, adapted: images float32, in the range they had; labels untouched.
+
+    Raises:
+        ValueError: a shape that is not three positive integers, images that are not `(S, H, W, C)` or not finite,
+            or channel counts other than 1 and 3 that would have to change.
+    """
+    height, width, channels = check_shape(input_shape)
+    if isinstance(data, Dataset):
+        train, test = adapt(data.train, input_shape), adapt(data.test, input_shape)
+        return Dataset(data.name, data.classes, train, test, data.notes)
+    if isinstance(data, Split):
+        return Split(np.clip(adapt(data.x, input_shape), 0, 1), data.y)
+    images = np.asarray(data)
+    if images.ndim != 4 or images.dtype.kind not in "fiub":
+        raise ValueError(
+            f"data must be images (S, H, W, C), a Split or a Dataset. "
+            f"Received: {type(data).__name__} of {images.dtype}, shape {images.shape}"
+        )
+    images = images.astype(np.float32, copy=False)
+    if not np.isfinite(images).all():
+        raise ValueError("data must be finite. Received: images with NaN or infinity")
+    if channels < images.shape[3]:
+        return resize(to_channels(images, channels), height, width)
+    return to_channels(resize(images, height, width), channels)
+
+
+def to_channels(images: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Repeat one channel into three, or weigh three into one (`LUMA`)."""
+    have = images.shape[-1]
+    if have == channels:
+        return images
+    if (have, channels) == (1, 3):
+        return np.repeat(images, 3, axis=-1)
+    if (have, channels) == (3, 1):
+        return np.matmul(images, np.array(LUMA, np.float32)[:, None])
+    raise ValueError(f"channels must go from 1 to 3 or from 3 to 1. Received: from {have} to {channels}")
+
+
+def resize(images: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Resize float32 images `(S, H, W, C)` with an antialiased bilinear filter."""
+    if images.shape[1:3] == (height, width):
+        return images
+    result = np.empty((len(images), height, width, images.shape[3]), np.float32)
+    for image, out in zip(images, result, strict=True):
+        for channel in range(images.shape[3]):
+            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            out[..., channel] = plane.resize((width, height), Image.Resampling.BILINEAR)
+    return result
+
+
+def check_shape(shape: Any) -> tuple[int, int, int]:
+    """Three positive integers, or an error."""
+    values = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    if len(values) != 3 or not all(isinstance(each, (int, np.integer)) and each >= 1 for each in values):
+        raise ValueError(f"input_shape must be (height, width, channels), positive integers. Received: {shape!r}")
+    return int(values[0]), int(values[1]), int(values[2])

@@ -1,0 +1,148 @@
+"""Images and labels from an .npz file, with the value range found out rather than guessed (datasets)."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.datasets.request import Arrays, Request, finish
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tfinv.datasets.split import Dataset
+
+KEYS = "x, y[, x_test, y_test] or x_train, y_train, x_test, y_test"
+MOST_CLASSES = 100_000
+DARK = 64
+"""Values that reach above 1 but not this far are not taken for 0..255."""
+
+
+def load_npz(path: Path, request: Request) -> Dataset:
+    """Load a user's `.npz` file: `x`, optionally `y`, `x_test`, `y_test` and `classes`.
+
+    Args:
+        path: the file.
+        request: size, channels, subset; the seed makes the split where the file has no test images.
+
+    Returns:
+        The data set, named after the file.
+
+    Raises:
+        ValueError: not an `.npz` file, pickled objects, missing arrays, images or labels that cannot be used.
+    """
+    found = read_npz(path)
+    suffix = "" if "x" in found else "_train"
+    x, y = found.get(f"x{suffix}"), found.get(f"y{suffix}")
+    x_test, y_test = found.get("x_test"), found.get("y_test")
+    if x is None:
+        raise ValueError(f"{path} must hold the arrays {KEYS}. Received: {', '.join(found) or 'none'}")
+    if x_test is not None and (y is None) != (y_test is None):
+        raise ValueError(f"{path} must label both x and x_test, or neither. Received: {', '.join(found)}")
+    y_test = None if x_test is None else y_test
+    notes = [f"from {path.name}"]
+    images = _unit_range({"x": x} if x_test is None else {"x": x, "x_test": x_test}, path, notes)
+    labels, classes = _labels([each for each in (y, y_test) if each is not None], found.get("classes"), path)
+    for key, part, label in zip(images, images.values(), labels, strict=False):
+        if len(label) != len(part):
+            raise ValueError(f"{path}: {key} holds {len(part)} images. Received: {len(label)} labels for them")
+    if x_test is None:
+        arrays = Arrays.held_out(images["x"], labels[0] if labels else None, request.seed)
+    else:
+        arrays = Arrays(images["x"], labels[0] if labels else None, images["x_test"], labels[1] if labels else None)
+    return finish(path.stem, classes, arrays, request, tuple(notes))
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an `.npz` file; nothing is unpickled.
+
+    Raises:
+        ValueError: the file is damaged, or is no `.npz` file, or holds pickled objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if isinstance(file, np.ndarray):
+                raise ValueError("it holds a single array (.npy)")
+            return {key: file[key] for key in file.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+        raise ValueError(f"{path} is not a readable .npz file of plain arrays: {error}") from error
+
+
+def _unit_range(arrays: dict[str, NDArray[Any]], path: Path, notes: list[str]) -> dict[str, NDArray[Any]]:
+    """Bring images to uint8 or to floats in [0, 1] by one rule for the whole file."""
+    for key, x in arrays.items():
+        _check_images(f"{path}: {key}", x)
+    low, high = min(float(x.min()) for x in arrays.values()), max(float(x.max()) for x in arrays.values())
+    floating = any(x.dtype.kind == "f" for x in arrays.values())
+    if low < 0 or high > 255:
+        raise ValueError(f"{path}: images must lie in [0, 1] or in 0..255. Received: values from {low:g} to {high:g}")
+    if floating and high <= 1:
+        return arrays
+    if floating and high < DARK:
+        raise ValueError(
+            f"{path}: images must lie in [0, 1] or in 0..255, and values up to {high:g} could mean either: "
+            f"scale them to [0, 1] first"
+        )
+    if all(x.dtype.kind == "b" for x in arrays.values()):
+        return {key: x.astype(np.float32) for key, x in arrays.items()}
+    if floating:
+        notes.append(f"floating point images with values up to {high:g} were divided by 255")
+        return {key: np.asarray(x, np.float32) / np.float32(255) for key, x in arrays.items()}
+    if high < DARK:
+        message = f"integer images never exceed {high:g}; they were divided by 255 and are nearly black"
+        warnings.warn(f"{path}: {message}", stacklevel=4)
+        notes.append(message)
+    return {key: x.astype(np.uint8) for key, x in arrays.items()}
+
+
+def _check_images(what: str, x: NDArray[Any]) -> None:
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"{what} must be a numeric array of images. Received: {x.dtype}")
+    if x.ndim not in (3, 4) or 0 in x.shape:
+        raise ValueError(f"{what} must be images (S, H, W) or (S, H, W, C). Received: shape {x.shape}")
+    if x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[3] not in (1, 3):
+        raise ValueError(
+            f"{what} must have its channels last, (S, H, W, C); x.transpose(0, 2, 3, 1) puts them there. "
+            f"Received: shape {x.shape}"
+        )
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
+        raise ValueError(f"{what} must be finite. Received: NaN or infinity in image {bad}")
+
+
+def _labels(
+    labels: list[NDArray[Any]], names: NDArray[Any] | None, path: Path
+) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
+    """Class numbers and class names; text labels are numbered in sorted order."""
+    if not labels:
+        return [], ()
+    flat = [each[:, 0] if each.ndim == 2 and each.shape[1] == 1 else each for each in labels]
+    for each in flat:
+        if each.ndim != 1:
+            raise ValueError(
+                f"{path}: y must be one class number an image (for one-hot rows: y.argmax(1)). "
+                f"Received: shape {each.shape}"
+            )
+    if all(each.dtype.kind == "U" for each in flat):
+        classes, numbers = np.unique(np.concatenate(flat), return_inverse=True)
+        return np.split(numbers.astype(np.int64), [len(flat[0])])[: len(flat)], tuple(map(str, classes))
+    numbers = np.concatenate(flat)
+    if numbers.dtype.kind not in "iub" or numbers.min() < 0 or numbers.max() >= MOST_CLASSES:
+        raise ValueError(
+            f"{path}: y must be class numbers from 0 (below {MOST_CLASSES}), or text. "
+            f"Received: {numbers.dtype}{_range(numbers)}"
+        )
+    classes = tuple(map(str, range(int(numbers.max()) + 1) if names is None else np.ravel(names)))
+    if len(classes) <= numbers.max():
+        raise ValueError(
+            f"{path}: classes must name every label. Received: {len(classes)} names, label {numbers.max()}"
+        )
+    return [each.astype(np.int64) for each in flat], classes
+
+
+def _range(values: NDArray[Any]) -> str:
+    return f" from {values.min()} to {values.max()}" if values.dtype.kind in "iuf" else ""

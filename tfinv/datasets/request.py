@@ -1,0 +1,105 @@
+"""What was asked of `load`, and the last steps that every source shares (datasets)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.datasets.images import adapt
+from tfinv.datasets.sampling import generator, stratified_sample, stratified_split
+from tfinv.datasets.split import Dataset, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TEST_FRACTION = 0.2
+"""Share of images held out where a source has no test images of its own."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The checked options of `load`.
+
+    Args:
+        size: `(H, W)`; None for the size of the source.
+        channels: 1 or 3; None for those of the source.
+        seed: draws the subset, and the split where the source has none.
+        max_samples: at most so many images in each split; None for all.
+    """
+
+    size: tuple[int, int] | None
+    channels: int | None
+    seed: int
+    max_samples: int | None
+
+    @classmethod
+    def checked(cls, size: Any, channels: Any, seed: Any, max_samples: Any) -> Request:
+        """Make a request of what a user gave, or say what is wrong with it."""
+        if size is not None:
+            pair = (size, size) if isinstance(size, (int, np.integer)) else size
+            if (
+                not isinstance(pair, (tuple, list))
+                or len(pair) != 2
+                or not all(isinstance(each, (int, np.integer)) and each >= 1 for each in pair)
+            ):
+                raise ValueError(f"size must be a positive integer or a pair (height, width). Received: {size!r}")
+            size = (int(pair[0]), int(pair[1]))
+        if channels not in (None, 1, 3):
+            raise ValueError(f"channels must be 1, 3 or None. Received: {channels!r}")
+        generator(seed)
+        if max_samples is not None and (not isinstance(max_samples, (int, np.integer)) or max_samples < 1):
+            raise ValueError(f"max_samples must be a positive integer or None. Received: {max_samples!r}")
+        return cls(size, channels, int(seed), max_samples if max_samples is None else int(max_samples))
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What a source holds.
+
+    Args:
+        x_train: uint8, or float in [0, 1]; `(S, H, W)` or `(S, H, W, C)`.
+        y_train: class numbers, or None.
+        x_test: as `x_train`.
+        y_test: as `y_train`.
+    """
+
+    x_train: NDArray[Any]
+    y_train: NDArray[Any] | None
+    x_test: NDArray[Any]
+    y_test: NDArray[Any] | None
+
+    @classmethod
+    def held_out(cls, x: NDArray[Any], y: NDArray[Any] | None, seed: int, test_count: int | None = None) -> Arrays:
+        """Hold out a stratified test part of images that come without one."""
+        y = None if y is None else np.asarray(y, np.int64)
+        count = round(TEST_FRACTION * len(x)) if test_count is None else test_count
+        train, test = stratified_split(y, len(x), count, seed)
+        if y is None:
+            return cls(x[train], None, x[test], None)
+        return cls(x[train], y[train], x[test], y[test])
+
+
+def finish(name: str, classes: tuple[str, ...], arrays: Arrays, request: Request, notes: tuple[str, ...]) -> Dataset:
+    """Subset, scale to [0, 1], bring to the size and channels asked for."""
+    train = _finish_split(arrays.x_train, arrays.y_train, request)
+    test = _finish_split(arrays.x_test, arrays.y_test, request)
+    return Dataset(name, classes, train, test, notes)
+
+
+def unit(images: NDArray[Any]) -> NDArray[np.float32]:
+    """Float32 in [0, 1] from uint8, or from floats that are in [0, 1] already."""
+    if images.dtype == np.uint8:
+        return np.divide(images, np.float32(255), dtype=np.float32)
+    return images.astype(np.float32, copy=False)
+
+
+def _finish_split(x: NDArray[Any], y: NDArray[Any] | None, request: Request) -> Split:
+    y = None if y is None else np.asarray(y).astype(np.int64)
+    if request.max_samples is not None and request.max_samples < len(x):
+        chosen = stratified_sample(y, len(x), request.max_samples, request.seed)
+        x, y = x[chosen], None if y is None else y[chosen]
+    split = Split(unit(x if x.ndim == 4 else x[..., None]), y)
+    height, width = request.size or split.x.shape[1:3]
+    return adapt(split, (height, width, request.channels or split.x.shape[3]))

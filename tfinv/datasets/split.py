@@ -1,0 +1,190 @@
+"""Labelled images in memory: one split, and a train/test pair with its class names (datasets)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.datasets.sampling import stratified_sample
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and their labels, as NumPy arrays that cannot be written to.
+
+    Example:
+        >>> from tfinv import datasets
+        >>> test = datasets.load("digits").test
+        >>> few = test.subset(20, seed=0)
+        >>> len(few), few.x.shape, few.y.dtype
+        (20, (20, 16, 16, 1), dtype('int64'))
+
+    Args:
+        x: float32 `(S, H, W, C)`, finite, in [0, 1]; at least one image.
+        y: int64 `(S,)`, class numbers from 0; None for images without labels.
+
+    Raises:
+        ValueError: wrong rank, no image, NaN or infinity, values outside [0, 1], or labels that do not fit.
+        TypeError: images that are not floating point, labels that are not integers.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x", _read_only(_checked_images(self.x)))
+        if self.y is not None:
+            object.__setattr__(self, "y", _read_only(_checked_labels(self.y, len(self.x))))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def subset(self, n: int, seed: int) -> Split:
+        """Draw exactly `n` images with the class proportions of the whole, in shuffled order.
+
+        Every class is in it where `n` is at least the number of classes, one with a single image included.
+
+        Args:
+            n: how many images, 1..len(self).
+            seed: the same seed draws the same images in the same order.
+
+        Returns:
+            A new split.
+
+        Raises:
+            ValueError: more images than there are, or fewer than one.
+        """
+        return self.take(stratified_sample(self.y, len(self), n, seed))
+
+    def take(self, indices: Any) -> Split:
+        """The images at these positions, in this order."""
+        indices = np.asarray(indices)
+        return Split(self.x[indices], None if self.y is None else self.y[indices])
+
+    def as_dataset(
+        self,
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        repeat: bool = False,
+        augmentation: Callable[..., Any] | None = None,
+        labels: bool = True,
+    ) -> tf.data.Dataset:
+        """A prefetching `tf.data` pipeline of batches; the last batch of a pass may be short.
+
+        Args:
+            batch_size: images in a batch.
+            shuffle: a new uniform order for every pass.
+            seed: makes the orders repeatable; the augmentation draws from its own seed.
+            repeat: go on for ever, pass after pass; every pass holds each image once.
+            augmentation: maps a float32 batch `(B, H, W, C)` to one; a Keras layer is called with `training=True`.
+                Batches go through it one after another, so that a seeded layer draws the same numbers every time.
+            labels: yield `(images, labels)` rather than images alone.
+
+        Returns:
+            A `tf.data.Dataset` of float32 `(B, H, W, C)`, with int64 `(B,)` where `labels`.
+
+        Raises:
+            ValueError: a batch size below 1, or labels asked of a split without any.
+        """
+        from tfinv.datasets.pipeline import as_dataset
+
+        return as_dataset(self, batch_size, shuffle, seed, repeat, augmentation, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test images of the same shape and classes.
+
+    Args:
+        name: short name, such as `"digits"`.
+        classes: class names; label `k` is `classes[k]`. Empty where there are no labels.
+        train: images to train, to calibrate and to take statistics from.
+        test: images to measure and to test on.
+        notes: what a user should know: where the images came from, files that were left out, images resized.
+
+    Raises:
+        ValueError: splits of different shapes, or labels without a class name.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+            raise ValueError(
+                f"train and test must have images of one shape. "
+                f"Received: {self.train.x.shape[1:]} and {self.test.x.shape[1:]}"
+            )
+        if (self.train.y is None) != (self.test.y is None):
+            raise ValueError("train and test must both have labels or both have none. Received: one of each")
+        highest = max((int(part.y.max()) for part in (self.train, self.test) if part.y is not None), default=-1)
+        if highest >= len(self.classes):
+            raise ValueError(f"classes must name every label. Received: label {highest} and {len(self.classes)} names")
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """`(H, W, C)` of every image."""
+        height, width, channels = self.train.x.shape[1:]
+        return height, width, channels
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; 0 without labels."""
+        return len(self.classes)
+
+    @cached_property
+    def id(self) -> str:
+        """Name, shape, counts and a digest of every pixel, label and class name: changes when the content does."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for part in (self.train, self.test):
+            digest.update(part.x.data)
+            digest.update(b"" if part.y is None else part.y.data)
+        shape = "x".join(map(str, self.input_shape))
+        return f"{self.name}-{shape}-{len(self.train)}+{len(self.test)}-{digest.hexdigest()[:12]}"
+
+
+def _checked_images(x: Any) -> NDArray[np.float32]:
+    x = np.asarray(x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"x must be floating point images in [0, 1]; divide 0..255 by 255. Received: {x.dtype}")
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"x must be images (S, H, W, C), at least one. Received: shape {x.shape}")
+    x = np.ascontiguousarray(x, np.float32)
+    low, high = float(x.min()), float(x.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
+        raise ValueError(f"x must be finite. Received: NaN or infinity in image {bad}")
+    if low < 0 or high > 1:
+        raise ValueError(f"x must lie in [0, 1]. Received: values from {low:g} to {high:g}")
+    return x
+
+
+def _checked_labels(y: Any, count: int) -> NDArray[np.int64]:
+    y = np.asarray(y)
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"y must be integer class numbers. Received: {y.dtype}")
+    if y.shape != (count,):
+        raise ValueError(f"y must hold one label for each of the {count} images. Received: shape {y.shape}")
+    if y.min() < 0:
+        raise ValueError(f"y must be class numbers from 0. Received: {y.min()}")
+    return np.ascontiguousarray(y, np.int64)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
