@@ -1,1 +1,30 @@
-"""Placeholder."""
+"""Functional Keras models that end in logits, by function, by name or from a file (models).
+
+Every layer has a readable name that survives conversion to TFLite, activations are layers of their own, and no model
+has a softmax: it saturates in int8 and hides what the logits show.
+"""
+
+from __future__ import annotations
+
+from tfinv.models.all_convolutional import all_convolutional
+from tfinv.models.build import build, names
+from tfinv.models.ffnet import ffnet
+from tfinv.models.load import load
+from tfinv.models.mobilenet_small import mobilenet_small
+from tfinv.models.resnet import resnet
+from tfinv.models.simple_conv import simple_conv
+from tfinv.models.tutorial_cnn import tutorial_cnn
+from tfinv.models.vgg16d import vgg16d
+
+__all__ = [
+    "all_convolutional",
+    "build",
+    "ffnet",
+    "load",
+    "mobilenet_small",
+    "names",
+    "resnet",
+    "simple_conv",
+    "tutorial_cnn",
+    "vgg16d",
+]

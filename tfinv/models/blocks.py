@@ -1,0 +1,160 @@
+"""Layer constructors that share a model's activation, normalisation and initialisation (models)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tfinv._lazy import LazyModule
+
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = LazyModule("keras")
+
+TORCH = "torch"
+BATCH_NORMALIZATION_MOMENTUM = 0.9  # Keras' default of 0.99 needs 500 steps and more to follow small data sets
+BATCH_NORMALIZATION_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The choices that all layers of one model share, with a method for each kind of layer.
+
+    Args:
+        activation: a Keras activation by name (`"elu"` has alpha 1), or `"prelu"`, one learned slope a layer that
+            starts at 0.25.
+        batch_normalization: whether `norm` adds a layer or passes its input on.
+        initializer: a Keras initializer by name for the kernels, with biases zero, or `"torch"`: kernels and biases
+            uniform in `+-1/sqrt(fan_in)`, PyTorch's default.
+
+    Raises:
+        ValueError: an unknown activation or initializer.
+    """
+
+    activation: str = "elu"
+    batch_normalization: bool = False
+    initializer: str = "glorot_uniform"
+
+    def __post_init__(self) -> None:
+        if self.activation != "prelu":
+            _get(keras.activations, "activation", self.activation, "'prelu'")
+        if self.initializer != TORCH:
+            _get(keras.initializers, "initializer", self.initializer, f"'{TORCH}'")
+
+    def conv(
+        self,
+        x: Any,
+        filters: int,
+        kernel_size: int,
+        name: str,
+        *,
+        strides: int = 1,
+        dilation: int = 1,
+        padding: str = "same",
+        use_bias: bool = True,
+    ) -> Any:
+        """A 2-D convolution that keeps the size of its input, divided by `strides`."""
+        layer = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            dilation_rate=dilation,
+            padding=padding,
+            use_bias=use_bias,
+            name=name,
+            **self._initializers(kernel_size * kernel_size * x.shape[-1]),
+        )
+        return layer(x)
+
+    def depthwise(self, x: Any, kernel_size: int, name: str, *, strides: int = 1, use_bias: bool = True) -> Any:
+        """A convolution of each channel on its own."""
+        options = self._initializers(kernel_size * kernel_size)
+        layer = keras.layers.DepthwiseConv2D(
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=use_bias,
+            depthwise_initializer=options["kernel_initializer"],
+            bias_initializer=options["bias_initializer"],
+            name=name,
+        )
+        return layer(x)
+
+    def dense(self, x: Any, units: int, name: str) -> Any:
+        """A fully connected layer without activation."""
+        return keras.layers.Dense(units, name=name, **self._initializers(x.shape[-1]))(x)
+
+    def act(self, x: Any, name: str) -> Any:
+        """The model's activation as a layer of its own, so that it can be measured."""
+        if self.activation == "prelu":
+            shared = list(range(1, len(x.shape)))
+            return keras.layers.PReLU(alpha_initializer=keras.initializers.Constant(0.25), shared_axes=shared, name=name)(x)
+        return keras.layers.Activation(self.activation, name=name)(x)
+
+    def norm(self, x: Any, name: str) -> Any:
+        """Batch normalisation, or `x` itself where the model has none."""
+        if not self.batch_normalization:
+            return x
+        layer = keras.layers.BatchNormalization(
+            momentum=BATCH_NORMALIZATION_MOMENTUM, epsilon=BATCH_NORMALIZATION_EPSILON, name=name
+        )
+        return layer(x)
+
+    def _initializers(self, fan_in: int) -> dict[str, Any]:
+        if self.initializer != TORCH:
+            return {"kernel_initializer": self.initializer, "bias_initializer": "zeros"}
+        bound = 1 / math.sqrt(fan_in)
+        return {  # an initializer object draws the same values each time, so each variable gets its own
+            "kernel_initializer": keras.initializers.RandomUniform(-bound, bound),
+            "bias_initializer": keras.initializers.RandomUniform(-bound, bound),
+        }
+
+
+def image_input(input_shape: Any, classes: Any, *, at_least: int = 1) -> Any:
+    """The input layer `image` of a model, after a look at its shape and the number of classes.
+
+    Args:
+        input_shape: `(H, W, C)`, three whole numbers of at least 1.
+        classes: number of logits, at least 1.
+        at_least: smallest height and width that the model's poolings leave something of.
+
+    Returns:
+        A symbolic float32 tensor `(None, H, W, C)`.
+
+    Raises:
+        ValueError: not such numbers, or an image that is too small.
+    """
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
+    if len(shape) != 3 or not all(_is_count(each) for each in shape):
+        raise ValueError(f"input_shape must be (height, width, channels), whole numbers. Received: {input_shape!r}")
+    if not _is_count(classes):
+        raise ValueError(f"classes must be a whole number of at least 1. Received: {classes!r}")
+    if min(shape[:2]) < at_least:
+        raise ValueError(f"input_shape must be at least {at_least}x{at_least} for this model. Received: {input_shape!r}")
+    return keras.Input(tuple(int(each) for each in shape), name="image")
+
+
+def check_counts(**counts: Any) -> None:
+    """Refuse options that are not whole numbers of at least 1.
+
+    Raises:
+        ValueError: with the option's name and value.
+    """
+    for name, value in counts.items():
+        if not _is_count(value):
+            raise ValueError(f"{name} must be a whole number of at least 1. Received: {value!r}")
+
+
+def _is_count(value: Any) -> bool:
+    return not isinstance(value, bool) and hasattr(value, "__index__") and int(value) >= 1
+
+
+def _get(module: Any, argument: str, name: Any, other: str) -> None:
+    try:
+        found = isinstance(name, str) and module.get(name)
+    except (ValueError, TypeError):
+        found = None
+    if not found:
+        raise ValueError(f"{argument} must be a name that keras.{argument}s knows, or {other}. Received: {name!r}")

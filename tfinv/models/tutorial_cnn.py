@@ -1,0 +1,58 @@
+"""TutorialCNN: the two-convolution network of framework tutorials, for which reference profiles exist (models)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfinv._lazy import LazyModule
+from tfinv.models.blocks import Blocks, check_counts, image_input
+
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = LazyModule("keras")
+
+
+def tutorial_cnn(
+    input_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    filters: int = 32,
+    dense: int = 128,
+    activation: str = "relu",
+    batch_normalization: bool = False,
+    initializer: str = "glorot_uniform",
+    name: str = "tutorial_cnn",
+) -> keras.Model:
+    """`conv f, act, pool, conv 2f, act, pool, flatten, dense d, act, logits`, 3x3 kernels.
+
+    Example:
+        >>> from tfinv.models import tutorial_cnn
+        >>> tutorial_cnn((28, 28, 1), 10).count_params()
+        421642
+
+    Args:
+        input_shape: `(H, W, C)`, at least 4x4.
+        classes: number of logits.
+        filters: channels `f` of the first convolution.
+        dense: units `d` of the hidden dense layer.
+        activation: see `Blocks`.
+        batch_normalization: normalise after each convolution.
+        initializer: see `Blocks`.
+        name: the model's name.
+
+    Returns:
+        A functional model, images `(N, H, W, C)` to logits `(N, classes)`.
+
+    Raises:
+        ValueError: an option of the wrong kind or an image smaller than 4x4.
+    """
+    check_counts(filters=filters, dense=dense)
+    blocks = Blocks(activation, batch_normalization, initializer)
+    image = image_input(input_shape, classes, at_least=4)
+    x = image
+    for number, width in enumerate((filters, 2 * filters), start=1):
+        x = blocks.norm(blocks.conv(x, width, 3, f"conv{number}"), f"bn{number}")
+        x = keras.layers.MaxPooling2D(name=f"pool{number}")(blocks.act(x, f"act{number}"))
+    x = blocks.dense(keras.layers.Flatten(name="flatten")(x), dense, "fc1")
+    return keras.Model(image, blocks.dense(blocks.act(x, "fc1_act"), classes, "logits"), name=name)
