@@ -177,10 +177,9 @@ def product(*sets: TransformationSet) -> TransformationSet:
     size = math.prod(len(each) for each in sets)
     if size > MAX_MEMBERS:
         raise ValueError(f"product must have at most {MAX_MEMBERS} members. Received: {size}")
-    members = []
-    for combination in itertools.product(*sets):
-        members.append(functools.reduce(Affine.compose, combination))
-    return TransformationSet(tuple(members), f"product({', '.join(each.id for each in sets)})")
+    maps = [[member for member in each if isinstance(member, Affine)] for each in sets]
+    members = tuple(functools.reduce(Affine.compose, combination) for combination in itertools.product(*maps))
+    return TransformationSet(members, f"product({', '.join(each.id for each in sets)})")
 
 
 def radian_rotations(n: int, low: float, high: float) -> TransformationSet:
