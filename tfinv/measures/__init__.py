@@ -4,12 +4,38 @@ from __future__ import annotations
 
 from tfinv.keys import from_key
 from tfinv.measures.base import Measure
+from tfinv.measures.same_equivariance import (
+    NormalizedVarianceSE,
+    SampleVarianceSE,
+    SimpleDistanceSE,
+    TransformationVarianceSE,
+)
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 
-__all__ = ["Measure", "NormalizedVariance", "SampleVariance", "TransformationVariance", "parse"]
+__all__ = [
+    "Measure",
+    "NormalizedVariance",
+    "NormalizedVarianceSE",
+    "SampleVariance",
+    "SampleVarianceSE",
+    "SimpleDistanceSE",
+    "TransformationVariance",
+    "TransformationVarianceSE",
+    "names",
+    "parse",
+]
 
 _MEASURES: dict[str, type] = {
-    each.__name__: each for each in (NormalizedVariance, SampleVariance, TransformationVariance)
+    each.__name__: each
+    for each in (
+        NormalizedVariance,
+        SampleVariance,
+        TransformationVariance,
+        NormalizedVarianceSE,
+        SampleVarianceSE,
+        TransformationVarianceSE,
+        SimpleDistanceSE,
+    )
 }
 
 

@@ -1,0 +1,71 @@
+"""Mean over samples of the dispersion over those transformations that keep a position inside the frame (statistics)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from tfinv._lazy import LazyModule
+from tfinv.statistics.base import Context, Layer, Statistic, share
+from tfinv.statistics.views import InverseWarp
+from tfinv.transformations.frame import inside_frame
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+    from numpy.typing import NDArray
+else:
+    tf = LazyModule("tensorflow")
+
+
+def visible(layer: Layer) -> NDArray[np.bool_]:
+    """Where an inverse-warped map of the layer shows what was inside the frame: bool `(T, H', W')`."""
+    assert layer.transformations is not None
+    return inside_frame(layer.transformations, *layer.shape[:2], inverse=True)
+
+
+class AlignedDispersionState(NamedTuple):
+    """`count` samples, `mean` (`*U`) of their dispersions, `visible` (`(T, H', W')`, the same in every state)."""
+
+    count: Any
+    mean: Any
+    visible: Any
+
+
+@dataclass(frozen=True)
+class AlignedDispersion(Statistic):
+    """Row dispersion of inverse-warped feature maps, over the transformations that keep each position visible.
+
+        mean_s D_{j in V(p)} B[s, j](p),   V(p) = transformations that keep position p inside the frame, ddof = 1
+
+    Positions with fewer than two such transformations are left at 0; `visible` tells which.
+
+    Args:
+        statistic: `"std"` or `"variance"`.
+    """
+
+    statistic: Literal["std", "variance"] = "std"
+
+    @property
+    def view(self) -> InverseWarp:
+        return InverseWarp()
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> AlignedDispersionState:
+        return AlignedDispersionState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype), tf.constant(visible(layer)))
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> AlignedDispersionState:
+        assert context is not None
+        seen = visible(context.layer)
+        weights = tf.constant(seen[..., None], block.dtype)
+        count = tf.maximum(tf.reduce_sum(weights, axis=0), 2.0)
+        # Shifting by one row member removes the mean before anything is squared; the most visible one is best.
+        shifted = (block - block[:, int(seen.sum(axis=(1, 2)).argmax()), None]) * weights
+        centred = (shifted - tf.reduce_sum(shifted, axis=1, keepdims=True) / count) * weights
+        variance = tf.reduce_sum(tf.square(centred), axis=1) / (count - 1)
+        dispersion = tf.sqrt(variance) if self.statistic == "std" else variance
+        samples = tf.cast(tf.shape(block)[0], block.dtype)
+        return self.merge(state, AlignedDispersionState(samples, tf.reduce_mean(dispersion, axis=0), state.visible))
+
+    def merge(self, first: Any, second: Any) -> AlignedDispersionState:
+        mean = first.mean + (second.mean - first.mean) * share(first.count, second.count)
+        return AlignedDispersionState(first.count + second.count, mean, first.visible)

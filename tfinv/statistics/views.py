@@ -1,0 +1,84 @@
+"""Activations seen after the inverse transformation, as same-equivariance needs them (statistics)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tfinv._lazy import LazyModule
+from tfinv.statistics.base import Context, Layer, Statistic, View
+from tfinv.transformations.affine import Affine, sampling_matrices
+from tfinv.transformations.warp import Padding, warp_each
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = LazyModule("tensorflow")
+
+
+def why_not_spatial(layer: Layer) -> str:
+    """Why same-equivariance does not exist on a layer; "" where it does."""
+    if not layer.is_spatial or min(layer.shape[:2]) < 2:
+        return f"units of shape {layer.shape} form no feature map that a transformation could act on"
+    if layer.transformations is None or not layer.transformations.is_affine:
+        return "the transformations are not affine maps, so they have no inverse"
+    return ""
+
+
+@dataclass(frozen=True)
+class InverseWarp(View):
+    """Each feature map warped back: `B[s, j] = t_j^-1(f(t_j(x_s)))`, exactly, at the layer's own resolution.
+
+    Args:
+        padding: what fills positions whose source left the frame, see `transformations.warp`.
+    """
+
+    padding: Padding = "nearest"
+
+    def applies(self, layer: Layer) -> str:
+        return why_not_spatial(layer)
+
+    def apply(self, block: Any, layer: Layer) -> Any:
+        height, width, channels = layer.shape
+        matrices = inverse_matrices(layer)
+        flat = tf.reshape(tf.cast(block, tf.float32), (-1, height, width, channels))
+        tiled = tf.tile(matrices, (tf.shape(block)[0], 1, 1))
+        return tf.cast(tf.reshape(warp_each(flat, tiled, padding=self.padding), tf.shape(block)), block.dtype)
+
+
+def inverse_matrices(layer: Layer) -> Any:
+    """Sampling matrices `(T, 3, 3)`, float32, of the inverse transformations at the layer's resolution."""
+    assert layer.transformations is not None
+    maps = [each for each in layer.transformations if isinstance(each, Affine)]
+    return sampling_matrices(maps, *layer.shape[:2], inverse=True).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Viewed(Statistic):
+    """Any statistic of blocks seen through a view.
+
+    Args:
+        statistic: what is gathered.
+        through: the view.
+    """
+
+    statistic: Statistic
+    through: View
+
+    @property
+    def view(self) -> View:
+        return self.through
+
+    def applies(self, layer: Layer) -> str:
+        return self.through.applies(layer) or self.statistic.applies(layer)
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> NamedTuple:
+        return self.statistic.init(layer, dtype)
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> NamedTuple:
+        return self.statistic.update(state, block, context)
+
+    def merge(self, first: Any, second: Any) -> NamedTuple:
+        return self.statistic.merge(first, second)
