@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfinv.keys import from_key
 from tfinv.measures.base import Measure
+from tfinv.measures.equivariance import LinearEquivariance
 from tfinv.measures.same_equivariance import (
     NormalizedVarianceSE,
     SampleVarianceSE,
@@ -13,6 +14,7 @@ from tfinv.measures.same_equivariance import (
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 
 __all__ = [
+    "LinearEquivariance",
     "Measure",
     "NormalizedVariance",
     "NormalizedVarianceSE",
@@ -35,6 +37,7 @@ _MEASURES: dict[str, type] = {
         SampleVarianceSE,
         TransformationVarianceSE,
         SimpleDistanceSE,
+        LinearEquivariance,
     )
 }
 
