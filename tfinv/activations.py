@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 import hashlib
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -92,6 +92,8 @@ class ActivationModel:
             else:
                 usable[tap.name] = tap
         names = select_names({name: type(tap.operation) for name, tap in usable.items()}, layers, self.skipped)
+        self.output_layer = next(reversed(usable), "")
+        """The layer whose output is the model's, whether it was chosen or not."""
         self.layer_types: dict[str, str] = {name: type(usable[name].operation).__name__ for name in names}
         self._layer_shapes = {name: tuple(usable[name].tensor.shape[1:]) for name in names}
         self.model: keras.Model = keras.Model(inputs, {name: usable[name].tensor for name in names})
@@ -230,13 +232,50 @@ def _image_shape(graph: Any, given: tuple[int, ...] | None) -> tuple[int, ...]:
     return expected
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call of one layer on real tensors."""
+
+    name: str
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+def walk_calls(model: Any, images: Any, keep_tape: Callable[[Any], None]) -> Iterator[Call]:
+    """Run a model layer by layer, eagerly, with a gradient tape around each call; nested models are entered.
+
+    Args:
+        model: a functional or sequential Keras model.
+        images: tensor `(N, H, W, C)`.
+        keep_tape: is given the persistent tape of each call, in the order of the calls.
+
+    Yields:
+        The calls in network order; shared layers keep one name.
+    """
+    import tensorflow as tf
+
+    def run(operation: Any, arguments: Any, options: Any) -> Any:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(_tensors((arguments, options)))
+            outputs = operation(*arguments, **options)
+        keep_tape(tape)
+        return outputs
+
+    for path, _, inputs, outputs in _calls(_graph_of(model), [images], "", run):
+        yield Call(path, tuple(inputs), tuple(outputs))
+
+
+def _tensors(structure: Any) -> list[Any]:
+    return [each for each in keras.tree.flatten(structure) if hasattr(each, "dtype") and hasattr(each, "shape")]
+
+
 def _taps(graph: Any, images: Any) -> list[_Tap]:
     """Call every layer on symbolic images and name each output, in network order."""
-    calls = list(_calls(graph, [images], ""))
-    total = Counter(path for path, _, _ in calls)
+    calls = list(_calls(graph, [images], "", lambda operation, arguments, options: operation(*arguments, **options)))
+    total = Counter(path for path, *_ in calls)
     seen: Counter[str] = Counter()
     taps = []
-    for path, operation, outputs in calls:
+    for path, operation, _, outputs in calls:
         seen[path] += 1
         base = f"{path}@{seen[path]}" if total[path] > 1 else path
         for position, tensor in enumerate(outputs):
@@ -244,8 +283,10 @@ def _taps(graph: Any, images: Any) -> list[_Tap]:
     return taps
 
 
-def _calls(graph: Any, inputs: Sequence[Any], prefix: str) -> Generator[tuple[str, Any, list[Any]], None, list[Any]]:
-    """Run a graph on symbolic tensors; yield path, layer and outputs of each call, and return the graph's outputs."""
+def _calls(
+    graph: Any, inputs: Sequence[Any], prefix: str, run: Callable[[Any, Any, Any], Any]
+) -> Generator[tuple[str, Any, list[Any], list[Any]], None, list[Any]]:
+    """Run a graph call by call; yield path, layer, inputs and outputs of each, and return the graph's outputs."""
     tensors = {id(reference): value for reference, value in zip(graph.inputs, inputs, strict=True)}
     by_depth = graph._nodes_by_depth
     for node in (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]):
@@ -254,10 +295,9 @@ def _calls(graph: Any, inputs: Sequence[Any], prefix: str) -> Generator[tuple[st
         path = prefix + node.operation.name
         arguments, options = node.arguments.fill_in(tensors)
         if _is_nested(node.operation):
-            given = [each for each in keras.tree.flatten(arguments) if isinstance(each, keras.KerasTensor)]
-            outputs = yield from _calls(_graph_of(node.operation), given, path + "/")
+            outputs = yield from _calls(_graph_of(node.operation), _tensors(arguments), path + "/", run)
         else:
-            outputs = keras.tree.flatten(node.operation(*arguments, **options))
-            yield path, node.operation, outputs
+            outputs = keras.tree.flatten(run(node.operation, arguments, options))
+            yield path, node.operation, _tensors((arguments, options)), outputs
         tensors |= {id(reference): value for reference, value in zip(node.outputs, outputs, strict=True)}
     return [tensors[id(reference)] for reference in graph.outputs]

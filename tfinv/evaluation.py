@@ -97,9 +97,12 @@ def evaluate(
     plan = passes(required_statistics(measures))
     for number, statistics in enumerate(plan):
         gatherer = Gatherer(statistics, spec, given=states)
+        per_image, stream = len(transformations), batches
+        if all(each.reference_only for each in statistics):
+            per_image, stream = 1, ImageBatches(images, batch_size * len(transformations), labels)
         step = _make_step(source, gatherer, transformations, batches, statistics, padding, interpolation)
         title = "measuring" if len(plan) == 1 else f"measuring, pass {number + 1} of {len(plan)}"
-        samples = _run(step, batches, gatherer, len(transformations), title if progress else None)
+        samples = _run(step, stream, gatherer, per_image, title if progress else None)
         _check_enough(measures, samples, len(transformations))
         gatherer.check_finite()
         states |= gatherer.states()
@@ -123,6 +126,7 @@ def evaluate_arrays(
     measures: Any,
     *,
     labels: ArrayLike | None = None,
+    reference: Mapping[str, ArrayLike] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Results:
     """Measure activations that come from anywhere: another framework, a saved file, a simulation.
@@ -140,19 +144,23 @@ def evaluate_arrays(
             float32.
         measures: a measure or a sequence of them, as objects or keys.
         labels: int `(S,)`, for measures that compare predictions with classes.
+        reference: by layer name an array `(S, *U)`, activations of the untransformed images, for measures that
+            compare with them.
         metadata: entries for `Results.metadata`.
 
     Returns:
         `Results`, layers in the order given; the last counts as the model's output.
 
     Raises:
-        ValueError: arrays without sample and transformation axes, that disagree on `S` or `T`, or hold NaN.
+        ValueError: arrays without sample and transformation axes, that disagree on `S` or `T`, or hold NaN; labels or
+            reference missing where a measure needs them.
     """
     measures = as_measures(measures)
     arrays = {name: np.asarray(array) for name, array in activations.items()}
     samples, count = _check_arrays(arrays)
     _check_enough(measures, samples, count)
     _check_labels(measures, labels is not None)
+    references = _check_references(measures, reference, arrays)
     labels = None if labels is None else tf.constant(np.asarray(labels), tf.int64)
     states: States = {}
     spec = [Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1]) for name, array in arrays.items()]
@@ -161,7 +169,9 @@ def evaluate_arrays(
             array = arrays[layer.name]
             dtype = "float64" if array.dtype == np.float64 else "float32"
             gatherer = Gatherer(statistics, [layer], dtype, states)
-            gatherer.add(layer.name, tf.constant(array, dtype), tf.range(samples, dtype=tf.int64), labels)
+            untransformed = tf.constant(references[layer.name], dtype) if references else None
+            index = tf.range(samples, dtype=tf.int64)
+            gatherer.add(layer.name, tf.constant(array, dtype), index, labels, untransformed)
             for statistic, by_layer in gatherer.states().items():
                 states.setdefault(statistic, {}).update(by_layer)
     description = {"samples": samples, "num_transformations": count, **_provenance(), **dict(metadata or {})}
@@ -210,7 +220,7 @@ def required_statistics(measures: Sequence[Measure]) -> list[Statistic]:
 
 def _layers(source: ActivationSource, transformations: TransformationSet) -> list[Layer]:
     shapes = source.layer_shapes
-    last = list(shapes)[-1]
+    last = getattr(source, "output_layer", list(shapes)[-1])
     return [Layer(name, shape, len(transformations), transformations, name == last) for name, shape in shapes.items()]
 
 
@@ -225,9 +235,12 @@ def _make_step(
 ) -> Any:
     """A function of a batch `(images, index, labels)` that updates all states."""
     count, with_reference = len(transformations), any(each.needs_reference for each in statistics)
+    reference_only = all(each.reference_only for each in statistics)
 
     def transformed(images: Any) -> Any:
         """`(S_b * (T [+ 1]), H, W, C)`; the untransformed image, where needed, comes last."""
+        if reference_only:
+            return images
         warped = warp(images, transformations, padding=padding, interpolation=interpolation)
         if with_reference:
             warped = tf.concat([warped, images[:, None]], axis=1)
@@ -235,6 +248,9 @@ def _make_step(
 
     def gather(activations: Mapping[str, Any], index: Any, labels: Any) -> None:
         for layer, unit_shape in source.layer_shapes.items():
+            if reference_only:
+                gatherer.add(layer, None, index, labels, tf.cast(activations[layer], tf.float32))
+                continue
             block = tf.reshape(tf.cast(activations[layer], tf.float32), (-1, count + with_reference, *unit_shape))
             reference = block[:, count] if with_reference else None
             gatherer.add(layer, block[:, :count] if with_reference else block, index, labels, reference)
@@ -327,6 +343,25 @@ def _check_arrays(arrays: Mapping[str, Any]) -> tuple[int, int]:
     if len(sizes) > 1:
         raise ValueError(f"activations must agree on (S, T) in all layers. Received: {sorted(sizes)}")
     return sizes.pop()
+
+
+def _check_references(
+    measures: Sequence[Measure], reference: Mapping[str, Any] | None, arrays: Mapping[str, Any]
+) -> dict[str, Any]:
+    given = {name: np.asarray(array) for name, array in (reference or {}).items()}
+    needing = [m for m in measures if any(e.needs_reference for s in m.requires for e in (s, *s.depends))]
+    if needing and not given:
+        raise ValueError(
+            f"reference must hold the activations of the untransformed images for {needing[0].key}. Received: none"
+        )
+    for name, array in arrays.items():
+        shape = given[name].shape if name in given else None
+        if given and shape != (array.shape[0], *array.shape[2:]):
+            expected = (array.shape[0], *array.shape[2:])
+            raise ValueError(f"reference must have the shape {expected} for layer {name!r}. Received: {shape}")
+        if given and not np.isfinite(given[name]).all():
+            raise ValueError(f"reference must be finite. Received: NaN or infinity in layer {name!r}")
+    return given
 
 
 def _provenance() -> dict[str, Any]:

@@ -100,6 +100,9 @@ class Gatherer:
 def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
     """Order statistics into passes, so that each finds what it depends on finished.
 
+    What others depend on and needs the untransformed images alone comes first, in a pass of one forward an image:
+    the statistics that need all transformations then still share one pass.
+
     Args:
         statistics: what the measures require; what those depend on is added.
 
@@ -111,6 +114,8 @@ def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
     while waiting:
         finished = {each for batch in done for each in batch}
         ready = [each for each in waiting if finished.issuperset(each.depends)]
+        early = [each for each in ready if each.reference_only and any(each in other.depends for other in waiting)]
+        ready = early or ready
         done.append(ready)
         waiting = [each for each in waiting if each not in ready]
     return done

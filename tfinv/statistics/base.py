@@ -80,6 +80,9 @@ class Statistic(ABC):
     """Whether `update` reads `context.labels`."""
     needs_reference: ClassVar[bool] = False
     """Whether `update` reads `context.reference`: the engine then runs the untransformed images as well."""
+    reference_only: ClassVar[bool] = False
+    """Whether `update` reads nothing but `context.reference`: a pass of such statistics runs each image once, not `T`
+    times, and `block` is then None."""
 
     @property
     def key(self) -> str:
