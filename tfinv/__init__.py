@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tfinv import datasets, measures, models, plots, report, tflite, transformations
     from tfinv.activations import ActivationModel
     from tfinv.evaluation import evaluate, evaluate_arrays
+    from tfinv.local_error import lie_derivative
     from tfinv.transformations import AffineAugmentation
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ _ATTRIBUTES = {
     "AffineAugmentation": "tfinv.transformations",
     "evaluate": "tfinv.evaluation",
     "evaluate_arrays": "tfinv.evaluation",
+    "lie_derivative": "tfinv.local_error",
 }
 _MODULES = ("datasets", "measures", "models", "plots", "report", "tflite", "transformations")
 
@@ -38,6 +40,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "evaluate_arrays",
+    "lie_derivative",
     "measures",
     "models",
     "plots",
