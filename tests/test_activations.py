@@ -1,0 +1,138 @@
+"""Intermediate activations: every layer found and right, names, choices, and errors a user can act on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tfinv.activations import ActivationModel, select_names
+
+L = keras.layers
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def nested_model() -> keras.Model:
+    inner_inputs = keras.Input((None, None, 4))
+    relu = L.ReLU(name="relu")
+    inner = keras.Model(inner_inputs, relu(L.Conv2D(4, 3, name="conv")(relu(inner_inputs))), name="inner")
+    head = keras.Sequential([keras.Input((4, 4, 4)), L.Flatten(name="flat"), L.Dense(3, name="logits")], name="head")
+    inputs = keras.Input((8, 8, 1))
+    x = L.Conv2D(4, 3, padding="same", name="stem")(inputs)
+    x = inner(inner(x))
+    return keras.Model(inputs, head(x * 2.0 + x))
+
+
+def test_every_call_of_nested_and_shared_layers_has_its_own_values():
+    model, data = nested_model(), images(2, 8, 8, 1)
+    found = ActivationModel(model)(data)
+    assert list(found) == [
+        "stem", "inner/relu@1", "inner/conv@1", "inner/relu@2", "inner/relu@3", "inner/conv@2", "inner/relu@4",
+        "multiply", "add", "head/flat", "head/logits",
+    ]  # fmt: skip
+    inner, x = model.get_layer("inner"), model.get_layer("stem")(data)
+    conv, relu = inner.get_layer("conv"), inner.get_layer("relu")
+    for name, function in [("relu@1", relu), ("conv@1", conv), ("relu@2", relu), ("relu@3", relu), ("conv@2", conv)]:
+        x = function(x)
+        assert_allclose(found[f"inner/{name}"], x, rtol=1e-6, err_msg=name)
+    assert_allclose(found["head/logits"], model(data), rtol=1e-6)
+
+
+def test_sequential_model_equals_layer_by_layer_calls():
+    model = keras.Sequential([keras.Input((6, 6, 2)), L.Conv2D(3, 3, name="conv"), L.BatchNormalization(name="bn")])
+    model.get_layer("bn").set_weights([np.full(3, value) for value in (2.0, 1.0, 0.5, 4.0)])
+    data = images(3, 6, 6, 2)
+    found = ActivationModel(model)(data)
+    conv = model.get_layer("conv")(data)
+    assert_allclose(found["conv"], conv, rtol=1e-6)
+    assert_allclose(found["bn"], 2 * (np.asarray(conv) - 0.5) / np.sqrt(4 + 1e-3) + 1, rtol=1e-5)
+
+
+def test_layers_with_several_outputs_and_inference_mode():
+    inputs = keras.Input((4, 4, 2))
+    first, second = keras.ops.split(L.Dropout(0.9, name="drop")(inputs), 2, axis=-1)
+    model = keras.Model(inputs, L.Add(name="sum")([first, second]))
+    data = images(2, 4, 4, 2)
+    found = ActivationModel(model)(data)
+    assert list(found) == ["drop", "split:0", "split:1", "sum"]
+    assert_array_equal(found["drop"], data)
+    assert_array_equal(found["split:1"], data[..., 1:])
+
+
+def test_only_what_chosen_layers_need_is_run():
+    source = ActivationModel(nested_model(), "stem")
+    assert [layer.name for layer in source.model.layers] == ["images", "stem"]
+
+
+def test_choice_by_name_glob_and_type():
+    source = ActivationModel(nested_model())
+    assert list(source.select("head/*").layer_shapes) == ["head/flat", "head/logits"]
+    assert list(source.select(L.Conv2D).layer_shapes) == ["stem", "inner/conv@1", "inner/conv@2"]
+    assert list(source.select("Conv2D").layer_shapes) == ["stem", "inner/conv@1", "inner/conv@2"]
+    assert list(source.select(["head/logits", "stem"]).layer_shapes) == ["stem", "head/logits"]
+    assert list(source.select("inner/conv").layer_shapes) == ["inner/conv@1", "inner/conv@2"]
+    assert source.select("head/logits").layer_shapes == {"head/logits": (3,)}
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "text"),
+    [
+        ("stemm", ValueError, "Did you mean 'stem'"),
+        ([], ValueError, "at least one layer"),
+        ([3], TypeError, "names, globs or layer types"),
+    ],
+)
+def test_wrong_choices_are_explained(choice, error, text):
+    with pytest.raises(error, match=text):
+        ActivationModel(nested_model(), choice)
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="layers of the model: a, b"):
+        select_names({"a": "Dense", "b": "Dense"}, "x")
+
+
+def test_open_input_sizes_come_from_the_images():
+    inputs = keras.Input((None, None, 1))
+    model = keras.Model(inputs, L.Conv2D(2, 3, name="conv")(inputs))
+    assert ActivationModel(model, input_shape=(9, 7, 1)).layer_shapes == {"conv": (7, 5, 2)}
+    with pytest.raises(ValueError, match="input_shape must be given"):
+        ActivationModel(model)
+    with pytest.raises(ValueError, match=r"fit the model's input .* Received: images of \(9, 7, 3\)"):
+        ActivationModel(model, input_shape=(9, 7, 3))
+
+
+def test_models_without_a_graph_get_advice():
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(TypeError, match=r"subclassed model Subclassed.*evaluate_arrays"):
+        ActivationModel(Subclassed())
+    with pytest.raises(ValueError, match="must be built"):
+        ActivationModel(keras.Sequential([L.Dense(2)]))
+    with pytest.raises(TypeError, match="Keras 3 model"):
+        ActivationModel(lambda x: x)
+    inputs = [keras.Input((4, 4, 1)), keras.Input((4, 4, 1))]
+    with pytest.raises(ValueError, match="one input of images"):
+        ActivationModel(keras.Model(inputs, L.Add()(inputs)))
+
+
+def test_id_names_model_and_weights():
+    model = nested_model()
+    before = ActivationModel(model).id
+    assert ActivationModel(model).id == before
+    weights = model.get_layer("stem").get_weights()
+    model.get_layer("stem").set_weights([weights[0] + 1, weights[1]])
+    assert ActivationModel(model).id != before
+
+
+def test_the_users_model_still_saves_and_loads(tmp_path):
+    model, data = nested_model(), images(1, 8, 8, 1)
+    ActivationModel(model)
+    model.save(tmp_path / "model.keras")
+    assert_allclose(keras.models.load_model(tmp_path / "model.keras", safe_mode=True)(data), model(data), rtol=1e-6)

@@ -1,0 +1,85 @@
+"""The cache: made once, re-used, rebuilt when damaged, never half there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from tfinv.cache import Cache, config_hash
+
+
+class Maker:
+    def __init__(self, text: str = "value") -> None:
+        self.calls, self.text = 0, text
+
+    def __call__(self, folder: Path) -> None:
+        self.calls += 1
+        (folder / "value.txt").write_text(self.text)
+
+
+def load(folder: Path) -> str:
+    text = (folder / "value.txt").read_text()
+    if text == "damaged":
+        raise ValueError("damaged")
+    return text
+
+
+def test_a_piece_is_made_once_and_again_for_another_configuration(tmp_path):
+    make, cache = Maker(), Cache(tmp_path)
+    assert [cache.get("model", {"a": 1}, make, load) for _ in range(3)] == ["value"] * 3
+    assert make.calls == 1
+    Cache(tmp_path).get("model", {"a": 2}, make, load)
+    assert make.calls == 2
+    Cache(tmp_path, force=True).get("model", {"a": 1}, make, load)
+    assert make.calls == 3
+
+
+def test_a_damaged_piece_is_rebuilt_and_said(tmp_path):
+    make, cache = Maker(), Cache(tmp_path)
+    cache.get("model", {"a": 1}, make, load)
+    (cache.path("model", {"a": 1}) / "value.txt").write_text("damaged")
+    with pytest.warns(UserWarning, match="damaged and is made anew"):
+        assert cache.get("model", {"a": 1}, make, load) == "value"
+    assert make.calls == 2
+
+
+def test_an_interrupted_piece_leaves_nothing_behind(tmp_path):
+    cache = Cache(tmp_path)
+
+    def interrupted(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.get("model", {"a": 1}, interrupted, load)
+    assert not cache.has("model", {"a": 1})
+    assert not [path for path in (tmp_path / "model").iterdir() if path.is_dir()]
+    assert cache.get("model", {"a": 1}, Maker(), load) == "value"
+
+
+def _slow(root: str, queue) -> None:
+    def make(folder: Path) -> None:
+        queue.put("made")
+        time.sleep(0.5)
+        (folder / "value.txt").write_text("value")
+
+    Cache(root).get("model", {"a": 1}, make, load)
+
+
+def test_two_runs_at_once_make_a_piece_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=_slow, args=(str(tmp_path), queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(20)
+    assert queue.get(timeout=1) == "made"
+    assert queue.empty()
+
+
+def test_hash_depends_on_values_not_on_order():
+    assert config_hash({"a": 1, "b": [2]}) == config_hash({"b": [2], "a": 1}) != config_hash({"a": 1, "b": [3]})

@@ -1,0 +1,92 @@
+"""Results: profiles, tables, files; damaged and foreign files are refused in words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tfinv.results import LayerResult, MeasureResult, Results
+from tfinv.status import Status, quotient
+
+
+def results() -> Results:
+    values = np.array([[0.5, 1.0], [np.inf, 2.5]])
+    status = np.array([[0, Status.DEAD], [Status.SAMPLE_CONSTANT, 0]])
+    layers = {"conv": LayerResult(values, status), "flat": LayerResult.not_applicable("no maps")}
+    statistics = {"RowDispersion": {"conv": {"count": np.array(3.0), "mean": np.arange(4.0)}}}
+    return Results({"NV": MeasureResult("NV", layers)}, {"set": "rotations(4)", "seed": 1}, statistics)
+
+
+def test_profile_averages_valid_units_and_counts_the_rest():
+    row = results().profile("NV").set_index("layer").loc["conv"]
+    assert row["mean"] == 1.5 and row["std"] == 1.0
+    assert list(row[["units", "valid", "dead", "sample_constant", "left_out"]]) == [4, 2, 1, 1, 2]
+    assert np.isnan(results()["NV"]["flat"].mean)
+
+
+def test_frame_of_units_is_tidy():
+    frame = results().to_frame(units=True)
+    assert frame[["unit", "value", "status"]].to_numpy().tolist() == [
+        ["0,0", 0.5, "valid"], ["0,1", 1.0, "dead"], ["1,0", np.inf, "sample_constant"], ["1,1", 2.5, "valid"],
+    ]  # fmt: skip
+
+
+def test_save_and_load_keep_everything(tmp_path):
+    results().save(tmp_path / "deep" / "r.npz")
+    loaded = Results.load(tmp_path / "deep" / "r.npz")
+    np.testing.assert_array_equal(loaded["NV"]["conv"].values, results()["NV"]["conv"].values)
+    np.testing.assert_array_equal(loaded["NV"]["conv"].status, results()["NV"]["conv"].status)
+    assert loaded["NV"]["flat"].note == "no maps"
+    assert loaded.metadata == results().metadata
+    np.testing.assert_array_equal(loaded.statistics["RowDispersion"]["conv"]["mean"], np.arange(4.0))
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.npz"]
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "r.npz"
+    results().save(path)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"nonsense" * 40):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="complete results file"):
+            Results.load(path)
+    np.savez(path, header=np.frombuffer(json.dumps({"format": "tfinv-results", "version": 99}).encode(), np.uint8))
+    with pytest.raises(ValueError, match="version 99, this tfinv reads version 1"):
+        Results.load(path)
+    np.savez(path, other=np.ones(3))
+    with pytest.raises(ValueError, match="complete results file"):
+        Results.load(path)
+    with pytest.raises(FileNotFoundError):
+        Results.load(tmp_path / "none.npz")
+
+
+def test_pickled_arrays_are_never_loaded(tmp_path):
+    np.savez(tmp_path / "evil.npz", header=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="complete results file"):
+        Results.load(tmp_path / "evil.npz")
+
+
+def test_unknown_measure_and_layer_list_the_known_ones():
+    with pytest.raises(KeyError, match="measures are NV"):
+        results()["TV"]
+    with pytest.raises(KeyError, match="layers are conv, flat"):
+        results()["NV"]["dense"]
+
+
+def test_quotient_conventions():
+    values, status = quotient(np.array([0.0, 1.0, 2.0, np.nan, 1.0]), np.array([0.0, 0.0, 4.0, 1.0, np.nan]))
+    np.testing.assert_array_equal(values, [1.0, np.inf, 0.5, np.nan, np.nan])
+    assert status.tolist() == [Status.DEAD, Status.SAMPLE_CONSTANT, Status.VALID, Status.NON_FINITE, Status.NON_FINITE]
+
+
+def test_results_load_without_tensorflow(tmp_path):
+    results().save(tmp_path / "r.npz")
+    code = (
+        "import sys; from tfinv.results import Results; r = Results.load(sys.argv[1]); r.profile(); "
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "r.npz")], check=True)
