@@ -1,0 +1,30 @@
+"""Figures from results and tidy frames: one look, no TensorFlow, no global pyplot state (plots).
+
+Every function returns a `matplotlib.figure.Figure`; `save` writes it, `to_data_uri` embeds it, a notebook shows it.
+matplotlib is imported at the first figure, not before.
+"""
+
+from tfinv.plots.accuracy import accuracy_curve
+from tfinv.plots.bars import bars
+from tfinv.plots.heatmap import change_heatmap, heatmap
+from tfinv.plots.images import feature_maps, image_grid
+from tfinv.plots.profile import profile
+from tfinv.plots.quantization import before_after, pareto
+from tfinv.plots.relative_error import relative_error_map
+from tfinv.plots.style import PALETTE, save, to_data_uri
+
+__all__ = [
+    "PALETTE",
+    "accuracy_curve",
+    "bars",
+    "before_after",
+    "change_heatmap",
+    "feature_maps",
+    "heatmap",
+    "image_grid",
+    "pareto",
+    "profile",
+    "relative_error_map",
+    "save",
+    "to_data_uri",
+]
