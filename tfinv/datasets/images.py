@@ -86,7 +86,7 @@ def resize(images: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
     for image, out in zip(images, result, strict=True):
         for channel in range(images.shape[3]):
             plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-            out[..., channel] = plane.resize((width, height), Image.Resampling.BILINEAR)
+            out[..., channel] = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR))
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from tfinv.datasets.split import Dataset
 
+DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError)
+"""What NumPy and zipfile raise for files that are damaged, encrypted or of another kind."""
 KEYS = "x, y[, x_test, y_test] or x_train, y_train, x_test, y_test"
 MOST_CLASSES = 100_000
 DARK = 64
@@ -64,11 +67,12 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         ValueError: the file is damaged, or is no `.npz` file, or holds pickled objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.ndarray):
-                raise ValueError("it holds a single array (.npy)")
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it holds a single array (.npy)")
+        with file:
             return {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} is not a readable .npz file of plain arrays: {error}") from error
 
 

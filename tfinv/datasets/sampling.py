@@ -23,7 +23,7 @@ def stratified_sample(labels: Indices | None, count: int, n: int, seed: int) -> 
         >>> from tfinv.datasets.sampling import stratified_sample
         >>> labels = np.array([0] * 90 + [1] * 9 + [2])
         >>> np.bincount(labels[stratified_sample(labels, 100, 20, seed=0)]).tolist()
-        [17, 2, 1]
+        [18, 1, 1]
 
     Args:
         labels: int `(count,)` class numbers, or None for a plain random sample.

@@ -64,7 +64,7 @@ def missing(name: str, where_from: str, layout: str, reason: object = None) -> F
     """The error for a data set that is not here: what to download, and where it goes."""
     folder = os.environ.get(VARIABLE)
     state = f"{VARIABLE} is {folder}" if folder else f"{VARIABLE} is not set"
-    failed = f" Downloading failed: {str(reason).splitlines()[0] if str(reason) else reason!r}." if reason else ""
+    failed = f" Downloading failed: {(str(reason) or repr(reason)).splitlines()[0]}." if reason else ""
     return FileNotFoundError(
         f"data set {name!r} is not on this machine.{failed} Get {where_from} and put it into the folder that the "
         f"environment variable {VARIABLE} names, as {layout} ({state}; see docs/data.md)"
