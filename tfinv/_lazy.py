@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -12,8 +17,10 @@ class LazyModule(ModuleType):
     """A module that is imported when one of its attributes is first read."""
 
     def __getattr__(self, attribute: str) -> Any:
-        if self.__name__ in ("tensorflow", "keras"):
+        if self.__name__ not in sys.modules and self.__name__ in ("tensorflow", "keras"):
             select_tensorflow_backend()
+            with _without_start_up_noise():
+                importlib.import_module(self.__name__)
         return getattr(importlib.import_module(self.__name__), attribute)
 
 
@@ -29,3 +36,28 @@ def select_tensorflow_backend() -> None:
             f"tfinv needs Keras on the TensorFlow backend. Received: KERAS_BACKEND={backend!r}; unset it before Python starts."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+_NOISE = re.compile(rb"^(WARNING: All log messages before absl::InitializeLog|I0000 )")
+
+
+@contextmanager
+def _without_start_up_noise() -> Iterator[None]:
+    """Keep back what TensorFlow's start-up prints for information; everything else on standard error stays."""
+    try:
+        sys.stderr.flush()
+        saved = os.dup(2)
+    except (OSError, ValueError, AttributeError):  # no standard error to keep clean
+        yield
+        return
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            captured.seek(0)
+            kept = b"".join(line for line in captured if not _NOISE.match(line))
+            if kept:
+                os.write(2, kept)

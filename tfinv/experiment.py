@@ -148,7 +148,7 @@ class Run:
         architecture: str,
         data: Dataset,
         *,
-        augmentation: str | None = None,
+        augmentation: str | Mapping[str, Any] | None = None,
         seed: int | None = None,
         options: Mapping[str, Any] | None = None,
         **training: Any,
@@ -158,7 +158,8 @@ class Run:
         Args:
             architecture: a name of `tfinv.models`.
             data: the data set; its training split is used.
-            augmentation: id of the transformation set that training draws from; None for plain training.
+            augmentation: id of the transformation set that training draws from, or the ranges of an
+                `AffineAugmentation` such as `{"rotation": 180.0}`; None for plain training.
             seed: default: the run's.
             options: of the architecture.
             **training: arguments of `tfinv.training.train`, such as `epochs`.
@@ -189,7 +190,8 @@ class Run:
             )
             keras.utils.set_random_seed(seed)
             model = models.build(architecture, data.input_shape, data.num_classes, **(options or {}))
-            layer = None if augmentation is None else AffineAugmentation(augmentation, seed=seed)
+            ranges = augmentation if isinstance(augmentation, Mapping) else {"transformations": augmentation}
+            layer = None if augmentation is None else AffineAugmentation(**ranges, seed=seed)
             result = train(model, data.train, augmentation=layer, seed=seed, progress=self.progress, **training)
             model.save(folder / "model.keras")
             result.history.to_csv(folder / "history.csv", index=False)
