@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from tfinv.keys import from_key
+from tfinv.measures.anova import Anova, AnovaF
 from tfinv.measures.base import Measure
+from tfinv.measures.distance import NormalizedDistance, SampleDistance, TransformationDistance
 from tfinv.measures.equivariance import LinearEquivariance
+from tfinv.measures.goodfellow import Goodfellow, GoodfellowNormal
+from tfinv.measures.predictions import AccuracyUnder, EffectiveInvariance, LogitVariance, PredictionConsistency
 from tfinv.measures.same_equivariance import (
     NormalizedVarianceSE,
     SampleVarianceSE,
@@ -14,13 +18,24 @@ from tfinv.measures.same_equivariance import (
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 
 __all__ = [
+    "AccuracyUnder",
+    "Anova",
+    "AnovaF",
+    "EffectiveInvariance",
+    "Goodfellow",
+    "GoodfellowNormal",
     "LinearEquivariance",
+    "LogitVariance",
     "Measure",
+    "NormalizedDistance",
     "NormalizedVariance",
     "NormalizedVarianceSE",
+    "PredictionConsistency",
+    "SampleDistance",
     "SampleVariance",
     "SampleVarianceSE",
     "SimpleDistanceSE",
+    "TransformationDistance",
     "TransformationVariance",
     "TransformationVarianceSE",
     "names",
@@ -38,6 +53,17 @@ _MEASURES: dict[str, type] = {
         TransformationVarianceSE,
         SimpleDistanceSE,
         LinearEquivariance,
+        NormalizedDistance,
+        SampleDistance,
+        TransformationDistance,
+        AnovaF,
+        Anova,
+        Goodfellow,
+        GoodfellowNormal,
+        AccuracyUnder,
+        PredictionConsistency,
+        EffectiveInvariance,
+        LogitVariance,
     )
 }
 

@@ -53,6 +53,18 @@ def check_option(name: str, value: Any, allowed: Any) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}. Received: {value!r}")
 
 
+def check_share(name: str, value: Any) -> None:
+    """Refuse what is not a number strictly between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise ValueError(f"{name} must be a number above 0 and below 1. Received: {value!r}")
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuse what is not a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}. Received: {value!r}")
+
+
 def aggregate_maps(values: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64]:
     """One number a feature map: reduce the spatial axes of `(H', W', C')`; other shapes stay as they are."""
     if how == "none" or values.ndim < 2:

@@ -1,0 +1,179 @@
+"""How often units fire: everywhere, and on the transformed versions of the images that activate them most (statistics)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tfinv._lazy import LazyModule
+from tfinv.statistics.base import Context, Layer, Statistic, share
+from tfinv.statistics.column_moments import ColumnMoments
+from tfinv.statistics.top_values import TopValues
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = LazyModule("tensorflow")
+
+SPARSE_BELOW = 0.1
+"""Images that activate a unit most are looked up one by one while they are less than this share of all."""
+
+
+class LocalFiringState(NamedTuple):
+    """Sums over samples.
+
+    `count` images; `fired` (`*U`): images that fire; `strongest` (`*U`): images that activate the unit most; `local`
+    (`*U`): sum over the latter of the share of their transformed versions that fire.
+    """
+
+    count: Any
+    fired: Any
+    strongest: Any
+    local: Any
+
+
+@dataclass(frozen=True)
+class LocalFiring(Statistic):
+    """Firing of every unit on untransformed images, and on the transformed versions of those that activate it most.
+
+    The threshold is the upper `percentile` quantile that `TopValues` found in a pass over the untransformed images.
+
+    Args:
+        percentile: see `TopValues`.
+        sign: see `TopValues`.
+        top: number of images that activate a unit most; None for all that fire.
+        capacity: see `TopValues`.
+        seed: see `TopValues`.
+    """
+
+    needs_reference = True
+
+    percentile: float = 0.01
+    sign: int = 1
+    top: int | None = None
+    capacity: int = 64
+    seed: int = 0
+
+    @property
+    def thresholds(self) -> TopValues:
+        """Where the threshold comes from."""
+        return TopValues(self.percentile, self.sign, self.capacity, self.seed)
+
+    @property
+    def depends(self) -> tuple[Statistic, ...]:
+        return (self.thresholds,)
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> LocalFiringState:
+        return LocalFiringState(tf.zeros((), dtype), *(tf.zeros(layer.shape, dtype) for _ in range(3)))
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> LocalFiringState:
+        assert context is not None and context.reference is not None
+        top_values = context.given[self.thresholds]
+        threshold = self._quantile(top_values, None)
+        strong = threshold if self.top is None else self._quantile(top_values, self.top)
+        sign = tf.cast(self.sign, block.dtype)
+        reference = sign * context.reference
+        chosen = reference > strong
+        local = self._gathered if self.percentile < SPARSE_BELOW else self._masked
+        own = LocalFiringState(
+            tf.cast(tf.shape(block)[0], block.dtype),
+            tf.reduce_sum(tf.cast(reference > threshold, block.dtype), axis=0),
+            tf.reduce_sum(tf.cast(chosen, block.dtype), axis=0),
+            local(sign, block, chosen, threshold),
+        )
+        return self.merge(state, own)
+
+    def merge(self, first: Any, second: Any) -> LocalFiringState:
+        return LocalFiringState(*(mine + theirs for mine, theirs in zip(first, second, strict=True)))
+
+    def _quantile(self, top_values: Any, top: int | None) -> Any:
+        """Values above it are the top `percentile`, or the `top` largest (`*U`)."""
+        counts, values = top_values.counts, top_values.values
+        level = tf.reduce_sum(tf.cast(self.thresholds._too_many(counts), tf.int32))
+        held = tf.gather(counts, level)
+        wanted = self.percentile * held if top is None else top * held / counts[0]
+        rank = tf.clip_by_value(tf.math.ceil(wanted - 1e-4), 1, tf.maximum(held - 1, 1))
+        quantile = tf.gather(values, tf.cast(rank, tf.int32), axis=-1)
+        largest = values[..., 0]
+        # Many values tied at the maximum of a saturated unit: all of them fire, not none.
+        limits = np.finfo(values.dtype.as_numpy_dtype)
+        below = largest - (tf.abs(largest) * limits.eps + limits.tiny)
+        return tf.where((quantile >= largest) & (top_values.lowest < largest), below, quantile)
+
+    def _gathered(self, sign: Any, block: Any, chosen: Any, threshold: Any) -> Any:
+        samples, columns, units = tf.shape(block)[0], block.shape[1], int(np.prod(block.shape[2:]))
+        sample, unit = tf.unstack(tf.where(tf.reshape(chosen, (samples, units))), axis=1)
+        cells = (sample * columns * units + unit)[:, None] + tf.range(columns, dtype=tf.int64) * units
+        values = sign * tf.gather(tf.reshape(block, [-1]), cells)
+        fires = values > tf.gather(tf.reshape(threshold, [-1]), unit)[:, None]
+        rates = tf.reduce_mean(tf.cast(fires, block.dtype), axis=1)
+        return tf.reshape(tf.math.unsorted_segment_sum(rates, unit, units), threshold.shape)
+
+    def _masked(self, sign: Any, block: Any, chosen: Any, threshold: Any) -> Any:
+        rates = tf.reduce_mean(tf.cast(sign * block > threshold, block.dtype), axis=1)
+        return tf.reduce_sum(rates * tf.cast(chosen, block.dtype), axis=0)
+
+
+class NormalFiringState(NamedTuple):
+    """`count` samples, `mean` share of their transformed versions that fire (`*U`)."""
+
+    count: Any
+    mean: Any
+
+
+@dataclass(frozen=True)
+class NormalFiring(Statistic):
+    """Share of all `S * T` activations above the `alpha` quantile of a normal distribution with their moments.
+
+    Args:
+        alpha: probability below the threshold.
+        sign: 1, or -1 for the lower end.
+    """
+
+    alpha: float = 0.99
+    sign: int = 1
+
+    @property
+    def depends(self) -> tuple[Statistic, ...]:
+        return (ColumnMoments(),)
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> NormalFiringState:
+        return NormalFiringState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype))
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> NormalFiringState:
+        assert context is not None
+        mean, std = pooled_moments(context.given[ColumnMoments()], tf.reduce_mean)
+        sign = tf.cast(self.sign, block.dtype)
+        fires = sign * block > sign * mean + std * _normal_quantile(self.alpha)
+        count = tf.cast(tf.shape(block)[0], block.dtype)
+        return self.merge(state, NormalFiringState(count, tf.reduce_mean(tf.cast(fires, block.dtype), axis=(0, 1))))
+
+    def merge(self, first: Any, second: Any) -> NormalFiringState:
+        weight = share(first.count, second.count)
+        return NormalFiringState(first.count + second.count, first.mean + (second.mean - first.mean) * weight)
+
+
+def pooled_moments(moments: Any, average: Any) -> tuple[Any, Any]:
+    """Mean and standard deviation (ddof = 1) of all `S * T` activations of each unit.
+
+    Args:
+        moments: a `ColumnMomentsState`, of arrays or tensors.
+        average: `np.mean` or `tf.reduce_mean`.
+
+    Returns:
+        Two arrays or tensors `(*U)`.
+    """
+    groups = moments.mean.shape[0]
+    # Deviations from the first column keep a constant unit at exactly zero.
+    deviation = moments.mean - moments.mean[0]
+    shift = average(deviation, axis=0)
+    total = average(moments.m2, axis=0) + moments.count * average((deviation - shift) ** 2, axis=0)
+    return moments.mean[0] + shift, (total * groups / (moments.count * groups - 1)) ** 0.5
+
+
+def _normal_quantile(probability: float) -> float:
+    from scipy.stats import norm
+
+    return float(norm.ppf(probability))

@@ -1,0 +1,116 @@
+"""The largest activations of every unit on the untransformed images: a bounded sketch of an upper quantile (statistics)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tfinv._lazy import LazyModule
+from tfinv.statistics.base import Context, Layer, Statistic
+from tfinv.statistics.hashing import hash_of
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = LazyModule("tensorflow")
+
+LEVELS = 32
+
+
+class TopValuesState(NamedTuple):
+    """What `TopValues` keeps.
+
+    `counts` `(32,)`: samples of level r or higher. `values` `(*U, capacity)`, descending, and their `levels` int8, -1
+    for a free place. `lowest` `(*U)`: the smallest value of all.
+    """
+
+    counts: Any
+    values: Any
+    levels: Any
+    lowest: Any
+
+
+@dataclass(frozen=True)
+class TopValues(Statistic):
+    """The `capacity` largest of `sign * a(x)` over the untransformed images `x`, enough to know the top `percentile`.
+
+    Where the top `percentile` outgrows half the capacity, half of the images (chosen by a hash of their index) are
+    dropped, and so on: level r holds a share `2^-r` of them. The quantile is exact for up to
+    `capacity / (2 percentile)` images; beyond, it is that of a random subset of them, and the share of all images
+    above it differs from `percentile` by a relative standard error of at most `sqrt(4 / capacity)`.
+
+    Args:
+        percentile: share of images above the quantile.
+        sign: 1, or -1 for the lower end.
+        capacity: values kept for each unit, even.
+        seed: of the choice of images.
+    """
+
+    needs_reference = True
+    reference_only = True
+
+    percentile: float = 0.01
+    sign: int = 1
+    capacity: int = 64
+    seed: int = 0
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> TopValuesState:
+        shape = (*layer.shape, self.capacity)
+        free = tf.fill(shape, tf.constant(-1, tf.int8))
+        return TopValuesState(tf.zeros(LEVELS, dtype), tf.zeros(shape, dtype), free, tf.zeros(layer.shape, dtype))
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> TopValuesState:
+        assert context is not None and context.reference is not None and context.index is not None
+        values = tf.cast(self.sign, context.reference.dtype) * context.reference
+        masks = tf.constant([(1 << level) - 1 for level in range(LEVELS)], tf.int64)
+        member = tf.equal(tf.bitwise.bitwise_and(hash_of(context.index, self.seed)[:, None], masks), 0)
+        levels = tf.reduce_sum(tf.cast(member, tf.int8), axis=1) - tf.constant(1, tf.int8)
+        last = tf.transpose(values, [*range(1, values.shape.rank), 0])
+        own = TopValuesState(
+            tf.reduce_sum(tf.cast(member, state.counts.dtype), axis=0),
+            last,
+            tf.broadcast_to(levels, tf.shape(last)),
+            tf.reduce_min(values, axis=0),
+        )
+        return self.merge(state, own)
+
+    def merge(self, first: Any, second: Any) -> TopValuesState:
+        return (
+            _merge_arrays(self, first, second) if isinstance(first.values, np.ndarray) else self._merge(first, second)
+        )
+
+    def _merge(self, first: Any, second: Any) -> TopValuesState:
+        counts = first.counts + second.counts
+        values, levels = (tf.concat([first[i], second[i]], axis=-1) for i in (1, 2))
+        valid = levels >= tf.cast(tf.reduce_sum(tf.cast(self._too_many(counts), tf.int32)), tf.int8)
+        ranked = tf.where(valid, values, tf.constant(-np.inf, values.dtype))
+        ranked, order = tf.math.top_k(ranked, self.capacity)
+        kept = ranked > -np.inf
+        lowest = tf.where(
+            first.counts[0] == 0,
+            second.lowest,
+            tf.where(second.counts[0] == 0, first.lowest, tf.minimum(first.lowest, second.lowest)),
+        )
+        levels = tf.gather(levels, order, batch_dims=values.shape.rank - 1)
+        free = tf.constant(-1, tf.int8)
+        return TopValuesState(
+            counts, tf.where(kept, ranked, tf.zeros_like(ranked)), tf.where(kept, levels, free), lowest
+        )
+
+    def _too_many(self, counts: Any) -> Any:
+        """Levels whose top `percentile` does not fit; they are the lowest ones."""
+        return counts > int(self.capacity / (2 * self.percentile) + 1e-9)
+
+
+def _merge_arrays(statistic: TopValues, first: Any, second: Any) -> TopValuesState:
+    counts = first.counts + second.counts
+    values, levels = (np.concatenate([first[i], second[i]], axis=-1) for i in (1, 2))
+    ranked = np.where(levels >= statistic._too_many(counts).sum(), values, -np.inf)
+    order = np.argsort(-ranked, axis=-1, kind="stable")[..., : statistic.capacity]
+    ranked, levels = np.take_along_axis(ranked, order, -1), np.take_along_axis(levels, order, -1)
+    kept = ranked > -np.inf
+    full = [each for each in (first, second) if each.counts[0]] or [first]
+    lowest = np.minimum.reduce([each.lowest for each in full])
+    return TopValuesState(counts, np.where(kept, ranked, 0), np.where(kept, levels, np.int8(-1)), lowest)
