@@ -1,1 +1,84 @@
-"""Placeholder."""
+"""TFLite: conversion recipes, reading activations inside a `.tflite` file, and comparing files.
+
+Nothing here imports TensorFlow or the interpreter before its first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfinv.tflite.calibration import with_transformations
+    from tfinv.tflite.conversion import Conversion
+    from tfinv.tflite.convert import (
+        RECIPES,
+        dynamic_int8,
+        float16,
+        float32,
+        static_int8,
+        static_int16x8,
+        weight_int4,
+    )
+    from tfinv.tflite.diagnosis import check_input_scale, latency, memory_estimate, self_check
+    from tfinv.tflite.equalization import equalize
+    from tfinv.tflite.layer_matching import layer_map
+    from tfinv.tflite.layermap import LayerMap
+    from tfinv.tflite.matching import Match, match
+    from tfinv.tflite.model import TFLiteModel
+
+_HOME = {
+    "Conversion": "conversion",
+    "LayerMap": "layermap",
+    "Match": "matching",
+    "RECIPES": "convert",
+    "TFLiteModel": "model",
+    "check_input_scale": "diagnosis",
+    "dynamic_int8": "convert",
+    "equalize": "equalization",
+    "float16": "convert",
+    "float32": "convert",
+    "latency": "diagnosis",
+    "layer_map": "layer_matching",
+    "match": "matching",
+    "memory_estimate": "diagnosis",
+    "self_check": "diagnosis",
+    "static_int16x8": "convert",
+    "static_int8": "convert",
+    "weight_int4": "convert",
+    "with_transformations": "calibration",
+}
+
+__all__ = [
+    "RECIPES",
+    "Conversion",
+    "LayerMap",
+    "Match",
+    "TFLiteModel",
+    "check_input_scale",
+    "dynamic_int8",
+    "equalize",
+    "float16",
+    "float32",
+    "latency",
+    "layer_map",
+    "match",
+    "memory_estimate",
+    "self_check",
+    "static_int8",
+    "static_int16x8",
+    "weight_int4",
+    "with_transformations",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

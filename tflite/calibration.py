@@ -1,0 +1,134 @@
+"""Calibration images: read from arrays, pipelines or data sets, checked, and with transformations (convert)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfinv.datasets import Split
+
+_MOST_BYTES = 4 * 2**30
+
+
+def calibration_batches(
+    calibration: Any, input_shape: tuple[int, ...], batch_size: int
+) -> Iterator[NDArray[np.float32]]:
+    """Calibration images in batches of bounded size.
+
+    Args:
+        calibration: images `(N, H, W, C)`, a `Split`, a `tf.data.Dataset`, or another iterable of images or batches;
+            elements such as `(images, labels)` count by their first member.
+        input_shape: `(H, W, C)` of the model.
+        batch_size: most images a batch.
+
+    Yields:
+        float32 `(n, H, W, C)`, `1 <= n <= batch_size`.
+
+    Raises:
+        ValueError: no image, images of another shape, or with NaN or infinite values.
+        TypeError: something that holds no images.
+    """
+    count = 0
+    for chunk in _chunks(calibration):
+        images = _checked(chunk, input_shape)
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            count += len(batch)
+            yield batch
+    if not count:
+        raise ValueError(f"calibration must hold at least one image of shape {input_shape}. Received: none")
+
+
+def with_transformations(
+    images: Any, transformations: Any, *, per_image: int | None = None, seed: int = 0
+) -> NDArray[np.float32]:
+    """Calibration images under the transformations that the model will meet.
+
+    Ranges found on upright images alone can clip what transformed images excite. All transformations occur equally
+    often (to within one): image `i` gets `per_image` different ones, dealt from shuffled packs of the whole set.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.tflite import with_transformations
+        >>> with_transformations(np.zeros((10, 8, 8, 1), "float32"), "rotations(16)", per_image=2).shape
+        (20, 8, 8, 1)
+
+    Args:
+        images: `(N, H, W, C)`.
+        transformations: a `TransformationSet`, or its id such as `"rotations(16)"`.
+        per_image: how many transformations of each image; None for all. 1 gives as many images as came in.
+        seed: of the draw.
+
+    Returns:
+        float32 `(N * per_image, H, W, C)`, the versions of an image next to each other.
+
+    Raises:
+        ValueError: no images, `per_image` out of range, or a result of more than 4 GiB.
+    """
+    from tfinv.transformations import as_set, warp
+
+    images, chosen = np.asarray(images, np.float32), as_set(transformations)
+    if images.ndim != 4 or not len(images):
+        raise ValueError(f"images must have the shape (N, H, W, C) with N > 0. Received: shape {images.shape}")
+    each = len(chosen) if per_image is None else per_image
+    if not 1 <= each <= len(chosen):
+        raise ValueError(f"per_image must be in [1, {len(chosen)}], the size of the set. Received: {per_image}")
+    if images.nbytes * each > _MOST_BYTES:
+        raise ValueError(
+            f"calibration images would take {images.nbytes * each / 2**30:.1f} GiB; give fewer, or per_image"
+        )
+    deal = _deal(len(images), len(chosen), each, np.random.default_rng(seed))
+    result = np.empty((len(images), each, *images.shape[1:]), np.float32)
+    for number, transformation in enumerate(chosen):
+        rows, places = np.nonzero(deal == number)
+        for start in range(0, len(rows), 256):
+            part = slice(start, start + 256)
+            if len(rows[part]):
+                result[rows[part], places[part]] = np.asarray(warp(images[rows[part]], transformation))[:, 0]
+    return result.reshape(-1, *images.shape[1:])
+
+
+def _deal(count: int, size: int, each: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """`each` different numbers below `size` for each of `count` rows, every number equally often (to within one)."""
+    if each == size:
+        return np.tile(np.arange(size), (count, 1))
+    start = np.arange(count) * each
+    # Row i takes the next `each` places of a circle: balanced and without repetition; the shuffles make it random.
+    places = (start[:, None] + np.arange(each)) % size
+    return generator.permutation(size)[places][generator.permutation(count)]
+
+
+def _chunks(calibration: Any) -> Iterator[Any]:
+    if isinstance(calibration, Split):
+        calibration = calibration.x
+    if isinstance(calibration, (str, bytes, dict)) or calibration is None:
+        raise TypeError(f"calibration must be images (N, H, W, C) or a data set of them. Received: {calibration!r}")
+    if hasattr(calibration, "as_numpy_iterator"):
+        calibration = calibration.as_numpy_iterator()
+    elif hasattr(calibration, "__array__"):
+        yield calibration
+        return
+    if not isinstance(calibration, Iterable):
+        raise TypeError(
+            f"calibration must be images (N, H, W, C) or a data set of them. Received: {type(calibration).__name__}"
+        )
+    for element in calibration:
+        first = element[0] if isinstance(element, (tuple, list)) else element
+        array = np.asarray(first)
+        yield array[None] if array.ndim == 3 else array
+
+
+def _checked(chunk: Any, input_shape: Sequence[int]) -> NDArray[np.float32]:
+    images = np.asarray(chunk)
+    if images.ndim != 4 or images.shape[1:] != tuple(input_shape):
+        raise ValueError(
+            f"calibration must hold images of the model's input shape (N, {', '.join(map(str, input_shape))}). "
+            f"Received: shape {images.shape}"
+        )
+    images = images.astype(np.float32, copy=False)
+    if not np.isfinite(images).all():
+        raise ValueError("calibration images must be finite. Received: NaN or infinite values")
+    return images
