@@ -90,7 +90,9 @@ class Blocks:
         """The model's activation as a layer of its own, so that it can be measured."""
         if self.activation == "prelu":
             shared = list(range(1, len(x.shape)))
-            return keras.layers.PReLU(alpha_initializer=keras.initializers.Constant(0.25), shared_axes=shared, name=name)(x)
+            return keras.layers.PReLU(
+                alpha_initializer=keras.initializers.Constant(0.25), shared_axes=shared, name=name
+            )(x)
         return keras.layers.Activation(self.activation, name=name)(x)
 
     def norm(self, x: Any, name: str) -> Any:
@@ -132,7 +134,9 @@ def image_input(input_shape: Any, classes: Any, *, at_least: int = 1) -> Any:
     if not _is_count(classes):
         raise ValueError(f"classes must be a whole number of at least 1. Received: {classes!r}")
     if min(shape[:2]) < at_least:
-        raise ValueError(f"input_shape must be at least {at_least}x{at_least} for this model. Received: {input_shape!r}")
+        raise ValueError(
+            f"input_shape must be at least {at_least}x{at_least} for this model. Received: {input_shape!r}"
+        )
     return keras.Input(tuple(int(each) for each in shape), name="image")
 
 

@@ -23,7 +23,8 @@ else:
 
 APPLICATIONS = "keras.applications."
 _BUILDERS: dict[str, Callable[..., Any]] = {
-    each.__name__: each for each in (simple_conv, all_convolutional, vgg16d, resnet, ffnet, mobilenet_small, tutorial_cnn)
+    each.__name__: each
+    for each in (simple_conv, all_convolutional, vgg16d, resnet, ffnet, mobilenet_small, tutorial_cnn)
 }
 
 

@@ -49,7 +49,9 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
     if not file.is_file():
         raise ValueError(f"path must name an existing model file. Received: {str(path)!r}, which does not exist")
     if file.suffix.lower() == ".keras" and not zipfile.is_zipfile(file):
-        raise ValueError(f"path must name a readable Keras model. Received: {str(path)!r}, which is damaged or cut short")
+        raise ValueError(
+            f"path must name a readable Keras model. Received: {str(path)!r}, which is damaged or cut short"
+        )
     try:
         return keras.saving.load_model(file, custom_objects=dict(custom_objects or {}), compile=False, safe_mode=True)
     except MemoryError:

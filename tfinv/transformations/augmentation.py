@@ -1,0 +1,210 @@
+"""A Keras layer that shows training each image under a random affine map (transformations -> training)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from tfinv._lazy import select_tensorflow_backend
+from tfinv.transformations.affine import Affine, sampling_matrices
+from tfinv.transformations.draws import MapRanges, backward_matrices
+from tfinv.transformations.members import TransformationSet
+from tfinv.transformations.sets import as_set, parse
+from tfinv.transformations.warp import Interpolation, Padding, warp_each
+
+select_tensorflow_backend()
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+Range = float | Sequence[float] | None
+
+
+@keras.saving.register_keras_serializable(package="tfinv")
+class AffineAugmentation(keras.layers.Layer):
+    """Draws an affine map for each image of a batch and applies it, during training only.
+
+    Two ways to say which maps: a finite set, of which each image gets a member, all equally likely; or ranges, from
+    which reflection, scale, shear, rotation and translation are drawn uniformly and applied in that order.
+
+    The layer works inside a model, in `dataset.map(lambda x, y: (layer(x, training=True), y))`, and with
+    `Split.as_dataset(augmentation=layer)`. Without `training=True` images pass through unchanged. Two layers of equal
+    seed draw the same maps in the same order. In a parallel `map` batches would race for the next draw.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.transformations import AffineAugmentation
+        >>> images = np.random.default_rng(0).random((4, 16, 16, 1), dtype="float32")
+        >>> layer = AffineAugmentation("rotations(16)", seed=0)
+        >>> layer(images, training=True).shape, bool(np.all(layer(images) == images))
+        (TensorShape([4, 16, 16, 1]), True)
+        >>> AffineAugmentation(rotation=180, scale=(0.8, 1.2), seed=0).preview(images, 3).shape
+        TensorShape([4, 3, 16, 16, 1])
+
+    Args:
+        transformations: a `TransformationSet` of affine maps, its id such as `"rotations(16)"`, or a sequence of
+            `Affine`; None where ranges are given.
+        rotation: degrees, a number `m` for `[-m, m]` or `(low, high)`; positive turns counter-clockwise.
+        scale: factors `(low, high)` of both axes, positive; above 1 magnifies.
+        translation: fractions of width and of height, drawn each for itself, `m` for `[-m, m]` or `(low, high)`.
+        shear: degrees within (-90, 90) by which vertical lines lean, `m` for `[-m, m]` or `(low, high)`.
+        reflection: `"horizontal"` or `"vertical"` mirrors half of the images; None none.
+        interpolation: see `warp`.
+        padding: see `warp`.
+        fill_value: see `warp`.
+        seed: a whole number makes the draws repeatable; None draws anew in every layer.
+        **kwargs: of `keras.layers.Layer`, such as `name`.
+
+    Raises:
+        ValueError: both a set and ranges or neither, a set with functions or singular maps, a bad range or option.
+        TypeError: something else where a set or number is expected.
+    """
+
+    supports_jit = False  # XLA has no kernel for the warp
+
+    def __init__(
+        self,
+        transformations: TransformationSet | str | Sequence[Affine] | None = None,
+        *,
+        rotation: Range = None,
+        scale: Sequence[float] | None = None,
+        translation: Range = None,
+        shear: Range = None,
+        reflection: str | None = None,
+        interpolation: Interpolation = "bilinear",
+        padding: Padding = "constant",
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("name", "augmentation")
+        super().__init__(**kwargs)
+        self.ranges = MapRanges.of(rotation, scale, translation, shear, reflection)
+        self.transformations = None if transformations is None else _affine_set(transformations)
+        if (self.transformations is None) == (self.ranges == MapRanges()):
+            raise ValueError(
+                "transformations must be a set, or rotation, scale, translation, shear or reflection must be given, "
+                f"not both. Received: transformations={transformations!r} and {self.ranges}"
+            )
+        if interpolation not in get_args(Interpolation):
+            raise ValueError(f"interpolation must be one of {get_args(Interpolation)}. Received: {interpolation!r}")
+        if padding not in get_args(Padding):
+            raise ValueError(f"padding must be one of {get_args(Padding)}. Received: {padding!r}")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
+            raise ValueError(f"seed must be a whole number or None. Received: {seed!r}")
+        self.interpolation: Interpolation = interpolation
+        self.padding: Padding = padding
+        self.fill_value = float(fill_value)
+        self.seed = None if seed is None else int(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+
+    def build(self, input_shape: Any) -> None:
+        """Refuse shapes that a warp cannot work on; the layer has no weights."""
+        _check_images(tf.TensorShape(input_shape))
+        self.built = True
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        """Images `(N, H, W, C)` of any real dtype; the values keep their range, the dtype is the layer's own."""
+        images = tf.convert_to_tensor(images)
+        _check_images(images.shape)
+        if not training:
+            return tf.cast(images, self.compute_dtype)
+        return tf.cast(self._augment(tf.cast(images, tf.float32), self.seed_generator), self.compute_dtype)
+
+    def draw(self, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Draw the maps of the next `count` images, as training would, and show them.
+
+        Args:
+            count: how many.
+
+        Returns:
+            float32 `(count, 2, 4)`: what `Affine` takes as coefficients.
+        """
+        return np.asarray(self._coefficients(count, self.seed_generator))
+
+    def preview(self, images: Any, n: int, *, seed: int = 0) -> Any:
+        """Show what training sees: `n` augmented versions of each image. Leaves the layer's own draws alone.
+
+        Args:
+            images: `(S, H, W, C)`, any real dtype.
+            n: versions of each image.
+            seed: of the draws.
+
+        Returns:
+            float32 tensor `(S, n, H, W, C)`.
+        """
+        images = tf.cast(tf.convert_to_tensor(images), tf.float32)
+        _check_images(images.shape)
+        samples, *shape = images.shape
+        augmented = self._augment(tf.repeat(images, n, axis=0), keras.random.SeedGenerator(seed))
+        return tf.reshape(augmented, [samples, n, *shape])
+
+    def _augment(self, images: Any, seed: Any) -> Any:
+        count, (height, width) = tf.shape(images)[0], images.shape[1:3]
+        if self.transformations is None:
+            matrices = backward_matrices(self._coefficients(count, seed), height, width)
+        else:
+            members = sampling_matrices(_maps(self.transformations), height, width).astype(np.float32)
+            matrices = tf.gather(members, self._members(count, seed))
+        warped = warp_each(
+            images,
+            matrices,
+            interpolation=self.interpolation,
+            padding=self.padding,
+            fill_value=self.fill_value,
+        )
+        return tf.ensure_shape(warped, images.shape)
+
+    def _coefficients(self, count: Any, seed: Any) -> Any:
+        if self.transformations is None:
+            return self.ranges.draw(count, seed)
+        members = np.array([each.coefficients for each in _maps(self.transformations)], np.float32)
+        return tf.gather(members, self._members(count, seed))
+
+    def _members(self, count: Any, seed: Any) -> Any:
+        assert self.transformations is not None
+        return keras.random.randint((count,), 0, len(self.transformations), seed=seed)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape does not change."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything that `from_config` needs; a set is written as its text."""
+        config = super().get_config()
+        config["transformations"] = None if self.transformations is None else _text(self.transformations)
+        config |= self.ranges.as_dict()
+        config |= {key: getattr(self, key) for key in ("interpolation", "padding", "fill_value", "seed")}
+        return config
+
+
+def _affine_set(transformations: Any) -> TransformationSet:
+    result = as_set(transformations)
+    for each in result:
+        if not isinstance(each, Affine):
+            raise ValueError(f"transformations must be affine maps, to be drawn for each image. Received: {result.id}")
+        if not each.is_invertible:
+            raise ValueError(f"transformations must be maps that can be inverted. Received: {each}")
+    return result
+
+
+def _maps(transformations: TransformationSet) -> list[Affine]:
+    return [each for each in transformations if isinstance(each, Affine)]
+
+
+def _text(transformations: TransformationSet) -> str:
+    """The id where it reads back as the same set, otherwise a text that does."""
+    try:
+        if parse(transformations.id).members == transformations.members:
+            return transformations.id
+    except ValueError:
+        pass
+    return TransformationSet(transformations.members).id
+
+
+def _check_images(shape: Any) -> None:
+    if shape.rank != 4 or None in shape[1:]:
+        raise ValueError(
+            f"images must have the shape (N, H, W, C), of which only N may be unknown. Received: shape {shape}"
+        )
