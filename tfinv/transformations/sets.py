@@ -244,9 +244,10 @@ def parse(text: str) -> TransformationSet:
         raise TypeError(f"text must be a string such as 'rotations(16)'. Received: {text!r}")
     received = f"Received: {text[:200]!r}"
     try:
-        return _build(ast.parse(text.strip(), mode="eval").body, received)
-    except (SyntaxError, RecursionError, MemoryError):
+        node = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"transformations must read like 'rotations(16)'; known are {_KNOWN}. {received}") from None
+    return _build(node, received)
 
 
 def _build(node: ast.expr, received: str) -> TransformationSet:

@@ -1,0 +1,32 @@
+"""What all tests share: the environment of the process, real data, random numbers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before anything imports Keras or matplotlib: a quiet log, no windows, nothing written into the home folder.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+_keras_home = tempfile.TemporaryDirectory(prefix="tfinv-keras-")
+os.environ["KERAS_HOME"] = _keras_home.name
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Seeded random numbers, the same in every test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data sets; a test that asks for it is skipped where there is none."""
+    folder = os.environ.get("TFINV_DATA")
+    if not folder:
+        pytest.skip("TFINV_DATA is not set: it names the folder with real data sets")
+    return Path(folder)

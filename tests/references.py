@@ -1,0 +1,79 @@
+"""Float64 references in NumPy, written from the formulas and sharing no code with the library."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+# --- warps -----------------------------------------------------------------------------------------------------------
+
+
+def rotation(degrees: float) -> Array:
+    """The 2x2 matrix that turns content counter-clockwise where x points right and y down."""
+    angle = np.radians(degrees)
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
+def warp(
+    image: Array, linear: Array, shift: Array, kernel: str = "bilinear", padding: str = "constant", fill: float = 0.0
+) -> Array:
+    """The image `(H, W, C)` whose content was moved by `p -> linear p + shift`, `p = (x, y)` in pixels from the centre.
+
+    Every output pixel solves for the point that it came from and sums the kernel over the pixel lattice around it.
+    """
+    image = np.asarray(image, np.float64)
+    height, width, _ = image.shape
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    reach = {"nearest": 1, "bilinear": 1, "cubic": 2}[kernel]
+    out = np.zeros_like(image)
+    for row, column in np.ndindex(height, width):
+        x, y = np.linalg.solve(linear, np.array([column, row]) - centre - shift) + centre
+        for i in range(int(np.floor(y)) - reach + 1, int(np.floor(y)) + reach + 1):
+            for j in range(int(np.floor(x)) - reach + 1, int(np.floor(x)) + reach + 1):
+                weight = KERNELS[kernel](y - i) * KERNELS[kernel](x - j)
+                out[row, column] += weight * _pixel(image, i, j, padding, fill)
+    return out
+
+
+def keys_cubic(distance: float) -> float:
+    """Keys' convolution kernel (1981, equation 15), in the form with the parameter a = -1/2."""
+    a, s = -0.5, abs(distance)
+    if s <= 1:
+        return (a + 2) * s**3 - (a + 3) * s**2 + 1
+    return a * s**3 - 5 * a * s**2 + 8 * a * s - 4 * a if s < 2 else 0.0
+
+
+KERNELS = {
+    "nearest": lambda distance: float(-0.5 <= distance < 0.5),
+    "bilinear": lambda distance: max(0.0, 1 - abs(distance)),
+    "cubic": keys_cubic,
+}
+
+
+def _pixel(image: Array, row: int, column: int, padding: str, fill: float) -> Array:
+    height, width, channels = image.shape
+    if padding == "constant":
+        inside = 0 <= row < height and 0 <= column < width
+        return image[row, column] if inside else np.full(channels, fill)
+    if padding == "nearest":
+        return image[min(max(row, 0), height - 1), min(max(column, 0), width - 1)]
+    return image[_reflected(row, height), _reflected(column, width)]
+
+
+def _reflected(index: int, size: int) -> int:
+    """Walk back and forth over `0 .. size - 1`, each end standing twice."""
+    there_and_back = [*range(size), *reversed(range(size))]
+    return there_and_back[index % (2 * size)]
+
+
+def smooth_images(rng: np.random.Generator, shape: tuple[int, int, int, int], waves: int = 2) -> Array:
+    """Images `(S, H, W, C)` of a few random waves, no shorter than `1 / waves` of the longer side, in about [-1, 1]."""
+    samples, height, width, channels = shape
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    frequency = rng.uniform(-waves, waves, (2, 6, samples, channels))
+    phase = rng.uniform(0, 2 * np.pi, (6, samples, channels))
+    grid = np.einsum("dhw,dksc->kshwc", np.stack([y, x]), frequency)
+    return np.cos(2 * np.pi * grid + phase[:, :, None, None, :]).mean(axis=0)

@@ -1,0 +1,263 @@
+"""Imports go down only, light modules stay light, and tflite/ and experiments/ are imported by their full names."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv.tflite": ROOT / "tflite", "tfinv.experiments": ROOT / "experiments"}
+
+LAYERS = (
+    {"_lazy", "files", "status", "keys", "environment"},
+    {"results"},
+    {"transformations", "statistics"},
+    {"activations", "measures", "datasets"},
+    {"evaluation", "models", "training", "callbacks"},
+    {"experiment"},
+    {"run", "commands"},
+)
+"""The order of the modules, lowest first: each may import its own layer and those below. A package counts as one
+module. Modules that are not named here stand beside `evaluation`."""
+DEFAULT_LAYER = 4
+
+SHOWING = {"plots", "report"}
+"""Figures and reports read results, whatever made them: they import nothing above these."""
+BELOW_SHOWING = {"_lazy", "files", "status", "keys", "environment", "results", *SHOWING}
+
+OUTSIDE = {"tflite", "experiments"}
+"""Users of the library, which knows nothing of them but for the command line."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """That `module` imports `target` (both with full names), where, and when."""
+
+    module: str
+    target: str
+    line: int
+    at_import: bool
+    """Whether it happens when the module is imported: neither inside a function nor for type checkers alone."""
+
+    @property
+    def source_part(self) -> str:
+        return part(self.module)
+
+    @property
+    def target_part(self) -> str:
+        return part(self.target)
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} imports {self.target}"
+
+
+def part(module: str) -> str:
+    """The second component of a name: `measures` of `tfinv.measures.variance`; empty for `tfinv` itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the project by its full name."""
+    found = {}
+    for package, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found[".".join([package, *(each for each in parts if each != "__init__")])] = path
+    return found
+
+
+def imports_of(module: str, tree: ast.AST, known: set[str], is_package: bool) -> Iterator[Import]:
+    """Every import of the project's own modules in a module, wherever it stands."""
+
+    def visit(node: ast.AST, at_import: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for each in node.names:
+                yield from own(each.name, node.lineno, at_import)
+        elif isinstance(node, ast.ImportFrom):
+            base = _base_of(node, module, is_package)
+            for each in node.names:
+                full = f"{base}.{each.name}"
+                yield from own(full if full in known else base, node.lineno, at_import)
+        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.iter_child_nodes(node):
+            only_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and child in node.body
+            yield from visit(child, at_import and not inside and not only_types)
+
+    def own(target: str, line: int, at_import: bool) -> Iterator[Import]:
+        if target.split(".")[0] == "tfinv":
+            yield Import(module, target, line, at_import)
+
+    yield from visit(tree, True)
+
+
+def _base_of(node: ast.ImportFrom, module: str, is_package: bool) -> str:
+    """The full name that stands between `from` and `import`."""
+    if node.level == 0:
+        return node.module or ""
+    package = module.split(".")[: None if is_package else -1]
+    above = package[: len(package) - (node.level - 1)]
+    return ".".join([*above, node.module] if node.module else above)
+
+
+def all_imports() -> list[Import]:
+    found = []
+    files = modules()
+    for module, path in files.items():
+        tree = ast.parse(path.read_text(), str(path))
+        found += imports_of(module, tree, set(files), path.name == "__init__.py")
+    return found
+
+
+def layer_of(name: str) -> int:
+    return next((number for number, names in enumerate(LAYERS) if name in names), DEFAULT_LAYER)
+
+
+def violation(each: Import) -> str | None:
+    """Why an import is not allowed, or None."""
+    source, target = each.source_part, each.target_part
+    if source == target:
+        return None
+    if source in OUTSIDE:
+        return (
+            "experiments use tflite, not the other way round" if (source, target) == ("tflite", "experiments") else None
+        )
+    if source == "":  # the table of contents: what it loads at once must be light, the rest is by name
+        return (
+            "the package loads only results and status at once"
+            if each.at_import
+            and target
+            not in (
+                "results",
+                "status",
+            )
+            else None
+        )
+    if target in OUTSIDE:
+        allowed = source in ("run", "commands") and not each.at_import
+        return (
+            None
+            if allowed
+            else "the library knows nothing of tflite/ and experiments/ (the command line: in functions)"
+        )
+    if target == "":
+        return "inside the package, import the module that defines the name"
+    if source in SHOWING:
+        return None if target in BELOW_SHOWING else "figures and reports import results alone"
+    if target in SHOWING:
+        return None if layer_of(source) >= DEFAULT_LAYER else "measuring knows nothing of figures and reports"
+    return None if layer_of(target) <= layer_of(source) else "imports go down only"
+
+
+def test_imports_go_down_only():
+    wrong = [f"{each}: {reason}" for each in all_imports() if (reason := violation(each))]
+    assert not wrong, "\n".join(wrong)
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """Circles of a graph, as text; each part of it that has one gives at least one."""
+    done: set[str] = set()
+    found = []
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        if module in path:
+            found.append(" -> ".join((*path[path.index(module) :], module)))
+        elif module not in done:
+            for target in sorted(graph.get(module, ())):
+                visit(target, (*path, module))
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, ())
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles({"a": {"b"}, "b": {"c", "d"}, "d": {"c"}}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"d", "b"}}) == ["b -> c -> b"]
+    graph: dict[str, set[str]] = {}
+    for each in all_imports():
+        if each.at_import:
+            graph.setdefault(each.module, set()).add(each.target)
+    found = circles(graph)
+    assert not found, "\n".join(found)
+
+
+def top_names(node: ast.AST) -> list[str]:
+    """The top-level packages that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [each.name.split(".")[0] for each in node.names]
+    return [(node.module or "").split(".")[0]] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+
+
+def test_the_folders_are_imported_under_their_installed_names_only():
+    folders = ("tfinv", "tflite", "experiments", "tests", "benchmarks", "docs")
+    wrong = []
+    for path in (each for folder in folders for each in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            if not OUTSIDE.isdisjoint(top_names(node)):
+                wrong.append(f"{path}: {ast.unparse(node)}")
+    assert not wrong, "import tfinv.tflite or tfinv.experiments instead:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "allowed"),
+    [
+        ("tfinv.results", "from tfinv.files import atomic_write", True),
+        ("tfinv.results", "from tfinv.transformations import rotations", False),
+        ("tfinv.results", "def f():\n    from tfinv.evaluation import evaluate", False),
+        ("tfinv.statistics.base", "from tfinv.transformations.affine import Affine", True),
+        ("tfinv.statistics.base", "if TYPE_CHECKING:\n    from tfinv.measures import Measure", False),
+        ("tfinv.measures.variance", "from tfinv import evaluation", False),
+        ("tfinv.measures.variance", "from ..statistics import base", True),
+        ("tfinv.measures.variance", "from .. import evaluation", False),
+        ("tfinv.evaluation", "import tfinv.tflite.convert", False),
+        ("tfinv.evaluation", "from tfinv.experiment import Experiment", False),
+        ("tfinv.evaluation", "from tfinv import Results", False),
+        ("tfinv.plots.profile", "from tfinv.results import Results", True),
+        ("tfinv.plots.profile", "from tfinv.transformations import warp", False),
+        ("tfinv.report", "from tfinv.plots import profile", True),
+        ("tfinv.activations", "from tfinv.plots import profile", False),
+        ("tfinv.run", "from tfinv import experiments", False),
+        ("tfinv.run", "def f():\n    from tfinv import experiments", True),
+        ("tfinv.tflite.study", "from tfinv.evaluation import evaluate", True),
+        ("tfinv.tflite.study", "from tfinv.experiments import quickstart", False),
+        ("tfinv.experiments.quickstart", "from tfinv.tflite import convert", True),
+        ("tfinv", "from tfinv.evaluation import evaluate", False),
+        ("tfinv", "if TYPE_CHECKING:\n    from tfinv.evaluation import evaluate", True),
+    ],
+)
+def test_the_rules_tell_right_from_wrong(module, code, allowed):
+    known = {"tfinv.evaluation", "tfinv.experiments", "tfinv.statistics.base", "tfinv.tflite.convert", "tfinv.plots"}
+    found = list(imports_of(module, ast.parse(code), known, is_package=module == "tfinv"))
+    assert len(found) == 1
+    assert (violation(found[0]) is None) == allowed
+
+
+HEAVY = ("tensorflow", "keras", "tf_keras", "tensorflow_model_optimization", "ai_edge_litert", "litert_quantizer")
+
+
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        ("import tfinv", (*HEAVY, "matplotlib", "pandas", "scipy", "sklearn")),
+        ("import tfinv.results", (*HEAVY, "matplotlib", "pandas", "scipy", "sklearn")),
+        ("import tfinv.transformations; tfinv.transformations.rotations(16).labels", (*HEAVY, "matplotlib")),
+        ("import tfinv.plots", HEAVY),
+        ("import tfinv.report", HEAVY),
+        ("import tfinv.measures; tfinv.measures.NormalizedVariance()", HEAVY),
+        ("import tfinv.run; tfinv.run.main(['--list'])", HEAVY),
+        ("import tfinv.run, contextlib\nwith contextlib.suppress(SystemExit): tfinv.run.main(['--help'])", HEAVY),
+    ],
+    ids=lambda value: value.splitlines()[0][:60] if isinstance(value, str) else "",
+)
+def test_light_modules_stay_light(statement, unwanted):
+    code = f"{statement}\nimport sys\nprint('loaded', *sorted(set(sys.modules) & set({unwanted!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded"
