@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import os
 import re
 import sys
@@ -19,8 +22,7 @@ class LazyModule(ModuleType):
     def __getattr__(self, attribute: str) -> Any:
         if self.__name__ not in sys.modules and self.__name__ in ("tensorflow", "keras"):
             select_tensorflow_backend()
-            with _without_start_up_noise():
-                importlib.import_module(self.__name__)
+            quiet_tensorflow_import()
         return getattr(importlib.import_module(self.__name__), attribute)
 
 
@@ -33,9 +35,35 @@ def select_tensorflow_backend() -> None:
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise RuntimeError(
-            f"tfinv needs Keras on the TensorFlow backend. Received: KERAS_BACKEND={backend!r}; unset it before Python starts."
+            "tfinv needs Keras on the TensorFlow backend; unset KERAS_BACKEND before Python starts. "
+            f"Received: KERAS_BACKEND={backend!r}"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+class _QuietImport(importlib.abc.MetaPathFinder):
+    """Lets the first import of TensorFlow pass without its informational messages."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def quietly(module: ModuleType) -> None:
+                with _without_start_up_noise():
+                    execute(module)
+
+            spec.loader.exec_module = quietly  # type: ignore[method-assign]
+        return spec
+
+
+def quiet_tensorflow_import() -> None:
+    """Keep what TensorFlow prints for information while it is imported off the terminal; errors still show."""
+    if "tensorflow" not in sys.modules and not any(isinstance(each, _QuietImport) for each in sys.meta_path):
+        sys.meta_path.insert(0, _QuietImport())
 
 
 _NOISE = re.compile(rb"^(WARNING: All log messages before absl::InitializeLog|I0000 )")

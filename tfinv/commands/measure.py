@@ -1,0 +1,111 @@
+"""``python -m tfinv.run measure``: one's own model and images in, results, tables and a report out (run)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.commands import arguments as shared
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfinv.results import Results
+
+_EPILOG = """\
+writes results.npz, profile.csv, one figure a measure and report.html into --out
+
+example:
+  python -m tfinv.run measure --model model.keras --data images/ --transformations "rotations(16)" \\
+      --measures NormalizedVariance "NormalizedVarianceSE(aggregate='mean')" --out runs/mine
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit code."""
+    parser = shared.parser("measure", "Measure every layer of a model on images of your own.", _EPILOG)
+    parser.add_argument("--model", required=True, help=f"{shared.MODEL_HELP}, or a .tflite file")
+    shared.add_data(parser)
+    shared.add_transformations(parser)
+    parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help="default: NormalizedVariance")
+    parser.add_argument("--layers", nargs="+", help="names, globs or layer types; default: all")
+    parser.add_argument("--input-scale", default="0..1", help="of a .tflite file: 0..1, 0..255 or -1..1; default: 0..1")
+    parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
+    options = parser.parse_args(arguments)
+
+    from tfinv.evaluation import as_measures, evaluate
+    from tfinv.transformations import parse
+
+    measures, transformations = as_measures(options.measures), parse(options.transformations)
+    model, shape = load_source(options.model, options.input_scale)
+    dataset, test = shared.load_fitting(options.data, shape, options.max_samples, options.seed)
+    results = evaluate(
+        model,
+        test,
+        transformations,
+        measures,
+        layers=options.layers,
+        batch_size=options.batch_size,
+        progress=not options.quiet,
+        metadata={"data": dataset.id, "model_file": options.model, "seed": options.seed},
+    )
+    results.save(options.out / "results.npz")
+    frame = results.profile()
+    write_report(results, frame, options.out, f"{options.model} on {dataset.name}, {len(test)} images")
+    print(frame[["measure", "layer", "mean", "valid", "left_out"]].to_string(index=False, float_format="{:.4f}".format))
+    print(f"Written to {options.out}")
+    return 0
+
+
+def load_source(model: str, input_scale: str) -> tuple[Any, tuple[int | None, ...]]:
+    """A Keras model or a TFLite model, and its input shape `(H, W, C)`, None where open.
+
+    Raises:
+        ValueError: a missing or damaged file.
+    """
+    if model.endswith(".tflite"):
+        from tfinv.tflite import TFLiteModel
+
+        source = TFLiteModel(model, input_scale=input_scale)
+        return source, source.input_shape
+    from tfinv import models
+
+    loaded = models.build(model, None, None) if model.startswith("keras.applications.") else models.load(model)
+    return loaded, tuple(loaded.inputs[0].shape[1:])
+
+
+def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: str) -> None:
+    """Write `profile.csv`, the figures and `report.html`."""
+    from tfinv import environment, plots
+    from tfinv.files import write_text
+    from tfinv.report import Report, explain
+
+    write_text(folder / "profile.csv", frame.to_csv(index=False))
+    report = Report("Invariance by layer", subtitle).verdict(_sentences(results))
+    for number, (key, measure) in enumerate(results.items()):
+        report.section(key)
+        profile, heatmap = plots.profile({"model": measure}), plots.heatmap(measure)
+        plots.save(profile, folder / f"profile_{number}.png")
+        plots.save(heatmap, folder / f"heatmap_{number}.png")
+        report.figure(profile, f"{key} by layer, from input to output.", f"Layer profile of {key}")
+        report.figure(heatmap, "Every unit: one column a layer, units sorted by their value.", f"Heat map of {key}")
+    report.table(frame, "All layers", {"mean": ".4f", "std": ".4f"})
+    report.glossary(explain("layer profile", "normalized variance", "unit", "dead unit", "sample-constant unit"))
+    report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
+
+
+def _sentences(results: Results) -> list[str]:
+    sentences = []
+    for key, measure in results.items():
+        means = {name: layer.mean for name, layer in measure.items() if np.isfinite(layer.mean)}
+        if not means:
+            sentences.append(f"{key} exists on none of the layers.")
+            continue
+        lowest, highest = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+        sentences.append(
+            f"{key} is lowest at {lowest} ({means[lowest]:.3f}), highest at {highest} ({means[highest]:.3f}), and "
+            f"{list(means.values())[-1]:.3f} at {list(means)[-1]}."
+        )
+    return sentences

@@ -1,0 +1,91 @@
+"""``python -m tfinv.run train``: train a reference network, plain or augmented, and save it (run)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfinv.commands import arguments as shared
+from tfinv.files import write_json, write_text
+
+_EPILOG = """\
+writes model.keras, history.csv, training.json and accuracy.csv into --out
+
+example:
+  python -m tfinv.run train --architecture simple_conv filters=16 --data mnist --augmentation "rotations(16)" \\
+      --epochs 5 --out runs/mnist-rotated
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit code."""
+    parser = shared.parser("train", "Train a network of tfinv.models on images.", _EPILOG)
+    parser.add_argument(
+        "--architecture", nargs="+", default=["simple_conv"], help="name and key=value options; default: simple_conv"
+    )
+    parser.add_argument("--data", required=True, help=shared.DATA_HELP)
+    parser.add_argument("--augmentation", help=f"train on random members of {shared.TRANSFORMATIONS_HELP}")
+    parser.add_argument("--epochs", type=int, default=10, help="default: 10")
+    parser.add_argument("--batch-size", type=int, default=64, help="default: 64")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: 0.001")
+    parser.add_argument("--min-accuracy", type=float, help="start again, at most 3 times, below this test accuracy")
+    parser.add_argument("--patience", type=int, help="stop after so many epochs without a lower test loss")
+    options = parser.parse_args(arguments)
+
+    import keras
+
+    from tfinv import datasets, models
+    from tfinv.training import accuracy_under, train
+    from tfinv.transformations import AffineAugmentation
+
+    name, *pairs = options.architecture
+    data = datasets.load(options.data)
+    keras.utils.set_random_seed(options.seed)
+    model = models.build(name, data.input_shape, data.num_classes, **parse_options(pairs))
+    augmentation = AffineAugmentation(options.augmentation, seed=options.seed) if options.augmentation else None
+    result = train(
+        model,
+        data.train,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        augmentation=augmentation,
+        validation=data.test,
+        seed=options.seed,
+        patience=options.patience,
+        min_accuracy=options.min_accuracy,
+        progress=not options.quiet,
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    model.save(options.out / "model.keras")
+    write_text(options.out / "history.csv", result.history.to_csv(index=False))
+    summary = {"accuracy": float(result.accuracy), "restarts": result.restarts, "seconds": round(result.seconds, 1)}
+    if options.augmentation:
+        under = accuracy_under(model, data.test.x, data.test.y, options.augmentation)
+        write_text(options.out / "accuracy.csv", "accuracy\n" + "".join(f"{value}\n" for value in under))
+        summary["accuracy_transformed"] = float(np.mean(under))
+    write_json(options.out / "training.json", {**summary, "arguments": {k: str(v) for k, v in vars(options).items()}})
+    print(", ".join(f"{key} {value:.4g}" for key, value in summary.items()))
+    print(f"Written to {options.out}")
+    return 0
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """`key=value` texts as keyword arguments; values are Python literals, or text.
+
+    Raises:
+        ValueError: a text without `=`.
+    """
+    found = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise ValueError(f"architecture options must be key=value. Received: {pair!r}")
+        try:
+            found[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[key] = value
+    return found
