@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pkgutil
 import sys
@@ -29,9 +30,20 @@ def public_modules() -> Iterator[str]:
                 yield module.name
 
 
+def resolve_lazy_names() -> None:
+    """Put what `__getattr__` of a package would give on request where pdoc looks for it."""
+    for name in public_modules():
+        module = importlib.import_module(name)
+        for attribute in getattr(module, "__all__", ()):
+            module.__dict__.setdefault(attribute, getattr(module, attribute))
+
+
 def main(folder: str) -> None:
     """Write the pages; a module that cannot be imported or read is an error."""
+    resolve_lazy_names()
     warnings.filterwarnings("error", module=r"pdoc(\..*)?")
+    # Listed with their package, and types that are imported for type checkers only: neither is a fault.
+    warnings.filterwarnings("ignore", message=".*has already been added|Error parsing type annotation")
     pdoc.render.configure(docformat="google", math=True, search=True, show_source=True)
     pdoc.pdoc(*dict.fromkeys(public_modules()), output_directory=Path(folder))
     print(f"reference written to {folder}/index.html")
