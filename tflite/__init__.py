@@ -26,13 +26,19 @@ if TYPE_CHECKING:
     from tfinv.tflite.layermap import LayerMap
     from tfinv.tflite.matching import Match, match
     from tfinv.tflite.model import TFLiteModel
+    from tfinv.tflite.qat import qat_int8
+    from tfinv.tflite.qat_report import Agreement, QatConversion, QatReport, agreement
 
 _HOME = {
+    "Agreement": "qat_report",
     "Conversion": "conversion",
     "LayerMap": "layermap",
     "Match": "matching",
+    "QatConversion": "qat_report",
+    "QatReport": "qat_report",
     "RECIPES": "convert",
     "TFLiteModel": "model",
+    "agreement": "qat_report",
     "check_input_scale": "diagnosis",
     "dynamic_int8": "convert",
     "equalize": "equalization",
@@ -42,6 +48,7 @@ _HOME = {
     "layer_map": "layer_matching",
     "match": "matching",
     "memory_estimate": "diagnosis",
+    "qat_int8": "qat",
     "self_check": "diagnosis",
     "static_int16x8": "convert",
     "static_int8": "convert",
@@ -51,10 +58,14 @@ _HOME = {
 
 __all__ = [
     "RECIPES",
+    "Agreement",
     "Conversion",
     "LayerMap",
     "Match",
+    "QatConversion",
+    "QatReport",
     "TFLiteModel",
+    "agreement",
     "check_input_scale",
     "dynamic_int8",
     "equalize",
@@ -64,6 +75,7 @@ __all__ = [
     "layer_map",
     "match",
     "memory_estimate",
+    "qat_int8",
     "self_check",
     "static_int8",
     "static_int16x8",

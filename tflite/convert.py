@@ -43,7 +43,7 @@ def float32(model: Any) -> Conversion:
         ValueError: a layer cannot be converted (it is named).
     """
     content, log = to_tflite(model)
-    return Conversion(content, "float32", {}, layer_map(content, model), log, _versions())
+    return Conversion(content, "float32", {}, layer_map(content, model), log, versions())
 
 
 def float16(model: Any) -> Conversion:
@@ -59,7 +59,7 @@ def float16(model: Any) -> Conversion:
         TypeError, ValueError: see `float32`.
     """
     content, log = to_tflite(model, float16=True)
-    return Conversion(content, "float16", {}, layer_map(content, model), log, _versions())
+    return Conversion(content, "float16", {}, layer_map(content, model), log, versions())
 
 
 def dynamic_int8(model: Any) -> Conversion:
@@ -212,6 +212,7 @@ def _flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the tools that make files."""
     names = ("tensorflow", "keras", "ai-edge-litert")
     return {**{name: version(name) for name in names}, "litert-quantizer": quantizer_version()}

@@ -38,8 +38,13 @@ def freeze_call(call: Callable[[Any], Any], input_shape: tuple[int, ...]) -> Any
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     specification = tf.TensorSpec((None, *input_shape), tf.float32, name="image")
-    function = tf.function(call, autograph=False)
-    return convert_variables_to_constants_v2(function.get_concrete_function(specification))
+    traced = tf.function(call, autograph=False).get_concrete_function(specification)
+    frozen = convert_variables_to_constants_v2(traced)
+    # A custom gradient (swish has one) keeps the converter from giving the file a signature.
+    for operation in frozen.graph.get_operations():
+        if "_gradient_op_type" in operation.node_def.attr:
+            operation._clear_attr("_gradient_op_type")
+    return frozen
 
 
 def to_tflite(model: Any, *, float16: bool = False) -> tuple[bytes, str]:

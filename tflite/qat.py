@@ -1,0 +1,183 @@
+"""Quantization-aware training: fine-tune a model as its integer file will compute it, then make the file (tflite)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfinv.tflite.layer_graph import flatten
+from tfinv.tflite.post_training import Io
+from tfinv.tflite.qat_conversion import IntegerFile, to_integer_file
+from tfinv.tflite.qat_plan import QatPlan, make_plan
+from tfinv.tflite.qat_report import Agreement, QatConversion, QatReport, agreement
+from tfinv.tflite.scope_matching import Steps, output_label, quantized_layer_map
+
+Route = Literal["keras", "tfmot"]
+
+
+@dataclass(frozen=True)
+class RouteResult:
+    """What a route gives back."""
+
+    file: IntegerFile
+    steps: Steps
+    history: Mapping[str, list[float]]
+    before: float | None
+    after: float | None
+    agreement: Agreement
+    model: Any
+    activations: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = None
+
+
+def qat_int8(
+    model: Any,
+    data: Any,
+    epochs: int,
+    *,
+    route: Route = "keras",
+    learning_rate: float = 1e-4,
+    batch_size: int = 32,
+    augmentation: Callable[..., Any] | None = None,
+    calibration: Any = None,
+    io: Io = "float32",
+    seed: int = 0,
+    weight_bits: int = 8,
+    progress: bool = True,
+) -> QatConversion:
+    """Fine-tune a model with weights and activations rounded as in the integer file, then convert it.
+
+    Route `"keras"` puts fake quantization on a copy of the Keras 3 model, only where TFLite requantizes, with one
+    scale a kernel channel (one a kernel in dense layers). Route `"tfmot"` rebuilds the model in tf_keras and leaves
+    rounding to tensorflow-model-optimization, in a process of its own, on the CPU. In both, ranges come from data
+    before the first step, then follow the batches, and batch normalization keeps its moving statistics: it is folded
+    (`keras`) or frozen (`tfmot`), so that what is trained is what is converted.
+
+    The loss is the cross-entropy; where the model ends in a softmax, of the logits before it.
+
+    Example:
+        >>> from tfinv import datasets, models
+        >>> from tfinv.tflite import qat_int8
+        >>> few = datasets.load("digits").train.subset(200, seed=0)
+        >>> result = qat_int8(models.build("ffnet", (16, 16, 1), 10), few, 1, progress=False)
+        >>> result.is_integer, result.report.float_fallback
+        (True, ())
+
+    Args:
+        model: a functional or sequential Keras 3 classifier, nested models allowed, one input and one output. It is
+            not modified.
+        data: a `Split`, a pair `(x, y)` of images `(S, H, W, C)` as the model takes them and class numbers `(S,)`, or
+            a `tf.data.Dataset` of such pairs, which is read into memory.
+        epochs: passes over the training images.
+        route: `"keras"`, or `"tfmot"`, which needs the extra `tfinv[tfmot]`.
+        learning_rate: of Adam. Ten times the default costs accuracy.
+        batch_size: images in a step.
+        augmentation: maps a batch of training images to one, such as `AffineAugmentation`.
+        calibration: images that set the ranges, see `static_int8`; None for up to 512 training images, as they are
+            and, where there is one, under the augmentation.
+        io: see `static_int8`.
+        seed: of the order of images, the augmentation and dropout. Equal seeds give equal files on the same machine.
+        weight_bits: 8, or 4, stored as int8 (route `"keras"` only).
+        progress: show a progress bar.
+
+    Returns:
+        The file; `report` tells how training went, how far the file agrees with the trained model, and which
+        operators fell back to calibration or to floating point.
+
+    Raises:
+        TypeError: not such a model or data.
+        ValueError: data that do not fit the model, an argument out of range, or a layer that the route cannot take
+            (it is named).
+        ModuleNotFoundError: route `"tfmot"` without its packages.
+        RuntimeError: the process of route `"tfmot"` failed, with its reason.
+
+    Source: Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only
+        inference (CVPR 2018).
+    """
+    if route not in get_args(Route):
+        raise ValueError(f"route must be one of {get_args(Route)}. Received: {route!r}")
+    if route == "tfmot" and weight_bits != 8:
+        raise ValueError(f"weight_bits must be 8 for route 'tfmot'. Received: {weight_bits!r}")
+    started = time.perf_counter()
+    flatten(model)  # a model that no route can read fails here, before data are touched
+    plan = make_plan(model, data, calibration, augmentation, epochs=epochs, learning_rate=learning_rate,
+                     batch_size=batch_size, io=io, seed=seed, weight_bits=weight_bits, progress=progress)  # fmt: skip
+    return _finish(plan, route, _by_keras(plan) if route == "keras" else _by_tfmot(plan), started)
+
+
+def _by_keras(plan: QatPlan) -> RouteResult:
+    from tfinv.tflite.fake_quant_model import fake_quantized, set_ranges
+    from tfinv.training import train
+
+    trained = fake_quantized(plan.model, weight_bits=plan.weight_bits, seed=plan.seed)
+    set_ranges(trained.model, plan.range_batches)
+    before = plan.accuracy(trained.model)
+    fitted = train(
+        trained.logits,
+        (plan.data.x, plan.data.y),
+        epochs=plan.epochs,
+        batch_size=plan.batch_size,
+        learning_rate=plan.learning_rate,
+        augmentation=plan.augmentation,
+        seed=plan.seed,
+        progress=plan.progress,
+    )
+    output = _output_of(plan)
+    file = to_integer_file(
+        lambda image: trained.model(image, training=False), trained.model, plan.ranges, trained.steps, output, plan.io
+    )
+    return RouteResult(
+        file,
+        trained.steps,
+        {name: [float(each) for each in fitted.history[name]] for name in ("loss", "accuracy")},
+        before,
+        plan.accuracy(trained.model),
+        agreement(trained.activations, file.conversion(trained.steps, output), plan.compared),
+        trained.model,
+        trained.activations,
+    )
+
+
+def _by_tfmot(plan: QatPlan) -> RouteResult:
+    from tfinv.tflite.tfmot_route import train_by_tfmot  # here: it looks for packages of an extra
+
+    return train_by_tfmot(plan, _output_of(plan))
+
+
+def _finish(plan: QatPlan, route: str, result: RouteResult, started: float) -> QatConversion:
+    from tfinv.tflite.convert import versions
+    from tfinv.tflite.fake_quant_rules import is_identity
+
+    figures = {"float": plan.accuracy(plan.model), "before": result.before, "after": result.after}
+    report = QatReport(
+        route,
+        plan.epochs,
+        time.perf_counter() - started,
+        result.history,
+        {name: value for name, value in figures.items() if value is not None},
+        result.agreement,
+        result.file.calibrated,
+        result.file.float_fallback,
+    )
+    conversion = QatConversion(
+        result.file.content,
+        "qat_int8",
+        {"route": route, **plan.options, "report": report.to_json()},
+        log=result.file.log,
+        versions=versions(),
+        report=report,
+        model=result.model,
+        activations=result.activations,
+    )
+    layers = quantized_layer_map(conversion.graph, flatten(plan.model), result.steps, is_identity)
+    return replace(conversion, layers=replace(layers, agreement=dict(result.agreement.sqnr)))
+
+
+def _output_of(plan: QatPlan) -> str:
+    from tfinv.tflite.fake_quant_rules import is_identity
+
+    return output_label(flatten(plan.model), is_identity)
