@@ -84,7 +84,7 @@ def bars(
         axes.axhline(chance, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), label="chance")
     _category_axis(axes, [str(each) for each in categories], figure.get_figwidth())
     axes.margins(y=0.12)
-    axes.set(ylabel=y_label or value.replace("_", " "), title=title or "")
+    axes.set(xlabel=category.replace("_", " "), ylabel=y_label or value.replace("_", " "), title=title or "")
     if percent:
         percent_axis(axes, y_label or value)
     entries = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))

@@ -46,15 +46,17 @@ def one_measure(item: Any, measure: Any, argument: str) -> MeasureResult:
 
     Raises:
         TypeError: neither of the two.
-        ValueError: several measures and none named.
+        ValueError: several measures and none named, or no layers.
     """
-    if isinstance(item, MeasureResult):
-        return item
-    if not isinstance(item, Results):
+    if isinstance(item, Results):
+        if measure is None and len(item) != 1:
+            raise ValueError(f"measure must be named, one of {', '.join(item)}. Received: None")
+        item = item[next(iter(item)) if measure is None else measure]
+    if not isinstance(item, MeasureResult):
         raise TypeError(f"{argument} must be Results or a MeasureResult. Received: {type(item).__name__}")
-    if measure is None and len(item) != 1:
-        raise ValueError(f"measure must be named, one of {', '.join(item)}. Received: None")
-    return item[next(iter(item)) if measure is None else measure]
+    if not item.layers:
+        raise ValueError(f"{argument} must have at least one layer. Received: {item.key} without layers")
+    return item
 
 
 def as_profiles(results: Any, measure: Any) -> tuple[dict[str, pd.DataFrame], str]:

@@ -150,7 +150,7 @@ def pareto(
         xs[best][order], ys[best][order], color="#a9b0b7", linewidth=1.4, drawstyle="steps-post", zorder=1
     )
     handles, labels = _draw_points(axes, kept, xs, ys, best, group)
-    axes.margins(0.14)
+    axes.margins(0.14, 0.22)
     axes.set(xlabel=x_label or x, title=title or "")
     axes.set_ylabel(y_label or y.replace("_", " "))
     if percent:

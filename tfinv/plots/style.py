@@ -7,7 +7,6 @@ import functools
 import io
 import math
 import os
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
@@ -103,10 +102,13 @@ def series(index: int) -> dict[str, Any]:
 
 
 def text_width(text: str, size: float) -> float:
-    """Inches that a text of `size` points takes."""
-    from matplotlib.textpath import TextPath
+    """Inches that a text of `size` points takes, with room for the rounding of letters to whole pixels."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
 
-    return float(TextPath((0, 0), text.replace(" ", "n"), size=size).get_extents().width) / 72 if text else 0.0
+    font = FontProperties(family=STYLE["font.sans-serif"], size=size)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return 1.03 * float(width) / 72
 
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
@@ -125,9 +127,20 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> Non
 def note(figure: Figure, text: str) -> None:
     """Small print under a figure, wrapped to its width; nothing for an empty text."""
     if text:
-        characters = (figure.get_figwidth() - 0.25) / (text_width(text, 8.5) / len(text))
-        wrapped = textwrap.fill(text, int(characters))
+        wrapped = "\n".join(_lines(text, figure.get_figwidth() - 0.2, 8.5))
         figure.supxlabel(wrapped, x=0.012, ha="left", fontsize=8.5, color=MUTED, linespacing=1.35)
+
+
+def _lines(text: str, inches: float, size: float) -> list[str]:
+    """Break a text at spaces into lines that fit."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= inches:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def set_plot_height(figure: Figure, axes: Sequence[Axes], inches: float) -> None:
