@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.files import atomic_write
+from tfinv.jackknife import Replicates
 from tfinv.status import Status
 
 if TYPE_CHECKING:
@@ -67,10 +68,12 @@ class MeasureResult(Mapping[str, LayerResult]):
     Args:
         key: the measure's key, such as `"NormalizedVariance"`.
         layers: result by layer name.
+        replicates: layer profiles without each shard of the samples, where confidence intervals were asked for.
     """
 
     key: str
     layers: Mapping[str, LayerResult]
+    replicates: Replicates | None = None
 
     def __getitem__(self, layer: str) -> LayerResult:
         if layer not in self.layers:
@@ -87,7 +90,8 @@ class MeasureResult(Mapping[str, LayerResult]):
         """One row a layer: mean and standard deviation over valid units, and how many units were left out.
 
         Returns:
-            Columns `measure, layer, mean, std, units, valid, dead, sample_constant, left_out`, in network order.
+            Columns `measure, layer, mean, std, units, valid, dead, sample_constant, left_out`, in network order; and
+            `low, high`, the confidence interval of the mean, where `evaluate` was asked for one.
         """
         import pandas as pd
 
@@ -97,7 +101,11 @@ class MeasureResult(Mapping[str, LayerResult]):
             dead, constant = (int((layer.status == code).sum()) for code in (Status.DEAD, Status.SAMPLE_CONSTANT))
             spread = float(valid.std()) if valid.size else float("nan")
             rows.append((self.key, name, layer.mean, spread, count, valid.size, dead, constant, count - valid.size))
-        return pd.DataFrame(rows, columns=list(PROFILE_COLUMNS))
+        frame = pd.DataFrame(rows, columns=list(PROFILE_COLUMNS))
+        if self.replicates is not None:
+            bounds = [self.replicates.interval(name, layer.mean) for name, layer in self.layers.items()]
+            frame["low"], frame["high"] = [each[0] for each in bounds], [each[1] for each in bounds]
+        return frame
 
 
 @dataclass(frozen=True)
@@ -116,11 +124,13 @@ class Results(Mapping[str, MeasureResult]):
         measures: results by measure key.
         metadata: JSON-able description: set id, dataset, model, sizes, seed, versions.
         statistics: gathered states by statistic key and layer (kept on request, needed to merge), arrays by field.
+        classes: results of the samples of each class by its label, of a stratified evaluation.
     """
 
     measures: Mapping[str, MeasureResult]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, Mapping[str, Mapping[str, NDArray[Any]]]] = field(default_factory=dict)
+    classes: Mapping[int, Mapping[str, MeasureResult]] = field(default_factory=dict)
 
     def __getitem__(self, measure: Any) -> MeasureResult:
         key = measure if isinstance(measure, str) else getattr(measure, "key", measure)
@@ -138,6 +148,17 @@ class Results(Mapping[str, MeasureResult]):
     def layers(self) -> list[str]:
         """Layer names in network order."""
         return list(dict.fromkeys(layer for measure in self.measures.values() for layer in measure))
+
+    def of_class(self, label: int) -> Results:
+        """The results of the samples of one class, of a stratified evaluation.
+
+        Raises:
+            KeyError: there are no results of this class.
+        """
+        if label not in self.classes:
+            known = ", ".join(map(str, self.classes)) or "none, evaluate(..., stratified=True) makes them"
+            raise KeyError(f"no class {label!r} in these results; classes are {known}")
+        return Results(self.classes[label], {**self.metadata, "class": label})
 
     def profile(self, measure: Any = None) -> pd.DataFrame:
         """The layer profile of one measure, or of all below each other; see `MeasureResult.profile`."""
@@ -178,13 +199,11 @@ class Results(Mapping[str, MeasureResult]):
         """
         arrays: dict[str, NDArray[Any]] = {}
         header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "metadata": dict(self.metadata)}
-        header["measures"] = []
-        for number, (key, measure) in enumerate(self.measures.items()):
-            layers = []
-            for position, (name, layer) in enumerate(measure.items()):
-                arrays[f"v{number}.{position}"], arrays[f"s{number}.{position}"] = layer.values, layer.status
-                layers.append({"name": name, "note": layer.note})
-            header["measures"].append({"key": key, "layers": layers})
+        header["measures"] = _pack(self.measures, "", arrays)
+        header["classes"] = [
+            {"label": int(label), "measures": _pack(measures, f"c{label}.", arrays)}
+            for label, measures in self.classes.items()
+        ]
         header["statistics"] = []
         for key, by_layer in self.statistics.items():
             for name, state in by_layer.items():
@@ -210,13 +229,11 @@ class Results(Mapping[str, MeasureResult]):
                     raise ValueError(f"format {header.get('format')!r}")
                 if header.get("version") != VERSION:
                     raise ValueError(f"it is version {header.get('version')!r}, this tfinv reads version {VERSION}")
-                measures = {}
-                for number, entry in enumerate(header["measures"]):
-                    layers = {
-                        each["name"]: LayerResult(data[f"v{number}.{i}"], data[f"s{number}.{i}"], each["note"])
-                        for i, each in enumerate(entry["layers"])
-                    }
-                    measures[entry["key"]] = MeasureResult(entry["key"], layers)
+                measures = _unpack(header["measures"], "", data)
+                classes = {
+                    each["label"]: _unpack(each["measures"], f"c{each['label']}.", data)
+                    for each in header.get("classes", ())
+                }
                 statistics: dict[str, dict[str, dict[str, Any]]] = {}
                 for number, entry in enumerate(header["statistics"]):
                     state = {name: data[f"t{number}.{name}"] for name in entry["fields"]}
@@ -235,4 +252,38 @@ class Results(Mapping[str, MeasureResult]):
             raise ValueError(
                 f"path must be a complete results file written by Results.save ({error}). Received: {path}"
             ) from None
-        return cls(measures, header["metadata"], statistics)
+        return cls(measures, header["metadata"], statistics, classes)
+
+
+def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    """Put the arrays of measures into `arrays`; return their description, JSON-able."""
+    entries = []
+    for number, (key, measure) in enumerate(measures.items()):
+        layers, replicates = [], measure.replicates
+        for position, (name, layer) in enumerate(measure.items()):
+            place = f"{number}.{position}"
+            arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"] = layer.values, layer.status
+            layers.append({"name": name, "note": layer.note})
+            if replicates is not None and name in replicates.means:
+                arrays[f"{prefix}r{place}"] = replicates.means[name]
+                layers[-1]["replicates"] = True
+        entries.append({"key": key, "layers": layers})
+        if replicates is not None:
+            entries[-1]["replicates"] = {"confidence": replicates.confidence, "sizes": list(replicates.sizes)}
+    return entries
+
+
+def _unpack(entries: Any, prefix: str, arrays: Any) -> dict[str, MeasureResult]:
+    measures = {}
+    for number, entry in enumerate(entries):
+        layers, means = {}, {}
+        for position, each in enumerate(entry["layers"]):
+            place = f"{number}.{position}"
+            layers[each["name"]] = LayerResult(arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"], each["note"])
+            if each.get("replicates"):
+                means[each["name"]] = arrays[f"{prefix}r{place}"]
+        about, replicates = entry.get("replicates"), None
+        if about:
+            replicates = Replicates(about["confidence"], tuple(about["sizes"]), means)
+        measures[entry["key"]] = MeasureResult(entry["key"], layers, replicates)
+    return measures
