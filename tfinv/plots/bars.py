@@ -48,7 +48,7 @@ def bars(
         >>> rows = [("plain", "upright", 0.98), ("plain", "rotated", 0.4)]
         >>> frame = pd.DataFrame(rows, columns=["model", "test", "accuracy"])
         >>> figure = tfinv.plots.bars(frame, "model", "accuracy", group="test", percent=True)
-        >>> [bar.get_height() for bar in figure.axes[0].patches]
+        >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
         [0.98, 0.4]
 
     Args:

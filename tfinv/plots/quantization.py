@@ -47,7 +47,7 @@ def before_after(
         >>> before = pd.DataFrame({"layer": ["conv", "logits"], "mean": [0.5, 0.25]})
         >>> after = pd.DataFrame({"layer": ["conv", "logits"], "mean": [0.5, 0.5]})
         >>> figure = tfinv.plots.before_after(before, after, names=("float32", "int8"))
-        >>> figure.axes[1].lines[0].get_ydata().tolist()
+        >>> figure.axes[1].lines[1].get_ydata().tolist()
         [0.0, 0.25]
 
     Args:
