@@ -70,7 +70,8 @@ class PredictionConsistency(Measure):
         >>> import numpy as np
         >>> import tfinv
         >>> logits = np.array([[[2.0, 1], [0, 1]], [[0, 3], [1, 2]]])
-        >>> result = tfinv.evaluate_arrays({"logits": logits}, "PredictionConsistency", reference={"logits": logits[:, 0]})
+        >>> reference = {"logits": logits[:, 0]}
+        >>> result = tfinv.evaluate_arrays({"logits": logits}, "PredictionConsistency", reference=reference)
         >>> result["PredictionConsistency"]["logits"].values.tolist()
         [1.0, 0.5]
 

@@ -1,4 +1,4 @@
-"""How often units fire: everywhere, and on the transformed versions of the images that activate them most (statistics)."""
+"""How often units fire, and how often on transformed versions of the images that activate them most (statistics)."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class ConsistentPredictionsState(NamedTuple):
 
     `count`: samples; `consistent` `(T,)`: predictions equal to that of the untransformed image; `confidence` `(T,)`:
     of those, the geometric mean of both confidences; `labelled`: samples with a label; `correct` `(T,)` and
-    `correct_untransformed`: of those, classified right; `contradicting`: outputs that cannot be what `from_logits` says.
+    `correct_untransformed`: of those, classified right; `contradicting`: outputs that `from_logits` is wrong about.
     """
 
     count: Any

@@ -1,4 +1,4 @@
-"""The largest activations of every unit on the untransformed images: a bounded sketch of an upper quantile (statistics)."""
+"""The largest activations of every unit on untransformed images: a bounded sketch of an upper quantile (statistics)."""
 
 from __future__ import annotations
 
