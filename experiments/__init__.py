@@ -1,1 +1,34 @@
-"""Research questions, one a file; each defines `EXPERIMENT` and runs with ``python -m tfinv.run NAME``."""
+"""Research questions as programs, one file each, and what one's own experiment may share with them."""
+
+from tfinv.experiments._evidence import MARGIN, Interval, agreement, change, conclude, correlation, distance, slope
+from tfinv.experiments._matrix import matrix
+from tfinv.experiments._study import (
+    MEASURE,
+    ROTATED,
+    SAME_EQUIVARIANCE,
+    Study,
+    profile_figure,
+    profile_table,
+    standard,
+    with_interval,
+)
+
+__all__ = [
+    "MARGIN",
+    "MEASURE",
+    "ROTATED",
+    "SAME_EQUIVARIANCE",
+    "Interval",
+    "Study",
+    "agreement",
+    "change",
+    "conclude",
+    "correlation",
+    "distance",
+    "matrix",
+    "profile_figure",
+    "profile_table",
+    "slope",
+    "standard",
+    "with_interval",
+]

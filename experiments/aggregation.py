@@ -1,0 +1,67 @@
+"""Does it matter when feature maps are aggregated, and do distances tell the same as variances?
+
+Source: thesis, experiments AggregationBeforeAfter, AggregationFunctionsVariance and DistanceApproximation.
+Expected: the normalised distance of units approximates their normalised variance; aggregating before or after the
+quotient gives profiles of one shape.
+
+    python -m tfinv.run aggregation
+
+Duration on 2 cores: smoke 20 s, cpu 7 min, full (a GPU is advised) 5 h.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tfinv.experiment import Experiment, Finding, Run
+from tfinv.experiments import (
+    MARGIN,
+    MEASURE,
+    Interval,
+    Study,
+    conclude,
+    correlation,
+    profile_figure,
+    profile_table,
+    standard,
+)
+
+LINES = {
+    "mean, then quotient": MEASURE,
+    "quotient, then mean": "NormalizedVariance",
+    "maximum, then quotient": "NormalizedVariance(aggregate='max')",
+    "distance of units": "NormalizedDistance(aggregate='mean')",
+    "distance of maps": "NormalizedDistance(per_map=True)",
+    "distance of normed maps": "NormalizedDistance(normalize=True, per_map=True)",
+}
+
+
+def run(run: Run) -> Finding:
+    """Measure augmented networks in six ways, in one pass."""
+    study = Study(run)
+    keys = list(LINES.values())
+    lines = {name: study.profiles(study.rotated, key, measures=keys) for name, key in LINES.items()}
+    variance, units = lines["mean, then quotient"], lines["distance of units"]
+    apart = Interval.of(((variance - units).abs() / variance).mean(axis=1))
+    alike = {name: correlation(variance, each) for name, each in lines.items()}
+    after, largest = alike["quotient, then mean"], alike["maximum, then quotient"]
+    checks = {
+        f"distances of units differ from variances by {apart:.1%}, under 10 %": apart.below(0.1),
+        f"aggregating after the quotient correlates by {after}, above {1 - 2 * MARGIN}": after.above(1 - 2 * MARGIN),
+        f"the maximum over positions by {largest}": largest.above(1 - 2 * MARGIN),
+    }
+    run.save_figure(profile_figure(lines, measure="normalised measure"), "profile")
+    rows = [(name, LINES[name], str(each)) for name, each in alike.items()]
+    run.save_table(pd.DataFrame(rows, columns=["line", "measure", "correlation with the first"]), "correlations")
+    claim = "Distances approximate variances, and the order of aggregation keeps the profile's shape (thesis)."
+    return conclude(claim, checks, profile_table(lines), "profile")
+
+
+EXPERIMENT = Experiment(
+    name="aggregation",
+    question="Does it matter when feature maps are aggregated, and do distances tell the same as variances?",
+    run=run,
+    source="thesis, AggregationBeforeAfter, AggregationFunctionsVariance, DistanceApproximation",
+    minutes={"smoke": 0.3, "cpu": 7, "full": 300},
+    **standard(),
+)

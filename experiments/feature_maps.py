@@ -1,0 +1,85 @@
+"""Are the feature maps with the lowest measure really invariant, to the eye and on other images?
+
+Source: thesis, experiment VisualizeInvariantFeatureMaps: most and least invariant maps under each transformation.
+Expected: maps that are invariant by the measure look alike under all transformations.
+
+    python -m tfinv.run feature_maps
+
+Duration on 2 cores: smoke 15 s, cpu 5 min, full (a GPU is advised) 3 h.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfinv import plots
+from tfinv.experiment import Experiment, Finding, Run
+from tfinv.experiments import MEASURE, Interval, Study, conclude, standard
+from tfinv.results import LayerResult
+from tfinv.transformations import parse
+
+
+def extremes(layer: LayerResult, count: int) -> tuple[list[int], list[int]]:
+    """Maps with the lowest and the highest valid values."""
+    order = [int(each) for each in np.argsort(layer.values) if layer.status[each] == 0]
+    return order[:count], order[-count:]
+
+
+def run(run: Run) -> Finding:
+    """Choose maps by their measure on test images; look at them and measure them on training images."""
+    study, settings = Study(run), run.settings
+    rows = []
+    for seed in study.seeds:
+        network = study.rotated(seed)
+        chosen_by = study.measured(network)[MEASURE]
+        seen_on = study.measured(network, part="train", samples=settings.images)[MEASURE]
+        for name, layer in chosen_by.items():
+            if name.startswith("conv"):
+                low, high = (float(seen_on[name].values[each].mean()) for each in extremes(layer, settings.maps))
+                rows.append((seed, name, low, high))
+    table = pd.DataFrame(rows, columns=["seed", "layer", "most invariant", "least invariant"])
+    by_seed = table.groupby("seed")[["most invariant", "least invariant"]].mean()
+    low, high = (Interval.of(by_seed[column]) for column in by_seed)
+    gap = Interval.of(by_seed["least invariant"] - by_seed["most invariant"])
+    run.save_figure(draw(study), "maps")
+    checks = {
+        f"on {settings.images} other images the {settings.maps} most invariant maps of a layer have {low}, the least "
+        f"invariant {high}, {gap} more": gap.above(0)
+    }
+    claim = "Feature maps with a low normalised variance are invariant on the images that one looks at (thesis)."
+    return conclude(claim, checks, table.groupby("layer", sort=False).mean().drop(columns="seed").reset_index(), "maps")
+
+
+def draw(study: Study) -> Any:
+    """The most and the least invariant maps of one layer, of the first seed's network, on one image."""
+    from tfinv.activations import ActivationModel
+    from tfinv.transformations import warp
+
+    settings, network = study.settings, study.rotated(study.run.seed)
+    layer = study.measured(network)[MEASURE][settings.layer]
+    low, high = extremes(layer, settings.maps)
+    transformations = parse(settings.shown)
+    images = warp(study.data.train.x[:1], transformations)[0]
+    maps = np.asarray(ActivationModel(network, [settings.layer])(images)[settings.layer])[..., low + high]
+    names = [f"map {each}" for each in low + high]
+    return plots.feature_maps(
+        np.moveaxis(maps, -1, 0),
+        layer.values[low + high],
+        names=names,
+        column_labels=transformations.labels,
+        score_label="NV",
+        title=f"most and least invariant maps of {settings.layer}",
+    )
+
+
+EXPERIMENT = Experiment(
+    name="feature_maps",
+    question="Are the feature maps with the lowest measure really invariant, to the eye and on other images?",
+    run=run,
+    source="thesis, VisualizeInvariantFeatureMaps",
+    minutes={"smoke": 0.3, "cpu": 5, "full": 180},
+    **standard({"maps": 2}, layer="conv4", maps=4, images=24, shown="rotations(8)"),
+)

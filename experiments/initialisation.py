@@ -1,0 +1,46 @@
+"""Do trained networks share a structure of invariance, whatever weights they started from?
+
+Source: thesis, experiment RandomInitialization: networks trained from several seeds, with their mean.
+Expected: profiles are remarkably stable over seeds.
+
+    python -m tfinv.run initialisation
+
+Duration on 2 cores: smoke 15 s, cpu 8 min, full (a GPU is advised) 20 h.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tfinv.experiment import Experiment, Finding, Run
+from tfinv.experiments import MARGIN, Interval, Study, agreement, conclude, profile_figure, standard
+
+
+def run(run: Run) -> Finding:
+    """Train plain and augmented networks from several seeds."""
+    study = Study(run)
+    checks, rows, lines = {}, [], {}
+    for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
+        profiles = lines[name] = study.profiles(make)
+        alike, spread = agreement(profiles), profiles.std().mean()
+        checks[f"profiles of {name} networks correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
+            alike.above(1 - 2 * MARGIN)
+        )
+        accuracy = Interval.of([study.accuracy(make(seed)).mean() for seed in study.seeds])
+        rows.append((name, str(alike), spread, profiles.mean().std(), str(Interval.of(profiles.iloc[:, -1])), f"{accuracy:.1%}"))
+        each = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
+        run.save_figure(profile_figure(each, title=f"{name} networks"), f"networks_{name}")
+    run.save_figure(profile_figure(lines), "profile")
+    columns = ["training", "correlation", "std over seeds", "std over layers", "output", "accuracy under rotations"]
+    claim = "The invariance of trained networks is remarkably stable over random initialisations (thesis)."
+    return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "networks_augmented")
+
+
+EXPERIMENT = Experiment(
+    name="initialisation",
+    question="Do trained networks share a structure of invariance, whatever weights they started from?",
+    run=run,
+    source="thesis, RandomInitialization",
+    minutes={"smoke": 0.3, "cpu": 8, "full": 1200},
+    **standard({"seeds": 2}, {"seeds": 30}, seeds=5),
+)

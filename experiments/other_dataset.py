@@ -1,0 +1,57 @@
+"""Does a network stay as invariant on images of another kind than it was trained on?
+
+Source: thesis, experiment DatasetTransfer (MNIST and CIFAR-10, each adapted to the other's shape).
+Expected: invariance depends on the data set, same-equivariance does not.
+
+    python -m tfinv.run other_dataset
+    python -m tfinv.run other_dataset dataset=cifar10 other=mnist min_accuracy=0.3     the other way round
+
+Duration on 2 cores: smoke 20 s, cpu 9 min, full (a GPU is advised) 6 h.
+"""
+
+from __future__ import annotations
+
+from tfinv.datasets import adapt
+from tfinv.experiment import Experiment, Finding, Run
+from tfinv.experiments import (
+    MARGIN,
+    MEASURE,
+    SAME_EQUIVARIANCE,
+    Study,
+    conclude,
+    distance,
+    profile_figure,
+    profile_table,
+    standard,
+)
+
+
+def run(run: Run) -> Finding:
+    """Measure augmented networks on their own and on the other images."""
+    study = Study(run)
+    other = adapt(study.load(run.settings.other, size=run.settings.other_size), study.data.input_shape)
+    apart, tables = {}, {}
+    for name, measure in {"invariance": MEASURE, "same-equivariance": SAME_EQUIVARIANCE}.items():
+        own, foreign = (study.profiles(study.rotated, measure, data=data) for data in (study.data, other))
+        lines = {f"on {study.data.name}": own, f"on {other.name} images": foreign}
+        tables[name] = lines
+        apart[name] = distance(own, foreign, relative=True)
+        run.save_figure(profile_figure(lines, measure=measure), name)
+    invariance, equivariance = apart["invariance"], apart["same-equivariance"]
+    checks = {
+        f"the relative change of invariance on other images is {invariance}, above {MARGIN}": invariance.above(MARGIN),
+        f"that of same-equivariance {equivariance}, under {MARGIN}": equivariance.below(MARGIN),
+        "invariance changes more than same-equivariance": invariance.exceeds(equivariance),
+    }
+    claim = "Invariance depends on the data set, same-equivariance does not (thesis, DatasetTransfer)."
+    return conclude(claim, checks, profile_table(tables["invariance"]), "invariance")
+
+
+EXPERIMENT = Experiment(
+    name="other_dataset",
+    question="Does a network stay as invariant on images of another kind than it was trained on?",
+    run=run,
+    source="thesis, DatasetTransfer",
+    minutes={"smoke": 0.3, "cpu": 9, "full": 360},
+    **standard({"other": "digits", "other_size": 8}, other="cifar10", other_size=None),
+)

@@ -1,0 +1,48 @@
+"""Do untrained networks share a structure of invariance, whatever their weights?
+
+Source: thesis, experiment RandomWeights: many untrained networks, with their mean.
+Expected: the structure (the shape of the layer profile) does not depend on the exact weights.
+
+    python -m tfinv.run random_weights
+
+Weights are drawn as PyTorch does, as the original's were. Duration on 2 cores: smoke 10 s, cpu 5 min, full 1 h.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tfinv.experiment import Experiment, Finding, Run
+from tfinv.experiments import MARGIN, MEASURE, Interval, Study, agreement, conclude, profile_figure, standard
+
+
+def run(run: Run) -> Finding:
+    """Measure networks that were never trained, with each family."""
+    study = Study(run)
+    checks, rows, lines = {}, [], {}
+    for family, (transformations, _) in study.families.items():
+        profiles = study.profiles(lambda seed: study.untrained(seed, initializer="torch"), MEASURE, transformations)
+        lines[f"{family}s"] = profiles
+        alike = agreement(profiles)
+        checks[f"profiles under {family}s correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
+            alike.above(1 - 2 * MARGIN)
+        )
+        spread, structure = profiles.std().mean(), profiles.mean().std()
+        rows.append((family, str(alike), spread, structure, str(Interval.of(profiles.iloc[:, -1]))))
+    run.save_figure(profile_figure(lines), "profile")
+    first = next(iter(lines.values()))
+    each = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
+    run.save_figure(profile_figure(each, title=f"{len(each)} untrained networks"), "networks")
+    columns = ["family", "correlation", "std over seeds", "std over layers", "output"]
+    claim = "Among random networks the structure of invariance does not depend on the exact weights (thesis)."
+    return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")
+
+
+EXPERIMENT = Experiment(
+    name="random_weights",
+    question="Do untrained networks share a structure of invariance, whatever their weights?",
+    run=run,
+    source="thesis, RandomWeights",
+    minutes={"smoke": 0.2, "cpu": 5, "full": 60},
+    **standard({"seeds": 2}, {"seeds": 30}, families=True, seeds=10),
+)

@@ -1,0 +1,73 @@
+"""How many samples and transformations does a measurement need?
+
+Source: thesis, experiments DatasetSize and TransformationSampleSizes: a map of relative errors.
+Expected: the measure is stable with few samples.
+
+    python -m tfinv.run sample_sizes
+
+The error is the mean over units of |a - b| / (|a| + |b|) against the largest sizes. Duration on 2 cores: smoke 20 s,
+cpu 10 min, full (a GPU is advised) 3 h.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from tfinv import plots
+from tfinv.experiment import Experiment, Finding, Run
+from tfinv.experiments import MEASURE, Interval, Study, conclude, standard
+from tfinv.results import MeasureResult
+
+
+def relative_error(result: MeasureResult, reference: MeasureResult) -> float:
+    """Mean over units; a unit without a finite value in either is left out."""
+    a, b = (np.concatenate([layer.values.ravel() for layer in each.values()]) for each in (result, reference))
+    kept = np.isfinite(a) & np.isfinite(b)
+    difference, scale = np.abs(a - b)[kept], (np.abs(a) + np.abs(b))[kept]
+    return float(np.divide(difference, scale, out=np.zeros_like(difference), where=scale > 0).mean())
+
+
+def run(run: Run) -> Finding:
+    """Measure augmented networks with every pair of sizes."""
+    study, settings = Study(run), run.settings
+    most = (settings.samples[-1], settings.rotations[-1])
+    errors: dict[tuple[int, int], list[float]] = {}
+    for seed in study.seeds:
+        network = study.rotated(seed)
+        found = {
+            (s, t): study.measured(network, MEASURE, f"rotations({t})", samples=s)[MEASURE]
+            for s, t in product(settings.samples, settings.rotations)
+        }
+        for size, result in found.items():
+            errors.setdefault(size, []).append(relative_error(result, found[most]))
+    intervals = {size: Interval.of(each) for size, each in errors.items()}
+    rows = [(*size, each.mean, each.low, each.high) for size, each in intervals.items()]
+    table = pd.DataFrame(rows, columns=["samples", "transformations", "error", "low", "high"])
+    run.save_table(table, "errors")
+    run.save_figure(plots.relative_error_map(table), "errors")
+    first, half = (settings.samples[0], most[1]), (settings.samples[-2], most[1])
+    few = (most[0], settings.rotations[0])
+    checks = {
+        f"with {half[0]} of {most[0]} samples the error is {intervals[half]:.1%}, under 5 %": intervals[half].below(0.05),
+        f"with {first[0]} samples {intervals[first]:.1%}, under 10 %": intervals[first].below(0.1),
+        f"with {few[1]} of {most[1]} rotations {intervals[few]:.1%}, under 10 %": intervals[few].below(0.1),
+    }
+    return conclude("The measures are stable with small samples (thesis, DatasetSize).", checks, table, "errors")
+
+
+EXPERIMENT = Experiment(
+    name="sample_sizes",
+    question="How many samples and transformations does a measurement need?",
+    run=run,
+    source="thesis, DatasetSize and TransformationSampleSizes",
+    minutes={"smoke": 0.3, "cpu": 10, "full": 180},
+    **standard(
+        {"samples": (12, 24), "rotations": (4, 8)},
+        {"samples": (24, 48, 96, 384, 1536, 2304), "rotations": (24, 48, 96, 384, 1536, 2304)},
+        samples=(24, 48, 96, 192, 384),
+        rotations=(4, 8, 16, 32),
+    ),
+)
