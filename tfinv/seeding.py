@@ -29,7 +29,7 @@ def attempt_seed(seed: int, attempt: int) -> int:
 
 
 def draw_new_weights(model: keras.Model, seed: int) -> None:
-    """Give a model the weights that it would have had when built with another seed, batch statistics included."""
+    """Give a model random weights as if it had just been built, batch statistics included."""
     keras.utils.set_random_seed(seed)
     model.set_weights(keras.models.clone_model(model).get_weights())
 

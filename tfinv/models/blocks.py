@@ -71,12 +71,20 @@ class Blocks:
     def depthwise(self, x: Any, kernel_size: int, name: str, *, strides: int = 1, use_bias: bool = True) -> Any:
         """A convolution of each channel on its own."""
         options = self._initializers(kernel_size * kernel_size)
+        kernel = keras.initializers.get(options["kernel_initializer"])
+        if isinstance(kernel, keras.initializers.VarianceScaling):
+            # Keras counts all channels as inputs of each output, which makes the signal vanish layer by layer.
+            channels = x.shape[-1]
+            counted_too_often = {"fan_in": channels, "fan_avg": (channels + 1) / 2, "fan_out": 1}[kernel.mode]
+            kernel = keras.initializers.VarianceScaling(
+                kernel.scale * counted_too_often, kernel.mode, kernel.distribution
+            )
         layer = keras.layers.DepthwiseConv2D(
             kernel_size,
             strides=strides,
             padding="same",
             use_bias=use_bias,
-            depthwise_initializer=options["kernel_initializer"],
+            depthwise_initializer=kernel,
             bias_initializer=options["bias_initializer"],
             name=name,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,8 +63,9 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if "safe_mode" in text or "unsafe" in text.lower() or "Lambda" in text:
+    unknown = re.search(r"(?:locate class|Unknown \w+:) '([^']+)'", text)
+    if unknown:
+        return f"it holds the unknown class {unknown[1]!r}, which must be given in custom_objects"
+    if "safe_mode" in text or "Lambda" in text:
         return "it holds Python code (a Lambda layer), which is not run from files"
-    if "Could not locate" in text:
-        return text.split(". ")[0] + "; pass it in custom_objects"
     return f"it is damaged or not a Keras model ({type(error).__name__}: {text[:120]})"

@@ -1,0 +1,306 @@
+"""Models: parameter counts of the study, names, values of single layers, int8 conversion, building and loading."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tfinv import models, tflite
+
+MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
+SMALL: dict[str, dict[str, Any]] = {
+    "simple_conv": {"filters": 4, "dense": 8, "batch_normalization": True},
+    "all_convolutional": {"filters": 4, "batch_normalization": True},
+    "vgg16d": {"filters": 4, "dense": 8, "batch_normalization": True},
+    "resnet": {"filters": 4},
+    "ffnet": {"hidden": (16, 8), "batch_normalization": True},
+    "mobilenet_small": {"filters": 4},
+    "tutorial_cnn": {"filters": 4, "dense": 8},
+}
+
+
+def small(name: str, **options: Any) -> keras.Model:
+    return models.build(name, (16, 16, 1), 10, seed=0, **(SMALL[name] | options))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name", "shape", "options"),
+    [
+        (540_970, "simple_conv", MNIST, {}),
+        (541_738, "simple_conv", MNIST, {"batch_normalization": True}),
+        (656_170, "simple_conv", MNIST, {"kernel_size": 5}),
+        (828_970, "simple_conv", MNIST, {"kernel_size": 7}),
+        (587_146, "simple_conv", MNIST, {"max_pooling": False}),
+        (5_426_954, "simple_conv", MNIST, {"filters": 128, "dense": 128}),
+        (2_653_898, "simple_conv", CIFAR, {"filters": 64, "dense": 128}),
+        (6_412_298, "simple_conv", CIFAR, {"filters": 128, "dense": 128}),
+        (6_415_114, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "batch_normalization": True}),
+        (8_253_450, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "kernel_size": 5}),
+        (11_015_178, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "kernel_size": 7}),
+        (7_149_962, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "max_pooling": False}),
+        (38_570, "all_convolutional", MNIST, {}),
+        (610_058, "all_convolutional", CIFAR, {"filters": 64}),
+        (152_906, "all_convolutional", MNIST, {"filters": 32}),
+        (1_369_738, "all_convolutional", CIFAR, {"filters": 96}),
+        (490_810, "vgg16d", MNIST, {}),
+        (492_154, "vgg16d", MNIST, {"batch_normalization": True}),
+        (8_952_138, "vgg16d", CIFAR, {"filters": 64, "dense": 512}),
+        (8_957_514, "vgg16d", CIFAR, {"filters": 64, "dense": 512, "batch_normalization": True}),
+        (11_163_210, "resnet", MNIST, {"batch_normalization": False}),
+        (11_172_810, "resnet", MNIST, {}),
+        (11_164_362, "resnet", CIFAR, {"batch_normalization": False}),
+        (11_173_962, "resnet", CIFAR, {}),
+        (21_265_098, "resnet", CIFAR, {"depth": 34, "batch_normalization": False}),
+        (21_282_122, "resnet", CIFAR, {"depth": 34}),
+        (52_650, "ffnet", MNIST, {}),
+        (105_214, "ffnet", MNIST, {"hidden": (120, 84), "activation": "relu"}),
+        (820_874, "ffnet", CIFAR, {"hidden": (256, 128)}),
+        (421_642, "tutorial_cnn", MNIST, {}),
+    ],
+)
+def test_parameter_counts_of_the_study(
+    parameters: int, name: str, shape: tuple[int, int, int], options: dict[str, Any]
+) -> None:
+    """The study counts what is trained: of batch normalisation scale and offset, not the moving statistics."""
+    model = models.build(name, shape, 10, initializer="zeros", **options)
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    moving = sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights)
+    normalised = bool([layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)])
+    assert trained == parameters
+    assert model.count_params() == trained + moving
+    assert (moving > 0) == normalised == options.get("batch_normalization", name == "resnet")
+
+
+@pytest.mark.parametrize(
+    ("layers", "name", "options"),
+    [
+        (16, "simple_conv", {}),
+        (22, "simple_conv", {"batch_normalization": True}),
+        (18, "all_convolutional", {"batch_normalization": False}),
+        (26, "all_convolutional", {"batch_normalization": True}),
+        (32, "vgg16d", {"batch_normalization": False}),
+        (42, "vgg16d", {"batch_normalization": True}),
+        (6, "ffnet", {"batch_normalization": False}),
+        (10, "tutorial_cnn", {}),
+    ],
+)
+def test_layers_of_the_study_but_for_its_softmax(layers: int, name: str, options: dict[str, Any]) -> None:
+    model = small(name, **({"batch_normalization": False} | options))
+    assert len(model.layers) - 1 == layers
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_names_survive_conversion_and_outputs_are_logits(name: str) -> None:
+    model, again = small(name), small(name)
+    names = [layer.name for layer in model.layers]
+    assert names == [layer.name for layer in again.layers]
+    assert not [each for each in names if re.search(r"_\d+$", each)]
+    assert names[0] == "image" and names[-1] == "logits" and model.name == name
+    logits = np.asarray(model(np.random.default_rng(1).random((64, 16, 16, 1), np.float32)))
+    assert logits.shape == (64, 10)
+    assert logits.min() < 0 and np.ptp(logits.sum(axis=1)) > 1e-3
+
+
+def int8_error(model: keras.Model) -> tuple[tflite.Conversion, float]:
+    """The int8 file of a model, and the signal-to-noise ratio of its logits in dB."""
+    images = np.random.default_rng(2).random((64, 16, 16, 1), np.float32)
+    conversion = tflite.static_int8(model, images)
+    wanted = np.asarray(model(images))
+    error = np.asarray(tflite.TFLiteModel(conversion)(images)["logits"]) - wanted
+    return conversion, float(10 * np.log10(np.square(wanted).sum() / np.square(error).sum()))
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_converts_to_int8_throughout(name: str) -> None:
+    conversion, decibel = int8_error(small(name, activation="relu"))
+    assert conversion.is_integer, conversion.float_operators
+    assert decibel > 20
+
+
+def test_only_elu_stays_float_in_the_int8_file() -> None:
+    """The quantizer knows no int8 ELU: the file converts back and forth around it."""
+    conversion, decibel = int8_error(small("simple_conv", kernel_size=4, max_pooling=False))
+    assert conversion.float_operators and {each.split()[0] for each in conversion.float_operators} == {"ELU"}
+    assert decibel > 20
+
+
+def test_ffnet_computes_what_its_formula_says() -> None:
+    model = small("ffnet", batch_normalization=False)
+    images = np.random.default_rng(3).normal(size=(5, 16, 16, 1)).astype(np.float32)
+    x = images.reshape(5, -1).astype(np.float64)
+    for number, (kernel, bias) in enumerate(zip(*[iter(model.get_weights())] * 2, strict=True)):
+        x = x @ kernel + bias
+        x = np.where(x > 0, x, np.expm1(x)) if number < 2 else x
+    np.testing.assert_allclose(np.asarray(model(images)), x, rtol=1e-5, atol=1e-6)
+
+
+def test_class_maps_are_not_padded_and_their_mean_is_the_output() -> None:
+    model = models.all_convolutional((28, 28, 1), 10, filters=4)
+    shapes = {layer.name: layer.output.shape[1:] for layer in model.layers}
+    assert shapes["conv7"] == shapes["conv8"] == (7, 7, 8) and shapes["class_maps"] == (7, 7, 10)
+    image = np.random.default_rng(4).random((2, 28, 28, 1), np.float32)
+    maps = keras.Model(model.input, model.get_layer("class_maps").output)(image)
+    np.testing.assert_allclose(np.asarray(model(image)), np.asarray(maps).mean(axis=(1, 2)), atol=1e-6)
+
+
+def test_residual_blocks_add_what_lies_at_the_same_place() -> None:
+    model = models.resnet((12, 12, 1), 3, filters=1, activation="linear", batch_normalization=False)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel = np.zeros_like(layer.get_weights()[0])
+            kernel[len(kernel) // 2, len(kernel) // 2, 0] = 1  # every output channel copies the first input
+            layer.set_weights([kernel])
+    taps = {name: model.get_layer(f"stage2_block1_{name}").output for name in ("shortcut", "add")}
+    image = np.random.default_rng(5).random((1, 12, 12, 1), np.float32)
+    out = keras.Model(model.input, taps)(image)
+    np.testing.assert_allclose(out["add"], 2 * np.asarray(out["shortcut"]), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(out["shortcut"])[0, ..., 0], 4 * image[0, ::2, ::2, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [2, 4])
+def test_even_kernels_and_dilation_keep_the_size(kernel: int) -> None:
+    model = models.simple_conv((16, 16, 3), 10, filters=4, dense=8, kernel_size=kernel, dilation=2)
+    shapes = {layer.name: layer.output.shape[1:3] for layer in model.layers if layer.name.startswith("conv")}
+    assert shapes == {"conv1": (16, 16), "conv2": (16, 16), "conv3": (8, 8), "conv4": (8, 8), "conv5": (4, 4)}
+    weights = sum(kernel**2 * a * b + b for a, b in ((3, 4), (4, 4), (4, 8), (8, 8)))
+    assert model.count_params() == weights + (9 * 8 * 16 + 16) + (16 * 16 * 8 + 8) + (8 * 10 + 10)
+
+
+def test_normalisation_and_activations_are_those_of_the_study() -> None:
+    model = small("simple_conv")
+    assert (model.get_layer("bn1").momentum, model.get_layer("bn1").epsilon) == (0.9, 1e-5)
+    assert float(model.get_layer("act1")(np.full((1, 1), -1, np.float32))[0, 0]) == pytest.approx(np.exp(-1) - 1)
+    order = [layer.name for layer in model.layers]
+    assert order[1:4] == ["conv1", "bn1", "act1"]
+    vgg = [layer.name for layer in small("vgg16d").layers]
+    assert vgg[1:4] == ["block1_conv1", "block1_act1", "block1_bn1"]
+    prelu = small("simple_conv", activation="prelu").get_layer("act1")
+    assert prelu.count_params() == 1
+    assert float(prelu(np.full((1, 2, 2, 4), -1, np.float32))[0, 0, 0, 0]) == -0.25
+
+
+def test_torch_initialisation_fills_the_interval_of_each_layer() -> None:
+    model = models.build("simple_conv", MNIST, 10, initializer="torch", seed=1)
+    for name, fan_in in (("conv3", 9 * 32), ("fc1", 7 * 7 * 128), ("logits", 64)):
+        kernel, bias = model.get_layer(name).get_weights()
+        bound = fan_in**-0.5
+        for values in (kernel, bias):
+            assert 0.8 * bound < np.abs(values).max() <= bound
+        assert kernel.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)
+    first, second = (model.get_layer(name).get_weights()[0] for name in ("conv2", "conv4"))
+    assert not np.allclose(first / np.abs(first).max(), second[:, :, :32, :32] / np.abs(second).max(), atol=0.1)
+
+
+@pytest.mark.parametrize("initializer", ["he_normal", "glorot_uniform", "torch"])
+def test_depthwise_kernels_count_their_own_inputs_only(initializer: str) -> None:
+    model = models.build("mobilenet_small", CIFAR, 10, filters=64, initializer=initializer, seed=1)
+    variance = {"he_normal": 2 / 9, "glorot_uniform": 1 / 9, "torch": 1 / 27}[initializer]
+    kernel = model.get_layer("dw6_conv").get_weights()[0]
+    assert kernel.shape == (3, 3, 512, 1)
+    assert kernel.var() == pytest.approx(variance, rel=0.1)
+
+
+def test_seed_repeats_the_weights() -> None:
+    first, same, other = (models.build("vgg16d", CIFAR, 10, filters=2, seed=seed).get_weights() for seed in (3, 3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_networks_of_keras_give_logits() -> None:
+    model = models.build("keras.applications.MobileNetV2", CIFAR, 7, alpha=0.35, seed=0)
+    assert model.output_shape == (None, 7)
+    assert float(np.asarray(model(np.ones((1, *CIFAR), np.float32))).min()) < 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "options", "message"),
+    [
+        ("simpel_conv", MNIST, 10, {}, r"simple_conv, all_convolutional.*'simpel_conv', perhaps 'simple_conv'"),
+        ("keras.applications.MobileNetV9", CIFAR, 10, {}, "MobileNetV2.*perhaps 'keras.applications.MobileNetV"),
+        ("keras.applications.InceptionV3", CIFAR, 10, {}, r"InceptionV3 cannot be built.*at least 75x75"),
+        ("simple_conv", MNIST, 10, {"filter": 3}, "options of simple_conv .* 'filter', perhaps 'filters'"),
+        ("simple_conv", MNIST, 10, {"filters": 0}, "filters must be a whole number.* 0"),
+        ("simple_conv", MNIST, 10, {"activation": "elo"}, "activation must be .*'prelu'.*'elo'"),
+        ("simple_conv", MNIST, 10, {"initializer": "xavier"}, "initializer must be .*'torch'.*'xavier'"),
+        ("simple_conv", (3, 28, 1), 10, {}, r"at least 4x4.*\(3, 28, 1\)"),
+        ("simple_conv", (28, 28), 10, {}, r"input_shape must be \(height, width, channels\).*\(28, 28\)"),
+        ("simple_conv", MNIST, 0, {}, "classes must be a whole number.* 0"),
+        ("resnet", MNIST, 10, {"depth": 50}, r"depth must be one of \[18, 34\].* 50"),
+        ("ffnet", MNIST, 10, {"hidden": 64}, "hidden must be a tuple.* 64"),
+        ("vgg16d", MNIST, 10, {"dropout": 1.0}, "dropout must be .* 1.0"),
+    ],
+)
+def test_build_refuses(name: str, shape: Any, classes: int, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        models.build(name, shape, classes, **options)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_load_gives_back_the_same_model(tmp_path: Path, suffix: str) -> None:
+    model = small("mobilenet_small")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras calls HDF5 a legacy format
+        model.save(tmp_path / f"model{suffix}")
+    loaded = models.load(tmp_path / f"model{suffix}")
+    images = np.random.default_rng(6).random((3, 16, 16, 1), np.float32)
+    np.testing.assert_array_equal(np.asarray(loaded(images)), np.asarray(model(images)))
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+
+
+class Doubling(keras.layers.Layer):
+    """A layer that Keras does not know."""
+
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+def saved(path: Path, layer: keras.layers.Layer) -> Path:
+    inputs = keras.Input((4,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        keras.Model(inputs, layer(inputs)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_load_runs_no_code_from_files(tmp_path: Path, suffix: str) -> None:
+    path = saved(tmp_path / f"code{suffix}", keras.layers.Lambda(lambda x: x + 1))
+    with pytest.raises(ValueError, match=r"code\.(keras|h5)'.* Lambda layer"):
+        models.load(path)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_load_names_unknown_classes_and_takes_them(tmp_path: Path, suffix: str) -> None:
+    path = saved(tmp_path / f"own{suffix}", Doubling())
+    with pytest.raises(ValueError, match=r"unknown class 'Doubling'.* custom_objects"):
+        models.load(path)
+    loaded = models.load(path, custom_objects={"Doubling": Doubling})
+    np.testing.assert_array_equal(np.asarray(loaded(np.ones((1, 4), np.float32))), 2.0)
+
+
+def test_load_names_missing_foreign_and_damaged_files(tmp_path: Path) -> None:
+    whole = saved(tmp_path / "whole.keras", keras.layers.Dense(3)).read_bytes()
+    flipped = bytearray(whole)
+    for place in range(len(whole) // 2, len(whole) // 2 + 40):
+        flipped[place] ^= 0xFF
+    (tmp_path / "cut.keras").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "flipped.keras").write_bytes(flipped)
+    (tmp_path / "junk.h5").write_bytes(b"junk" * 100)
+    (tmp_path / "model.tflite").write_bytes(whole)
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("readme.txt", "no model")
+    for name in ("cut.keras", "flipped.keras", "junk.h5", "other.keras"):
+        with pytest.raises(ValueError, match=f"{name}'.*damaged") as caught:
+            models.load(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"missing\.keras'.*does not exist"):
+        models.load(tmp_path / "missing.keras")
+    with pytest.raises(ValueError, match=r"\.keras or \.h5.*model\.tflite"):
+        models.load(tmp_path / "model.tflite")
