@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,8 +48,8 @@ class ImageBatches:
         if labels is None:
             labels = getattr(images, "y", None)
         images = getattr(images, "x", images)
-        self._array, self._dataset = None, None
-        self.count: int | None
+        self._array: Any = None
+        self._dataset: Any = None
         if hasattr(images, "element_spec"):
             if labels is not None:
                 raise ValueError("labels must come inside a tf.data.Dataset as (image, label). Received: both")
@@ -55,38 +57,101 @@ class ImageBatches:
             spec = self._dataset.element_spec
             self.shape = tuple((spec[0] if self.has_labels else spec).shape[1:])
             cardinality = int(self._dataset.unbatch().cardinality())
-            self.count = cardinality if cardinality >= 0 else None
+            self._count: list[int | None] = [cardinality if cardinality >= 0 else None]
         else:
             self._array = _as_images(images)
-            self.shape, self.count = self._array.shape[1:], len(self._array)
+            count = len(self._array)
+            self.shape, self._count = self._array.shape[1:], [count]
             self.has_labels = labels is not None
-            self._labels = np.full(self.count, -1) if labels is None else np.asarray(labels)
-            if self._labels.shape != (self.count,) or self._labels.dtype.kind not in "iub":
+            self._chosen = np.arange(count, dtype=np.int64)
+            self._labels = np.full(count, -1) if labels is None else np.asarray(labels)
+            if self._labels.shape != (count,) or self._labels.dtype.kind not in "iub":
                 raise ValueError(
-                    f"labels must be {self.count} integers, one an image. Received: {self._labels.dtype} of shape {self._labels.shape}"
+                    f"labels must be {count} integers, one an image. Received: {self._labels.dtype} of shape "
+                    f"{self._labels.shape}"
                 )
 
+    @property
+    def count(self) -> int | None:
+        """Number of samples; None while a data set that does not know has not been read to its end."""
+        return self._count[0]
+
     def __iter__(self) -> Iterator[Batch]:
-        start = 0
-        for images, labels in self._raw():
+        return self.after(0)
+
+    def after(self, samples: int) -> Iterator[Batch]:
+        """The batches that follow the first `samples` samples, a whole number of batches."""
+        for images, labels, index in self._raw(samples):
             images = np.asarray(images, np.float32)
             finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
             if not finite.all():
-                bad = start + int(np.flatnonzero(~finite)[0])
+                bad = int(index[np.flatnonzero(~finite)[0]])
                 raise ValueError(f"images must be finite. Received: NaN or infinity in image {bad}")
-            index = np.arange(start, start + len(images), dtype=np.int64)
-            start += len(images)
             yield Batch(images, index, np.asarray(labels, np.int64))
 
-    def _raw(self) -> Iterator[tuple[Any, Any]]:
+    def in_batches_of(self, batch_size: int) -> ImageBatches:
+        """The same samples in batches of another size."""
+        other = copy.copy(self)
+        other.batch_size = batch_size
         if self._dataset is not None:
-            for element in self._dataset.as_numpy_iterator():
-                yield element if self.has_labels else (element, np.full(len(element), -1))
+            other._dataset = self._dataset.unbatch().batch(batch_size)
+        return other
+
+    def only(self, chosen: NDArray[np.integer]) -> ImageBatches:
+        """Some of the samples, in ascending order; they keep their positions in the whole data.
+
+        Args:
+            chosen: positions; the images must be `in_memory`.
+        """
+        other = copy.copy(self)
+        other._chosen = np.sort(np.asarray(chosen, np.int64))
+        other._count = [len(other._chosen)]
+        return other
+
+    def in_memory(self) -> ImageBatches:
+        """The same samples as an array, so that they can be chosen from."""
+        if self._array is not None:
+            return self
+        batches = list(self)
+        if not batches:
+            raise ValueError("images must hold at least one image. Received: an empty dataset")
+        labels = np.concatenate([each.labels for each in batches]) if self.has_labels else None
+        return ImageBatches(np.concatenate([each.images for each in batches]), self.batch_size, labels)
+
+    @property
+    def labels(self) -> NDArray[np.integer]:
+        """One label a sample; the images must be `in_memory`."""
+        return self._labels[self._chosen]
+
+    def fingerprint(self) -> str:
+        """A hash that tells these samples from others; of a data set its description and first batch alone."""
+        digest = hashlib.blake2b(digest_size=12)
+        if self._array is not None:
+            for batch in self._raw(0):
+                for part in batch:
+                    digest.update(np.ascontiguousarray(part).tobytes())
         else:
-            assert self._array is not None
-            for start in range(0, len(self._array), self.batch_size):
-                stop = start + self.batch_size
-                yield self._array[start:stop], self._labels[start:stop]
+            digest.update(f"{self._dataset.element_spec} {self.count}".encode())
+            for batch in self._dataset.take(1).as_numpy_iterator():
+                for part in batch if self.has_labels else (batch,):
+                    digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    def _raw(self, skip: int) -> Iterator[tuple[Any, Any, NDArray[np.int64]]]:
+        if self._dataset is not None:
+            start = skip
+            for element in self._dataset.skip(skip // self.batch_size).as_numpy_iterator():
+                images, labels = element if self.has_labels else (element, np.full(len(element), -1))
+                yield images, labels, np.arange(start, start + len(images), dtype=np.int64)
+                start += len(images)
+            self._count[0] = start
+            return
+        assert self._array is not None
+        for start in range(skip, len(self._chosen), self.batch_size):
+            index = self._chosen[start : start + self.batch_size]
+            in_order = index[-1] - index[0] == len(index) - 1
+            at = slice(index[0], index[-1] + 1) if in_order else index
+            yield self._array[at], self._labels[at], index
 
 
 def _as_images(images: Any) -> NDArray[Any]:

@@ -1,33 +1,49 @@
-"""`evaluate`: images, transformations, a model and measures in, `Results` out; the only pass loop (evaluate)."""
+"""`evaluate`: images, transformations, a model and measures in, `Results` out (evaluation)."""
 
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv._lazy import LazyModule
-from tfinv.activations import ActivationModel, ActivationSource, LayerChoice
+from tfinv.activations import ActivationSource, LayerChoice
+from tfinv.arguments import (
+    as_measures,
+    as_source,
+    block_size,
+    check_arrays,
+    check_confidence,
+    check_enough,
+    check_labels,
+    check_references,
+    required_statistics,
+)
 from tfinv.batches import ImageBatches
+from tfinv.checkpoint import Checkpoint
+from tfinv.computing import assembled, measure_layer, measure_shards, merged
+from tfinv.engine import Setting, joined, make_passes, measure_group, measure_group_in_shards
+from tfinv.environment import versions
 from tfinv.gather import Gatherer, States, passes
-from tfinv.measures import Measure, parse
-from tfinv.results import LayerResult, MeasureResult, Results
-from tfinv.statistics import Layer
-from tfinv.transformations import TransformationSet, as_set, warp
+from tfinv.measures import Measure
+from tfinv.memory import Plan
+from tfinv.planning import plan_layers
+from tfinv.results import Results
+from tfinv.statistics import Layer, Statistic, fused
+from tfinv.stratified import classes_of, over_classes
+from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:
     import tensorflow as tf
-    from numpy.typing import ArrayLike
-
-    from tfinv.statistics import Statistic
+    from numpy.typing import ArrayLike, NDArray
 else:
     tf = LazyModule("tensorflow")
 
-IMAGES_PER_BLOCK = 256
+__all__ = ["as_measures", "evaluate", "evaluate_arrays"]
 
 
 def evaluate(
@@ -41,6 +57,13 @@ def evaluate(
     batch_size: int | None = None,
     padding: str = "constant",
     interpolation: str = "bilinear",
+    stratified: bool = False,
+    confidence: float | None = None,
+    shards: int = 20,
+    keep_statistics: bool = False,
+    memory_budget: int | float | str | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    verbose: bool = False,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> Results:
@@ -71,7 +94,21 @@ def evaluate(
         batch_size: samples per block; `batch_size * T` images are in memory at a time. Default: about 256 images.
         padding: what comes in from outside the frame, see `transformations.warp`.
         interpolation: see `transformations.warp`.
-        progress: show a progress bar with images per second.
+        stratified: measure the samples of each class apart, in one run over shuffled data: the results hold the mean
+            over classes, and `results.of_class(label)` those of each class. A `tf.data.Dataset` is read into memory.
+        confidence: add confidence intervals of the layer means, such as 0.95: `profile()` then has the columns `low`
+            and `high`. They hold for other samples under the same transformations, and come from the statistics of
+            `shards` random parts of the samples (no further forward passes); a `tf.data.Dataset` is read into memory.
+        shards: number of parts; each costs one more copy of the accumulators.
+        keep_statistics: keep the accumulators in `Results.statistics`, so that `tfinv.merge` can join the results of
+            disjoint samples.
+        memory_budget: bytes, or text such as `"8GiB"`, for accumulators and activations; layers that do not fit
+            together are measured in several runs over the images. Default: half of the free memory.
+        checkpoint: a file to save to about once a minute, or a `tfinv.checkpoint.Checkpoint`: the same call after an
+            interruption goes on from it and finds the same numbers. It is removed at the end. A `tf.data.Dataset` must
+            give its images in the same order again.
+        verbose: print which layers are measured together, and the memory that takes.
+        progress: show a progress bar with images per second and the time left.
         metadata: entries to add to `Results.metadata`, such as the data set's name.
 
     Returns:
@@ -79,46 +116,65 @@ def evaluate(
 
     Raises:
         ValueError: bad images, too few samples or transformations for a measure, an unknown layer or measure, images
-            that do not fit the model, NaN in images or activations (named).
+            that do not fit the model, NaN in images or activations (named), a budget too small for one layer, a
+            checkpoint of another evaluation.
         TypeError: a model that has no graph of layers.
     """
     measures = as_measures(measures)
     transformations = as_set(transformations)
-    _check_enough(measures, None, len(transformations))
-    batch_size = _block_size(batch_size, len(transformations))
-    batches = ImageBatches(images, batch_size, labels)
-    _check_labels(measures, batches.has_labels)
-    source = _as_source(model, layers, batches.shape)
-    if batches.count is not None:
-        _check_enough(measures, batches.count, len(transformations))
-    spec = _layers(source, transformations)
-    states: States = {}
-    samples = 0
-    plan = passes(required_statistics(measures))
-    for number, statistics in enumerate(plan):
-        gatherer = Gatherer(statistics, spec, given=states)
-        per_image, stream = len(transformations), batches
-        if all(each.reference_only for each in statistics):
-            per_image, stream = 1, ImageBatches(images, batch_size * len(transformations), labels)
-        step = _make_step(source, gatherer, transformations, batches, statistics, padding, interpolation)
-        title = "measuring" if len(plan) == 1 else f"measuring, pass {number + 1} of {len(plan)}"
-        samples = _run(step, stream, gatherer, per_image, title if progress else None)
-        _check_enough(measures, samples, len(transformations))
-        gatherer.check_finite()
-        states |= gatherer.states()
+    _check_together(stratified, confidence, keep_statistics)
+    check_enough(measures, None, len(transformations))
+    batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels)
+    check_labels(measures, batches.has_labels)
+    source = as_source(model, layers, batches.shape)
+    shards = 0 if confidence is None else check_confidence(confidence, shards)
+    batches = batches.in_memory() if stratified or shards else batches
+    check_enough(measures, batches.count, len(transformations))
+    subsets = _subsets(batches, measures, stratified, shards)
     description = {
         "model": source.id,
         "transformations": transformations.id,
         "num_transformations": len(transformations),
-        "samples": samples,
+        "samples": batches.count,
         "image_shape": list(batches.shape),
         "padding": padding,
         "interpolation": interpolation,
         "skipped_layers": dict(getattr(source, "skipped", {})),
-        **_provenance(),
-        **dict(metadata or {}),
     }
-    return compute_results(measures, states, spec, description)
+    if shards or keep_statistics or checkpoint is not None:
+        description["data"] = batches.fingerprint()
+    if shards:
+        description["shards"] = [each.count for each in subsets.values()]
+    spec = _layers(source, transformations)
+    keeper = Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint
+    if keeper:
+        options = {"stratified": stratified, "confidence": confidence, "keep_statistics": keep_statistics}
+        keeper.open(_configuration(description, measures, spec, batch_size, options))
+    plan = _plan(
+        measures, spec, batches, memory_budget, batch_size is not None, shards, keeper, keep_statistics
+    )
+    if verbose:
+        print(plan)
+    setting = Setting(
+        source,
+        tuple(spec),
+        tuple(measures),
+        transformations,
+        batches.shape,
+        padding,
+        interpolation,
+        keeper,
+        keep_statistics,
+    )
+    subsets = {label: each.in_batches_of(plan.batch_size) for label, each in subsets.items()}
+    found = _measure_groups(setting, plan, subsets, confidence, progress)
+    check_enough(measures, batches.count, len(transformations))
+    description |= {"samples": batches.count, **_provenance(), **dict(metadata or {})}
+    by_label = {label: joined([each[label] for each in found], description) for label in found[0]}
+    results = over_classes(by_label, description) if stratified else by_label[""]
+    if keeper:
+        keeper.finish()
+    return results
 
 
 def evaluate_arrays(
@@ -127,6 +183,9 @@ def evaluate_arrays(
     *,
     labels: ArrayLike | None = None,
     reference: Mapping[str, ArrayLike] | None = None,
+    confidence: float | None = None,
+    shards: int = 20,
+    keep_statistics: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> Results:
     """Measure activations that come from anywhere: another framework, a saved file, a simulation.
@@ -146,6 +205,9 @@ def evaluate_arrays(
         labels: int `(S,)`, for measures that compare predictions with classes.
         reference: by layer name an array `(S, *U)`, activations of the untransformed images, for measures that
             compare with them.
+        confidence: see `evaluate`.
+        shards: see `evaluate`.
+        keep_statistics: see `evaluate`.
         metadata: entries for `Results.metadata`.
 
     Returns:
@@ -157,65 +219,144 @@ def evaluate_arrays(
     """
     measures = as_measures(measures)
     arrays = {name: np.asarray(array) for name, array in activations.items()}
-    samples, count = _check_arrays(arrays)
-    _check_enough(measures, samples, count)
-    _check_labels(measures, labels is not None)
-    references = _check_references(measures, reference, arrays)
-    labels = None if labels is None else tf.constant(np.asarray(labels), tf.int64)
-    states: States = {}
-    spec = [Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1]) for name, array in arrays.items()]
-    for statistics in passes(required_statistics(measures)):
-        for layer in spec:
-            array = arrays[layer.name]
-            dtype = "float64" if array.dtype == np.float64 else "float32"
-            gatherer = Gatherer(statistics, [layer], dtype, states)
-            untransformed = tf.constant(references[layer.name], dtype) if references else None
-            index = tf.range(samples, dtype=tf.int64)
-            gatherer.add(layer.name, tf.constant(array, dtype), index, labels, untransformed)
-            for statistic, by_layer in gatherer.states().items():
-                states.setdefault(statistic, {}).update(by_layer)
+    samples, count = check_arrays(arrays)
+    check_enough(measures, samples, count)
+    check_labels(measures, labels is not None)
+    references = check_references(measures, reference, arrays)
+    shards = 0 if confidence is None else check_confidence(confidence, shards)
+    parts = shard_indices(samples, shards) if shards else [np.arange(samples)]
+    classes = None if labels is None else np.asarray(labels, np.int64)
+    results, means, kept = {}, {}, {}
+    for name, array in arrays.items():
+        layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1])
+        states = _gather_array(layer, array, measures, parts, classes, references.get(name))
+        if confidence is not None:
+            results[name], means[name] = measure_shards(measures, layer, states)
+        else:
+            results[name] = measure_layer(measures, layer, states[0])
+        if keep_statistics:
+            kept[name] = {each: merged(each, [part[each] for part in states]) for each in states[0]}
     description = {"samples": samples, "num_transformations": count, **_provenance(), **dict(metadata or {})}
-    return compute_results(measures, states, spec, description)
+    sizes = [len(part) for part in parts]
+    if confidence is not None:
+        description["shards"] = sizes
+    return assembled(measures, results, description, means, confidence, sizes, kept)
 
 
-def compute_results(
-    measures: Sequence[Measure], states: States, layers: Sequence[Layer], metadata: Mapping[str, Any]
-) -> Results:
-    """Apply the measures to gathered states."""
-    results = {}
-    for measure in measures:
-        by_layer = {}
-        for layer in layers:
-            reason = next((why for each in measure.requires if (why := each.applies(layer))), "")
-            given = {} if reason else {each: states[each][layer.name] for each in measure.requires}
-            by_layer[layer.name] = LayerResult.not_applicable(reason) if reason else measure.compute(given)
-        results[measure.key] = MeasureResult(measure.key, by_layer)
-    return Results(results, dict(metadata))
+def shard_indices(samples: int, shards: int) -> list[NDArray[np.int64]]:
+    """Random parts of nearly one size, the same for every evaluation of as many samples."""
+    order = np.random.default_rng(0).permutation(samples)
+    return [np.sort(part) for part in np.array_split(order, min(shards, samples))]
 
 
-def as_measures(measures: Any) -> list[Measure]:
-    """Whatever a user may give for measures, as a list of measures with different keys.
+def _gather_array(
+    layer: Layer, array: Any, measures: Sequence[Measure], parts: Sequence[Any], labels: Any, reference: Any
+) -> list[dict[Statistic, Any]]:
+    """The states of each part of the samples of one layer."""
+    dtype = "float64" if array.dtype == np.float64 else "float32"
+    found: list[dict[Statistic, Any]] = [{} for _ in parts]
+    given: States = {}
+    for statistics in passes(required_statistics(measures)):
+        gatherer = Gatherer(statistics, [layer], dtype, given)
+        for states, part in zip(found, parts, strict=True):
+            gatherer.reset()
+            gatherer.add(
+                layer.name,
+                tf.constant(array[part], dtype),
+                tf.constant(part, tf.int64),
+                None if labels is None else tf.constant(labels[part], tf.int64),
+                None if reference is None else tf.constant(reference[part], dtype),
+            )
+            for statistic, state in gatherer.states_of(layer.name).items():
+                states[statistic] = type(state)(*(np.array(each) for each in state))
+        for statistic in found[0]:
+            given[statistic] = {layer.name: merged(statistic, [states[statistic] for states in found])}
+    needed = required_statistics(measures)
+    return [{each: states[each] for each in needed if each in states} for states in found]
 
-    Raises:
-        ValueError: none, or an unknown key.
-        TypeError: something that is no measure, such as a class in place of an instance.
-    """
-    given = [measures] if isinstance(measures, (str, Measure)) or not isinstance(measures, Iterable) else list(measures)
-    found: dict[str, Measure] = {}
-    for each in given:
-        measure = parse(each) if isinstance(each, str) else each
-        if not isinstance(measure, Measure):
-            hint = f"; write {each.__name__}()" if isinstance(each, type) else ""
-            raise TypeError(f"measures must be Measure objects or their keys{hint}. Received: {each!r}")
-        found[measure.key] = measure
-    if not found:
-        raise ValueError("measures must hold at least one measure. Received: none")
-    return list(found.values())
+
+def _measure_groups(
+    setting: Setting, plan: Plan, subsets: Mapping[Any, ImageBatches], confidence: float | None, progress: bool
+) -> list[dict[Any, Results]]:
+    """By group of layers the results by label."""
+    from tqdm.auto import tqdm
+
+    chosen = [[each for each in setting.layers if each.name in group] for group in plan.groups]
+    images = sum(each.images_per_sample for layers in chosen for each in make_passes(setting, layers))
+    counts = [each.count for each in subsets.values()]
+    total = None if None in counts else sum(each or 0 for each in counts) * images
+    found = []
+    with tqdm(total=total, unit="img", desc="measuring", disable=not progress, leave=False) as bar:
+        for number, layers in enumerate(chosen):
+            if len(chosen) > 1:
+                bar.set_description(f"measuring, layers {number + 1} of {len(chosen)}")
+            part = replace(setting, advance=bar.update)
+            if len(chosen) > 1:
+                part = replace(part, source=setting.source.select([each.name for each in layers]))
+            if confidence is None:
+                found.append(measure_group(part, layers, subsets))
+            else:
+                found.append({"": measure_group_in_shards(part, layers, list(subsets.values()), confidence)})
+    return found
 
 
-def required_statistics(measures: Sequence[Measure]) -> list[Statistic]:
-    """The union of what the measures need, each once."""
-    return list(dict.fromkeys(statistic for measure in measures for statistic in measure.requires))
+def _subsets(
+    batches: ImageBatches, measures: Sequence[Measure], stratified: bool, shards: int
+) -> dict[Any, ImageBatches]:
+    if stratified:
+        return dict(classes_of(batches, measures))
+    if not shards:
+        return {"": batches}
+    parts = shard_indices(batches.count or 0, shards)
+    return {number: batches.only(part) for number, part in enumerate(parts)}
+
+
+def _plan(
+    measures: Sequence[Measure],
+    layers: Sequence[Layer],
+    batches: ImageBatches,
+    budget: Any,
+    fixed: bool,
+    shards: int,
+    keeper: Checkpoint | None,
+    keep: bool,
+) -> Plan:
+    statistics = [each for batch in passes(required_statistics(measures)) for each in batch]
+    plan = plan_layers(
+        layers,
+        statistics,
+        batches.shape,
+        batches.batch_size,
+        budget=budget,
+        fixed=fixed,
+        shards=shards,
+        checkpoint=keeper is not None,
+        keep=keep,
+    )
+    if keeper is None:
+        return plan
+    # Free memory may differ when the evaluation goes on, but what was gathered so far belongs to the first plan.
+    notes = keeper.notes.setdefault("plan", {"groups": plan.groups, "batch_size": plan.batch_size})
+    groups = tuple(tuple(each) for each in notes["groups"])
+    return plan if groups == plan.groups else replace(plan, groups=groups, batch_size=notes["batch_size"])
+
+
+def _configuration(
+    description: Mapping[str, Any],
+    measures: Sequence[Measure],
+    layers: Sequence[Layer],
+    batch_size: int | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        **description,
+        "measures": [each.key for each in measures],
+        "layers": [each.name for each in layers],
+        "batch_size": batch_size,
+        **options,
+        "compiled": fused.is_available(),
+        "versions": _provenance()["versions"],
+    }
 
 
 def _layers(source: ActivationSource, transformations: TransformationSet) -> list[Layer]:
@@ -224,154 +365,14 @@ def _layers(source: ActivationSource, transformations: TransformationSet) -> lis
     return [Layer(name, shape, len(transformations), transformations, name == last) for name, shape in shapes.items()]
 
 
-def _make_step(
-    source: Any,
-    gatherer: Gatherer,
-    transformations: TransformationSet,
-    batches: ImageBatches,
-    statistics: Sequence[Statistic],
-    padding: Any,
-    interpolation: Any,
-) -> Any:
-    """A function of a batch `(images, index, labels)` that updates all states."""
-    count, with_reference = len(transformations), any(each.needs_reference for each in statistics)
-    reference_only = all(each.reference_only for each in statistics)
-
-    def transformed(images: Any) -> Any:
-        """`(S_b * (T [+ 1]), H, W, C)`; the untransformed image, where needed, comes last."""
-        if reference_only:
-            return images
-        warped = warp(images, transformations, padding=padding, interpolation=interpolation)
-        if with_reference:
-            warped = tf.concat([warped, images[:, None]], axis=1)
-        return tf.reshape(warped, (-1, *batches.shape))
-
-    def gather(activations: Mapping[str, Any], index: Any, labels: Any) -> None:
-        for layer, unit_shape in source.layer_shapes.items():
-            if reference_only:
-                gatherer.add(layer, None, index, labels, tf.cast(activations[layer], tf.float32))
-                continue
-            block = tf.reshape(tf.cast(activations[layer], tf.float32), (-1, count + with_reference, *unit_shape))
-            reference = block[:, count] if with_reference else None
-            gatherer.add(layer, block[:, :count] if with_reference else block, index, labels, reference)
-
-    images_spec = tf.TensorSpec((None, *batches.shape), tf.float32)
-    vector = tf.TensorSpec((None,), tf.int64)
-    if isinstance(source, ActivationModel):
-        signature = [images_spec, vector, vector]
-        return tf.function(lambda images, *rest: gather(source(transformed(images)), *rest), input_signature=signature)
-    warp_graph = tf.function(transformed, input_signature=[images_spec])
-    gather_graph = tf.function(gather, reduce_retracing=True)
-    return lambda images, *rest: gather_graph(
-        {name: tf.constant(value) for name, value in source(warp_graph(images).numpy()).items()}, *rest
-    )
-
-
-def _run(step: Any, batches: ImageBatches, gatherer: Gatherer, count: int, title: str | None) -> int:
-    from tqdm.auto import tqdm
-
-    samples = 0
-    total = None if batches.count is None else batches.count * count
-    with tqdm(total=total, unit="img", desc=title, disable=title is None, leave=False) as bar:
-        for number, batch in enumerate(batches):
-            step(batch.images, batch.index, batch.labels)
-            samples += len(batch.images)
-            bar.update(len(batch.images) * count)
-            if number % 50 == 0:
-                gatherer.check_finite()
-    return samples
-
-
-def _as_source(model: Any, layers: LayerChoice, image_shape: tuple[int, ...]) -> ActivationSource:
-    if isinstance(model, (str, os.PathLike)):
-        from tfinv import models
-
-        model = models.load(model)
-    if isinstance(model, ActivationModel):
-        model = model.keras_model if layers is not None else model
-    if not isinstance(model, ActivationSource):
-        return ActivationModel(model, layers, input_shape=image_shape)
-    if tuple(model.input_shape) != tuple(image_shape):
-        raise ValueError(
-            f"images must fit the model's input (H, W, C) = {tuple(model.input_shape)}. Received: images of {tuple(image_shape)}"
-        )
-    return model if layers is None else model.select(layers)
-
-
-def _block_size(batch_size: int | None, count: int) -> int:
-    if batch_size is None:
-        return max(1, IMAGES_PER_BLOCK // count)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1. Received: {batch_size!r}")
-    return int(batch_size)
-
-
-def _check_enough(measures: Sequence[Measure], samples: int | None, transformations: int) -> None:
-    for measure in measures:
-        if transformations < measure.min_transformations:
-            raise ValueError(
-                f"transformations must be at least {measure.min_transformations} for {measure.key}, a deviation over "
-                f"one is undefined. Received: {transformations}"
-            )
-        if samples is not None and samples < measure.min_samples:
-            raise ValueError(
-                f"images must be at least {measure.min_samples} for {measure.key}, a deviation over one is undefined. "
-                f"Received: {samples}"
-            )
-
-
-def _check_labels(measures: Sequence[Measure], given: bool) -> None:
-    for measure in measures:
-        if not given and any(each.needs_labels for each in measure.requires):
-            raise ValueError(
-                f"labels must be given for {measure.key}, which compares predictions with classes. Received: none"
-            )
-
-
-def _check_arrays(arrays: Mapping[str, Any]) -> tuple[int, int]:
-    if not arrays:
-        raise ValueError("activations must hold at least one layer. Received: none")
-    sizes = set()
-    for name, array in arrays.items():
-        if array.ndim < 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.number):
-            raise ValueError(
-                f"activations must be numeric arrays (S, T, *U). Received: {array.dtype} of shape {array.shape} for layer {name!r}"
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {name!r}")
-        sizes.add(array.shape[:2])
-    if len(sizes) > 1:
-        raise ValueError(f"activations must agree on (S, T) in all layers. Received: {sorted(sizes)}")
-    return sizes.pop()
-
-
-def _check_references(
-    measures: Sequence[Measure], reference: Mapping[str, Any] | None, arrays: Mapping[str, Any]
-) -> dict[str, Any]:
-    given = {name: np.asarray(array) for name, array in (reference or {}).items()}
-    needing = [m for m in measures if any(e.needs_reference for s in m.requires for e in (s, *s.depends))]
-    if needing and not given:
-        raise ValueError(
-            f"reference must hold the activations of the untransformed images for {needing[0].key}. Received: none"
-        )
-    for name, array in arrays.items():
-        shape = given[name].shape if name in given else None
-        if given and shape != (array.shape[0], *array.shape[2:]):
-            expected = (array.shape[0], *array.shape[2:])
-            raise ValueError(f"reference must have the shape {expected} for layer {name!r}. Received: {shape}")
-        if given and not np.isfinite(given[name]).all():
-            raise ValueError(f"reference must be finite. Received: NaN or infinity in layer {name!r}")
-    return given
+def _check_together(stratified: bool, confidence: Any, keep_statistics: bool) -> None:
+    if stratified and (confidence is not None or keep_statistics):
+        other = "confidence" if confidence is not None else "keep_statistics"
+        raise ValueError(f"stratified cannot be combined with {other}. Received: both")
 
 
 def _provenance() -> dict[str, Any]:
-    versions = {}
-    for package in ("tfinv", "tensorflow", "keras", "numpy"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "unknown"
     return {
-        "versions": versions,
+        "versions": versions("tfinv", "tensorflow", "keras", "numpy"),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

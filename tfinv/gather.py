@@ -1,17 +1,19 @@
-"""Gather statistics of many layers block by block, in place and in one graph (statistics, driven by evaluation)."""
+"""Gather statistics of many layers block by block, in place and in one graph (statistics, driven by the engine)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv._lazy import LazyModule
 from tfinv.statistics import Context, Layer
+from tfinv.statistics.fused import FusedDispersion, groups
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from numpy.typing import NDArray
 
     from tfinv.statistics import Statistic
 else:
@@ -20,8 +22,41 @@ else:
 States = dict["Statistic", dict[str, Any]]
 
 
+class _InVariables:
+    """The state of one statistic on one layer in variables, updated by operations."""
+
+    def __init__(self, statistic: Statistic, layer: Layer, dtype: str) -> None:
+        self._statistic = statistic
+        state = statistic.init(layer, dtype)
+        self._type: Any = type(state)
+        self._variables = tuple(tf.Variable(each) for each in state)
+        self._neutral = lambda: statistic.init(layer, dtype)
+
+    def add(self, block: Any, context: Context) -> None:
+        new = self._statistic.update(self._type(*self._variables), block, context)
+        for variable, value in zip(self._variables, new, strict=True):
+            variable.assign(value)
+
+    def reset(self) -> None:
+        for variable, value in zip(self._variables, self._neutral(), strict=True):
+            variable.assign(value)
+
+    def is_finite(self) -> bool:
+        return all(np.isfinite(np.sum(each.numpy(), dtype=np.float64)) for each in self._variables)
+
+    def state(self) -> Any:
+        return self._type(*(each.numpy() for each in self._variables))
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        for name, variable in zip(self._type._fields, self._variables, strict=True):
+            variable.assign(arrays[name])
+
+
 class Gatherer:
-    """Holds the state of every statistic on every layer it applies to in variables, and updates them.
+    """Holds the state of every statistic on every layer it applies to, and updates them.
+
+    Row dispersions and column moments go through one compiled loop where there is one; all else are operations on
+    variables.
 
     Args:
         statistics: the union of what the measures need in this pass.
@@ -38,23 +73,45 @@ class Gatherer:
         given: States | None = None,
     ) -> None:
         self.layers = {layer.name: layer for layer in layers}
-        self._variables: dict[str, dict[Statistic, tuple[Any, ...]]] = {}
-        self._types: dict[Statistic, Any] = {}
+        self._dtype = dtype
+        self._fused: dict[str, list[FusedDispersion]] = {}
+        self._others: dict[str, dict[Statistic, _InVariables]] = {}
         self._given: dict[str, dict[Statistic, Any]] = {}
         for layer in layers:
             fitting = [statistic for statistic in statistics if not statistic.applies(layer)]
-            self._variables[layer.name] = {}
-            for statistic in fitting:
-                state = statistic.init(layer, dtype)
-                self._types[statistic] = type(state)
-                self._variables[layer.name][statistic] = tuple(tf.Variable(each) for each in state)
-            needed = {each for statistic in fitting for each in statistic.depends}
-            finished = {each: (given or {})[each][layer.name] for each in needed}
-            self._given[layer.name] = {
-                each: type(state)(*(tf.constant(field, dtype) for field in state)) for each, state in finished.items()
-            }
+            together = groups(fitting, dtype)
+            self._fused[layer.name] = [FusedDispersion(each, layer) for each in together]
+            taken = {each for group in together for each in group}
+            others = {each: _InVariables(each, layer, dtype) for each in fitting if each not in taken}
+            self._others[layer.name] = others
+            self._given[layer.name] = {}
+            for statistic in dict.fromkeys(needed for each in fitting for needed in each.depends):
+                state = (given or {})[statistic][layer.name]
+                variables = (tf.Variable(tf.constant(np.asarray(field), self._type_of(field))) for field in state)
+                self._given[layer.name][statistic] = type(state)(*variables)
 
-    def add(self, layer: str, block: Any, index: Any = None, labels: Any = None, reference: Any = None) -> None:
+    @property
+    def is_direct(self) -> bool:
+        """Whether `add_directly` can do everything, so that no graph is needed."""
+        no_view = all(each.view is None for fused in self._fused.values() for each in fused)
+        return no_view and not any(self._others.values())
+
+    def give(self, given: States) -> None:
+        """Replace the finished states that this pass depends on."""
+        for layer, by_statistic in self._given.items():
+            for statistic, variables in by_statistic.items():
+                for variable, value in zip(variables, given[statistic][layer], strict=True):
+                    variable.assign(tf.constant(np.asarray(value), variable.dtype))
+
+    def add(
+        self,
+        layer: str,
+        block: Any,
+        index: Any = None,
+        labels: Any = None,
+        reference: Any = None,
+        whole: Any = None,
+    ) -> list[Any]:
         """Update all statistics of one layer with a block; in-graph.
 
         Args:
@@ -63,17 +120,37 @@ class Gatherer:
             index: see `Context`.
             labels: see `Context`.
             reference: see `Context`.
+            whole: the block with columns more than `T`, where cutting them off would copy it.
+
+        Returns:
+            Tensors that a graph must return, or the updates behind them never run.
         """
-        context = Context(self.layers[layer], index, labels, reference, self._given[layer])
-        viewed = {None: block}
-        for statistic, variables in self._variables[layer].items():
-            view = statistic.view
-            if view not in viewed:
-                assert view is not None
-                viewed[view] = view.apply(block, context.layer)
-            new = statistic.update(self._types[statistic](*variables), viewed[view], context)
-            for variable, value in zip(variables, new, strict=True):
-                variable.assign(value)
+        given = {
+            statistic: type(state)(*(tf.convert_to_tensor(each) for each in state))
+            for statistic, state in self._given[layer].items()
+        }
+        context = Context(self.layers[layer], index, labels, reference, given)
+        views = _Views(block, context.layer)
+        whole = block if whole is None else whole
+        done = [each.add(whole if each.view is None else views[each.view]) for each in self._fused[layer]]
+        for statistic, state in self._others[layer].items():
+            state.add(views[statistic.view], context)
+        return done
+
+    def add_directly(self, layer: str, block: NDArray[np.float32]) -> None:
+        """Update all statistics of one layer without a graph, where `is_direct`.
+
+        Args:
+            layer: its name.
+            block: activations `(S_b, T or more, *U)`; columns after the first `T` are not read.
+        """
+        for each in self._fused[layer]:
+            each.update(block)
+
+    def reset(self) -> None:
+        """Back to the states of no samples."""
+        for each in (*self._all_fused(), *self._all_others()):
+            each.reset()
 
     def check_finite(self) -> None:
         """Refuse states that NaN or infinity got into.
@@ -81,20 +158,63 @@ class Gatherer:
         Raises:
             ValueError: names the first layer in network order with such activations.
         """
-        for layer, states in self._variables.items():
-            for variables in states.values():
-                if not all(np.isfinite(np.sum(each.numpy())) for each in variables):
-                    raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {layer!r}")
+        for layer in self.layers:
+            if not all(each.is_finite() for each in (*self._fused[layer], *self._others[layer].values())):
+                raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {layer!r}")
+
+    def states_of(self, layer: str) -> dict[Statistic, Any]:
+        """The states of one layer as NumPy arrays by statistic; valid until the next update or reset."""
+        fused = {each: group.state(each) for group in self._fused[layer] for each in group.statistics}
+        return fused | {each: other.state() for each, other in self._others[layer].items()}
 
     def states(self) -> States:
-        """All states as NumPy arrays, float64 where they are floating point, by statistic and layer."""
+        """All states by statistic and layer, see `states_of`."""
         states: States = {}
-        for layer, by_statistic in self._variables.items():
-            for statistic, variables in by_statistic.items():
-                arrays = (each.numpy() for each in variables)
-                wide = (each.astype(np.float64) if each.dtype.kind == "f" else each for each in arrays)
-                states.setdefault(statistic, {})[layer] = self._types[statistic](*wide)
+        for layer in self.layers:
+            for statistic, state in self.states_of(layer).items():
+                states.setdefault(statistic, {})[layer] = state
         return states
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything needed to go on later, by a name that `restore` knows; valid until the next update."""
+        found: dict[str, NDArray[Any]] = {}
+        for number, fused in enumerate(self._all_fused()):
+            found |= {f"fused{number}.{name}": array for name, array in fused.arrays().items()}
+        for number, other in enumerate(self._all_others()):
+            found |= {f"other{number}.{name}": array for name, array in other.state()._asdict().items()}
+        return found
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `arrays` gave, in a gatherer made with the same arguments."""
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            part, _, field = name.partition(".")
+            parts.setdefault(part, {})[field] = array
+        for number, fused in enumerate(self._all_fused()):
+            fused.restore(parts[f"fused{number}"])
+        for number, other in enumerate(self._all_others()):
+            other.restore(parts[f"other{number}"])
+
+    def _all_fused(self) -> list[FusedDispersion]:
+        return [each for fused in self._fused.values() for each in fused]
+
+    def _all_others(self) -> list[_InVariables]:
+        return [each for others in self._others.values() for each in others.values()]
+
+    def _type_of(self, value: Any) -> Any:
+        return self._dtype if np.asarray(value).dtype.kind == "f" else np.asarray(value).dtype
+
+
+class _Views(dict[Any, Any]):
+    """A block as each view shows it, computed once."""
+
+    def __init__(self, block: Any, layer: Layer) -> None:
+        super().__init__({None: block})
+        self._layer = layer
+
+    def __missing__(self, view: Any) -> Any:
+        self[view] = view.apply(self[None], self._layer)
+        return self[view]
 
 
 def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
@@ -119,3 +239,9 @@ def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
         done.append(ready)
         waiting = [each for each in waiting if each not in ready]
     return done
+
+
+def widened(state: Any) -> Any:
+    """A state with its floating-point arrays in float64, as measures read it."""
+    arrays = (np.asarray(each) for each in state)
+    return type(state)(*(each.astype(np.float64) if each.dtype.kind == "f" else each for each in arrays))

@@ -86,6 +86,14 @@ class MeasureResult(Mapping[str, LayerResult]):
     def __len__(self) -> int:
         return len(self.layers)
 
+    def joined(self, other: MeasureResult) -> MeasureResult:
+        """One result of these layers and those of another."""
+        replicates = self.replicates
+        if replicates is not None and other.replicates is not None:
+            means = {**replicates.means, **other.replicates.means}
+            replicates = Replicates(replicates.confidence, replicates.sizes, means)
+        return MeasureResult(self.key, {**self.layers, **other.layers}, replicates)
+
     def profile(self) -> pd.DataFrame:
         """One row a layer: mean and standard deviation over valid units, and how many units were left out.
 
@@ -197,22 +205,9 @@ class Results(Mapping[str, MeasureResult]):
         Args:
             path: the file; by convention it ends in `.npz`.
         """
-        arrays: dict[str, NDArray[Any]] = {}
-        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "metadata": dict(self.metadata)}
-        header["measures"] = _pack(self.measures, "", arrays)
-        header["classes"] = [
-            {"label": int(label), "measures": _pack(measures, f"c{label}.", arrays)}
-            for label, measures in self.classes.items()
-        ]
-        header["statistics"] = []
-        for key, by_layer in self.statistics.items():
-            for name, state in by_layer.items():
-                number = len(header["statistics"])
-                header["statistics"].append({"key": key, "layer": name, "fields": list(state)})
-                arrays |= {f"t{number}.{each}": np.asarray(value) for each, value in state.items()}
-        text = json.dumps(header, allow_nan=False).encode()
+        arrays = self.to_arrays()
         with atomic_write(path) as file:
-            np.savez_compressed(file, header=np.frombuffer(text, np.uint8), **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Results:
@@ -224,20 +219,7 @@ class Results(Mapping[str, MeasureResult]):
         """
         try:
             with np.load(path, allow_pickle=False) as data:
-                header = json.loads(bytes(data["header"]).decode())
-                if header.get("format") != FORMAT:
-                    raise ValueError(f"format {header.get('format')!r}")
-                if header.get("version") != VERSION:
-                    raise ValueError(f"it is version {header.get('version')!r}, this tfinv reads version {VERSION}")
-                measures = _unpack(header["measures"], "", data)
-                classes = {
-                    each["label"]: _unpack(each["measures"], f"c{each['label']}.", data)
-                    for each in header.get("classes", ())
-                }
-                statistics: dict[str, dict[str, dict[str, Any]]] = {}
-                for number, entry in enumerate(header["statistics"]):
-                    state = {name: data[f"t{number}.{name}"] for name in entry["fields"]}
-                    statistics.setdefault(entry["key"], {})[entry["layer"]] = state
+                return cls.from_arrays(data)
         except FileNotFoundError:
             raise
         except (
@@ -252,7 +234,46 @@ class Results(Mapping[str, MeasureResult]):
             raise ValueError(
                 f"path must be a complete results file written by Results.save ({error}). Received: {path}"
             ) from None
-        return cls(measures, header["metadata"], statistics, classes)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as named arrays, none of them of objects; `header` holds JSON."""
+        arrays: dict[str, NDArray[Any]] = {}
+        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "metadata": dict(self.metadata)}
+        header["measures"] = _pack(self.measures, "", arrays)
+        header["classes"] = [
+            {"label": int(label), "measures": _pack(measures, f"c{label}.", arrays)}
+            for label, measures in self.classes.items()
+        ]
+        header["statistics"] = []
+        for key, by_layer in self.statistics.items():
+            for name, state in by_layer.items():
+                number = len(header["statistics"])
+                header["statistics"].append({"key": key, "layer": name, "fields": list(state)})
+                arrays |= {f"t{number}.{each}": np.asarray(value) for each, value in state.items()}
+        arrays["header"] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Results:
+        """What `to_arrays` gave.
+
+        Raises:
+            ValueError: arrays of something else, or of a version this code does not know.
+            KeyError: an array is missing.
+        """
+        header = json.loads(bytes(arrays["header"]).decode())
+        if header.get("format") != FORMAT:
+            raise ValueError(f"format {header.get('format')!r}")
+        if header.get("version") != VERSION:
+            raise ValueError(f"it is version {header.get('version')!r}, this tfinv reads version {VERSION}")
+        statistics: dict[str, dict[str, dict[str, Any]]] = {}
+        for number, entry in enumerate(header["statistics"]):
+            state = {name: arrays[f"t{number}.{name}"] for name in entry["fields"]}
+            statistics.setdefault(entry["key"], {})[entry["layer"]] = state
+        classes = {
+            each["label"]: _unpack(each["measures"], f"c{each['label']}.", arrays) for each in header.get("classes", ())
+        }
+        return cls(_unpack(header["measures"], "", arrays), header["metadata"], statistics, classes)
 
 
 def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:

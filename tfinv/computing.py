@@ -1,0 +1,129 @@
+"""Apply measures to gathered states: of all samples, and of all but one shard (measures, driven by evaluation)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfinv.gather import widened
+from tfinv.jackknife import Replicates
+from tfinv.measures import Measure
+from tfinv.results import LayerResult, MeasureResult, Results
+from tfinv.statistics import Layer, Statistic
+
+LayerStates = Mapping[Statistic, Any]
+
+
+def measure_layer(measures: Sequence[Measure], layer: Layer, states: LayerStates) -> dict[str, LayerResult]:
+    """The result of every measure on one layer.
+
+    Args:
+        measures: the measures.
+        layer: the layer.
+        states: its states as NumPy arrays; those of statistics that do not apply to it are absent.
+
+    Returns:
+        Results by measure key; "not applicable" with the reason where a statistic does not apply.
+    """
+    wide: dict[Statistic, Any] = {}
+    results = {}
+    for measure in measures:
+        reason = next((why for each in measure.requires if (why := each.applies(layer))), "")
+        if reason:
+            results[measure.key] = LayerResult.not_applicable(reason)
+            continue
+        wide |= {each: widened(states[each]) for each in measure.requires if each not in wide}
+        results[measure.key] = measure.compute({each: wide[each] for each in measure.requires})
+    return results
+
+
+def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
+    """The states of disjoint samples as one, in float64."""
+    total = widened(states[0])
+    for state in states[1:]:
+        total = _as_arrays(statistic.merge(total, widened(state)))
+    return total
+
+
+def without_each(statistic: Statistic, states: Sequence[Any]) -> list[Any]:
+    """For each of several states of disjoint samples the merged state of all others, in float64.
+
+    Args:
+        statistic: whose states these are.
+        states: at least two.
+    """
+    before = [widened(states[0])]
+    for state in states[1:-1]:
+        before.append(_as_arrays(statistic.merge(before[-1], widened(state))))
+    found, after = [before[-1]], widened(states[-1])
+    for position in range(len(states) - 2, 0, -1):
+        found.append(_as_arrays(statistic.merge(before[position - 1], after)))
+        after = _as_arrays(statistic.merge(widened(states[position]), after))
+    return [*reversed([*found, after])]
+
+
+def measure_shards(
+    measures: Sequence[Measure], layer: Layer, shards: Sequence[LayerStates]
+) -> tuple[dict[str, LayerResult], dict[str, Any]]:
+    """The result of every measure on one layer, and its layer mean without each shard.
+
+    Args:
+        measures: the measures.
+        layer: the layer.
+        shards: states of disjoint samples.
+
+    Returns:
+        Results by measure key, and by measure key `(G,)` layer means, where the measure applies.
+    """
+    statistics = list(shards[0])
+    total = {each: merged(each, [shard[each] for shard in shards]) for each in statistics}
+    results = measure_layer(measures, layer, total)
+    applying = [each for each in measures if not any(needed.applies(layer) for needed in each.requires)]
+    others = {each: without_each(each, [shard[each] for shard in shards]) for each in statistics}
+    means: dict[str, list[float]] = {each.key: [] for each in applying}
+    for position in range(len(shards)):
+        rest = {each: states[position] for each, states in others.items()}
+        for key, result in measure_layer(applying, layer, rest).items():
+            means[key].append(result.mean)
+    return results, {key: np.array(values) for key, values in means.items()}
+
+
+def assembled(
+    measures: Sequence[Measure],
+    results: Mapping[str, Mapping[str, LayerResult]],
+    metadata: Mapping[str, Any],
+    means: Mapping[str, Mapping[str, Any]] | None = None,
+    confidence: float | None = None,
+    sizes: Sequence[int] = (),
+    states: Mapping[str, LayerStates] | None = None,
+) -> Results:
+    """`Results` of what was found layer by layer.
+
+    Args:
+        measures: the measures.
+        results: by layer and measure key.
+        metadata: see `Results`.
+        means: by layer and measure key the layer means without each shard.
+        confidence: see `Replicates`.
+        sizes: see `Replicates`.
+        states: by layer the states to keep.
+    """
+    by_measure = {}
+    for measure in measures:
+        replicates = None
+        if confidence is not None:
+            own = {layer: each[measure.key] for layer, each in (means or {}).items() if measure.key in each}
+            replicates = Replicates(confidence, tuple(sizes), own)
+        layers = {layer: each[measure.key] for layer, each in results.items()}
+        by_measure[measure.key] = MeasureResult(measure.key, layers, replicates)
+    kept: dict[str, dict[str, dict[str, Any]]] = {}
+    for layer, by_statistic in (states or {}).items():
+        for statistic, state in by_statistic.items():
+            kept.setdefault(statistic.key, {})[layer] = {name: np.array(each) for name, each in state._asdict().items()}
+    return Results(by_measure, dict(metadata), kept)
+
+
+def _as_arrays(state: Any) -> Any:
+    return type(state)(*(np.asarray(each) for each in state))

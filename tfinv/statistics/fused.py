@@ -1,0 +1,142 @@
+"""Row dispersions and column moments of one layer from one read of each block, on the CPU (statistics)."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv._lazy import LazyModule
+from tfinv.statistics.column_moments import ColumnMoments, ColumnMomentsState
+from tfinv.statistics.row_dispersion import RowDispersion, RowDispersionState
+from tfinv.statistics.views import Viewed
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from numpy.typing import NDArray
+
+    from tfinv.statistics.base import Layer, Statistic
+else:
+    tf = LazyModule("tensorflow")
+
+
+@functools.cache
+def is_available() -> bool:
+    """Whether the compiled loop can serve: Numba is installed, and activations live in the computer's own memory."""
+    return importlib.util.find_spec("numba") is not None and not tf.config.list_physical_devices("GPU")
+
+
+def groups(statistics: Iterable[Statistic], dtype: Any = "float32") -> list[list[Statistic]]:
+    """The statistics that one read of the block can serve, grouped by the view that they share; the rest is left out.
+
+    Args:
+        statistics: statistics of one layer.
+        dtype: of the blocks; only float32 is served.
+    """
+    found: dict[Any, list[Statistic]] = {}
+    if np.dtype(dtype) == np.float32 and is_available():
+        for statistic in statistics:
+            # Exactly these classes: what a subclass computes is not known here.
+            if type(_inner(statistic)) in (RowDispersion, ColumnMoments):
+                found.setdefault(statistic.view, []).append(statistic)
+    return list(found.values())
+
+
+def _inner(statistic: Statistic) -> Statistic:
+    return statistic.statistic if type(statistic) is Viewed else statistic
+
+
+class FusedDispersion:
+    """The states of `RowDispersion` and `ColumnMoments` statistics of one layer, updated together and in place.
+
+    Args:
+        statistics: one of the `groups`.
+        layer: the layer.
+    """
+
+    def __init__(self, statistics: Iterable[Statistic], layer: Layer) -> None:
+        self.statistics = tuple(statistics)
+        self.view = self.statistics[0].view
+        self._layer = layer
+        self._rows = any(isinstance(_inner(each), RowDispersion) for each in self.statistics)
+        self._moments = any(isinstance(_inner(each), ColumnMoments) for each in self.statistics)
+        units = int(np.prod(layer.shape))
+        self._stds, self._variances = (np.zeros(units if self._rows else 0) for _ in range(2))
+        shape = (layer.num_transformations if self._moments else 0, units)
+        self._offset = np.zeros(shape[1:] if self._moments else 0, np.float32)
+        self._mean, self._m2 = (np.zeros(shape, np.float32) for _ in range(2))
+        self._count = 0
+
+    def reset(self) -> None:
+        """Back to the state of no samples."""
+        self._count = 0
+        for array in self._arrays().values():
+            array[:] = 0
+
+    def update(self, block: NDArray[np.float32]) -> np.int32:
+        """Add a block of samples.
+
+        Args:
+            block: `(S_b, T or more, *U)`, seen through `view`; columns after the first `T` are not read.
+
+        Returns:
+            0, which a graph can depend on.
+        """
+        from tfinv.statistics import kernel
+
+        flat = np.require(block, np.float32, ["C", "W"]).reshape(len(block), block.shape[1], -1)
+        columns = self._layer.num_transformations
+        kernel.gather(
+            flat,
+            float(self._count),
+            columns,
+            self._rows,
+            self._stds,
+            self._variances,
+            self._moments,
+            self._offset,
+            self._mean,
+            self._m2,
+        )
+        self._count += len(block)
+        return np.int32(0)
+
+    def add(self, block: Any) -> Any:
+        """`update` as an operation of a graph; the result is a tensor that must be read for it to run."""
+        return tf.numpy_function(self.update, [block], tf.int32, stateful=False)
+
+    def is_finite(self) -> bool:
+        """Whether nothing but finite numbers came in."""
+        return bool(np.isfinite(np.sum(self._variances if self._rows else self._mean, dtype=np.float64)))
+
+    def state(self, statistic: Statistic) -> RowDispersionState | ColumnMomentsState:
+        """The state of one of the statistics; what need not be computed is not copied."""
+        inner, shape = _inner(statistic), self._layer.shape
+        if isinstance(inner, RowDispersion):
+            total = self._stds if inner.statistic == "std" else self._variances
+            return RowDispersionState(np.float64(self._count), (total / max(self._count, 1)).reshape(shape))
+        shape = (self._layer.num_transformations, *shape)
+        mean = np.add(self._mean, self._offset, dtype=np.float64)
+        return ColumnMomentsState(np.float64(self._count), mean.reshape(shape), self._m2.reshape(shape))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything needed to go on later; not copied."""
+        return {"count": np.array(self._count), **self._arrays()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `arrays` gave."""
+        self._count = int(arrays["count"])
+        for name, array in self._arrays().items():
+            array[:] = arrays[name]
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "stds": self._stds,
+            "variances": self._variances,
+            "offset": self._offset,
+            "mean": self._mean,
+            "m2": self._m2,
+        }
