@@ -52,7 +52,7 @@ class TransformationVariance(_Variance):
         >>> matrix = np.array([[7.0, 4, 6], [9, 3, 1], [5, 6, 3]])[..., None]
         >>> result = tfinv.evaluate_arrays({"unit": matrix}, [tfinv.measures.TransformationVariance()])
         >>> round(float(result["TransformationVariance"]["unit"].values[0]), 4)
-        2.4129
+        2.4061
 
     Args:
         statistic: `"std"` (default) or `"variance"`: the same with variances in place of standard deviations.
