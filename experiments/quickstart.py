@@ -299,7 +299,7 @@ EXPERIMENT = Experiment(
         "transformations": "rotations(16)",
         "filters": 8,
         "dense": 32,
-        "epochs": 15,
+        "epochs": 20,
         "learning_rate": 2e-3,
         "samples": None,
     },
