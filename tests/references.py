@@ -77,3 +77,74 @@ def smooth_images(rng: np.random.Generator, shape: tuple[int, int, int, int], wa
     phase = rng.uniform(0, 2 * np.pi, (6, samples, channels))
     grid = np.einsum("dhw,dksc->kshwc", np.stack([y, x]), frequency)
     return np.cos(2 * np.pi * grid + phase[:, :, None, None, :]).mean(axis=0)
+
+
+# --- measures: A is (S, T, *U) ----------------------------------------------------------------------------------------
+
+
+def row_dispersion(a: Array, statistic: str = "std") -> Array:
+    """`mean_s D_j A[s, j]`, one sample at a time."""
+    dispersion = {"std": np.std, "variance": np.var}[statistic]
+    return np.mean([dispersion(np.asarray(row, np.float64), axis=0, ddof=1) for row in a], axis=0)
+
+
+def column_dispersion(a: Array, statistic: str = "std") -> Array:
+    """`mean_j D_s A[s, j]`, one transformation at a time."""
+    return row_dispersion(np.swapaxes(a, 0, 1), statistic)
+
+
+def pair_distance(vectors: Array, metric: str = "euclidean") -> float:
+    """Mean distance over all pairs of `(n, d)` vectors, pair by pair."""
+    vectors = np.asarray(vectors, np.float64)
+    squared = [np.sum((x - y) ** 2) for i, x in enumerate(vectors) for y in vectors[i + 1 :]]
+    return float(np.mean(np.sqrt(squared) if metric == "euclidean" else squared))
+
+
+def row_distance(a: Array, metric: str = "euclidean", *, per_map: bool = False, normalize: bool = False) -> Array:
+    """`mean_s mean_{i<j} d(A[s, i], A[s, j])` of single units `(*U)` or of maps `(C,)`."""
+    a = np.asarray(a, np.float64)
+    if not per_map:
+        flat = a.reshape(*a.shape[:2], -1)
+        found = [[pair_distance(row[:, unit, None], metric) for unit in range(flat.shape[2])] for row in flat]
+        return np.mean(found, axis=0).reshape(a.shape[2:])
+    maps = np.moveaxis(a, -1, 0).reshape(a.shape[-1], *a.shape[:2], -1)
+    if normalize:
+        norms = np.linalg.norm(maps, axis=-1, keepdims=True)
+        maps = np.divide(maps, norms, out=np.zeros_like(maps), where=norms > 0)
+    return np.array([np.mean([pair_distance(row, metric) for row in one]) for one in maps])
+
+
+def column_distance(a: Array, metric: str = "euclidean", **options: bool) -> Array:
+    """`mean_j mean_{r<s} d(A[r, j], A[s, j])`."""
+    return row_distance(np.swapaxes(a, 0, 1), metric, **options)
+
+
+def goodfellow(a: Array, untransformed: Array, percentile: float, sign: int = 1, top: int | None = None) -> Array:
+    """Local over global firing rate, unit by unit; `nan` where a unit never fires. The values must differ."""
+    samples, count = a.shape[:2]
+    columns = np.asarray(untransformed, np.float64).reshape(samples, -1)
+    scores = []
+    for unit, column in enumerate(sign * columns.T):
+        descending = np.argsort(-column)
+        firing = min(max(1, int(np.ceil(percentile * samples - 1e-9))), samples - 1)
+        threshold = column[descending[firing]]
+        overall = np.mean(column > threshold)
+        favourites = descending[: top or firing]
+        rates = [np.mean(sign * a[s].reshape(count, -1)[:, unit] > threshold) for s in favourites]
+        scores.append(np.mean(rates) / overall if overall else np.nan)
+    return np.reshape(scores, a.shape[2:])
+
+
+def softmax(logits: Array) -> Array:
+    """Over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def effective_invariance(logits: Array, untransformed: Array) -> Array:
+    """`mean_s sqrt(p_s p_sj)` where the class survives, else 0: `(T,)`."""
+    found = np.zeros(logits.shape[:2])
+    for s, j in np.ndindex(found.shape):
+        before, after = softmax(untransformed[s]), softmax(logits[s, j])
+        found[s, j] = np.sqrt(before.max() * after.max()) if before.argmax() == after.argmax() else 0.0
+    return found.mean(axis=0)

@@ -50,7 +50,7 @@ class Goodfellow(Measure):
         percentile: share of the untransformed images on which a unit fires, above 0 and below 1.
         sign: 1 fires above the threshold; -1 measures `-a`, units that respond by falling.
         top: how many images make up `Z`; None for all on which the unit fires.
-        capacity: activations kept for each unit to find the threshold; even, at least 16.
+        capacity: activations kept for each unit to find the threshold; even, at least 64.
         seed: of the random subset of images.
 
     Raises:
@@ -70,7 +70,7 @@ class Goodfellow(Measure):
     def __post_init__(self) -> None:
         check_share("percentile", self.percentile)
         check_option("sign", self.sign, Sign)
-        check_count("capacity", self.capacity, 16)
+        check_count("capacity", self.capacity, 64)
         check_count("seed", self.seed, 0)
         if self.capacity % 2:
             raise ValueError(f"capacity must be even. Received: {self.capacity}")

@@ -39,12 +39,13 @@ class TopValues(Statistic):
     Where the top `percentile` outgrows half the capacity, half of the images (chosen by a hash of their index) are
     dropped, and so on: level r holds a share `2^-r` of them. The quantile is exact for up to
     `capacity / (2 percentile)` images; beyond, it is that of a random subset of them, and the share of all images
-    above it differs from `percentile` by a relative standard error of at most `sqrt(4 / capacity)`.
+    above it differs from `percentile` by a relative standard error of at most `sqrt(4 / capacity)`. Values below the
+    quantile are kept only as far as they may still be needed, and which ones can depend on the order of merges.
 
     Args:
         percentile: share of images above the quantile.
         sign: 1, or -1 for the lower end.
-        capacity: values kept for each unit, even.
+        capacity: values kept for each unit, even, at least 64.
         seed: of the choice of images.
     """
 

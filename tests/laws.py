@@ -1,0 +1,119 @@
+"""The laws that every statistic owes: cutting the data, merging in any order and compiling change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfinv.statistics import Context, Layer, Statistic
+
+
+def layer_of(block: np.ndarray, **options: Any) -> Layer:
+    """The layer whose activations `(S, T, *U)` are given."""
+    return Layer("layer", block.shape[2:], block.shape[1], **options)
+
+
+def gathered(
+    statistic: Statistic,
+    block: np.ndarray,
+    sizes: Sequence[int] | None = None,
+    *,
+    start: int = 0,
+    labels: np.ndarray | None = None,
+    reference: np.ndarray | None = None,
+    given: Mapping[Any, Any] | None = None,
+    layer: Layer | None = None,
+    compiled: bool = False,
+) -> Any:
+    """The state after all samples, given in blocks of these sizes; tensors."""
+    layer = layer or layer_of(block)
+    traces = []
+
+    present = [each for each in (labels, reference) if each is not None]
+
+    def step(state: Any, block: Any, index: Any, *rest: Any) -> Any:
+        traces.append(1)
+        extra = list(rest)
+        found = [None if each is None else extra.pop(0) for each in (labels, reference)]
+        finished = {each: type(s)(*map(tf.convert_to_tensor, s)) for each, s in (given or {}).items()}
+        return statistic.update(state, block, Context(layer, index, *found, finished))
+
+    run: Any = step
+    state = statistic.init(layer, block.dtype)
+    if compiled:
+        ragged = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in (block, *present)]
+        index = tf.TensorSpec((None,), tf.int64)
+        state_spec = type(state)(*(tf.TensorSpec(each.shape, each.dtype) for each in state))
+        run = tf.function(step, input_signature=[state_spec, ragged[0], index, *ragged[1:]])
+    position = 0
+    for size in sizes or [len(block)]:
+        part = slice(position, position + size)
+        index = tf.range(start + position, start + position + len(block[part]), dtype=tf.int64)
+        state = run(state, tf.constant(block[part]), index, *(tf.constant(each[part]) for each in present))
+        position += size
+    assert position >= len(block)
+    if compiled:
+        assert len(traces) == 1
+    return state
+
+
+def assert_laws(
+    statistic: Statistic,
+    block: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    reference: np.ndarray | None = None,
+    given: Mapping[Any, Any] | None = None,
+    layer: Layer | None = None,
+    canonical: Callable[[Any], Any] = lambda state: state,
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
+) -> None:
+    """Block sizes, merge order, neutrality of `init`, NumPy against tensors, eager against graph.
+
+    Args:
+        statistic: what is tested.
+        block: at least 7 samples.
+        labels: see `Context`.
+        reference: see `Context`.
+        given: see `Context`.
+        layer: default: made from the block.
+        canonical: brings states that are equal up to an arbitrary order into one order.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+    """
+    layer = layer or layer_of(block)
+    count = len(block)
+
+    def part(first: int, last: int, sizes: Sequence[int] | None = None, **options: Any) -> Any:
+        cut = [None if each is None else each[first:last] for each in (labels, reference)]
+        return gathered(
+            statistic, block[first:last], sizes, start=first, labels=cut[0], reference=cut[1], given=given,
+            layer=layer, **options,
+        )  # fmt: skip
+
+    def same(state: Any) -> None:
+        for name, found, wanted in zip(expected._fields, canonical(arrays(state)), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol, err_msg=name)
+
+    threes = [3] * -(-count // 3)
+    expected = canonical(arrays(part(0, count)))
+    same(part(0, count, [1] * count))
+    same(part(0, count, threes))
+    same(part(0, count, threes, compiled=True))
+    a, b, c = part(0, 2), part(2, 5), part(5, count)
+    same(statistic.merge(statistic.merge(a, b), c))
+    same(statistic.merge(c, statistic.merge(b, a)))
+    same(statistic.merge(statistic.init(layer, block.dtype), part(0, count)))
+    same(statistic.merge(part(0, count), statistic.init(layer, block.dtype)))
+    merged = statistic.merge(statistic.merge(arrays(a), arrays(b)), arrays(c))
+    assert all(isinstance(each, (np.ndarray, np.generic)) for each in merged)
+    same(merged)
+
+
+def arrays(state: Any) -> Any:
+    """A state as NumPy arrays."""
+    return type(state)(*(np.asarray(each) for each in state))
