@@ -12,10 +12,11 @@ from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
 
 if TYPE_CHECKING:
-    from tfinv import datasets, measures, models, plots, report, tflite, transformations
+    from tfinv import datasets, measures, models, plots, report, tflite, transformations, uncertainty
     from tfinv.activations import ActivationModel
     from tfinv.evaluation import evaluate, evaluate_arrays
     from tfinv.local_error import lie_derivative
+    from tfinv.merging import merge
     from tfinv.transformations import AffineAugmentation
 
 __version__ = "0.1.0"
@@ -26,8 +27,9 @@ _ATTRIBUTES = {
     "evaluate": "tfinv.evaluation",
     "evaluate_arrays": "tfinv.evaluation",
     "lie_derivative": "tfinv.local_error",
+    "merge": "tfinv.merging",
 }
-_MODULES = ("datasets", "measures", "models", "plots", "report", "tflite", "transformations")
+_MODULES = ("datasets", "measures", "models", "plots", "report", "tflite", "transformations", "uncertainty")
 
 __all__ = [
     "ActivationModel",
@@ -42,11 +44,13 @@ __all__ = [
     "evaluate_arrays",
     "lie_derivative",
     "measures",
+    "merge",
     "models",
     "plots",
     "report",
     "tflite",
     "transformations",
+    "uncertainty",
 ]
 
 

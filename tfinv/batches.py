@@ -37,14 +37,15 @@ class ImageBatches:
             `tf.data.Dataset` of images `(H, W, C)`, of `(image, label)` pairs, or of batches of either.
         batch_size: samples in a batch; the last may be shorter.
         labels: int `(S,)`; default: those that come with `images`.
+        first: position of the first sample in the whole data, of which these may be a part.
 
     Raises:
         ValueError: not images, or none, or labels that do not fit.
         TypeError: something else.
     """
 
-    def __init__(self, images: Any, batch_size: int, labels: Any = None) -> None:
-        self.batch_size = batch_size
+    def __init__(self, images: Any, batch_size: int, labels: Any = None, first: int = 0) -> None:
+        self.batch_size, self._first = batch_size, first
         if labels is None:
             labels = getattr(images, "y", None)
         images = getattr(images, "x", images)
@@ -87,7 +88,7 @@ class ImageBatches:
             if not finite.all():
                 bad = int(index[np.flatnonzero(~finite)[0]])
                 raise ValueError(f"images must be finite. Received: NaN or infinity in image {bad}")
-            yield Batch(images, index, np.asarray(labels, np.int64))
+            yield Batch(images, index + self._first, np.asarray(labels, np.int64))
 
     def in_batches_of(self, batch_size: int) -> ImageBatches:
         """The same samples in batches of another size."""
@@ -116,7 +117,8 @@ class ImageBatches:
         if not batches:
             raise ValueError("images must hold at least one image. Received: an empty dataset")
         labels = np.concatenate([each.labels for each in batches]) if self.has_labels else None
-        return ImageBatches(np.concatenate([each.images for each in batches]), self.batch_size, labels)
+        images = np.concatenate([each.images for each in batches])
+        return ImageBatches(images, self.batch_size, labels, self._first)
 
     @property
     def labels(self) -> NDArray[np.integer]:

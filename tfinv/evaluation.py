@@ -22,6 +22,7 @@ from tfinv.arguments import (
     check_labels,
     check_references,
     required_statistics,
+    whole_number,
 )
 from tfinv.batches import ImageBatches
 from tfinv.checkpoint import Checkpoint
@@ -61,6 +62,7 @@ def evaluate(
     confidence: float | None = None,
     shards: int = 20,
     keep_statistics: bool = False,
+    first_sample: int = 0,
     memory_budget: int | float | str | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     verbose: bool = False,
@@ -102,6 +104,8 @@ def evaluate(
         shards: number of parts; each costs one more copy of the accumulators.
         keep_statistics: keep the accumulators in `Results.statistics`, so that `tfinv.merge` can join the results of
             disjoint samples.
+        first_sample: position of the first image in the whole data, where these images are one part of them: measures
+            that draw samples draw the same ones as an evaluation of all.
         memory_budget: bytes, or text such as `"8GiB"`, for accumulators and activations; layers that do not fit
             together are measured in several runs over the images. Default: half of the free memory.
         checkpoint: a file to save to about once a minute, or a `tfinv.checkpoint.Checkpoint`: the same call after an
@@ -124,7 +128,9 @@ def evaluate(
     transformations = as_set(transformations)
     _check_together(stratified, confidence, keep_statistics)
     check_enough(measures, None, len(transformations))
-    batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels)
+    batches = ImageBatches(
+        images, block_size(batch_size, len(transformations)), labels, whole_number("first_sample", first_sample, 0)
+    )
     check_labels(measures, batches.has_labels)
     source = as_source(model, layers, batches.shape)
     shards = 0 if confidence is None else check_confidence(confidence, shards)
@@ -136,6 +142,7 @@ def evaluate(
         "transformations": transformations.id,
         "num_transformations": len(transformations),
         "samples": batches.count,
+        "first_sample": first_sample,
         "image_shape": list(batches.shape),
         "padding": padding,
         "interpolation": interpolation,
@@ -150,9 +157,7 @@ def evaluate(
     if keeper:
         options = {"stratified": stratified, "confidence": confidence, "keep_statistics": keep_statistics}
         keeper.open(_configuration(description, measures, spec, batch_size, options))
-    plan = _plan(
-        measures, spec, batches, memory_budget, batch_size is not None, shards, keeper, keep_statistics
-    )
+    plan = _plan(measures, spec, batches, memory_budget, batch_size is not None, shards, keeper, keep_statistics)
     if verbose:
         print(plan)
     setting = Setting(
@@ -186,6 +191,7 @@ def evaluate_arrays(
     confidence: float | None = None,
     shards: int = 20,
     keep_statistics: bool = False,
+    first_sample: int = 0,
     metadata: Mapping[str, Any] | None = None,
 ) -> Results:
     """Measure activations that come from anywhere: another framework, a saved file, a simulation.
@@ -208,6 +214,7 @@ def evaluate_arrays(
         confidence: see `evaluate`.
         shards: see `evaluate`.
         keep_statistics: see `evaluate`.
+        first_sample: see `evaluate`.
         metadata: entries for `Results.metadata`.
 
     Returns:
@@ -229,7 +236,7 @@ def evaluate_arrays(
     results, means, kept = {}, {}, {}
     for name, array in arrays.items():
         layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1])
-        states = _gather_array(layer, array, measures, parts, classes, references.get(name))
+        states = _gather_array(layer, array, measures, parts, first_sample, classes, references.get(name))
         if confidence is not None:
             results[name], means[name] = measure_shards(measures, layer, states)
         else:
@@ -250,7 +257,7 @@ def shard_indices(samples: int, shards: int) -> list[NDArray[np.int64]]:
 
 
 def _gather_array(
-    layer: Layer, array: Any, measures: Sequence[Measure], parts: Sequence[Any], labels: Any, reference: Any
+    layer: Layer, array: Any, measures: Sequence[Measure], parts: Sequence[Any], first: int, labels: Any, reference: Any
 ) -> list[dict[Statistic, Any]]:
     """The states of each part of the samples of one layer."""
     dtype = "float64" if array.dtype == np.float64 else "float32"
@@ -263,7 +270,7 @@ def _gather_array(
             gatherer.add(
                 layer.name,
                 tf.constant(array[part], dtype),
-                tf.constant(part, tf.int64),
+                tf.constant(part + first, tf.int64),
                 None if labels is None else tf.constant(labels[part], tf.int64),
                 None if reference is None else tf.constant(reference[part], dtype),
             )
