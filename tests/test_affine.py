@@ -50,7 +50,7 @@ def moved(affine: Affine, point: tuple[float, float], height: int, width: int) -
         (Affine.reflection(), lambda x, y, w, h: (-x, y)),
         (Affine.reflection("vertical"), lambda x, y, w, h: (x, -y)),
     ],
-    ids=str,
+    ids=lambda value: label(value) if isinstance(value, Affine) else "",
 )
 def test_constructors_move_points_as_their_names_say(affine, expected, height, width):
     for point in [(3.0, 1.0), (-2.5, 4.0)]:
@@ -148,6 +148,7 @@ def test_equal_maps_are_equal_and_hashable():
     assert Affine.rotation(90) == Affine.rotation(-270)
     assert len({Affine.rotation(0), Affine.identity(), Affine.scale(1), Affine.translation(0, -0.0)}) == 1
     assert Affine.rotation(10) != Affine.rotation(10.5)
+    assert str(Affine.translation(-0.0, 0)) == str(Affine.identity())
 
 
 @pytest.mark.parametrize(
