@@ -48,7 +48,7 @@ class AnovaF(_Anova):
         >>> matrix = np.array([[7.0, 4, 6], [9, 3, 1], [5, 6, 3], [8, 2, 5]])[..., None]
         >>> result = tfinv.evaluate_arrays({"unit": matrix}, "AnovaF")["AnovaF"]["unit"]
         >>> round(float(result.values[0]), 4), result.note
-        (4.4643, 'F with (2, 9) degrees of freedom')
+        (4.5581, 'F with (2, 9) degrees of freedom')
 
     Source: Fisher 1925, "Statistical methods for research workers"; as a measure of invariance Quiroga et al. 2021.
     """
