@@ -234,7 +234,7 @@ class Run:
                 transformations,
                 list(measures),
                 progress=self.progress,
-                metadata={"data": samples, "seed": self.seed},
+                metadata={"dataset": samples, "seed": self.seed},
                 **options,
             )
             results.save(folder / "results.npz")

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         layers=options.layers,
         batch_size=options.batch_size,
         progress=not options.quiet,
-        metadata={"data": dataset.id, "model_file": options.model, "seed": options.seed},
+        metadata={"dataset": dataset.id, "model_file": options.model, "seed": options.seed},
     )
     results.save(options.out / "results.npz")
     frame = results.profile()
