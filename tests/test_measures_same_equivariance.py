@@ -182,3 +182,16 @@ def test_a_singular_transformation_is_refused():
 def test_unknown_options_are_refused():
     with pytest.raises(ValueError, match="border must be one of 'mask', 'keep'"):
         NormalizedVarianceSE(border="crop")
+
+
+def test_interpolation_floor_is_the_value_of_the_identity_network():
+    kernel = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]], np.float32)[..., None, None]
+    images, measure = smooth_images(8), NormalizedVarianceSE(aggregate="mean")
+    results = tfinv.evaluate(conv_model(kernel), images, rotations(8), [measure], progress=False)
+    floor = results.metadata["interpolation_floor"][measure.key]
+    own = tfinv.evaluate(identity_model(), images, rotations(8), [measure], progress=False)
+    assert list(floor) == ["conv"]
+    assert floor["conv"] == pytest.approx(own[measure]["same"].mean, rel=1e-6)
+    assert 0 < floor["conv"] < 0.2 * results[measure]["conv"].mean
+    plain = tfinv.evaluate(identity_model(), images, rotations(8), ["NormalizedVariance"], progress=False)
+    assert plain.metadata["interpolation_floor"] == {}

@@ -30,6 +30,7 @@ from tfinv.computing import assembled, measure_layer, measure_shards, merged
 from tfinv.engine import Setting, joined, make_passes, measure_group, measure_group_in_shards
 from tfinv.environment import versions
 from tfinv.gather import Gatherer, States, passes
+from tfinv.interpolation_floor import SAMPLES, interpolation_floor
 from tfinv.measures import Measure
 from tfinv.memory import Plan
 from tfinv.planning import plan_layers
@@ -175,6 +176,10 @@ def evaluate(
     found = _measure_groups(setting, plan, subsets, confidence, progress)
     check_enough(measures, batches.count, len(transformations))
     description |= {"samples": batches.count, **_provenance(), **dict(metadata or {})}
+    if "interpolation_floor" not in description:
+        few = next(iter(batches.in_batches_of(SAMPLES))).images
+        options = {"padding": padding, "interpolation": interpolation}
+        description["interpolation_floor"] = interpolation_floor(few, transformations, measures, spec, options)
     by_label = {label: joined([each[label] for each in found], description) for label in found[0]}
     results = over_classes(by_label, description) if stratified else by_label[""]
     if keeper:
