@@ -219,6 +219,18 @@ def test_networks_of_keras_give_logits() -> None:
     assert float(np.asarray(model(np.ones((1, *CIFAR), np.float32))).min()) < 0
 
 
+def test_networks_of_keras_as_published_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", fail)
+    with pytest.warns(UserWarning, match=r"MobileNetV2 has random weights.*Name or service not known"):
+        model = models.build("keras.applications.MobileNetV2", None, None)
+    assert model.input_shape == (None, 224, 224, 3) and model.output_shape == (None, 1000)
+    with pytest.raises(ValueError, match=r"input_shape must be \(height, width, channels\).* None"):
+        models.build("simple_conv", None, None)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "options", "message"),
     [

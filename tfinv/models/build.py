@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,12 @@ def names() -> tuple[str, ...]:
 
 
 def build(
-    name: str, input_shape: tuple[int, int, int], classes: int, *, seed: int | None = None, **options: Any
+    name: str,
+    input_shape: tuple[int, int, int] | None,
+    classes: int | None,
+    *,
+    seed: int | None = None,
+    **options: Any,
 ) -> keras.Model:
     """Build a model that ends in logits, by name.
 
@@ -44,12 +50,12 @@ def build(
         540970
 
     Args:
-        name: one of `names()`, or a network of Keras such as `"keras.applications.MobileNetV2"`, which gets random
-            weights unless `weights` says otherwise.
-        input_shape: `(H, W, C)`.
-        classes: number of logits.
+        name: one of `names()`, or a network of Keras such as `"keras.applications.MobileNetV2"`.
+        input_shape: `(H, W, C)`; a network of Keras takes None for the size it was published with.
+        classes: number of logits. A network of Keras takes None for the 1000 of ImageNet and the published weights,
+            downloaded once; where they cannot be had, and for other classes, its weights are random.
         seed: makes the random weights repeatable, by `keras.utils.set_random_seed`.
-        options: of the model's own function.
+        options: of the model's own function; `weights` of a network of Keras may name weights or a file.
 
     Returns:
         A functional Keras model, images `(N, H, W, C)` to logits `(N, classes)`.
@@ -76,15 +82,31 @@ def _application(name: str) -> Callable[..., Any]:
     if short not in known:
         raise ValueError(_unknown("name", name, [APPLICATIONS + each for each in known]))
 
-    def builder(input_shape: tuple[int, int, int], classes: int, **options: Any) -> Any:
-        arguments = {"weights": None, "classifier_activation": None, "name": short.lower()} | options
+    def builder(input_shape: Any, classes: Any, **options: Any) -> Any:
+        arguments = {"classifier_activation": None, "name": short.lower(), **options}
+        if input_shape is not None:
+            arguments["input_shape"] = tuple(input_shape)
         try:
-            return getattr(keras.applications, short)(input_shape=tuple(input_shape), classes=classes, **arguments)
+            if classes is None and "weights" not in options:
+                return _published(getattr(keras.applications, short), name, arguments)
+            return getattr(keras.applications, short)(classes=classes or 1000, **{"weights": None} | arguments)
         except (TypeError, ValueError) as error:
             reason = str(error).split("\n")[0]
             raise ValueError(f"{name} cannot be built for input_shape={input_shape}: {reason}") from error
 
     return builder
+
+
+def _published(builder: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
+    """The network with its ImageNet weights, or random ones with a warning where there is no network."""
+    try:
+        return builder(weights="imagenet", **arguments)
+    except (TypeError, ValueError):
+        raise
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        reason = str(error).split(": ")[-1]
+        warnings.warn(f"{name} has random weights, its own could not be downloaded: {reason}", stacklevel=4)
+        return builder(weights=None, **arguments)
 
 
 def _unknown(argument: str, received: Any, known: list[str]) -> str:
