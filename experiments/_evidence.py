@@ -155,8 +155,8 @@ def correlation(one: pd.DataFrame, other: pd.DataFrame) -> Interval:
 def agreement(profiles: pd.DataFrame) -> Interval:
     """Correlation over layers between each network's profile and the mean profile of the others."""
     rows = profiles.dropna(axis=1).to_numpy()
-    if len(rows) < 2:
-        return Interval.of([])
+    if len(rows) < 3:  # the two correlations of two networks are one and the same
+        return Interval.of([_correlation(rows[0], rows[-1])] if len(rows) == 2 else [])
     others = (rows.sum(axis=0) - rows) / (len(rows) - 1)
     return Interval.of([_correlation(row, other) for row, other in zip(rows, others, strict=True)])
 

@@ -82,7 +82,7 @@ def standard(
         families: add the sets of scales and translations that `Study.families` needs.
         **cpu: settings of every preset, except where the standard of `smoke` or `full` says otherwise.
     """
-    sets = _FAMILIES if families else dict.fromkeys(_FAMILIES, {})
+    sets = _FAMILIES if families else {key: {} for key in _FAMILIES}
     presets = {
         "smoke": {**cpu, **_SMOKE, **sets["smoke"], **(smoke or {})},
         "full": {**cpu, **_FULL, **sets["full"], **(full or {})},
@@ -218,10 +218,12 @@ class Study:
     def accuracy(self, model: Any, transformations: str | None = None, **kwargs: Any) -> NDArray[Any]:
         """Accuracy under each transformation, `(T,)`; `**kwargs` are those of `measured`."""
         result = self.measured(model, "AccuracyUnder", transformations, **kwargs)["AccuracyUnder"]
-        return next(layer.values for layer in reversed(result.values()) if layer.values.size)
+        return next(layer.values for layer in result.values() if layer.values.size)
 
 
-def profile_figure(lines: Mapping[str, pd.DataFrame], title: str = "", measure: str = MEASURE, **options: Any) -> Figure:
+def profile_figure(
+    lines: Mapping[str, pd.DataFrame], title: str = "", measure: str = MEASURE, **options: Any
+) -> Figure:
     """Layer profiles with their intervals over seeds; `**options` are those of `plots.profile`."""
     from tfinv import plots
 

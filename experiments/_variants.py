@@ -40,12 +40,17 @@ def compare_variants(
         apart = distance(lines[reference], lines[name])
         outcome = apart.above(MARGIN) if differ else apart.below(MARGIN)
         what = "more" if differ else "less"
-        checks[f"the profile of {name} is {apart} further from {reference} than seeds are, {what} than {MARGIN}"] = outcome
+        checks[f"the profile of {name} is {apart} further from {reference} than seeds are, {what} than {MARGIN}"] = (
+            outcome
+        )
         pairs = zip(accuracies[reference], accuracies[name], strict=True)
         change = Interval.of([after - before for before, after in pairs])
         checks[f"its accuracy differs by {change:+.1%}, within 3 points"] = change.within(-0.03, 0.03)
     table = profile_table(lines)
-    table.loc[len(table)] = {"layer": "accuracy", **{name: f"{Interval.of(each):.1%}" for name, each in accuracies.items()}}
+    table.loc[len(table)] = {
+        "layer": "accuracy",
+        **{name: f"{Interval.of(each):.1%}" for name, each in accuracies.items()},
+    }
     run.save_table(table, "profiles")
     run.save_figure(profile_figure(lines), figure)
     return conclude(claim, checks, table, figure)

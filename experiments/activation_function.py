@@ -1,4 +1,4 @@
-"""Does the activation function change the structure of invariance?
+"""Whether the activation function changes the structure of invariance.
 
 Source: thesis, experiment ActivationFunctionComparison (ELU, ReLU, PReLU, tanh).
 Expected: little, at equal accuracy (no outcome was published).

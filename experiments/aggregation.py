@@ -1,4 +1,4 @@
-"""Does it matter when feature maps are aggregated, and do distances tell the same as variances?
+"""Whether it matters when feature maps are aggregated, and whether distances tell the same as variances.
 
 Source: thesis, experiments AggregationBeforeAfter, AggregationFunctionsVariance and DistanceApproximation.
 Expected: the normalised distance of units approximates their normalised variance; aggregating before or after the

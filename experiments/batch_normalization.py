@@ -1,4 +1,4 @@
-"""Does batch normalisation change the structure of invariance?
+"""Whether batch normalisation changes the structure of invariance.
 
 Source: thesis, experiment BatchNormalization. There training went on in inference mode after the first validation.
 Expected: it does not, at equal accuracy; layers of batch normalisation are left out of the comparison.

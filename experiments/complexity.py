@@ -1,4 +1,4 @@
-"""Does the measure grow with the range of the rotations that it is measured with?
+"""Whether the measure grows with the range of the rotations that it is measured with.
 
 Source: thesis, experiment TransformationComplexity. There degrees were taken for radians, so that all ranges covered
 the whole circle, and the question stayed open.

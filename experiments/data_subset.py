@@ -1,4 +1,4 @@
-"""Does it matter whether test or training images are measured?
+"""Whether it matters that test or training images are measured.
 
 Source: thesis, experiment DatasetSubset.
 Expected: it does not: the profiles on test and on training images are the same.

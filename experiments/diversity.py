@@ -1,4 +1,4 @@
-"""Is a network that was trained with one family of transformations invariant to another?
+"""Whether a network trained with one family of transformations is invariant to another.
 
 Source: thesis, experiment TransformationDiversity: training and measuring with rotations, scales and translations.
 Expected: networks are most invariant to the family that they were trained with.
@@ -38,9 +38,9 @@ def run(run: Run) -> Finding:
         for trained in names:
             if trained != measured:
                 gap = change(found[measured, measured], found[trained, measured], output)
-                checks[f"measured with {measured}s, training with {trained}s leaves {gap} more variance at the output"] = (
-                    gap.above(0)
-                )
+                checks[
+                    f"measured with {measured}s, training with {trained}s leaves {gap} more variance at the output"
+                ] = gap.above(0)
     table = pd.DataFrame({f"measured with {m}": {f"trained with {t}": str(cells[t, m]) for t in names} for m in names})
     claim = "Networks are most invariant to the family they were trained with (thesis, TransformationDiversity)."
     return conclude(claim, checks, table.rename_axis("network").reset_index(), "families")

@@ -1,4 +1,4 @@
-"""When in training does invariance appear, and where?
+"""When in training invariance appears, and where.
 
 Source: thesis, experiment DuringTraining: profiles at savepoints, labelled with the accuracy.
 Expected: the output's normalised variance falls as training with rotations goes on (no outcome was published).
@@ -12,7 +12,17 @@ Duration on 2 cores: smoke 10 s, cpu 8 min, full (a GPU is advised) 15 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, change, conclude, correlation, profile_figure, profile_table, standard
+from tfinv.experiments import (
+    ROTATED,
+    Interval,
+    Study,
+    change,
+    conclude,
+    correlation,
+    profile_figure,
+    profile_table,
+    standard,
+)
 
 
 def run(run: Run) -> Finding:

@@ -1,4 +1,4 @@
-"""Are the feature maps with the lowest measure really invariant, to the eye and on other images?
+"""Whether the feature maps with the lowest measure are really invariant, to the eye and on other images.
 
 Source: thesis, experiment VisualizeInvariantFeatureMaps: most and least invariant maps under each transformation.
 Expected: maps that are invariant by the measure look alike under all transformations.
@@ -41,8 +41,9 @@ def run(run: Run) -> Finding:
                 low, high = (float(seen_on[name].values[each].mean()) for each in extremes(layer, settings.maps))
                 rows.append((seed, name, low, high))
     table = pd.DataFrame(rows, columns=["seed", "layer", "most invariant", "least invariant"])
-    by_seed = table.groupby("seed")[["most invariant", "least invariant"]].mean()
-    low, high = (Interval.of(by_seed[column]) for column in by_seed)
+    columns = ["most invariant", "least invariant"]
+    by_seed: Any = table.groupby("seed")[columns].mean()
+    low, high = (Interval.of(by_seed[column]) for column in columns)
     gap = Interval.of(by_seed["least invariant"] - by_seed["most invariant"])
     run.save_figure(draw(study), "maps")
     checks = {
@@ -50,7 +51,8 @@ def run(run: Run) -> Finding:
         f"invariant {high}, {gap} more": gap.above(0)
     }
     claim = "Feature maps with a low normalised variance are invariant on the images that one looks at (thesis)."
-    return conclude(claim, checks, table.groupby("layer", sort=False).mean().drop(columns="seed").reset_index(), "maps")
+    by_layer: Any = table.groupby("layer", sort=False)[columns].mean()
+    return conclude(claim, checks, by_layer.reset_index(), "maps")
 
 
 def draw(study: Study) -> Any:

@@ -1,4 +1,4 @@
-"""Do trained networks share a structure of invariance, whatever weights they started from?
+"""Whether trained networks share a structure of invariance, whatever weights they started from.
 
 Source: thesis, experiment RandomInitialization: networks trained from several seeds, with their mean.
 Expected: profiles are remarkably stable over seeds.
@@ -27,7 +27,9 @@ def run(run: Run) -> Finding:
             alike.above(1 - 2 * MARGIN)
         )
         accuracy = Interval.of([study.accuracy(make(seed)).mean() for seed in study.seeds])
-        rows.append((name, str(alike), spread, profiles.mean().std(), str(Interval.of(profiles.iloc[:, -1])), f"{accuracy:.1%}"))
+        rows.append(
+            (name, str(alike), spread, profiles.mean().std(), str(Interval.of(profiles.iloc[:, -1])), f"{accuracy:.1%}")
+        )
         each = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
         run.save_figure(profile_figure(each, title=f"{name} networks"), f"networks_{name}")
     run.save_figure(profile_figure(lines), "profile")

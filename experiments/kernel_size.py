@@ -1,4 +1,4 @@
-"""Does the kernel size change the structure of invariance?
+"""Whether the kernel size changes the structure of invariance.
 
 Source: thesis, experiment KernelSize (3, 5, 7; the last convolution stays 3x3).
 Expected: it does, although the accuracy is similar.

@@ -1,4 +1,4 @@
-"""Does max pooling make a network more invariant than strided convolutions?
+"""Whether max pooling makes a network more invariant than strided convolutions.
 
 Source: thesis, experiment MaxPooling.
 Expected: little difference, at equal accuracy (no outcome was published).

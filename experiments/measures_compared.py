@@ -1,4 +1,4 @@
-"""Which measures see that a network was trained to be invariant, and how far do they agree?
+"""Which measures see that a network was trained to be invariant, and how far they agree.
 
 Source: Quiroga et al. 2023, "Invariance Measures for Neural Networks"; thesis, experiment CompareMeasures.
 Expected: the variance and distance measures are more sensitive than Goodfellow's and ANOVA.
@@ -51,7 +51,9 @@ def run(run: Run) -> Finding:
         for old in EARLIER
     }
     table = sensitivity.assign(**{"agrees with normalized variance": agreement["normalized variance"].to_numpy()})
-    claim = "The proposed measures are more sensitive to invariance than ANOVA's and Goodfellow's (Quiroga et al. 2023)."
+    claim = (
+        "The proposed measures are more sensitive to invariance than ANOVA's and Goodfellow's (Quiroga et al. 2023)."
+    )
     return conclude(claim, checks, table, "sensitivity")
 
 

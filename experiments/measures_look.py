@@ -1,4 +1,4 @@
-"""What do the measures look like, layer by layer and unit by unit, with and without augmentation?
+"""What the measures look like, layer by layer and unit by unit, with and without augmentation.
 
 Source: Quiroga et al. 2019, "Measuring (in)variances in Convolutional Networks": heat maps and collapsed line plots;
 thesis, experiment VisualizeMeasures.

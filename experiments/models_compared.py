@@ -1,4 +1,4 @@
-"""Which network is more invariant, and at which depth?
+"""Which network is more invariant, and at which depth.
 
 Source: thesis, experiment CompareModels: four networks, the layer axis in per cent.
 Expected: normalised variance falls with depth; all start between .58 and .76 and end between .2 and .3 (on CIFAR-10).
@@ -31,7 +31,9 @@ def run(run: Run) -> Finding:
     }
     lines, rows, checks = {}, [], {}
     for name in settings.models:
-        networks = {seed: study.trained(seed, ROTATED, architecture=name, **widths.get(name, {})) for seed in study.seeds}
+        networks = {
+            seed: study.trained(seed, ROTATED, architecture=name, **widths.get(name, {})) for seed in study.seeds
+        }
         profiles = lines[name] = study.profiles(networks.__getitem__)
         accuracy = Interval.of([study.accuracy(each).mean() for each in networks.values()])
         fall = Interval.of(profiles.iloc[:, -1] - profiles.iloc[:, 0])

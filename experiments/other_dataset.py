@@ -1,4 +1,4 @@
-"""Does a network stay as invariant on images of another kind than it was trained on?
+"""Whether a network stays as invariant on images of another kind than it was trained on.
 
 Source: thesis, experiment DatasetTransfer (MNIST and CIFAR-10, each adapted to the other's shape).
 Expected: invariance depends on the data set, same-equivariance does not.
@@ -53,5 +53,5 @@ EXPERIMENT = Experiment(
     run=run,
     source="thesis, DatasetTransfer",
     minutes={"smoke": 0.3, "cpu": 9, "full": 360},
-    **standard({"other": "digits", "other_size": 8}, other="cifar10", other_size=None),
+    **standard({"other": "digits", "other_size": 4}, other="cifar10", other_size=None),
 )

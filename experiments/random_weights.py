@@ -1,4 +1,4 @@
-"""Do untrained networks share a structure of invariance, whatever their weights?
+"""Whether untrained networks share a structure of invariance, whatever their weights.
 
 Source: thesis, experiment RandomWeights: many untrained networks, with their mean.
 Expected: the structure (the shape of the layer profile) does not depend on the exact weights.

@@ -1,4 +1,4 @@
-"""What does same-equivariance depend on: weights, images or transformations?
+"""What same-equivariance depends on: weights, images or transformations.
 
 Source: thesis, experiments on same-equivariance. There inverses of composed maps were wrong and borders counted.
 Expected: neither on the weights nor on the data set, mildly on the transformations: it belongs to the architecture.
@@ -54,5 +54,5 @@ EXPERIMENT = Experiment(
     run=run,
     source="thesis, RandomWeights, DatasetTransfer and TransformationDiversity on same-equivariance",
     minutes={"smoke": 0.5, "cpu": 12, "full": 480},
-    **standard({"other": "digits", "other_size": 8}, families=True, other="cifar10", other_size=None),
+    **standard({"other": "digits", "other_size": 4}, families=True, other="cifar10", other_size=None),
 )

@@ -1,4 +1,4 @@
-"""How many samples and transformations does a measurement need?
+"""How many samples and transformations a measurement needs.
 
 Source: thesis, experiments DatasetSize and TransformationSampleSizes: a map of relative errors.
 Expected: the measure is stable with few samples.
@@ -51,7 +51,9 @@ def run(run: Run) -> Finding:
     first, half = (settings.samples[0], most[1]), (settings.samples[-2], most[1])
     few = (most[0], settings.rotations[0])
     checks = {
-        f"with {half[0]} of {most[0]} samples the error is {intervals[half]:.1%}, under 5 %": intervals[half].below(0.05),
+        f"with {half[0]} of {most[0]} samples the error is {intervals[half]:.1%}, under 5 %": intervals[half].below(
+            0.05
+        ),
         f"with {first[0]} samples {intervals[first]:.1%}, under 10 %": intervals[first].below(0.1),
         f"with {few[1]} of {most[1]} rotations {intervals[few]:.1%}, under 10 %": intervals[few].below(0.1),
     }

@@ -1,0 +1,254 @@
+"""The study's experiments: their evidence by hand-made numbers, and every one of them run at preset smoke."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tfinv.experiment import Experiment, Finding, run_experiment
+from tfinv.experiments import Interval, agreement, change, conclude, correlation, distance, slope, standard
+from tfinv.experiments._findings import ORDER, collect
+from tfinv.run import experiment_names, find_experiment, main
+
+T3 = 4.302652729911275
+"""Student's t for three values, two-sided 95 %, from printed tables (4.303)."""
+
+
+def frame(*rows: list[float]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=[f"layer{number}" for number in range(len(rows[0]))])
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def test_interval_is_students_interval():
+    interval = Interval.of([1.0, 2.0, 3.0])
+    assert interval.mean == 2 and interval.count == 3
+    assert interval.high - 2 == pytest.approx(T3 * 1 / math.sqrt(3)) == pytest.approx(2 - interval.low)
+    assert f"{interval:.2f}" == "2.00 [-0.48, 4.48]"
+
+
+def test_one_seed_has_no_interval_and_decides_nothing():
+    interval = Interval.of([0.4])
+    assert str(interval) == "0.400 (one seed)"
+    assert [interval.above(0), interval.below(0), interval.within(0, 1), interval.exceeds(interval)] == [None] * 4
+    assert str(Interval.of([math.nan])) == "n/a"
+
+
+def test_intervals_decide_only_where_they_do_not_contain_the_bound():
+    interval = Interval(0.5, 0.4, 0.6, 3)
+    assert [interval.above(bound) for bound in (0.3, 0.5, 0.7)] == [True, None, False]
+    assert [interval.below(bound) for bound in (0.3, 0.5, 0.7)] == [False, None, True]
+    assert [interval.within(*bounds) for bounds in ((0.3, 0.7), (0.45, 0.7), (0.7, 0.8))] == [True, None, False]
+    others = (Interval(0.2, 0.1, 0.3, 3), Interval(0.5, 0.1, 0.5, 3), Interval(0.8, 0.7, 0.9, 3))
+    assert [interval.exceeds(other) for other in others] == [True, None, False]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict"),
+    [
+        ((True, True), "holds"),
+        ((True, False), "partly holds"),
+        ((True, None), "partly holds"),
+        ((False, False), "does not hold"),
+        ((False, None), "does not hold"),
+        ((None, None), "cannot be told"),
+        ((), "cannot be told"),
+    ],
+)
+def test_the_verdict_follows_from_the_checks(outcomes: tuple[bool | None, ...], verdict: str):
+    finding = conclude("A claim.", {f"check {number}": each for number, each in enumerate(outcomes)})
+    assert finding.verdict == verdict
+    for number, each in enumerate(outcomes):
+        assert f"Check {number}: { {True: 'yes', False: 'no', None: 'cannot be told'}[each] }." in finding.text
+
+
+def test_change_is_paired_by_seed():
+    before, after = frame([1.0, 4.0], [2.0, 5.0], [3.0, 6.0]), frame([1.5, 4.0], [2.5, 5.0], [3.5, 6.0])
+    assert change(before, after, "layer0") == Interval(0.5, 0.5, 0.5, 3)
+    assert change(before, after) == Interval(0.25, 0.25, 0.25, 3)
+
+
+def test_distance_is_what_the_kind_adds_to_the_seed():
+    one = frame([0.0, 0.0], [0.2, 0.2], [0.4, 0.4])
+    assert distance(one, one).mean == pytest.approx(0)
+    # Far from each other: every pair of kinds is 10 apart, plus or minus what seeds are apart, which cancels.
+    far = distance(one, one + 10)
+    within = np.mean([0.3, 0.2, 0.3])
+    between = [np.mean([10.2, 10.4]), np.mean([9.8, 10.2]), np.mean([9.6, 9.8])]
+    assert far.mean == pytest.approx(np.mean(between) - within)
+    assert distance(frame([1.0, 3.0]), frame([2.0, 1.0]), relative=True).mean == pytest.approx((1 / 3 + 2 / 4) / 2)
+    with pytest.raises(ValueError, match=r"must share layers. Received: layer0 and other"):
+        distance(frame([1.0]), frame([1.0]).rename(columns={"layer0": "other"}))
+
+
+def test_correlation_agreement_and_slope():
+    rows = frame([0.0, 1.0, 2.0], [0.0, 2.0, 4.0], [0.0, 1.0, 2.0])
+    assert agreement(rows) == Interval(pytest.approx(1), pytest.approx(1), pytest.approx(1), 3)  # type: ignore[arg-type]
+    assert correlation(rows, 5 - rows).mean == pytest.approx(-1)
+    assert np.isnan(agreement(rows.iloc[:2]).low), "two networks correlate by one number, not by two"
+    levels = [rows * 0 + value for value in (3.0, 2.0, 1.0)]
+    assert slope([0, 1, 2], levels, "layer1").mean == pytest.approx(-1)
+
+
+# --- descriptions -----------------------------------------------------------------------------------------------------
+
+
+def test_all_questions_are_there():
+    assert sorted([*ORDER, "quickstart"]) == sorted(experiment_names()) and len(ORDER) == 22
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_experiment_describes_itself(name: str):
+    module = importlib.import_module(f"tfinv.experiments.{name}")
+    experiment: Experiment = module.EXPERIMENT
+    text = module.__doc__
+    assert experiment.name == name and experiment.question.endswith("?") and experiment.source
+    for words in ("Source:", "Expected:", f"python -m tfinv.run {name}", "Duration on 2 cores: smoke"):
+        assert words in text, f"{name} does not say: {words}"
+    assert set(experiment.minutes) == {"smoke", "cpu", "full"}
+    for preset, changed in experiment.presets.items():
+        assert set(changed) <= set(experiment.settings), f"{preset} changes settings that there are none of"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        experiment.name = "other"  # type: ignore[misc]
+    with pytest.raises(ValueError, match=r"keys dataset='.*seeds=.*Did you mean 'epochs'.*Received: 'epoch=3'"):
+        experiment.configure("cpu", ["epoch=3"])
+    assert experiment.settings["seeds"] >= 3, "an interval at preset cpu needs three seeds"
+    lines = len(Path(module.__file__ or "").read_text().splitlines())
+    assert lines <= 105, f"{lines} lines are too many for one question"
+
+
+def test_standard_settings_are_shared_and_can_be_changed():
+    settings = standard({"seeds": 2}, families=True, seeds=5)
+    assert settings["settings"]["seeds"] == 5 and settings["presets"]["smoke"]["seeds"] == 2
+    assert settings["settings"]["translations"] == "translations(2, 0.15)"
+    assert "scales" not in standard()["settings"]
+    assert standard()["presets"]["full"] | {"seeds": 3} == {**standard()["presets"]["full"], "seeds": 3}
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_smoke(name: str, runs: Path, cache: Path):
+    experiment = find_experiment(name)
+    finding = run_experiment(experiment, preset="smoke", out=runs / name, cache=cache, progress=False)
+    assert isinstance(finding, Finding)
+    assert finding.verdict == "cannot be told", "one seed tells nothing"
+    page = (runs / name / "finding.md").read_text()
+    assert page.startswith(f"# {experiment.question}\n") and "**Verdict: cannot be told.**" in page
+    assert "(one seed)" in page, "no number over seeds in the finding"
+    assert finding.figure is not None and finding.table is not None and len(finding.table) > 0
+    with Image.open(runs / name / f"{finding.figure}.png") as image:
+        assert image.convert("L").getextrema()[0] < 128, "the figure is blank"
+    assert json.loads((runs / name / "finished.json").read_text())["preset"] == "smoke"
+
+
+def test_a_second_run_trains_and_measures_nothing(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    options = {"preset": "smoke", "cache": cache, "progress": False}
+    before = run_experiment(find_experiment("data_subset"), out=tmp_path / "before", **options)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("made anew")
+
+    monkeypatch.setattr("tfinv.training.train", refuse)
+    monkeypatch.setattr("tfinv.evaluation.evaluate", refuse)
+    after = run_experiment(find_experiment("data_subset"), out=tmp_path / "after", **options)
+    assert before is not None and after is not None and before.text == after.text
+
+
+OWN = '''
+"""Whether more filters make a network more invariant."""
+
+from tfinv.experiment import Experiment, Finding, Run
+from tfinv.experiments import Study, change, conclude, profile_figure, profile_table, standard
+
+
+def run(run: Run) -> Finding:
+    """Compare narrow and wide networks."""
+    study = Study(run)
+    lines = {str(n): study.profiles(lambda seed, n=n: study.trained(seed, filters=n)) for n in run.settings.widths}
+    narrow, wide = lines.values()
+    gap = change(narrow, wide, "logits")
+    run.save_figure(profile_figure(lines), "profile")
+    return conclude("Wider is more invariant.", {f"by {gap}": gap.below(0)}, profile_table(lines), "profile")
+
+
+EXPERIMENT = Experiment("own", "Are wider networks more invariant?", run, **standard(widths=(4, 5)))
+'''
+
+
+def test_an_experiment_outside_the_repository(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]):
+    import tfinv
+    from tfinv import datasets, models
+
+    assert len(OWN.splitlines()) <= 40
+    (tmp_path / "own.py").write_text(OWN)
+    arguments = [str(tmp_path / "own.py"), "--smoke", "--quiet", "--out", str(tmp_path / "out"), "--cache", str(cache)]
+    assert main(arguments) == 0
+    assert "Are wider networks more invariant?\ncannot be told: By " in capsys.readouterr().out
+    # The number in the finding is the one that the library gives for the saved network and the same images.
+    found = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
+    configs = [json.loads(path.read_text()) for path in cache.glob("model/*/config.json")]
+    folders = [path.parent for path in cache.glob("model/*/config.json")]
+    mine = [f for f, c in zip(folders, configs, strict=True) if c["options"].get("filters") == 5]
+    assert len(mine) == 1
+    test = datasets.load("digits").test.subset(found["test_samples"], 0)
+    measure = "NormalizedVariance(aggregate='mean')"
+    results = tfinv.evaluate(models.load(mine[0] / "model.keras"), test, "rotations(4)", measure, progress=False)
+    row = next(line for line in (tmp_path / "out" / "finding.md").read_text().splitlines() if "| logits |" in line)
+    assert f"{results[measure]['logits'].mean:.3f} (one seed)" in row.split("|")[3]
+
+
+def test_a_missing_data_set_says_what_to_put_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv("TFINV_DATA", raising=False)
+    assert main(["handshapes", "--out", str(tmp_path), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "lsa16/lsa16_original_rgb32.npz" in error and "TFINV_DATA" in error
+    assert not (tmp_path / "finding.md").exists()
+
+
+# --- the page of findings ---------------------------------------------------------------------------------------------
+
+
+def test_findings_are_collected_from_finished_runs_of_the_same_settings(tmp_path: Path):
+    def finished(name: str, **changes: object) -> None:
+        experiment, folder = find_experiment(name), tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        finding = Finding("It was claimed.", "holds", "We found 0.5.", figure="profile")
+        (folder / "finding.md").write_text(finding.to_markdown(experiment.question, {}))
+        Image.new("RGB", (40, 30), "red").save(folder / "profile.png")
+        settings = {**experiment.configure("cpu"), **changes}
+        text = json.dumps({"preset": "cpu", "settings": settings, "seconds": 12.4})
+        (folder / "finished.json").write_text(text)
+
+    finished("complexity")
+    finished("max_pooling", epochs=1)
+    page = tmp_path / "docs" / "findings.md"
+    missing = collect(tmp_path / "runs", page)
+    text = page.read_text()
+    assert len(missing) == 21 and "complexity" not in missing and "max_pooling" in missing
+    assert "| 8 | [`complexity`](#8-complexity) | holds | 12 |" in text and "| 16 | `max_pooling` | not run | |" in text
+    assert "](figures/complexity.png)" in text and "We found 0.5." in text
+    with Image.open(page.parent / "figures" / "complexity.png") as image:
+        assert image.size == (40, 30) and image.convert("RGB").getpixel((5, 5)) == (255, 0, 0)
