@@ -10,7 +10,15 @@ import pytest
 import scipy.ndimage
 
 import tfinv
-from tfinv.measures import NormalizedVarianceSE, SampleVarianceSE, SimpleDistanceSE, TransformationVarianceSE
+from tfinv.measures import (
+    NormalizedDistanceSE,
+    NormalizedVarianceSE,
+    SampleDistanceSE,
+    SampleVarianceSE,
+    SimpleDistanceSE,
+    TransformationDistanceSE,
+    TransformationVarianceSE,
+)
 from tfinv.statistics.map_distance import map_distances
 from tfinv.status import Status
 from tfinv.transformations import Affine, TransformationSet, parse, rotations
@@ -195,3 +203,33 @@ def test_interpolation_floor_is_the_value_of_the_identity_network():
     assert 0 < floor["conv"] < 0.2 * results[measure]["conv"].mean
     plain = tfinv.evaluate(identity_model(), images, rotations(8), ["NormalizedVariance"], progress=False)
     assert plain.metadata["interpolation_floor"] == {}
+
+
+@pytest.mark.parametrize("per_map", [False, True])
+def test_distances_equal_all_pairs_of_a_float64_reference(per_map):
+    images, turns = smooth_images(6), rotations(5)
+    aligned = inverse_warped(images, turns)
+    shown = ~np.isnan(aligned[0]).any(axis=0)
+    vectors = aligned[:, :, shown]  # (S, T, positions)
+    reduce = (lambda difference: np.linalg.norm(difference, axis=-1)) if per_map else np.abs
+    rows = np.mean([reduce(vectors[:, i] - vectors[:, j]) for i in range(5) for j in range(i)], axis=(0, 1))
+    columns = np.mean([reduce(vectors[r] - vectors[s]) for r in range(6) for s in range(r)], axis=(0, 1))
+    kinds = (TransformationDistanceSE, SampleDistanceSE, NormalizedDistanceSE)
+    measures = [kind(per_map=per_map) for kind in kinds]
+    results = tfinv.evaluate(identity_model(), images, turns, measures, batch_size=4, progress=False)
+    for measure, expected in zip(measures, (rows, columns, rows / columns), strict=True):
+        result = results[measure]["same"]
+        values = result.values if per_map else result.values[..., 0][shown]
+        np.testing.assert_allclose(values, np.atleast_1d(expected), rtol=3e-3, atol=3e-5, err_msg=measure.key)
+        if not per_map:
+            np.testing.assert_array_equal(result.status[..., 0] == Status.TOO_FEW_POSITIONS, ~shown)
+
+
+def test_distances_know_exact_same_equivariance_and_too_small_frames():
+    kernel = np.array([[1, 2, 1], [2, 5, 2], [1, 2, 1]], np.float32)[..., None, None]
+    measure = NormalizedDistanceSE(per_map=True)
+    exact = tfinv.evaluate(conv_model(kernel), smooth_images(5), rotations(4), [measure], progress=False)
+    assert exact[measure]["conv"].values.max() < 1e-4
+    far = [Affine.identity(), Affine.translation(0.9, 0.9)]
+    hidden = tfinv.evaluate(identity_model(), smooth_images(3), far, [measure], progress=False)
+    assert hidden[measure]["same"].status.tolist() == [Status.TOO_FEW_POSITIONS]

@@ -15,6 +15,11 @@ from tfinv.measures.same_equivariance import (
     SimpleDistanceSE,
     TransformationVarianceSE,
 )
+from tfinv.measures.same_equivariance_distance import (
+    NormalizedDistanceSE,
+    SampleDistanceSE,
+    TransformationDistanceSE,
+)
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 
 __all__ = [
@@ -28,14 +33,17 @@ __all__ = [
     "LogitVariance",
     "Measure",
     "NormalizedDistance",
+    "NormalizedDistanceSE",
     "NormalizedVariance",
     "NormalizedVarianceSE",
     "PredictionConsistency",
     "SampleDistance",
+    "SampleDistanceSE",
     "SampleVariance",
     "SampleVarianceSE",
     "SimpleDistanceSE",
     "TransformationDistance",
+    "TransformationDistanceSE",
     "TransformationVariance",
     "TransformationVarianceSE",
     "names",
@@ -52,6 +60,9 @@ _MEASURES: dict[str, type] = {
         SampleVarianceSE,
         TransformationVarianceSE,
         SimpleDistanceSE,
+        NormalizedDistanceSE,
+        SampleDistanceSE,
+        TransformationDistanceSE,
         LinearEquivariance,
         NormalizedDistance,
         SampleDistance,

@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic, share
-from tfinv.statistics.views import InverseWarp
-from tfinv.transformations.frame import inside_frame
+from tfinv.statistics.views import InverseWarp, visible
 
 if TYPE_CHECKING:
-    import numpy as np
     import tensorflow as tf
-    from numpy.typing import NDArray
 else:
     tf = LazyModule("tensorflow")
-
-
-def visible(layer: Layer) -> NDArray[np.bool_]:
-    """Where an inverse-warped map of the layer shows what was inside the frame: bool `(T, H', W')`."""
-    assert layer.transformations is not None
-    return inside_frame(layer.transformations, *layer.shape[:2], inverse=True)
 
 
 class AlignedDispersionState(NamedTuple):

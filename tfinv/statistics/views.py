@@ -10,10 +10,12 @@ import numpy as np
 from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic, View
 from tfinv.transformations.affine import Affine, sampling_matrices
+from tfinv.transformations.frame import inside_frame
 from tfinv.transformations.warp import Padding, warp_each
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from numpy.typing import NDArray
 else:
     tf = LazyModule("tensorflow")
 
@@ -46,6 +48,47 @@ class InverseWarp(View):
         flat = tf.reshape(tf.cast(block, tf.float32), (-1, height, width, channels))
         tiled = tf.tile(matrices, (tf.shape(block)[0], 1, 1))
         return tf.cast(tf.reshape(warp_each(flat, tiled, padding=self.padding), tf.shape(block)), block.dtype)
+
+
+@dataclass(frozen=True)
+class CommonFrame(View):
+    """Feature maps warped back, and zero wherever any transformation moved the source out of the frame."""
+
+    def applies(self, layer: Layer) -> str:
+        return why_not_spatial(layer)
+
+    def apply(self, block: Any, layer: Layer) -> Any:
+        shown = visible(layer).all(axis=0)[..., None]
+        return InverseWarp().apply(block, layer) * tf.constant(shown, block.dtype)
+
+
+def visible(layer: Layer) -> NDArray[np.bool_]:
+    """Where an inverse-warped map of the layer shows what was inside the frame: bool `(T, H', W')`."""
+    assert layer.transformations is not None
+    return inside_frame(layer.transformations, *layer.shape[:2], inverse=True)
+
+
+class VisibilityState(NamedTuple):
+    """`visible` bool `(T, H', W')`, the same in every state."""
+
+    visible: Any
+
+
+@dataclass(frozen=True)
+class Visibility(Statistic):
+    """Not gathered from activations: which positions of inverse-warped maps came from inside the frame."""
+
+    def applies(self, layer: Layer) -> str:
+        return why_not_spatial(layer)
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> VisibilityState:
+        return VisibilityState(tf.constant(visible(layer)))
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> VisibilityState:
+        return state
+
+    def merge(self, first: Any, second: Any) -> VisibilityState:
+        return first
 
 
 def inverse_matrices(layer: Layer) -> Any:
