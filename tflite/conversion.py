@@ -175,6 +175,8 @@ class Conversion:
             ) from None
         if result.sha256 != expected:
             raise ValueError(f"{sidecar} describes another file than {sidecar.name.removesuffix('.json')} next to it")
+        if layers and not set(layers.matched.values()) <= set(result.graph.activations):
+            raise ValueError(f"{sidecar} maps layers to tensors that are no activations of the file")
         return result
 
 

@@ -16,7 +16,7 @@ from tfinv.tflite.layer_matching import random_inputs, sqnr
 from tfinv.tflite.model import TFLiteModel
 
 FLOAT_DB = 60.0
-INTEGER_DB = 20.0
+INTEGER_DB = 10.0
 _CHECKED_TENSORS = 8
 
 

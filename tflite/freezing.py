@@ -106,17 +106,17 @@ def _store_float16(converter: Any) -> None:
 def _image_shape(model: Any) -> tuple[int, ...]:
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}")
-    shapes = [tuple(each.shape) for each in model.inputs or ()]
+    shapes = [tuple(each.shape) for each in getattr(model, "inputs", None) or ()]
     if len(shapes) != 1 or len(shapes[0]) != 4 or None in shapes[0][1:]:
         raise ValueError(
-            "model must be built and have one input of images (N, H, W, C) of a fixed size. "
-            f"Received: {shapes or 'no input'}"
+            "model must be functional or sequential, built, with one input of images (N, H, W, C) of a fixed size. "
+            f"Received: {type(model).__name__} {model.name!r} with inputs {shapes or 'unknown'}"
         )
     for layer in model._flatten_layers(include_self=False, recursive=True):
-        if layer.compute_dtype not in ("float32", None):
+        if layer.compute_dtype not in ("float32", None) and layer.weights:
             raise ValueError(
-                f"model must compute in float32: build it without mixed precision and copy the weights. "
-                f"Received: layer {layer.name!r} computing in {layer.compute_dtype}"
+                "model must compute in float32: build it without mixed precision and copy the weights. "
+                f"Received: layer {layer.name!r} ({type(layer).__name__}) computing in {layer.compute_dtype}"
             )
     return shapes[0][1:]
 

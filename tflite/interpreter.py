@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.tflite.buffers import Buffers
 from tfinv.tflite.flatbuffer import Graph, Tensor, dequantize
 from tfinv.tflite.quiet import quiet
 
@@ -42,6 +43,7 @@ class Runner:
         self.input = _single_input(graph)
         self._options = {"preserve": preserve, "delegate": delegate}
         self._lock = threading.Lock()
+        self._buffers = Buffers()
         self.interpreter, self.batch = self._build(batch or _affordable_batch(graph))
         self._shapes = {each["index"]: tuple(map(int, each["shape"])) for each in self.interpreter.get_tensor_details()}
         self.delegate = describe_kernels(self.interpreter, preserve=preserve)
@@ -80,14 +82,15 @@ class Runner:
         Returns:
             `{name: float32 (N, *U)}`.
         """
-        results = {name: np.empty((len(inputs), *self.shape(i)[1:]), np.float32) for name, i in wanted.items()}
+        count = len(inputs)
+        results = {name: self._buffers.array(name, (count, *self.shape(i)[1:])) for name, i in wanted.items()}
         with self._lock:
-            for start in range(0, len(inputs), self.batch):
-                count = min(self.batch, len(inputs) - start)
-                self.feed(inputs[start : start + count])
+            for start in range(0, count, self.batch):
+                stop = min(start + self.batch, count)
+                self.feed(inputs[start:stop])
                 self.interpreter.invoke()
                 for name, index in wanted.items():
-                    self._fetch(index, results[name][start : start + count])
+                    self._fetch(index, results[name][start:stop])
         return results
 
     def invoke_once(self) -> None:

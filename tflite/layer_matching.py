@@ -136,7 +136,7 @@ def _assemble(
         inner,
         tuple(lost) + tuple(keras_side.skipped),
         tuple(strangers),
-        {match.layer: match.decibels for match in ordered},
+        {match.layer: round(match.decibels, 2) for match in ordered},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tfinv.tflite.flatbuffer import Graph
@@ -46,20 +46,23 @@ class LayerMap:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {**asdict(self), "agreement": {name: round(value, 2) for name, value in self.agreement.items()}}
+        """As JSON values; mappings as lists of pairs, which keep their order."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: [list(pair) for pair in v.items()] if isinstance(v, Mapping) else list(v)
+            for name, v in values.items()
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LayerMap:
         """Read `to_json`.
 
         Raises:
-            ValueError: a field is missing or unknown.
+            ValueError: a field is missing, unknown or of another form.
         """
         if set(data) != {each.name for each in fields(cls)}:
             raise ValueError(f"layers must have the fields of a LayerMap. Received: {sorted(data)}")
-        sequences = {name: tuple(value) for name, value in data.items() if name.startswith("unmatched")}
-        return cls(**{**data, **sequences, "matched": {name: int(index) for name, index in data["matched"].items()}})
+        return cls(**{name: tuple(v) if name.startswith("unmatched") else dict(v) for name, v in data.items()})
 
     def transfer(self, before: Graph, after: Graph) -> LayerMap:
         """The map for a file that was made from this one: the same tensor names, perhaps with a suffix."""

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from tfinv.activations import LayerChoice, select_names
 from tfinv.tflite.conversion import Conversion
-from tfinv.tflite.flatbuffer import Graph, Tensor, check_identifier, read_graph
+from tfinv.tflite.flatbuffer import Graph, Tensor
 from tfinv.tflite.interpreter import Runner
+from tfinv.tflite.layermap import LayerMap
 from tfinv.tflite.naming import short_names
 from tfinv.tflite.scaling import InputScale
 from tfinv.tflite.scaling import input_scale as parse_scale
@@ -73,14 +74,9 @@ class TFLiteModel:
         batch_size: int | None = None,
         probe: bool | None = None,
     ) -> None:
-        content, name = _content(model)
-        if probe or (probe is None and not isinstance(model, Conversion)):
-            from tfinv.tflite.probe import probe as try_in_subprocess
-
-            try_in_subprocess(content)
-        self.name = name
-        self.graph: Graph = model.graph if isinstance(model, Conversion) else read_graph(content)
-        self.layer_map = model.layers if isinstance(model, Conversion) else None
+        self.name, conversion = _open(model, probe)
+        self.graph: Graph = conversion.graph
+        self.layer_map: LayerMap | None = conversion.layers
         """Which Keras layer is which tensor; None for a file that came without its Keras model."""
         self.input_scale: InputScale = parse_scale(input_scale)
         self.runner = Runner(self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads))
@@ -91,7 +87,7 @@ class TFLiteModel:
         """The last `self_check`; None before the first."""
 
     def _name_layers(self, layers: LayerChoice) -> dict[str, int]:
-        names = layer_names(self.graph, self.layer_map.matched if self.layer_map else None)
+        names = self._names = layer_names(self.graph, self.layer_map.matched if self.layer_map else None)
         if self.layer_map is not None:
             inner = {index for name, index in short_names(self.graph).items() if name in self.layer_map.inner}
             names = {name: index for name, index in names.items() if index not in inner}
@@ -117,6 +113,12 @@ class TFLiteModel:
     def layer_shapes(self) -> dict[str, tuple[int, ...]]:
         """Unit shape `*U` by layer name, in network order."""
         return {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
+
+    @property
+    def output_layer(self) -> str:
+        """The layer that the model's (first) output shows; it may be one that is not selected."""
+        source = self.graph.source(self.graph.outputs[0])
+        return next((name for name, index in self._names.items() if index == source), list(self._names)[-1])
 
     @property
     def layer_ops(self) -> dict[str, str]:
@@ -181,10 +183,11 @@ class TFLiteModel:
 
     def self_check(self, images: Any = None) -> SelfCheck:
         """Compare what is read here with other ways to run the file; see `tfinv.tflite.diagnosis.self_check`."""
-        from tfinv.tflite.diagnosis import self_check
+        from tfinv.tflite import diagnosis
 
-        self.check = self_check(self, images)
-        return self.check
+        found: SelfCheck = diagnosis.self_check(self, images)  # type: ignore[arg-type]  # one file, two module names
+        self.check = found
+        return found
 
     def model_inputs(self, images: Any) -> NDArray[np.float32]:
         """Images in [0, 1], checked, as the model takes them before quantization."""
@@ -212,18 +215,31 @@ def layer_names(graph: Graph, matched: Mapping[str, int] | None) -> dict[str, in
     return names
 
 
-def _content(model: Any) -> tuple[bytes, str]:
-    if isinstance(model, Conversion):
-        return model.content, model.recipe
-    if isinstance(model, (bytes, bytearray, memoryview)):
-        return check_identifier(model), "tflite"
-    if isinstance(model, (str, os.PathLike)):
-        path = Path(model)
-        try:
-            return check_identifier(path.read_bytes()), path.stem
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-    raise TypeError(f"model must be a Conversion, the bytes of a .tflite file or its path. Received: {model!r}")
+def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion]:
+    """Name and content of whatever stands for a file; a path brings what `Conversion.save` wrote next to it."""
+    where = ""
+    try:
+        if isinstance(model, Conversion):
+            return model.recipe, model if not try_first else _tried(model)
+        if isinstance(model, (bytes, bytearray, memoryview)):
+            name, conversion = "tflite", Conversion(bytes(model), "unknown")
+        elif isinstance(model, (str, os.PathLike)):
+            path = Path(model)
+            where = f"{path}: "
+            name, conversion = path.stem, Conversion.load(path)
+        else:
+            raise TypeError(f"model must be a Conversion, the bytes of a .tflite file or its path. Received: {model!r}")
+        return name, conversion if try_first is False else _tried(conversion)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+
+
+def _tried(conversion: Conversion) -> Conversion:
+    from tfinv.tflite.probe import probe  # here: it runs as a program too
+
+    conversion.graph  # noqa: B018  what can be told without a process of its own comes first
+    probe(conversion.content)
+    return conversion
 
 
 def _positive(name: str, value: int | None) -> int | None:

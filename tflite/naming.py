@@ -9,6 +9,7 @@ from tfinv.tflite.flatbuffer import Graph, Tensor
 
 _GENERIC = re.compile(r"^((Stateful)?PartitionedCall(_\d+)?|Identity(_\d+)?|output(_\d+)?)(:\d+)?$", re.IGNORECASE)
 _TYPE_SUFFIX = re.compile(r"_(quantized|dequant|dequantized|requantized|int8|uint8|int16)(_\d+)?$")
+_CONSTANT_LEAF = re.compile(r"(/(ReadVariableOp|resource|reduction_indices|shape|axis|perm|paddings|[xy])\d*)+$")
 _INNER_SCOPES = ("batchnorm", "separable_conv2d", "moments", "Gelu")
 """Scopes that Keras opens inside a layer."""
 _RANKS = (
@@ -80,7 +81,8 @@ def _path(graph: Graph, index: int) -> list[str]:
     parts = _parts(tensor)
     operator = graph.producers[index]
     if not parts:  # renamed by the converter: its weights still say which layer it is
-        parts = [part for i in operator.inputs if i not in graph.computed for part in _parts(graph.tensors[i])]
+        constants = [i for i in operator.inputs if i not in graph.computed]
+        parts = [_CONSTANT_LEAF.sub("", part) for i in constants for part in _parts(graph.tensors[i])]
         parts = [part for part in parts if "/" in part]
     if not parts:
         return [operator.name.lower()]

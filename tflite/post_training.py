@@ -70,7 +70,8 @@ def quantize_all(
         for boundary in (names.INPUT, names.OUTPUT):
             manager.add_quantization_config(".*", boundary, None, "no_quantize")
     ranges = calibrator.Calibrator(content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    ((signature, arguments),) = ranges.get_signature_list().items()
+    signatures: Any = ranges.get_signature_list()
+    ((signature, arguments),) = signatures.items()
     (name,) = arguments["inputs"]
     for batch in batches:
         ranges.calibrate({signature: [{name: batch}]}, manager)

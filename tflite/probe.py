@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import hashlib
 import os
 import signal
 import subprocess
@@ -15,11 +15,15 @@ from tfinv.tflite.flatbuffer import check_identifier, read_graph
 from tfinv.tflite.interpreter import Runner, one_line
 
 _TIMEOUT = 300.0
+_LEAST_MEMORY = 2 * 2**30
 
 
-@functools.lru_cache(maxsize=64)
+_passed: set[bytes] = set()
+"""Hashes of the files that were tried with success."""
+
+
 def probe(content: bytes) -> None:
-    """Load, allocate and invoke a file once, in another process.
+    """Load, allocate and invoke a file once, in another process; a file that passed is not tried again.
 
     Args:
         content: the file.
@@ -29,6 +33,9 @@ def probe(content: bytes) -> None:
             come to an end.
     """
     check_identifier(content)
+    key = hashlib.sha256(content).digest()
+    if key in _passed:
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(content)
@@ -41,18 +48,20 @@ def probe(content: bytes) -> None:
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise ValueError(f"the interpreter crashed on this model ({name}); the file is corrupt or not supported")
-    if done.returncode:
+    if done.returncode:  # 1: refused, with a reason; anything else: the tool could not run
         said = done.stdout.decode(errors="replace").strip() or done.stderr.decode(errors="replace").strip()
         raise ValueError(said.splitlines()[-1] if said else f"the interpreter ended with code {done.returncode}")
+    _passed.add(key)
 
 
 def _limit_memory() -> None:
     """A corrupt shape may ask for any amount of memory: let that fail here rather than exhaust the machine."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
+    with contextlib.suppress(ImportError, ValueError, OSError, AttributeError):
         import resource
 
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        resource.setrlimit(resource.RLIMIT_AS, (total, total))
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+        limit = max(_LEAST_MEMORY, available // 2)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def main(path: str) -> int:
