@@ -52,9 +52,10 @@ def main(arguments: Sequence[str]) -> int:
         metadata={"dataset": dataset.id, "model_file": options.model, "seed": options.seed},
     )
     results.save(options.out / "results.npz")
-    frame = results.profile()
+    frame = profile_with_floor(results)
     write_report(results, frame, options.out, f"{options.model} on {dataset.name}, {len(test)} images")
-    print(frame[["measure", "layer", "mean", "valid", "left_out"]].to_string(index=False, float_format="{:.4f}".format))
+    columns = [each for each in ("measure", "layer", "mean", "floor", "valid", "left_out") if each in frame]
+    print(frame[columns].to_string(index=False, float_format="{:.4f}".format))
     print(f"Written to {options.out}")
     return 0
 
@@ -76,6 +77,16 @@ def load_source(model: str, input_scale: str) -> tuple[Any, tuple[int | None, ..
     return loaded, tuple(loaded.inputs[0].shape[1:])
 
 
+def profile_with_floor(results: Results) -> pd.DataFrame:
+    """The profiles, with the interpolation floor of same-equivariance measures as a column where there is one."""
+    frame = results.profile()
+    floors = results.metadata.get("interpolation_floor") or {}
+    if floors:
+        pairs = zip(frame["measure"], frame["layer"], strict=True)
+        frame["floor"] = [floors.get(measure, {}).get(layer, np.nan) for measure, layer in pairs]
+    return frame
+
+
 def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: str) -> None:
     """Write `profile.csv`, the figures and `report.html`."""
     from tfinv import environment, plots
@@ -91,7 +102,8 @@ def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: s
         plots.save(heatmap, folder / f"heatmap_{number}.png")
         report.figure(profile, f"{key} by layer, from input to output.", f"Layer profile of {key}")
         report.figure(heatmap, "Every unit: one column a layer, units sorted by their value.", f"Heat map of {key}")
-    report.table(frame, "All layers", {"mean": ".4f", "std": ".4f"})
+    floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
+    report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
     report.glossary(explain("layer profile", "normalized variance", "unit", "dead unit", "sample-constant unit"))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
 
