@@ -185,9 +185,10 @@ class Pass:
             return tf.function(
                 lambda images, *rest: gather(source(transformed(images)), *rest),
                 input_signature=[images_spec, vector, vector],
+                autograph=False,
             )
-        warp_graph = tf.function(transformed, input_signature=[images_spec])
-        gather_graph = tf.function(gather, reduce_retracing=True)
+        warp_graph = tf.function(transformed, input_signature=[images_spec], autograph=False)
+        gather_graph = tf.function(gather, reduce_retracing=True, autograph=False)
 
         def step(images: Any, index: Any, labels: Any) -> None:
             activations = source(warp_graph(images).numpy())
@@ -220,13 +221,22 @@ def measure_group(setting: Setting, layers: Sequence[Layer], subsets: Mapping[An
     runs, found = make_passes(setting, layers), {}
     for label, batches in subsets.items():
         part = f"{layers[0].name}/{label}"
-        found[label] = _finished(setting, part, batches, runs) or _measured(setting, layers, batches, runs, part)
+        found[label] = _finished(setting, part, batches, runs) or measured(setting, layers, batches, runs, part)
     return found
 
 
-def _measured(
+def measured(
     setting: Setting, layers: Sequence[Layer], batches: ImageBatches, runs: Sequence[Pass], part: str
 ) -> Results:
+    """Measure a group of layers on one set of samples.
+
+    Args:
+        setting: the evaluation.
+        layers: the group.
+        batches: the samples.
+        runs: the passes, from `make_passes`; they can be used again.
+        part: name for the checkpoint.
+    """
     given: States = {}
     gatherers = []
     for number, run in enumerate(runs):

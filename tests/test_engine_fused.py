@@ -1,0 +1,139 @@
+"""The compiled loop over blocks: against float64, for degenerate units, streams of a million values, and NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from laws import layer_of
+
+from tfinv.gather import Gatherer, widened
+from tfinv.statistics import ColumnMoments, RowDispersion, fused
+from tfinv.statistics.fused import FusedDispersion
+from tfinv.statistics.row_distances import RowDistances
+from tfinv.statistics.views import InverseWarp, Viewed
+
+ALL = (RowDispersion("std"), RowDispersion("variance"), ColumnMoments())
+
+
+def states(block: np.ndarray, sizes: list[int], statistics=ALL, whole: np.ndarray | None = None) -> dict:
+    """States of all samples, added in blocks of these sizes."""
+    gatherer = FusedDispersion(statistics, layer_of(block))
+    position = 0
+    for size in sizes:
+        gatherer.update((block if whole is None else whole)[position : position + size])
+        position += size
+    assert position == len(block)
+    return {each: widened(gatherer.state(each)) for each in statistics}
+
+
+def assert_moments(found: dict, block: np.ndarray, rtol: float) -> None:
+    wide = block.astype(np.float64)
+    if RowDispersion("std") in found:
+        np.testing.assert_allclose(
+            found[RowDispersion("std")].mean, wide.std(1, ddof=1).mean(0), rtol=rtol, atol=0, err_msg="std"
+        )
+    if RowDispersion("variance") in found:
+        expected = wide.var(1, ddof=1).mean(0)
+        np.testing.assert_allclose(found[RowDispersion("variance")].mean, expected, rtol=rtol, err_msg="variance")
+    if ColumnMoments() in found:
+        moments = found[ColumnMoments()]
+        assert moments.count == len(block)
+        np.testing.assert_allclose(moments.mean, wide.mean(0), rtol=1e-6, atol=2e-5, err_msg="mean")
+        np.testing.assert_allclose(moments.m2, wide.var(0) * len(block), rtol=rtol, err_msg="m2")
+
+
+@pytest.mark.parametrize("sizes", [[23], [1] * 23, [5, 5, 5, 5, 3]])
+@pytest.mark.parametrize("shape", [(3,), (5, 7, 64), (1025,)])
+@pytest.mark.parametrize("statistics", [ALL, ALL[:1], ALL[2:]])
+def test_states_equal_float64(rng, sizes, shape, statistics):
+    block = rng.normal(2, 3, (23, 6, *shape)).astype(np.float32)
+    assert_moments(states(block, sizes, statistics), block, 2e-5)
+
+
+@pytest.mark.parametrize("offset", [0, 1000, -1000])
+def test_precision_holds_far_from_zero(rng, offset):
+    block = (rng.normal(size=(40, 9, 50)) + offset + 3 * rng.normal(size=50)).astype(np.float32)
+    assert_moments(states(block, [8] * 5), block, 1e-5)
+
+
+def test_a_stream_of_a_million_values_keeps_five_digits():
+    rng = np.random.default_rng(0)
+    samples, columns, units = 50_000, 20, 6
+    block = (1000 * rng.choice([-1, 1], units) + rng.normal(size=(samples, columns, units))).astype(np.float32)
+    block += rng.normal(size=(samples, 1, units)).astype(np.float32)
+    assert_moments(states(block, [8] * (samples // 8)), block, 1e-5)
+
+
+def test_drifting_samples_keep_five_digits():
+    rng = np.random.default_rng(0)
+    block = (np.linspace(-50, 50, 4000)[:, None, None] + rng.normal(size=(4000, 5, 4))).astype(np.float32)
+    assert_moments(states(block, [10] * 400), block, 1e-5)
+
+
+def test_degenerate_units_are_exactly_zero(rng):
+    block = rng.normal(1000, 1, (21, 5, 4)).astype(np.float32)
+    block[..., 0] = np.float32(0.1)
+    block[..., 1] = block[:, :1, 1]
+    block[..., 2] = block[:1, :, 2]
+    found = states(block, [4, 4, 4, 4, 4, 1])
+    for kind in ("std", "variance"):
+        assert found[RowDispersion(kind)].mean[:2].tolist() == [0, 0]
+        assert (found[RowDispersion(kind)].mean[2:] > 0.1).all()
+    assert (found[ColumnMoments()].m2[:, [0, 2]] == 0).all()
+    assert (found[ColumnMoments()].m2[:, [1, 3]] > 1).all()
+    np.testing.assert_array_equal(found[ColumnMoments()].mean[:, 2], block[0, :, 2])
+
+
+def test_columns_beyond_the_transformations_are_not_read(rng):
+    block = rng.normal(size=(9, 4, 7)).astype(np.float32)
+    whole = np.concatenate([block, np.full((9, 1, 7), np.nan, np.float32)], axis=1)
+    for statistic, state in states(block, [4, 5], whole=whole).items():
+        for mine, theirs in zip(state, states(block, [4, 5])[statistic], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("statistics", [ALL, ALL[:1], ALL[2:]])
+@pytest.mark.parametrize("place", [(0, 0, 0), (6, 3, 4)])
+def test_what_is_not_finite_is_noticed(rng, bad, statistics, place):
+    block = rng.normal(size=(7, 4, 5)).astype(np.float32)
+    gatherer = FusedDispersion(statistics, layer_of(block))
+    gatherer.update(block)
+    assert gatherer.is_finite()
+    block[place] = bad
+    gatherer.update(block)
+    assert not gatherer.is_finite()
+
+
+def test_a_reset_forgets_everything(rng):
+    block = rng.normal(size=(6, 3, 4)).astype(np.float32)
+    gatherer = FusedDispersion(ALL, layer_of(block))
+    gatherer.update(100 * block + 7)
+    gatherer.reset()
+    assert gatherer.state(ColumnMoments()).count == 0
+    gatherer.update(block)
+    assert_moments({each: widened(gatherer.state(each)) for each in ALL}, block, 1e-5)
+
+
+def test_statistics_are_grouped_by_their_view_and_others_left_alone():
+    seen = Viewed(ColumnMoments(), InverseWarp())
+    found = fused.groups([*ALL, seen, RowDistances()])
+    assert found == [list(ALL), [seen]]
+    assert fused.groups(ALL, "float64") == []
+
+
+def test_graph_and_compiled_loop_agree(rng, monkeypatch):
+    block = rng.normal(5, 1, (11, 6, 4, 4, 3)).astype(np.float32)
+    both = []
+    for available in (True, False):
+        monkeypatch.setattr(fused, "is_available", lambda available=available: available)
+        gatherer = Gatherer(ALL, [layer_of(block)])
+        assert gatherer.is_direct is available
+        step = tf.function(lambda part, gatherer=gatherer: gatherer.add("layer", part), reduce_retracing=True)
+        for start in range(0, 11, 4):
+            step(tf.constant(block[start : start + 4]))
+        both.append({each: widened(state) for each, state in gatherer.states_of("layer").items()})
+    for statistic in ALL:
+        for compiled, graph in zip(both[0][statistic], both[1][statistic], strict=True):
+            np.testing.assert_allclose(compiled, graph, rtol=2e-5)
