@@ -101,7 +101,7 @@ def _rows(old: MeasureResult, new: MeasureResult, pairs: Mapping[str, str], simu
         first, second = old[name], new[other]
         row: dict[str, Any] = {"measure": old.key, "layer": name, "after_layer": other}
         row |= {"before": first.mean, "after": second.mean, "difference": second.mean - first.mean}
-        row["relative"] = row["difference"] / first.mean if first.mean else math.nan
+        row["relative"] = _relative(row["difference"], first.mean)
         bounds = (math.nan,) * 4
         if usable is not None and name in usable[0].means and other in usable[1].means:
             bounds = _bounds(row, usable[0], usable[1], measured if simultaneous else 1)
@@ -110,6 +110,12 @@ def _rows(old: MeasureResult, new: MeasureResult, pairs: Mapping[str, str], simu
         row |= {"valid_before": int(first.valid.size), "valid_after": int(second.valid.size)}
         rows.append(row)
     return rows
+
+
+def _relative(difference: float, before: float) -> float:
+    if before == 0 and not math.isnan(difference):
+        return math.copysign(math.inf, difference) if difference else 0.0
+    return difference / before
 
 
 def _paired(first: Replicates | None, second: Replicates | None) -> tuple[Replicates, Replicates] | None:
