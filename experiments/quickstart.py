@@ -3,7 +3,8 @@
 ``python -m tfinv.run`` without arguments: a small network is trained twice on real handwritten digits, plain and with
 random rotations; the rotation invariance of every layer of both is measured; the augmented one is converted to TFLite
 and measured again. Expected: the augmented network's normalised variance is clearly lower at the output, its accuracy
-under rotation clearly higher, and int8 changes neither by more than noise.
+under rotation clearly higher, and int8 changes neither by much. The activation is ReLU, as in the first version of the
+network: ELU has no integer kernel and would stay float.
 
 Duration on 2 cores: preset cpu under 2 minutes, smoke half a minute.
 """
@@ -68,7 +69,7 @@ def run(run: Run) -> None:
 
 
 def _training(run: Run) -> dict[str, Any]:
-    return {"epochs": run.settings.epochs, "learning_rate": run.settings.learning_rate, "batch_size": 32}
+    return {"epochs": run.settings.epochs, "learning_rate": 5e-3, "schedule": "cosine", "batch_size": 64}
 
 
 def _trained(run: Run, data: Dataset, augmentation: Any) -> Any:
@@ -76,7 +77,7 @@ def _trained(run: Run, data: Dataset, augmentation: Any) -> Any:
         "simple_conv",
         data,
         augmentation=augmentation,
-        options={"filters": run.settings.filters, "dense": run.settings.dense},
+        options={"filters": run.settings.filters, "dense": run.settings.dense, "activation": "relu"},
         **_training(run),
     )
 
@@ -299,10 +300,9 @@ EXPERIMENT = Experiment(
     settings={
         "dataset": "digits",
         "transformations": "rotations(16)",
-        "filters": 8,
-        "dense": 32,
-        "epochs": 20,
-        "learning_rate": 2e-3,
+        "filters": 16,
+        "dense": 64,
+        "epochs": 25,
         "samples": None,
     },
     presets={
