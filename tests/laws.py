@@ -38,7 +38,8 @@ def gathered(
         traces.append(1)
         extra = list(rest)
         found = [None if each is None else extra.pop(0) for each in (labels, reference)]
-        finished = {each: type(s)(*map(tf.convert_to_tensor, s)) for each, s in (given or {}).items()}
+        seen = {each: each.summary(state) for each, state in (given or {}).items()}
+        finished = {each: type(s)(*(tf.constant(field, block.dtype) for field in s)) for each, s in seen.items()}
         return statistic.update(state, block, Context(layer, index, *found, finished))
 
     run: Any = step

@@ -153,7 +153,7 @@ def evaluate(
         description["data"] = batches.fingerprint()
     if shards:
         description["shards"] = [each.count for each in subsets.values()]
-    spec = _layers(source, transformations)
+    spec = _layers(source, transformations, batches.count)
     keeper = Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint
     if keeper:
         options = {"stratified": stratified, "confidence": confidence, "keep_statistics": keep_statistics}
@@ -240,7 +240,7 @@ def evaluate_arrays(
     classes = None if labels is None else np.asarray(labels, np.int64)
     results, means, kept = {}, {}, {}
     for name, array in arrays.items():
-        layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1])
+        layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)
         states = _gather_array(layer, array, measures, parts, first_sample, classes, references.get(name))
         if confidence is not None:
             results[name], means[name] = measure_shards(measures, layer, states)
@@ -371,10 +371,10 @@ def _configuration(
     }
 
 
-def _layers(source: ActivationSource, transformations: TransformationSet) -> list[Layer]:
-    shapes = source.layer_shapes
+def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> list[Layer]:
+    shapes, count = source.layer_shapes, len(transformations)
     last = getattr(source, "output_layer", list(shapes)[-1])
-    return [Layer(name, shape, len(transformations), transformations, name == last) for name, shape in shapes.items()]
+    return [Layer(name, shape, count, transformations, name == last, samples) for name, shape in shapes.items()]
 
 
 def _check_together(stratified: bool, confidence: Any, keep_statistics: bool) -> None:

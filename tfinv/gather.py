@@ -86,7 +86,7 @@ class Gatherer:
             self._others[layer.name] = others
             self._given[layer.name] = {}
             for statistic in dict.fromkeys(needed for each in fitting for needed in each.depends):
-                state = (given or {})[statistic][layer.name]
+                state = statistic.summary((given or {})[statistic][layer.name])
                 variables = (tf.Variable(tf.constant(np.asarray(field), self._type_of(field))) for field in state)
                 self._given[layer.name][statistic] = type(state)(*variables)
 
@@ -100,7 +100,7 @@ class Gatherer:
         """Replace the finished states that this pass depends on."""
         for layer, by_statistic in self._given.items():
             for statistic, variables in by_statistic.items():
-                for variable, value in zip(variables, given[statistic][layer], strict=True):
+                for variable, value in zip(variables, statistic.summary(given[statistic][layer]), strict=True):
                     variable.assign(tf.constant(np.asarray(value), variable.dtype))
 
     def add(

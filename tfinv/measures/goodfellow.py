@@ -11,7 +11,7 @@ import numpy as np
 from tfinv.measures.base import Measure, check_count, check_option, check_share
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments
-from tfinv.statistics.firing import LocalFiring, NormalFiring, pooled_moments
+from tfinv.statistics.firing import LocalFiring, NormalFiring
 from tfinv.status import Status, finite_status, quotient
 
 if TYPE_CHECKING:
@@ -129,5 +129,5 @@ class GoodfellowNormal(Measure):
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         values = states[NormalFiring(self.alpha, self.sign)].mean / (1 - self.alpha)
-        _, std = pooled_moments(states[ColumnMoments()], np.mean)
+        std = ColumnMoments().summary(states[ColumnMoments()]).std
         return LayerResult(values, np.where(std == 0, np.uint8(Status.DEAD), finite_status(values)))

@@ -23,6 +23,7 @@ class Layer:
         num_transformations: `T`.
         transformations: the set itself; None for activations that come from elsewhere.
         is_output: whether this is the model's last layer.
+        num_samples: how many samples there are at most; None where that is not known.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Layer:
     num_transformations: int
     transformations: TransformationSet | None = None
     is_output: bool = False
+    num_samples: int | None = None
 
     @property
     def is_spatial(self) -> bool:
@@ -46,7 +48,7 @@ class Context:
         index: int64 `(S_b,)`, position of each sample in the whole data, the same however the data are cut.
         labels: int64 `(S_b,)` or None.
         reference: `(S_b, *U)`, activations of the untransformed images; only where a statistic `needs_reference`.
-        given: finished states (tensors) of the statistics named in `depends`.
+        given: what the finished statistics named in `depends` hand on, as tensors; see `Statistic.summary`.
     """
 
     layer: Layer
@@ -125,6 +127,14 @@ class Statistic(ABC):
     @abstractmethod
     def merge(self, first: Any, second: Any) -> NamedTuple:
         """The state of two disjoint sets of samples; works on tensors and on NumPy arrays alike."""
+
+    def summary(self, state: Any) -> Any:
+        """What statistics that depend on this one get to see of its finished state.
+
+        Args:
+            state: the state as NumPy arrays.
+        """
+        return state
 
 
 def share(first_count: Any, second_count: Any) -> Any:

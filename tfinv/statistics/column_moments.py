@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic, share
 
@@ -20,6 +22,13 @@ class ColumnMomentsState(NamedTuple):
     count: Any
     mean: Any
     m2: Any
+
+
+class PooledMoments(NamedTuple):
+    """`mean` and `std` (ddof = 1) of all `S * T` activations of each unit, both `(*U)`."""
+
+    mean: Any
+    std: Any
 
 
 @dataclass(frozen=True)
@@ -52,3 +61,11 @@ class ColumnMoments(Statistic):
             first.mean + delta * weight,
             first.m2 + second.m2 + delta * delta * (first.count * weight),
         )
+
+    def summary(self, state: Any) -> PooledMoments:
+        mean, m2 = np.asarray(state.mean, np.float64), np.asarray(state.m2, np.float64)
+        # Deviations from the first column keep a constant unit at exactly zero.
+        deviation = mean - mean[0]
+        shift = deviation.mean(axis=0)
+        total = m2.sum(axis=0) + state.count * np.square(deviation - shift).sum(axis=0)
+        return PooledMoments(mean[0] + shift, np.sqrt(total / (state.count * len(mean) - 1)))

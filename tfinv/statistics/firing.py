@@ -43,7 +43,7 @@ class LocalFiring(Statistic):
     Args:
         percentile: see `TopValues`.
         sign: see `TopValues`.
-        top: number of images that activate a unit most; None for all that fire.
+        top: see `TopValues`.
         capacity: see `TopValues`.
         seed: see `TopValues`.
     """
@@ -59,7 +59,7 @@ class LocalFiring(Statistic):
     @property
     def thresholds(self) -> TopValues:
         """Where the threshold comes from."""
-        return TopValues(self.percentile, self.sign, self.capacity, self.seed)
+        return TopValues(self.percentile, self.sign, self.top, self.capacity, self.seed)
 
     @property
     def depends(self) -> tuple[Statistic, ...]:
@@ -70,9 +70,7 @@ class LocalFiring(Statistic):
 
     def update(self, state: Any, block: Any, context: Context | None = None) -> LocalFiringState:
         assert context is not None and context.reference is not None
-        top_values = context.given[self.thresholds]
-        threshold = self._quantile(top_values, None)
-        strong = threshold if self.top is None else self._quantile(top_values, self.top)
+        threshold, strong = context.given[self.thresholds]
         sign = tf.cast(self.sign, block.dtype)
         reference = sign * context.reference
         chosen = reference > strong
@@ -87,20 +85,6 @@ class LocalFiring(Statistic):
 
     def merge(self, first: Any, second: Any) -> LocalFiringState:
         return LocalFiringState(*(mine + theirs for mine, theirs in zip(first, second, strict=True)))
-
-    def _quantile(self, top_values: Any, top: int | None) -> Any:
-        """Values above it are the top `percentile`, or the `top` largest (`*U`)."""
-        counts, values = top_values.counts, top_values.values
-        level = tf.reduce_sum(tf.cast(self.thresholds._too_many(counts), tf.int32))
-        held = tf.gather(counts, level)
-        wanted = self.percentile * held if top is None else top * held / counts[0]
-        rank = tf.clip_by_value(tf.math.ceil(wanted - 1e-4), 1, tf.maximum(held - 1, 1))
-        quantile = tf.gather(values, tf.cast(rank, tf.int32), axis=-1)
-        largest = values[..., 0]
-        # Many values tied at the maximum of a saturated unit: all of them fire, not none.
-        limits = np.finfo(values.dtype.as_numpy_dtype)
-        below = largest - (tf.abs(largest) * limits.eps + limits.tiny)
-        return tf.where((quantile >= largest) & (top_values.lowest < largest), below, quantile)
 
     def _gathered(self, sign: Any, block: Any, chosen: Any, threshold: Any) -> Any:
         samples, columns, units = tf.shape(block)[0], block.shape[1], int(np.prod(block.shape[2:]))
@@ -144,7 +128,7 @@ class NormalFiring(Statistic):
 
     def update(self, state: Any, block: Any, context: Context | None = None) -> NormalFiringState:
         assert context is not None
-        mean, std = pooled_moments(context.given[ColumnMoments()], tf.reduce_mean)
+        mean, std = context.given[ColumnMoments()]
         sign = tf.cast(self.sign, block.dtype)
         fires = sign * block > sign * mean + std * _normal_quantile(self.alpha)
         count = tf.cast(tf.shape(block)[0], block.dtype)
@@ -153,24 +137,6 @@ class NormalFiring(Statistic):
     def merge(self, first: Any, second: Any) -> NormalFiringState:
         weight = share(first.count, second.count)
         return NormalFiringState(first.count + second.count, first.mean + (second.mean - first.mean) * weight)
-
-
-def pooled_moments(moments: Any, average: Any) -> tuple[Any, Any]:
-    """Mean and standard deviation (ddof = 1) of all `S * T` activations of each unit.
-
-    Args:
-        moments: a `ColumnMomentsState`, of arrays or tensors.
-        average: `np.mean` or `tf.reduce_mean`.
-
-    Returns:
-        Two arrays or tensors `(*U)`.
-    """
-    groups = moments.mean.shape[0]
-    # Deviations from the first column keep a constant unit at exactly zero.
-    deviation = moments.mean - moments.mean[0]
-    shift = average(deviation, axis=0)
-    total = average(moments.m2, axis=0) + moments.count * average((deviation - shift) ** 2, axis=0)
-    return moments.mean[0] + shift, (total * groups / (moments.count * groups - 1)) ** 0.5
 
 
 def _normal_quantile(probability: float) -> float:

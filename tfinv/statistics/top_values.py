@@ -19,11 +19,18 @@ else:
 LEVELS = 32
 
 
+class Thresholds(NamedTuple):
+    """A unit fires above `fires`, and the images above `strong` activate it most; both `(*U)`, strict."""
+
+    fires: Any
+    strong: Any
+
+
 class TopValuesState(NamedTuple):
     """What `TopValues` keeps.
 
-    `counts` `(32,)`: samples of level r or higher. `values` `(*U, capacity)`, descending, and their `levels` int8, -1
-    for a free place. `lowest` `(*U)`: the smallest value of all.
+    `counts` `(32,)`: samples of level r or higher. `values` `(*U, K)`, descending, and their `levels` int8, -1 for a
+    free place. `lowest` `(*U)`: the smallest value of all.
     """
 
     counts: Any
@@ -34,7 +41,7 @@ class TopValuesState(NamedTuple):
 
 @dataclass(frozen=True)
 class TopValues(Statistic):
-    """The `capacity` largest of `sign * a(x)` over the untransformed images `x`, enough to know the top `percentile`.
+    """The largest of `sign * a(x)` over the untransformed images `x`, enough to know the top `percentile`.
 
     Where the top `percentile` outgrows half the capacity, half of the images (chosen by a hash of their index) are
     dropped, and so on: level r holds a share `2^-r` of them. The quantile is exact for up to
@@ -45,7 +52,8 @@ class TopValues(Statistic):
     Args:
         percentile: share of images above the quantile.
         sign: 1, or -1 for the lower end.
-        capacity: values kept for each unit, even, at least 64.
+        top: number of images that activate a unit most, below `capacity`; None for the top `percentile`.
+        capacity: values kept for each unit at most, even, at least 64.
         seed: of the choice of images.
     """
 
@@ -54,11 +62,23 @@ class TopValues(Statistic):
 
     percentile: float = 0.01
     sign: int = 1
+    top: int | None = None
     capacity: int = 64
     seed: int = 0
 
+    @property
+    def most(self) -> int:
+        """Images whose top `percentile` fits."""
+        return int(self.capacity / (2 * self.percentile) + 1e-9)
+
+    def size(self, layer: Layer) -> int:
+        """Values kept for each unit: no more than the number of samples makes necessary."""
+        if layer.num_samples is None or layer.num_samples > self.most:
+            return self.capacity
+        return min(self.capacity, max(_rank(self.percentile * layer.num_samples), self.top or 0) + 1)
+
     def init(self, layer: Layer, dtype: Any = "float32") -> TopValuesState:
-        shape = (*layer.shape, self.capacity)
+        shape = (*layer.shape, self.size(layer))
         free = tf.fill(shape, tf.constant(-1, tf.int8))
         return TopValuesState(tf.zeros(LEVELS, dtype), tf.zeros(shape, dtype), free, tf.zeros(layer.shape, dtype))
 
@@ -87,7 +107,7 @@ class TopValues(Statistic):
         values, levels = (tf.concat([first[i], second[i]], axis=-1) for i in (1, 2))
         valid = levels >= tf.cast(tf.reduce_sum(tf.cast(self._too_many(counts), tf.int32)), tf.int8)
         ranked = tf.where(valid, values, tf.constant(-np.inf, values.dtype))
-        ranked, order = tf.math.top_k(ranked, self.capacity)
+        ranked, order = tf.math.top_k(ranked, first.values.shape[-1])
         kept = ranked > -np.inf
         lowest = tf.where(
             first.counts[0] == 0,
@@ -102,14 +122,34 @@ class TopValues(Statistic):
 
     def _too_many(self, counts: Any) -> Any:
         """Levels whose top `percentile` does not fit; they are the lowest ones."""
-        return counts > int(self.capacity / (2 * self.percentile) + 1e-9)
+        return counts > self.most
+
+    def summary(self, state: Any) -> Thresholds:
+        held = state.counts[self._too_many(state.counts).sum()]
+        fires = _above(state, _rank(self.percentile * held), held)
+        share = held / state.counts[0]
+        return Thresholds(fires, fires if self.top is None else _above(state, _rank(self.top * share), held))
+
+
+def _rank(wanted: float) -> int:
+    """The number of values meant by a share, at least one; rounding errors do not add one."""
+    return max(1, int(np.ceil(wanted - 1e-6)))
+
+
+def _above(state: Any, rank: int, held: float) -> Any:
+    """The threshold that the `rank` largest of `held` values exceed, but never all of them."""
+    threshold, largest = state.values[..., min(rank, int(held) - 1)], state.values[..., 0]
+    # Many values tied at the maximum of a saturated unit: all of them fire, not none.
+    limits = np.finfo(np.float32)
+    below = largest - (np.abs(largest) * limits.eps + limits.tiny)
+    return np.where((threshold >= largest) & (state.lowest < largest), below, threshold)
 
 
 def _merge_arrays(statistic: TopValues, first: Any, second: Any) -> TopValuesState:
     counts = first.counts + second.counts
     values, levels = (np.concatenate([first[i], second[i]], axis=-1) for i in (1, 2))
     ranked = np.where(levels >= statistic._too_many(counts).sum(), values, -np.inf)
-    order = np.argsort(-ranked, axis=-1, kind="stable")[..., : statistic.capacity]
+    order = np.argsort(-ranked, axis=-1, kind="stable")[..., : first.values.shape[-1]]
     ranked, levels = np.take_along_axis(ranked, order, -1), np.take_along_axis(levels, order, -1)
     kept = ranked > -np.inf
     full = [each for each in (first, second) if each.counts[0]] or [first]
