@@ -20,9 +20,9 @@ ORDER = (
     *("measures_look", "measures_compared", "accuracy", "training_range", "sample_sizes", "data_subset"),
     *("other_dataset", "complexity", "diversity", "random_weights", "initialisation", "during_training"),
     *("batch_normalization", "activation_function", "kernel_size", "max_pooling", "models_compared", "stratified"),
-    *("aggregation", "same_equivariance", "feature_maps", "handshapes"),
+    *("aggregation", "same_equivariance", "feature_maps", "handshapes", "published_profile"),
 )
-"""The study's questions in the order in which they are numbered."""
+"""The study's questions in the order in which they are numbered, and a comparison with published numbers."""
 
 _HEAD = """# Findings
 

@@ -103,7 +103,7 @@ def test_correlation_agreement_and_slope():
 
 
 def test_all_questions_are_there():
-    assert sorted([*ORDER, "quickstart"]) == sorted(experiment_names()) and len(ORDER) == 22
+    assert sorted([*ORDER, "quickstart"]) == sorted(experiment_names()) and len(ORDER) == 23
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -247,7 +247,7 @@ def test_findings_are_collected_from_finished_runs_of_the_same_settings(tmp_path
     page = tmp_path / "docs" / "findings.md"
     missing = collect(tmp_path / "runs", page)
     text = page.read_text()
-    assert len(missing) == 21 and "complexity" not in missing and "max_pooling" in missing
+    assert len(missing) == 22 and "complexity" not in missing and "max_pooling" in missing
     assert "| 8 | [`complexity`](#8-complexity) | holds | 12 |" in text and "| 16 | `max_pooling` | not run | |" in text
     assert "](figures/complexity.png)" in text and "We found 0.5." in text
     with Image.open(page.parent / "figures" / "complexity.png") as image:
