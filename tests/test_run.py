@@ -28,7 +28,7 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def quickstart(tmp_path_factory) -> Path:
     """The main job with enough training to show the effect, in seconds."""
     folder = tmp_path_factory.mktemp("quickstart")
-    settings = ["epochs=8", "filters=4", "samples=100", "transformations=rotations(8)"]
+    settings = ["epochs=8", "filters=4", "dense=32", "samples=100", "transformations=rotations(8)"]
     assert run.main(["quickstart", *settings, "--out", str(folder / "out"), "--quiet"]) == 0
     return folder / "out"
 
