@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfinv.tflite.calibration import with_transformations
+    from tfinv.tflite.comparing import compare_files
+    from tfinv.tflite.comparison import Comparison
     from tfinv.tflite.conversion import Conversion
     from tfinv.tflite.convert import (
         RECIPES,
@@ -21,25 +23,31 @@ if TYPE_CHECKING:
         weight_int4,
     )
     from tfinv.tflite.diagnosis import check_input_scale, latency, memory_estimate, self_check
+    from tfinv.tflite.differences import compare
     from tfinv.tflite.equalization import equalize
     from tfinv.tflite.layer_matching import layer_map
     from tfinv.tflite.layermap import LayerMap
     from tfinv.tflite.matching import Match, match
     from tfinv.tflite.model import TFLiteModel
+    from tfinv.tflite.paired import Measured, measure_models
     from tfinv.tflite.qat import qat_int8
     from tfinv.tflite.qat_report import Agreement, QatConversion, QatReport, agreement
 
 _HOME = {
     "Agreement": "qat_report",
+    "Comparison": "comparison",
     "Conversion": "conversion",
     "LayerMap": "layermap",
     "Match": "matching",
+    "Measured": "paired",
     "QatConversion": "qat_report",
     "QatReport": "qat_report",
     "RECIPES": "convert",
     "TFLiteModel": "model",
     "agreement": "qat_report",
     "check_input_scale": "diagnosis",
+    "compare": "differences",
+    "compare_files": "comparing",
     "dynamic_int8": "convert",
     "equalize": "equalization",
     "float16": "convert",
@@ -47,6 +55,7 @@ _HOME = {
     "latency": "diagnosis",
     "layer_map": "layer_matching",
     "match": "matching",
+    "measure_models": "paired",
     "memory_estimate": "diagnosis",
     "qat_int8": "qat",
     "self_check": "diagnosis",
@@ -59,14 +68,18 @@ _HOME = {
 __all__ = [
     "RECIPES",
     "Agreement",
+    "Comparison",
     "Conversion",
     "LayerMap",
     "Match",
+    "Measured",
     "QatConversion",
     "QatReport",
     "TFLiteModel",
     "agreement",
     "check_input_scale",
+    "compare",
+    "compare_files",
     "dynamic_int8",
     "equalize",
     "float16",
@@ -74,6 +87,7 @@ __all__ = [
     "latency",
     "layer_map",
     "match",
+    "measure_models",
     "memory_estimate",
     "qat_int8",
     "self_check",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,15 @@ class Predictions:
     transformed: NDArray[np.int64]
     confidence: NDArray[np.float32]
     num_classes: int
+
+    ARRAYS: ClassVar[tuple[str, ...]] = (
+        "upright",
+        "upright_confidence",
+        "transformed",
+        "confidence",
+        "num_classes",
+    )
+    """Names that `to_arrays` gives."""
 
     @classmethod
     def of(cls, upright: ArrayLike, transformed: ArrayLike, *, from_logits: bool | None = None) -> Predictions:
@@ -62,7 +71,7 @@ class Predictions:
         if from_logits is None:
             from_logits = not are_probabilities(upright)
         first, second = one_block(upright, from_logits), one_block(transformed, from_logits)
-        return cls(*first, *second, expected[1])
+        return cls(first[0], first[1], second[0], second[1], int(expected[1]))
 
     @property
     def samples(self) -> int:
@@ -71,13 +80,7 @@ class Predictions:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """As named arrays, for a file."""
-        return {
-            "upright": self.upright,
-            "upright_confidence": self.upright_confidence,
-            "transformed": self.transformed,
-            "confidence": self.confidence,
-            "num_classes": np.array(self.num_classes),
-        }
+        return {name: np.asarray(getattr(self, name)) for name in self.ARRAYS}
 
     @classmethod
     def from_arrays(cls, arrays: Any) -> Predictions:
@@ -86,8 +89,8 @@ class Predictions:
         Raises:
             KeyError: an array is missing.
         """
-        names = ("upright", "upright_confidence", "transformed", "confidence")
-        return cls(*(np.asarray(arrays[name]) for name in names), int(arrays["num_classes"]))
+        found = {name: np.asarray(arrays[name]) for name in cls.ARRAYS}
+        return cls(**{**found, "num_classes": int(found["num_classes"])})
 
 
 def one_block(outputs: NDArray[Any], from_logits: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
