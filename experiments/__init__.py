@@ -1,6 +1,16 @@
 """Research questions as programs, one file each, and what one's own experiment may share with them."""
 
-from tfinv.experiments._evidence import MARGIN, Interval, agreement, change, conclude, correlation, distance, slope
+from tfinv.experiments._evidence import (
+    MARGIN,
+    Interval,
+    agreement,
+    change,
+    conclude,
+    correlation,
+    distance,
+    slope,
+    spread,
+)
 from tfinv.experiments._matrix import matrix
 from tfinv.experiments._study import (
     MEASURE,
@@ -29,6 +39,7 @@ __all__ = [
     "profile_figure",
     "profile_table",
     "slope",
+    "spread",
     "standard",
     "with_interval",
 ]

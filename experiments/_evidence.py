@@ -154,17 +154,32 @@ def correlation(one: pd.DataFrame, other: pd.DataFrame) -> Interval:
 
 def agreement(profiles: pd.DataFrame) -> Interval:
     """Correlation over layers between each network's profile and the mean profile of the others."""
-    rows = profiles.dropna(axis=1).to_numpy()
-    if len(rows) < 3:  # the two correlations of two networks are one and the same
-        return Interval.of([_correlation(rows[0], rows[-1])] if len(rows) == 2 else [])
-    others = (rows.sum(axis=0) - rows) / (len(rows) - 1)
-    return Interval.of([_correlation(row, other) for row, other in zip(rows, others, strict=True)])
+    pairs = _against_others(profiles)
+    if len(pairs) < 3:  # the two correlations of two networks are one and the same
+        pairs = pairs[1:]
+    return Interval.of([_correlation(row, other) for row, other in pairs])
+
+
+def spread(profiles: pd.DataFrame) -> Interval:
+    """Mean over layers of the difference between each network's profile and the mean profile of the others."""
+    pairs = _against_others(profiles)
+    if len(pairs) < 3:
+        pairs = pairs[1:]
+    return Interval.of([np.abs(row - other).mean() for row, other in pairs])
 
 
 def slope(levels: Sequence[float], profiles: Sequence[pd.DataFrame], layer: str | None = None) -> Interval:
     """Straight-line slope of a layer (None: of the mean over layers) against levels, one slope a seed."""
     values = [np.asarray(each.mean(axis=1) if layer is None else each[layer], np.float64) for each in profiles]
     return Interval.of(np.polyfit(np.asarray(levels, np.float64), np.stack(values), 1)[0])
+
+
+def _against_others(profiles: pd.DataFrame) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Each network's profile with the mean of the others'; empty for one network."""
+    rows = profiles.dropna(axis=1).to_numpy(np.float64)
+    if len(rows) < 2:
+        return []
+    return list(zip(rows, (rows.sum(axis=0) - rows) / (len(rows) - 1), strict=True))
 
 
 def _common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:

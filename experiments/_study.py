@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MEASURE = "NormalizedVariance(aggregate='mean')"
 SAME_EQUIVARIANCE = "NormalizedVarianceSE(aggregate='mean')"
 ROTATED: Mapping[str, Any] = {"rotation": 180.0}
+LABELS = {MEASURE: "normalised variance", SAME_EQUIVARIANCE: "normalised same-equivariance"}
+"""What figures call the measures."""
+
 _CPU = {
     "dataset": "mnist",
     "train_samples": 6000,
@@ -227,7 +230,9 @@ def profile_figure(
     """Layer profiles with their intervals over seeds; `**options` are those of `plots.profile`."""
     from tfinv import plots
 
-    frames = {name: with_interval(profiles).assign(measure=measure) for name, profiles in lines.items()}
+    frames = {
+        name: with_interval(profiles).assign(measure=LABELS.get(measure, measure)) for name, profiles in lines.items()
+    }
     return plots.profile(frames, title=title or None, **options)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, Interval, Study, agreement, conclude, profile_figure, standard
+from tfinv.experiments import MARGIN, Interval, Study, agreement, conclude, profile_figure, spread, standard
 
 
 def run(run: Run) -> Finding:
@@ -22,18 +22,26 @@ def run(run: Run) -> Finding:
     checks, rows, lines = {}, [], {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         profiles = lines[name] = study.profiles(make)
-        alike, spread = agreement(profiles), profiles.std().mean()
+        alike, apart = agreement(profiles), spread(profiles)
         checks[f"profiles of {name} networks correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
             alike.above(1 - 2 * MARGIN)
         )
+        checks[f"{name} networks lie {apart} from it (mean over layers), under {MARGIN}"] = apart.below(MARGIN)
         accuracy = Interval.of([study.accuracy(make(seed)).mean() for seed in study.seeds])
         rows.append(
-            (name, str(alike), spread, profiles.mean().std(), str(Interval.of(profiles.iloc[:, -1])), f"{accuracy:.1%}")
+            (
+                name,
+                str(alike),
+                str(apart),
+                profiles.mean().std(),
+                str(Interval.of(profiles.iloc[:, -1])),
+                f"{accuracy:.1%}",
+            )
         )
         each = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
         run.save_figure(profile_figure(each, title=f"{name} networks"), f"networks_{name}")
     run.save_figure(profile_figure(lines), "profile")
-    columns = ["training", "correlation", "std over seeds", "std over layers", "output", "accuracy under rotations"]
+    columns = ["training", "correlation", "distance", "std over layers", "output", "accuracy under rotations"]
     claim = "The invariance of trained networks is remarkably stable over random initialisations (thesis)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "networks_augmented")
 

@@ -12,6 +12,8 @@ How the published network was trained is known in part: here it is Adam, there i
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from tfinv import plots
@@ -37,7 +39,7 @@ def run(run: Run) -> Finding:
 
     checks, rows = {}, {}
     for measure, values in PUBLISHED.items():
-        ours = study.profiles(make, measure, measures=list(PUBLISHED), padding="nearest")
+        ours: Any = study.profiles(make, measure, measures=list(PUBLISHED), padding="nearest")
         theirs = pd.DataFrame([values] * len(ours), index=ours.index, columns=list(LAYERS[: len(values)]))
         ours = ours[list(theirs)]
         apart = Interval.of((ours - theirs).abs().mean(axis=1))

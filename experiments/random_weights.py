@@ -13,7 +13,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, MEASURE, Interval, Study, agreement, conclude, profile_figure, standard
+from tfinv.experiments import MARGIN, MEASURE, Interval, Study, agreement, conclude, profile_figure, spread, standard
 
 
 def run(run: Run) -> Finding:
@@ -27,13 +27,15 @@ def run(run: Run) -> Finding:
         checks[f"profiles under {family}s correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
             alike.above(1 - 2 * MARGIN)
         )
-        spread, structure = profiles.std().mean(), profiles.mean().std()
-        rows.append((family, str(alike), spread, structure, str(Interval.of(profiles.iloc[:, -1]))))
+        apart = spread(profiles)
+        checks[f"under {family}s they lie {apart} from it (mean over layers), under {MARGIN}"] = apart.below(MARGIN)
+        ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]
+        rows.append((family, str(alike), str(apart), profiles.mean().std(), *ends))
     run.save_figure(profile_figure(lines), "profile")
     first = next(iter(lines.values()))
     each = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
     run.save_figure(profile_figure(each, title=f"{len(each)} untrained networks"), "networks")
-    columns = ["family", "correlation", "std over seeds", "std over layers", "output"]
+    columns = ["family", "correlation", "distance", "std over layers", "first layer", "output"]
     claim = "Among random networks the structure of invariance does not depend on the exact weights (thesis)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")
 

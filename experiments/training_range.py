@@ -25,13 +25,13 @@ def run(run: Run) -> Finding:
     study = Study(run)
     lines, curves = {}, []
     for limit in run.settings.ranges:
-        augmentation = {"rotation": float(limit)} if limit else None
+        augmentation, label = ({"rotation": float(limit)}, f"±{limit:g}°") if limit else (None, "none")
         networks = {seed: study.trained(seed, augmentation) for seed in study.seeds}
-        lines[f"±{limit:g}°"] = study.profiles(networks.__getitem__)
+        lines[label] = study.profiles(networks.__getitem__)
         accuracy = Interval.of([study.accuracy(each).mean() for each in networks.values()])
-        curves.append(("accuracy under all rotations", f"±{limit:g}°", accuracy.mean, accuracy.low, accuracy.high))
-        output = Interval.of(lines[f"±{limit:g}°"].iloc[:, -1])
-        curves.append(("normalised variance of the output", f"±{limit:g}°", output.mean, output.low, output.high))
+        curves.append(("accuracy under all rotations", label, accuracy.mean, accuracy.low, accuracy.high))
+        output = Interval.of(lines[label].iloc[:, -1])
+        curves.append(("normalised variance of the output", label, output.mean, output.low, output.high))
     names, last = list(lines), list(lines[next(iter(lines))])[-1]
     turns = [limit / 180 for limit in run.settings.ranges]
     trend = slope(turns, list(lines.values()), last)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tfinv.experiment import Experiment, Finding, run_experiment
-from tfinv.experiments import Interval, agreement, change, conclude, correlation, distance, slope, standard
+from tfinv.experiments import Interval, agreement, change, conclude, correlation, distance, slope, spread, standard
 from tfinv.experiments._findings import ORDER, collect
 from tfinv.run import experiment_names, find_experiment, main
 
@@ -95,6 +95,8 @@ def test_correlation_agreement_and_slope():
     assert agreement(rows) == Interval(pytest.approx(1), pytest.approx(1), pytest.approx(1), 3)  # type: ignore[arg-type]
     assert correlation(rows, 5 - rows).mean == pytest.approx(-1)
     assert np.isnan(agreement(rows.iloc[:2]).low), "two networks correlate by one number, not by two"
+    assert spread(rows).mean == pytest.approx(np.mean([np.mean([0, 0.5, 1]), np.mean([0, 1, 2]), np.mean([0, 0.5, 1])]))
+    assert np.isnan(spread(rows.iloc[:2]).low) and spread(rows.iloc[:2]).mean == pytest.approx(1)
     levels = [rows * 0 + value for value in (3.0, 2.0, 1.0)]
     assert slope([0, 1, 2], levels, "layer1").mean == pytest.approx(-1)
 
