@@ -112,7 +112,7 @@ def test_all_questions_are_there():
 def test_experiment_describes_itself(name: str):
     module = importlib.import_module(f"tfinv.experiments.{name}")
     experiment: Experiment = module.EXPERIMENT
-    text = module.__doc__
+    text = " ".join((module.__doc__ or "").split())
     assert experiment.name == name and experiment.question.endswith("?") and experiment.source
     for words in ("Source:", "Expected:", f"python -m tfinv.run {name}", "Duration on 2 cores: smoke"):
         assert words in text, f"{name} does not say: {words}"
