@@ -157,13 +157,12 @@ class Pass:
             source = source.select(names)
 
         def transformed(images: Any) -> Any:
-            """`(S_b * (T [+ 1]), H, W, C)`; the untransformed image, where needed, comes last."""
+            """`(S_b * T [+ S_b], H, W, C)`; the untransformed images, where needed, come last."""
             if self._reference_only:
                 return images
             warped = warp(images, setting.transformations, padding=setting.padding, interpolation=setting.interpolation)
-            if self._with_reference:
-                warped = tf.concat([warped, images[:, None]], axis=1)
-            return tf.reshape(warped, (-1, *setting.image_shape))
+            warped = tf.reshape(warped, (-1, *setting.image_shape))
+            return tf.concat([warped, images], axis=0) if self._with_reference else warped
 
         def gather(activations: Mapping[str, Any], index: Any, labels: Any) -> list[Any]:
             done = []
@@ -172,11 +171,11 @@ class Pass:
                 if self._reference_only:
                     done += gatherer.add(layer.name, None, index, labels, values)
                     continue
-                whole = tf.reshape(values, (-1, count + self._with_reference, *layer.shape))
-                if self._with_reference:
-                    done += gatherer.add(layer.name, whole[:, :count], index, labels, whole[:, count], whole)
-                else:
-                    done += gatherer.add(layer.name, whole, index, labels)
+                reference = None
+                if self._with_reference:  # cut along the first axis, where it costs no copy
+                    values, reference = values[: tf.size(index) * count], values[tf.size(index) * count :]
+                block = tf.reshape(values, (-1, count, *layer.shape))
+                done += gatherer.add(layer.name, block, index, labels, reference)
             return done
 
         images_spec = tf.TensorSpec((None, *setting.image_shape), tf.float32)

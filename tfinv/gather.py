@@ -110,7 +110,6 @@ class Gatherer:
         index: Any = None,
         labels: Any = None,
         reference: Any = None,
-        whole: Any = None,
     ) -> list[Any]:
         """Update all statistics of one layer with a block; in-graph.
 
@@ -120,7 +119,6 @@ class Gatherer:
             index: see `Context`.
             labels: see `Context`.
             reference: see `Context`.
-            whole: the block with columns more than `T`, where cutting them off would copy it.
 
         Returns:
             Tensors that a graph must return, or the updates behind them never run.
@@ -131,8 +129,7 @@ class Gatherer:
         }
         context = Context(self.layers[layer], index, labels, reference, given)
         views = _Views(block, context.layer)
-        whole = block if whole is None else whole
-        done = [each.add(whole if each.view is None else views[each.view]) for each in self._fused[layer]]
+        done = [each.add(views[each.view]) for each in self._fused[layer]]
         for statistic, state in self._others[layer].items():
             state.add(views[statistic.view], context)
         return done
