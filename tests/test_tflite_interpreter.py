@@ -23,10 +23,11 @@ from tfinv.tflite import (
     static_int8,
     weight_int4,
 )
-from tfinv.tflite.flatbuffer import Tensor, dequantize, read_graph
-from tfinv.tflite.interpreter import Runner, quantize
+from tfinv.tflite.flatbuffer import read_graph
+from tfinv.tflite.interpreter import Runner
 from tfinv.tflite.probe import probe
 from tfinv.tflite.quiet import quiet
+from tfinv.tflite.tensors import Tensor, dequantize, quantize
 
 FIXTURE_IMAGES = 37
 

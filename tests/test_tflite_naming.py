@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from tflite_models import digits, plain_network, residual_network, trained
 
+from tfinv.activations import ActivationModel
 from tfinv.tflite import LayerMap, TFLiteModel, float16, float32, layer_map, match, static_int8, weight_int4
 from tfinv.tflite.flatbuffer import read_graph
+from tfinv.tflite.layer_calls import layer_calls
 from tfinv.tflite.matching import correlation
 from tfinv.tflite.naming import base_name, mentions, short_names
 
@@ -120,6 +122,45 @@ def test_layer_map_of_shared_nested_and_composite_layers():
     assert found.same_as == {"drop": "shared@2"}
     assert set(found.inner.values()) == {"swish", "classes"}
     assert not found.unmatched_layers and not found.unmatched_tensors
+
+
+def test_blocks_may_repeat_their_inner_names():
+    import keras
+
+    def block(name):
+        inputs = keras.Input((8, 8, 4))
+        x = keras.layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+        return keras.Model(inputs, keras.layers.ReLU(name="relu")(x), name=name)
+
+    inputs = keras.Input((8, 8, 4))
+    x = block("two")(block("one")(inputs))
+    found = float32(keras.Model(inputs, keras.layers.GlobalMaxPooling2D(name="top")(x))).layers
+    assert list(found.matched) == ["one/relu", "two/relu", "top"]
+    assert found.fused_into == {"one/conv": "one/relu", "two/conv": "two/relu"}
+
+
+def test_layer_calls_are_those_of_the_activation_model():
+    """Same names, same values, random layers at rest."""
+    import keras
+
+    layers = keras.layers
+    body = keras.Sequential(
+        [keras.Input((6, 6, 2)), layers.Conv2D(3, 1, name="conv"), layers.ReLU(name="relu")], name="body"
+    )
+    shared = layers.ReLU(name="shared")
+    inputs = keras.Input((6, 6, 2))
+    x = shared(layers.RandomRotation(0.2, name="turn")(inputs))
+    x = layers.Concatenate(name="join")([shared(body(x)), layers.Dropout(0.5, name="drop")(x)])
+    model = keras.Model(inputs, layers.GlobalMaxPooling2D(name="top")(x) + 1.0)
+    images = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype(np.float32)
+    calls = layer_calls(model, images)
+    expected = ActivationModel(model)(images)
+    assert [call.name for call in calls] == list(expected)
+    for call in calls:
+        np.testing.assert_allclose(call.value, np.asarray(expected[call.name]), atol=1e-6, err_msg=call.name)
+    by_name = {call.name: call for call in calls}
+    assert [calls[i].name for i in by_name["join"].inputs] == ["shared@2", "drop"]
+    assert by_name["turn"].inputs == ()
 
 
 def test_steps_inside_a_layer_are_no_layers():

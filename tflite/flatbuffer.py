@@ -12,50 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.tflite.tensors import FLOAT_TYPES, Tensor, dequantize, unpack_nibbles
+
 IDENTIFIER = b"TFL3"
 COPYING_OPERATORS = ("QUANTIZE", "DEQUANTIZE")
 """Operators that change the storage type of a value, never its meaning."""
-_QUANTIZED_TYPES = ("int8", "uint8", "int16", "int4", "uint4", "int2")
 _BROKEN = (struct.error, LookupError, OverflowError, MemoryError)
 """What reading beyond the end of a flatbuffer raises, besides TypeError, AttributeError and ValueError."""
-_FLOAT_TYPES = ("float32", "float16", "bfloat16")
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of a file.
-
-    Args:
-        index: its number in the file, as the interpreter counts.
-        name: the name in the file; a fused tensor joins the names of all it holds with `;`.
-        shape: with -1 for a dimension that the file leaves open.
-        dtype: storage type, such as `"float32"`, `"int8"`, `"int4"`.
-        scales: quantization scales, one or one per channel; empty for a float tensor.
-        zero_points: as many as scales.
-        axis: the channel axis of per-channel scales.
-        buffer: number of the constant buffer.
-        nbytes: size of the constant in bytes; 0 for what is computed.
-    """
-
-    index: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scales: NDArray[np.float32] = field(repr=False)
-    zero_points: NDArray[np.int64] = field(repr=False)
-    axis: int
-    buffer: int = field(repr=False)
-    nbytes: int
-
-    @property
-    def is_quantized(self) -> bool:
-        """Integers that stand for real numbers through scale and zero point."""
-        return self.scales.size > 0 and self.dtype in _QUANTIZED_TYPES
-
-    @property
-    def is_real(self) -> bool:
-        """Whether the tensor holds real numbers, stored as floats or quantized; shapes and indices do not."""
-        return self.dtype in _FLOAT_TYPES or self.is_quantized
 
 
 @dataclass(frozen=True)
@@ -130,7 +93,7 @@ class Graph:
             operator
             for operator in self.operators
             if operator.name not in COPYING_OPERATORS
-            and any(self.tensors[i].dtype in _FLOAT_TYPES and i in self.computed for i in operator.outputs)
+            and any(self.tensors[i].dtype in FLOAT_TYPES and i in self.computed for i in operator.outputs)
         )
 
     def weights(self) -> dict[str, Tensor]:
@@ -154,32 +117,6 @@ class Graph:
         if not tensor.scales.size:
             return raw.astype(np.float32) if tensor.dtype == "float16" else raw
         return dequantize(raw, tensor)
-
-
-def dequantize(stored: NDArray[Any], tensor: Tensor, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """Real numbers of a quantized array: `(q - zero_point) * scale`, per tensor or per channel.
-
-    Args:
-        stored: integers of any shape that has the tensor's channel axis.
-        tensor: gives scales, zero points and axis.
-        out: float32 array of the same shape to write to.
-
-    Returns:
-        float32, same shape.
-    """
-    scale, zero = tensor.scales, tensor.zero_points
-    if scale.size > 1:
-        channels = [1] * stored.ndim
-        channels[tensor.axis] = scale.size
-        scale, zero = scale.reshape(channels), zero.reshape(channels)
-    # Scalars keep numpy on its fast path; int8 and int16 minus the zero point are exact in float32.
-    scale32 = np.float32(scale.item()) if scale.size == 1 else scale.astype(np.float32)
-    zero32 = np.float32(zero.item()) if zero.size == 1 else zero.astype(np.float32)
-    if out is None:
-        out = np.empty(stored.shape, np.float32)
-    np.subtract(stored, zero32, out=out, dtype=np.float32, casting="unsafe")
-    np.multiply(out, scale32, out=out)
-    return out
 
 
 def read_graph(content: bytes) -> Graph:
@@ -295,15 +232,9 @@ def _stored(content: bytes, tensor: Tensor) -> NDArray[Any]:
     else:
         raw = np.asarray(buffer.DataAsNumpy())
     if tensor.dtype in ("int4", "uint4"):
-        raw = _unpack_nibbles(raw, int(np.prod(tensor.shape)), signed=tensor.dtype == "int4")
+        raw = unpack_nibbles(raw, int(np.prod(tensor.shape)), signed=tensor.dtype == "int4")
         return raw.reshape(tensor.shape)
     try:
         return raw.view(np.dtype(tensor.dtype)).reshape(tensor.shape)
     except TypeError:
         raise ValueError(f"constants of type {tensor.dtype} cannot be read. Received: {tensor.name!r}") from None
-
-
-def _unpack_nibbles(packed: NDArray[np.uint8], count: int, *, signed: bool) -> NDArray[np.int8]:
-    """Two 4-bit values a byte, the low nibble first."""
-    nibbles = np.stack([packed & 0xF, packed >> 4], axis=-1).reshape(-1)[:count].astype(np.int8)
-    return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8) if signed else nibbles

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.tflite.buffers import Buffers
-from tfinv.tflite.flatbuffer import Graph, Tensor, dequantize
+from tfinv.tflite.flatbuffer import Graph
 from tfinv.tflite.quiet import quiet
+from tfinv.tflite.tensors import Tensor, dequantize, quantize
 
 _BATCH_BYTES = 256 * 2**20
 """Activations of one batch, all layers together, may take this much memory in the interpreter."""
@@ -112,17 +113,6 @@ class Runner:
             dequantize(stored, tensor, out)
         else:
             out[...] = stored
-
-
-def quantize(inputs: NDArray[np.float32], tensor: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Real numbers as a tensor stores them: `round(x / scale) + zero_point`, clipped; unchanged for a float tensor."""
-    if not np.issubdtype(dtype, np.integer):
-        return inputs
-    scale = np.float32(tensor.scales[0]) if tensor.scales.size else np.float32(1)
-    zero = np.float32(tensor.zero_points[0]) if tensor.scales.size else np.float32(0)
-    limits = np.iinfo(dtype)
-    steps = np.rint(inputs / scale) + zero
-    return np.clip(steps, limits.min, limits.max, out=steps).astype(dtype)
 
 
 def new_interpreter(content: bytes, threads: int, *, preserve: bool, delegate: bool) -> Any:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.tflite.conversion import Conversion
 from tfinv.tflite.flatbuffer import Graph
+from tfinv.tflite.layer_calls import layer_calls
 from tfinv.tflite.layermap import LayerMap
 from tfinv.tflite.model import Source, TFLiteModel
 from tfinv.tflite.naming import mentions
-
-if TYPE_CHECKING:
-    from tfinv.activations import ActivationModel
 
 EXACT_DB = 60.0
 """Above this SQNR a float tensor and a Keras activation are the same numbers up to rounding."""
@@ -27,6 +25,7 @@ _NOISE_BYTES = 64 * 2**20
 _COMPARED_VALUES = 20_000
 _IDENTITIES = ("Dropout", "Noise", "Identity", "ActivityRegularization", "Random")
 """Parts of the names of Keras classes that pass their input on at inference."""
+_SOMETIMES_IDENTITIES = ("Activation", "Reshape", "Flatten")
 
 
 def layer_map(source: Source, model: Any, images: Any = None) -> LayerMap:
@@ -59,16 +58,34 @@ def layer_map(source: Source, model: Any, images: Any = None) -> LayerMap:
         TypeError: not a Keras model whose layers form a graph.
         ValueError: a file that is refused, or images that do not fit.
     """
-    from tfinv.activations import ActivationModel  # here: it brings Keras
-
     source = source.content if isinstance(source, Conversion) else source
     file = TFLiteModel(source, probe=not isinstance(source, bytes), num_threads=1)
-    keras_side = ActivationModel(model, input_shape=file.input_shape)
     given = np.asarray(random_inputs(file.graph, _few(file)) if images is None else images, np.float32)
-    layers = {name: _sample(value) for name, value in keras_side(given).items()}
+    calls = layer_calls(model, given)
+    layers = {call.name: _Layer(call.path, call.kind, _sample(call.value)) for call in calls}
+    for call in calls:
+        for position in call.inputs:
+            layers[calls[position].name].readers.append(call.name)
     tensors = {name: _sample(value) for name, value in file(given).items()}
-    matches = _match(layers, tensors, file, keras_side)
-    return _assemble(matches, layers, file, keras_side)
+    return _assemble(_match(layers, tensors, file), layers, file)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Shape of an activation, and enough of its values to compare."""
+
+    shape: tuple[int, ...]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer of the Keras model: path of names, class, what it gives, and which layers read that."""
+
+    path: str
+    kind: str
+    sample: _Sample
+    readers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -78,23 +95,21 @@ class _Match:
     decibels: float
 
 
-def _match(
-    layers: Mapping[str, _Sample], tensors: Mapping[str, _Sample], file: TFLiteModel, keras_side: ActivationModel
-) -> dict[str, _Match]:
+def _match(layers: Mapping[str, _Layer], tensors: Mapping[str, _Sample], file: TFLiteModel) -> dict[str, _Match]:
     """One tensor a layer and one layer a tensor, best agreement first, names among equals, later layers first."""
     limit, tie = (EXACT_DB, 10) if _is_float32(file.graph) else (INTEGER_DB, 6)  # differences below say nothing
     outputs = {file.graph.source(index) for index in file.graph.outputs}
-    last = {name.split("@")[0].split(":")[0] for name in _output_layers(keras_side)}
     candidates = []
-    for order, (layer, expected) in enumerate(layers.items()):
-        path = layer.split("@")[0].split(":")[0]
+    for order, (name, layer) in enumerate(layers.items()):
         for position, (tensor, found) in enumerate(tensors.items()):
-            if found.shape != expected.shape or (agreement := sqnr(expected.values, found.values)) < limit:
+            if found.shape != layer.sample.shape:
+                continue
+            if (agreement := sqnr(layer.sample.values, found.values)) < limit:
                 continue
             detail = file.layer_tensors[tensor]
-            named = mentions(detail.name, path) or (detail.index in outputs and path in last)
+            named = mentions(detail.name, layer.path) or (detail.index in outputs and not layer.readers)
             rank = (-round(min(agreement, _EQUAL_DB) / tie), not named, -order, -position)
-            candidates.append((rank, _Match(layer, tensor, agreement)))
+            candidates.append((rank, _Match(name, tensor, agreement)))
     matches: dict[str, _Match] = {}
     taken: set[str] = set()
     for _, match in sorted(candidates, key=lambda each: each[0]):
@@ -104,29 +119,18 @@ def _match(
     return matches
 
 
-def _assemble(
-    matches: Mapping[str, _Match], layers: Mapping[str, _Sample], file: TFLiteModel, keras_side: ActivationModel
-) -> LayerMap:
-    consumers = _consumers(keras_side)
+def _assemble(matches: Mapping[str, _Match], layers: Mapping[str, _Layer], file: TFLiteModel) -> LayerMap:
     same_as, fused_into, lost = {}, {}, []
-    for layer in layers:
-        if layer in matches:
+    for name in layers:
+        if name in matches:
             continue
-        twin = _twin(layer, layers, matches, consumers, keras_side.layer_types)
-        swallowed = _next_matched(layer, consumers, matches)
-        if twin:
-            same_as[layer] = twin
-        elif swallowed:
-            fused_into[layer] = swallowed
+        if twin := _twin(name, layers, matches):
+            same_as[name] = twin
+        elif swallowed := _next_matched(name, layers, matches):
+            fused_into[name] = swallowed
         else:
-            lost.append(layer)
-    taken = {match.tensor for match in matches.values()}
-    inner, strangers = {}, []
-    for tensor, detail in file.layer_tensors.items():
-        if tensor not in taken:
-            owners = [layer for layer in layers if mentions(detail.name, layer.split("@")[0].split(":")[0])]
-            inner.update({tensor: owners[-1]} if owners else {})
-            strangers += [] if owners else [tensor]
+            lost.append(name)
+    inner, strangers = _leftover_tensors(matches, layers, file)
     ordered = sorted(matches.values(), key=lambda match: list(file.layer_shapes).index(match.tensor))
     index = {name: tensor.index for name, tensor in file.layer_tensors.items()}
     return LayerMap(
@@ -134,18 +138,25 @@ def _assemble(
         same_as,
         fused_into,
         inner,
-        tuple(lost) + tuple(keras_side.skipped),
+        tuple(lost),
         tuple(strangers),
         {match.layer: round(match.decibels, 2) for match in ordered},
     )
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """Shape of an activation, and enough of its values to compare."""
-
-    shape: tuple[int, ...]
-    values: NDArray[np.float64]
+def _leftover_tensors(
+    matches: Mapping[str, _Match], layers: Mapping[str, _Layer], file: TFLiteModel
+) -> tuple[dict[str, str], list[str]]:
+    """Tensors that are no layer's output: steps inside a layer that they are named after, and those of no layer."""
+    taken = {match.tensor for match in matches.values()}
+    inner: dict[str, str] = {}
+    strangers = []
+    for tensor, detail in file.layer_tensors.items():
+        if tensor not in taken:
+            owners = [name for name, layer in layers.items() if mentions(detail.name, layer.path)]
+            inner.update({tensor: owners[-1]} if owners else {})
+            strangers += [] if owners else [tensor]
+    return inner, strangers
 
 
 def _sample(value: Any) -> _Sample:
@@ -189,53 +200,22 @@ def _is_float32(graph: Graph) -> bool:
     return all(tensor.dtype == "float32" for tensor in graph.weights().values())
 
 
-def _output_layers(keras_side: ActivationModel) -> list[str]:
-    """Layers that nothing reads."""
-    consumers = _consumers(keras_side)
-    return [name for name in keras_side.layer_shapes if not consumers[name]]
-
-
-def _consumers(keras_side: ActivationModel) -> dict[str, list[str]]:
-    """The layers that read a layer's output, by layer name."""
-    outputs: dict[str, Any] = keras_side.model.output  # type: ignore[assignment]
-    name_of = {id(tensor): name for name, tensor in outputs.items()}
-    readers: dict[str, list[str]] = {name: [] for name in outputs}
-
-    def visit(reader: str, tensor: Any) -> None:
-        history = tensor._keras_history
-        for source in history.operation._inbound_nodes[history.node_index].input_tensors:
-            if id(source) in name_of:
-                readers[name_of[id(source)]].append(reader)
-            else:  # a layer that cannot be measured, or the input
-                visit(reader, source)
-
-    for name, tensor in outputs.items():
-        visit(name, tensor)
-    return readers
-
-
-def _next_matched(layer: str, consumers: Mapping[str, list[str]], matches: Mapping[str, _Match]) -> str | None:
+def _next_matched(name: str, layers: Mapping[str, _Layer], matches: Mapping[str, _Match]) -> str | None:
     """The nearest matched layer after one, as long as there is only one way on."""
-    while len(consumers[layer]) == 1:
-        layer = consumers[layer][0]
-        if layer in matches:
-            return layer
+    while len(layers[name].readers) == 1:
+        name = layers[name].readers[0]
+        if name in matches:
+            return name
     return None
 
 
-def _twin(
-    layer: str,
-    layers: Mapping[str, _Sample],
-    matches: Mapping[str, _Match],
-    consumers: Mapping[str, list[str]],
-    types: Mapping[str, str],
-) -> str | None:
+def _twin(name: str, layers: Mapping[str, _Layer], matches: Mapping[str, _Match]) -> str | None:
     """The matched layer that has the output of one that passes its input on, or that it passes on."""
-    neighbours = [name for name, readers in consumers.items() if layer in readers] + consumers[layer]
-    for other in neighbours:
-        equal = layers[other].shape == layers[layer].shape
-        equal = equal and np.array_equal(layers[other].values, layers[layer].values)
-        passes = any(word in types[name] for name in (layer, other) for word in _IDENTITIES)
-        if equal and other in matches and (passes or types[layer] in ("Activation", "Reshape", "Flatten")):
+    layer = layers[name]
+    for other in [each for each in matches if name in layers[each].readers] + layer.readers:
+        passes = any(word in kind for kind in (layer.kind, layers[other].kind) for word in _IDENTITIES)
+        passes = passes or layer.kind in _SOMETIMES_IDENTITIES
+        same = layers[other].sample.shape == layer.sample.shape
+        if other in matches and passes and same and np.array_equal(layers[other].sample.values, layer.sample.values):
             return other
     return None

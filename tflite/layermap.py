@@ -62,7 +62,10 @@ class LayerMap:
         """
         if set(data) != {each.name for each in fields(cls)}:
             raise ValueError(f"layers must have the fields of a LayerMap. Received: {sorted(data)}")
-        return cls(**{name: tuple(v) if name.startswith("unmatched") else dict(v) for name, v in data.items()})
+        values: dict[str, Any] = {
+            name: tuple(v) if name.startswith("unmatched") else dict(v) for name, v in data.items()
+        }
+        return cls(**values)
 
     def transfer(self, before: Graph, after: Graph) -> LayerMap:
         """The map for a file that was made from this one: the same tensor names, perhaps with a suffix."""
