@@ -148,6 +148,16 @@ def test_bytes_are_deterministic(network, converted):
     assert weight_int4(network).content == converted["weight_int4"].content
 
 
+def test_recipes_start_from_the_float_file_too(converted):
+    images, _ = digits()
+    for recipe, options in ((dynamic_int8, ()), (weight_int4, ()), (static_int8, (images[:CALIBRATION],))):
+        assert recipe(converted["float32"], *options) == converted[recipe.__name__]
+    with pytest.raises(ValueError, match="Received: a static_int8 conversion"):
+        dynamic_int8(converted["static_int8"])
+    with pytest.raises(TypeError, match="must be the Keras model where equalize is True"):
+        static_int8(converted["float32"], images[:5], equalize=True)
+
+
 def test_nothing_is_printed(network, capfd):
     images, _ = digits()
     dynamic_int8(network)

@@ -66,7 +66,7 @@ def dynamic_int8(model: Any) -> Conversion:
     """Kernels stored as int8, one scale a channel; activations are quantized on the fly, image by image.
 
     Args:
-        model: see `float32`.
+        model: see `float32`; or its `float32` conversion, which saves time where several recipes are wanted.
 
     Returns:
         The file, with float inputs and outputs.
@@ -74,7 +74,7 @@ def dynamic_int8(model: Any) -> Conversion:
     Raises:
         TypeError, ValueError: see `float32`.
     """
-    return _quantized(float32(model), "dynamic_int8", {}, partial(quantize_weights, bits=8, compute="integer"))
+    return _quantized(_reference(model), "dynamic_int8", {}, partial(quantize_weights, bits=8, compute="integer"))
 
 
 def weight_int4(model: Any) -> Conversion:
@@ -83,7 +83,7 @@ def weight_int4(model: Any) -> Conversion:
     The tool has no 4-bit depthwise convolution; those kernels stay float32 and are listed in `float_kernels`.
 
     Args:
-        model: see `float32`.
+        model: see `float32`; or its `float32` conversion, which saves time where several recipes are wanted.
 
     Returns:
         The file, with float inputs and outputs.
@@ -91,7 +91,7 @@ def weight_int4(model: Any) -> Conversion:
     Raises:
         TypeError, ValueError: see `float32`.
     """
-    return _quantized(float32(model), "weight_int4", {}, partial(quantize_weights, bits=4, compute="float"))
+    return _quantized(_reference(model), "weight_int4", {}, partial(quantize_weights, bits=4, compute="float"))
 
 
 def static_int8(
@@ -113,7 +113,7 @@ def static_int8(
         True
 
     Args:
-        model: see `float32`.
+        model: see `dynamic_int8`; with `equalize` it must be the Keras model.
         calibration: images as the model takes them: an array `(N, H, W, C)`, a `tf.data.Dataset` or a `Split`.
         per_channel: one scale for each kernel channel; False for one a kernel, as some accelerators need.
         io: type of inputs and outputs. `"float32"` (default) is a drop-in replacement of the float file;
@@ -129,6 +129,8 @@ def static_int8(
     """
     options = {"per_channel": _flag("per_channel", per_channel), "io": _io(io), "equalize": _flag("equalize", equalize)}
     if equalize:
+        if isinstance(model, Conversion):
+            raise TypeError("model must be the Keras model where equalize is True. Received: a Conversion")
         from tfinv.tflite.equalization import equalize as equalize_channels
 
         model = equalize_channels(model)
@@ -141,7 +143,7 @@ def static_int16x8(model: Any, calibration: Any, *, io: Io = "float32") -> Conve
     Runs on the built-in kernels, ten times slower on a server than int8.
 
     Args:
-        model: see `float32`.
+        model: see `dynamic_int8`.
         calibration: see `static_int8`.
         io: `"float32"`, or `"int8"` for integer inputs and outputs, which are int16 here.
 
@@ -160,10 +162,21 @@ RECIPES: Mapping[str, Callable[..., Conversion]] = {
 """The post-training recipes by name, from most to least precise storage; those named static take calibration images."""
 
 
+def _reference(model: Any) -> Conversion:
+    """The float file that a recipe starts from."""
+    if not isinstance(model, Conversion):
+        return float32(model)
+    if model.recipe != "float32":
+        raise ValueError(
+            f"model must be a Keras model or what float32 made of it. Received: a {model.recipe} conversion"
+        )
+    return model
+
+
 def _static(
     model: Any, recipe: str, calibration: Any, options: dict[str, Any], bits: int, per_channel: bool, io: Io
 ) -> Conversion:
-    reference = float32(model)
+    reference = _reference(model)
     shape = reference.graph.tensors[reference.graph.inputs[0]].shape[1:]
     images = _Counter(calibration_batches(calibration, shape, _batch_size(reference)))
     tool = partial(quantize_all, activation_bits=bits, per_channel=per_channel, io=io)
