@@ -81,6 +81,41 @@ def add_models(report: Report, models: pd.DataFrame, caption: str) -> None:
     report.table(frame, caption, {name: form for name, form in formats.items() if name in frame})
 
 
+def add_two_models(report: Report, models: pd.DataFrame, caption: str) -> None:
+    """Two models side by side, one row a quantity, which fits a narrow page.
+
+    Args:
+        report: what to add to.
+        models: two rows, see `add_models`; `<column>_change` with `_low, _high` becomes a column of its own.
+        caption: of the table.
+    """
+    import pandas as pd
+
+    def cell(row: Any, column: str) -> str:
+        value = row[column]
+        if column in SHARES:
+            return interval_text(value, row.get(f"{column}_low", np.nan), row.get(f"{column}_high", np.nan))
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "no"
+        return f"{value:,.3g}" if column == "latency_ms" else f"{value:,.1f}" if column in NUMBERS else str(value)
+
+    first, second = models.iloc[0], models.iloc[1]
+    rows = []
+    for column in models.columns:
+        if column == "model" or column.endswith(("_low", "_high", "_change")):
+            continue
+        title = SHARES.get(column, NUMBERS.get(column, column.replace("_", " ")))
+        change = second.get(f"{column}_change", np.nan)
+        text = "" if np.isnan(change) else _points(*(second[f"{column}_change{end}"] for end in ("", "_low", "_high")))
+        rows.append([title, cell(first, column), cell(second, column), text])
+    columns = ["quantity", str(first["model"]), str(second["model"]), "change in points"]
+    report.table(pd.DataFrame(rows, columns=columns), caption)
+
+
+def _points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
 def add_curves(
     report: Report, curves: pd.DataFrame, chance: float | None, *, only: Sequence[str] | None = None
 ) -> None:
@@ -101,13 +136,17 @@ def add_curves(
         ("accuracy", f"Accuracy against {words}, all models on the same images."),
         ("flips", f"Share of predictions that differ from the reference model's on the same image, against {words}."),
     ):
-        kept = chosen[np.isfinite(chosen[column].to_numpy(float))]
-        if kept.empty:
+        if not np.isfinite(chosen[column].to_numpy(float)).any():
             continue
-        frame = kept.rename(columns={f"{column}_low": "low", f"{column}_high": "high"})
+        frame = chosen.rename(columns={f"{column}_low": "low", f"{column}_high": "high"})
+        if column == "flips":  # the reference, which has none against itself, keeps its colour as the line at zero
+            frame = frame.fillna({"flips": 0.0, "low": 0.0, "high": 0.0})
         level = chance if column == "accuracy" else None
         figure = plots.accuracy_curve(frame, x, y=column, chance=level, x_label=x_label, y_label=column)
-        ranges = kept.groupby("model", sort=False)[column].agg(["min", "max"]).itertuples()
+        top = float(frame[[column, "high"]].max(axis=None))
+        if column == "flips" and top < 0.8:
+            figure.axes[0].set_ylim(0, max(1.15 * top, 0.01))
+        ranges = frame.groupby("model", sort=False)[column].agg(["min", "max"]).itertuples()
         spoken = "; ".join(f"{row.Index} {100 * row.min:.1f} to {100 * row.max:.1f} %" for row in ranges)
         report.figure(figure, f"{text} Bands are 95 % intervals.", f"{text} {spoken}.", name=f"{column}_curve")
     if not by_angle:

@@ -60,7 +60,7 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
         >>> row = {"measure": "NormalizedVariance", "layer": "conv", "before": 0.5, "after": 0.501, "difference": 0.001}
         >>> row |= {"relative": 0.002, "relative_low": -0.001, "relative_high": 0.005, "real": False}
         >>> invariance_sentence(pd.DataFrame([row]), "NormalizedVariance")
-        '**No detectable change of normalised variance**: within ±0.5 % in every layer (1 layer, all together at 95 %).'
+        '**No detectable change of normalised variance**: within ±0.5 % in every layer (1 layer, 95 %).'
 
     Args:
         differences: as `compare` gives.
@@ -78,16 +78,16 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
             f"{words.capitalize()} changes by at most {_signed(largest['relative'])} (at `{largest['layer']}`); no "
             "intervals were asked for, so this cannot be told from noise."
         )
-    count = f"{len(certain)} layer{'s' if len(certain) > 1 else ''}, all together at 95 %"
+    count = f"{len(certain)} layer{'s' if len(certain) > 1 else ''}"
     within = float(certain[["relative_low", "relative_high"]].abs().to_numpy().max())
     real = certain[certain["real"].to_numpy(bool)]
     if real.empty:
-        return f"**No detectable change of {words}**: within ±{_percent(within)} in every layer ({count})."
+        return f"**No detectable change of {words}**: within ±{_percent(within)} in every layer ({count}, 95 %)."
     material = real[real["relative"].abs() >= MATERIAL]
     if material.empty:
         strongest = real.iloc[int(real["relative"].abs().to_numpy().argmax())]
         return (
-            f"**Hardly any change of {words}**: beyond noise in {len(real)} of {count}, but small, at most "
+            f"**Hardly any change of {words}**: beyond noise in {len(real)} of {count} (95 %), but small, at most "
             f"{_signed(strongest['relative'])} (at `{strongest['layer']}`); no layer moves by more than "
             f"±{_percent(within)}."
         )
@@ -106,7 +106,7 @@ def _changed(material: pd.DataFrame, real: pd.DataFrame, words: str, count: str,
     )
     where = f"{begins or 'It is largest at '}`{strongest['layer']}`"
     return (
-        f"**{words.capitalize()} changes**, beyond noise in {len(real)} of {count}. {where}: "
+        f"**{words.capitalize()} changes**, beyond noise in {len(real)} of {count} (95 %). {where}: "
         f"{_signed(strongest['relative'])} ({_signed(strongest['relative_low'])} to "
         f"{_signed(strongest['relative_high'])}), from {strongest['before']:.3f} to {strongest['after']:.3f}: "
         f"{names[1]} is {meaning} invariant there."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfinv.datasets import Dataset, Split
@@ -34,6 +36,35 @@ def add_data(made: argparse.ArgumentParser) -> None:
     made.add_argument("--max-samples", type=int, help="measure a stratified subset of so many images")
 
 
+def add_input_scale(made: argparse.ArgumentParser) -> None:
+    """`--input-scale`; read it with `input_scale`."""
+    made.add_argument(
+        "--input-scale",
+        default="0..1",
+        help="what a .tflite file expects of images: 0..1, 0..255, -1..1, or mean,std such as 0.5,0.25; default: 0..1",
+    )
+
+
+def input_scale(text: str) -> Any:
+    """`"0.5,0.25"` as the two numbers that it lists; all else as it is."""
+    parts = text.split(",")
+    try:
+        return tuple(float(part) for part in parts) if len(parts) == 2 else text
+    except ValueError:
+        return text
+
+
+def with_signs(arguments: Sequence[str]) -> list[str]:
+    """Join an option with a value that looks like an option, such as `--input-scale -1..1`."""
+    joined: list[str] = []
+    for each in arguments:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-\.?\d", each):
+            joined[-1] += f"={each}"
+        else:
+            joined.append(each)
+    return joined
+
+
 def add_transformations(made: argparse.ArgumentParser) -> None:
     """`--transformations`."""
     made.add_argument(
@@ -60,8 +91,11 @@ def load_fitting(
     """
     from tfinv import datasets
 
-    dataset = datasets.load(data)
-    test = dataset.test
+    size, channels = (input_shape[0], input_shape[1]), input_shape[2]
+    is_path = data not in datasets.names()
+    whole = isinstance(size[0], int) and isinstance(size[1], int)
+    dataset = datasets.load(data, size=size if is_path and whole else None, channels=channels if is_path else None)
+    test = dataset.test if not is_path or has_test_images(Path(data).expanduser()) else _all_images(dataset)
     if max_samples is not None and max_samples < len(test):
         test = test.subset(max_samples, seed)
     target = tuple(size if want is None else want for want, size in zip(input_shape, dataset.input_shape, strict=True))
@@ -69,3 +103,23 @@ def load_fitting(
         print(f"images of {dataset.input_shape} are brought to the model's input {target}")
         test = datasets.adapt(test, target)
     return dataset, test
+
+
+def has_test_images(path: Path) -> bool:
+    """Whether a folder or file of one's own tells test images from others; nothing is trained here, so all serve."""
+    import numpy as np
+
+    if path.is_dir():
+        return any((path / name).is_dir() for name in ("test", "val", "validation", "valid"))
+    with np.load(path, allow_pickle=False) as file:
+        return "x_test" in file.files
+
+
+def _all_images(dataset: Dataset) -> Split:
+    import numpy as np
+
+    from tfinv import datasets
+
+    parts = dataset.train, dataset.test
+    labels = None if parts[0].y is None or parts[1].y is None else np.concatenate([each.y for each in parts])
+    return datasets.Split(np.concatenate([each.x for each in parts]), labels)

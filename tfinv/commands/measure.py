@@ -31,15 +31,15 @@ def main(arguments: Sequence[str]) -> int:
     shared.add_transformations(parser)
     parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help="default: NormalizedVariance")
     parser.add_argument("--layers", nargs="+", help="names, globs or layer types; default: all")
-    parser.add_argument("--input-scale", default="0..1", help="of a .tflite file: 0..1, 0..255 or -1..1; default: 0..1")
+    shared.add_input_scale(parser)
     parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(shared.with_signs(arguments))
 
     from tfinv.evaluation import as_measures, evaluate
     from tfinv.transformations import parse
 
     measures, transformations = as_measures(options.measures), parse(options.transformations)
-    model, shape = load_source(options.model, options.input_scale)
+    model, shape = load_source(options.model, shared.input_scale(options.input_scale))
     dataset, test = shared.load_fitting(options.data, shape, options.max_samples, options.seed)
     results = evaluate(
         model,
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def load_source(model: str, input_scale: str) -> tuple[Any, tuple[int | None, ...]]:
+def load_source(model: str, input_scale: Any) -> tuple[Any, tuple[int | None, ...]]:
     """A Keras model or a TFLite model, and its input shape `(H, W, C)`, None where open.
 
     Raises:

@@ -1,0 +1,106 @@
+"""``python -m tfinv.run compare``: two `.tflite` files and images in, a report and perhaps a failure out (run)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tfinv.commands import arguments as shared
+
+if TYPE_CHECKING:
+    import argparse
+
+EXIT_OK, EXIT_GATE = 0, 3
+_EPILOG = """\
+writes report.html, report.md, comparison.npz, tables as .csv and model_explorer/*.json into --out
+
+exit codes: 0 done, 2 wrong arguments or input, 3 a --fail-if condition was met
+
+examples:
+  python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ \\
+      --input-scale 0..255 --transformations "rotations(16)" --out runs/compared
+  python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ --out runs/gate \\
+      --fail-if "max_profile_increase>0.1" "flip_rate>5%" "transformed_accuracy_drop>0.02"
+
+conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %; METRIC is one of
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(shared.with_signs(arguments))
+
+    from tfinv.tflite.comparing import compare_files
+    from tfinv.tflite.gate import check, parse_condition
+    from tfinv.tflite.model import TFLiteModel
+
+    conditions = [parse_condition(each) for each in options.fail_if]  # before anything that takes long
+    first = TFLiteModel(options.before, input_scale=shared.input_scale(options.input_scale))
+    second = TFLiteModel(
+        options.after, input_scale=shared.input_scale(options.after_input_scale or options.input_scale)
+    )
+    dataset, images = shared.load_fitting(options.data, first.input_shape, options.max_samples, options.seed)
+    comparison = compare_files(
+        first,
+        second,
+        images,
+        options.transformations,
+        measures=options.measures,
+        names=tuple(options.names) if options.names else None,  # type: ignore[arg-type]
+        measured_samples=options.measured_samples,
+        seed=options.seed,
+        progress=not options.quiet,
+        metadata={"dataset": dataset.id, "before": options.before, "after": options.after},
+    )
+    comparison.save(options.out / "comparison.npz")
+    comparison.report(options.out)
+    comparison.model_explorer(options.out / "model_explorer")
+    for line in (*comparison.warnings, *comparison.verdict):
+        print("* " + line.replace("**", "").replace("`", ""))
+    print(f"Written to {options.out}")
+    if not conditions:
+        return EXIT_OK
+    gate = check(conditions, comparison, allow_unmatched=options.allow_unmatched)
+    if gate.failed:
+        print(f"tfinv: failed: {gate.reason}", file=sys.stderr)
+        return EXIT_GATE
+    print("passed: " + ", ".join(f"{name} {value:.4g}" for name, value in gate.values.items()))
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    from tfinv.tflite.gate import METRICS
+
+    metrics = "\n".join(f"  {name:26} {text}" for name, text in METRICS.items())
+    parser = shared.parser(
+        "compare", "Say what changed from one .tflite file to another of the same network.", _EPILOG + metrics
+    )
+    parser.add_argument("--before", required=True, metavar="FILE", help="the reference, usually the float file")
+    parser.add_argument("--after", required=True, metavar="FILE", help="the other, usually quantized, file")
+    shared.add_data(parser)
+    shared.add_transformations(parser)
+    shared.add_input_scale(parser)
+    parser.add_argument("--after-input-scale", help="the same for the second file; default: as --input-scale")
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        default=["NormalizedVariance", "NormalizedVarianceSE"],
+        help="default: NormalizedVariance NormalizedVarianceSE; the first alone is several times faster",
+    )
+    parser.add_argument(
+        "--measured-samples",
+        type=int,
+        default=1000,
+        help="measure layers on so many of the images; predictions are of all; default: 1000",
+    )
+    parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
+    parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")
+    parser.add_argument(
+        "--allow-unmatched",
+        nargs="+",
+        default=[],
+        metavar="LAYER",
+        help="layers (names or globs) that need no partner in the other file to pass",
+    )
+    return parser
