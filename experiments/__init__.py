@@ -19,6 +19,7 @@ from tfinv.experiments._study import (
     Study,
     profile_figure,
     profile_table,
+    save_profiles,
     standard,
     with_interval,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "matrix",
     "profile_figure",
     "profile_table",
+    "save_profiles",
     "slope",
     "spread",
     "standard",

@@ -236,6 +236,15 @@ def profile_figure(
     return plots.profile(frames, title=title or None, **options)
 
 
+def save_profiles(run: Run, name: str, lines: Mapping[str, pd.DataFrame], **options: Any) -> None:
+    """Write `profile_figure` as `<name>.png` and what it draws as `<name>.csv`, to draw it again."""
+    import pandas as pd
+
+    run.save_figure(profile_figure(lines, **options), name)
+    frames = [with_interval(profiles).assign(line=line) for line, profiles in lines.items()]
+    run.save_table(pd.concat(frames, ignore_index=True), name)
+
+
 def with_interval(profiles: pd.DataFrame) -> pd.DataFrame:
     """Columns `layer, mean, low, high` of profiles over seeds."""
     import pandas as pd

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfinv.experiments._evidence import MARGIN, Interval, conclude, distance
-from tfinv.experiments._study import ROTATED, Study, profile_figure, profile_table
+from tfinv.experiments._study import ROTATED, Study, profile_table, save_profiles
 
 if TYPE_CHECKING:
     from tfinv.experiment import Finding, Run
@@ -52,5 +52,5 @@ def compare_variants(
         **{name: f"{Interval.of(each):.1%}" for name, each in accuracies.items()},
     }
     run.save_table(table, "profiles")
-    run.save_figure(profile_figure(lines), figure)
+    save_profiles(run, figure, lines)
     return conclude(claim, checks, table, figure)

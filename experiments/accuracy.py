@@ -52,6 +52,7 @@ def run(run: Run) -> Finding:
                 curves.append((f"{architecture}, {training}", angle, each.mean, each.low, each.high))
             if architecture == run.settings.models[0]:
                 by_class = class_accuracies(study, networks[0])
+                run.save_table(by_class.rename_axis("class").reset_index(), f"classes_{training}")
                 run.save_figure(
                     matrix(by_class, "accuracy", x_label="rotation of the image", y_label="class", limits=(0, 1)),
                     f"classes_{training}",
@@ -64,6 +65,7 @@ def run(run: Run) -> Finding:
         wide = Interval(gap, cells[0].low - cells[3].high, cells[0].high - cells[3].low, cells[0].count)
         checks[f"{architecture} loses {wide:.1%} by having to classify all angles, under 5 points"] = wide.below(0.05)
     frame = pd.DataFrame(curves, columns=["model", "degrees", "accuracy", "low", "high"])
+    run.save_table(frame, "accuracy")
     run.save_figure(plots.accuracy_curve(frame, chance=1 / study.data.num_classes), "accuracy")
     table = pd.DataFrame(rows, columns=["network", "trained, tested", "accuracy", "low", "high"])
     run.save_figure(plots.bars(table, "network", "accuracy", group="trained, tested", percent=True), "bars")

@@ -21,8 +21,8 @@ from tfinv.experiments import (
     Study,
     conclude,
     correlation,
-    profile_figure,
     profile_table,
+    save_profiles,
     standard,
 )
 
@@ -50,7 +50,7 @@ def run(run: Run) -> Finding:
         f"aggregating after the quotient correlates by {after}, above {1 - 2 * MARGIN}": after.above(1 - 2 * MARGIN),
         f"the maximum over positions by {largest}": largest.above(1 - 2 * MARGIN),
     }
-    run.save_figure(profile_figure(lines, measure="normalised measure"), "profile")
+    save_profiles(run, "profile", lines, measure="normalised measure")
     rows = [(name, LINES[name], str(each)) for name, each in alike.items()]
     run.save_table(pd.DataFrame(rows, columns=["line", "measure", "correlation with the first"]), "correlations")
     claim = "Distances approximate variances, and the order of aggregation keeps the profile's shape (thesis)."

@@ -12,7 +12,7 @@ Duration on 2 cores: smoke 20 s, cpu 8 min, full (a GPU is advised) 5 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Study, conclude, profile_figure, profile_table, slope, standard
+from tfinv.experiments import MEASURE, Study, conclude, profile_table, save_profiles, slope, standard
 
 
 def run(run: Run) -> Finding:
@@ -34,7 +34,7 @@ def run(run: Run) -> Finding:
         run.say(f"{name}: output {', '.join(f'{each:.2f}' for each in steps)}")
     plain, augmented = slopes["plain"], slopes["augmented"]
     checks[f"at the output it grows by {plain} without and by {augmented} with augmentation"] = plain.exceeds(augmented)
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     edges = (settings.ranges[0], settings.ranges[-1])
     shown = {name: each for name, each in lines.items() if any(name.endswith(f"±{edge}°") for edge in edges)}
     claim = "Wider ranges of transformations raise the measure, less so where training knew them (thesis; expected)."

@@ -11,7 +11,7 @@ Duration on 2 cores: smoke 10 s, cpu 6 min, full (a GPU is advised) 5 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, Study, conclude, distance, profile_figure, profile_table, standard
+from tfinv.experiments import MARGIN, Study, conclude, distance, profile_table, save_profiles, standard
 
 
 def run(run: Run) -> Finding:
@@ -25,7 +25,7 @@ def run(run: Run) -> Finding:
         checks[f"of {name} networks test and training images are {apart} further apart than seeds, under {MARGIN}"] = (
             apart.below(MARGIN)
         )
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     claim = "The measure is the same on test and on training images (thesis, DatasetSubset; expected)."
     return conclude(claim, checks, profile_table(lines), "profile")
 

@@ -30,6 +30,7 @@ def run(run: Run) -> Finding:
     output = list(found[names[0], names[0]])[-1]
     cells = {pair: Interval.of(each[output]) for pair, each in found.items()}
     means = pd.DataFrame({m: {f"with {t}": cells[t, m].mean for t in names} for m in names})
+    run.save_table(means.rename_axis("trained").reset_index(), "families")
     run.save_figure(
         matrix(means, f"normalised variance of {output}", x_label="measured with", y_label="trained"), "families"
     )

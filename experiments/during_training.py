@@ -19,8 +19,8 @@ from tfinv.experiments import (
     change,
     conclude,
     correlation,
-    profile_figure,
     profile_table,
+    save_profiles,
     standard,
 )
 
@@ -46,7 +46,7 @@ def run(run: Run) -> Finding:
         f"from epoch {early} to {last} by {later}": later.below(0),
     }
     run.say(f"profiles of epoch {early} and {last} correlate by {alike}")
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     claim = "Training with rotations makes the output more and more invariant (expected; thesis, DuringTraining)."
     return conclude(claim, checks, profile_table(lines), "profile")
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, change, conclude, profile_figure, profile_table, standard
+from tfinv.experiments import ROTATED, Interval, Study, change, conclude, profile_table, save_profiles, standard
 from tfinv.transformations import parse
 
 
@@ -57,7 +57,7 @@ def run(run: Run) -> Finding:
     run.save_table(table, "accuracies")
     shown: Any = table[table["network"] == name]
     run.save_figure(plots.bars(shown, "data", "accuracy", group="trained, tested", percent=True), "accuracy")
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     run.save_table(profile_table(lines), "profiles")
     claim = "Augmented networks recognise handshapes at all angles nearly as well as upright, and segmentation helps."
     return conclude(claim, checks, table, "accuracy")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, Interval, Study, agreement, conclude, profile_figure, spread, standard
+from tfinv.experiments import MARGIN, Interval, Study, agreement, conclude, save_profiles, spread, standard
 
 
 def run(run: Run) -> Finding:
@@ -39,8 +39,8 @@ def run(run: Run) -> Finding:
             )
         )
         each = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
-        run.save_figure(profile_figure(each, title=f"{name} networks"), f"networks_{name}")
-    run.save_figure(profile_figure(lines), "profile")
+        save_profiles(run, f"networks_{name}", each, title=f"{name} networks")
+    save_profiles(run, "profile", lines)
     columns = ["training", "correlation", "distance", "std over layers", "output", "accuracy under rotations"]
     claim = "The invariance of trained networks is remarkably stable over random initialisations (thesis)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "networks_augmented")

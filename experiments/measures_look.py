@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, change, conclude, profile_figure, profile_table, standard
+from tfinv.experiments import MEASURE, Interval, Study, change, conclude, profile_table, save_profiles, standard
 
 UNITS = ("NormalizedVariance", "Goodfellow")
 
@@ -28,7 +28,7 @@ def run(run: Run) -> Finding:
         for measure in UNITS:
             figure = plots.heatmap(results, measure, title=f"{measure}, {name} network")
             run.save_figure(figure, f"heatmap_{measure.lower()}_{name}")
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     layers = list(lines["plain"])
     gain = lines["plain"] - lines["augmented"]
     late, early = (gain[part].mean(axis=1) for part in (layers[len(layers) // 2 :], layers[: len(layers) // 2]))

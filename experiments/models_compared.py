@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, conclude, profile_figure, standard
+from tfinv.experiments import ROTATED, Interval, Study, conclude, save_profiles, standard
 
 
 def run(run: Run) -> Finding:
@@ -40,7 +40,7 @@ def run(run: Run) -> Finding:
         checks[f"from the first to the last layer of {name} the normalised variance changes by {fall}"] = fall.below(0)
         ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]
         rows.append((name, *ends, str(Interval.of(profiles.mean(axis=1))), f"{accuracy:.1%}"))
-    run.save_figure(profile_figure(lines, relative_axis=True), "profile")
+    save_profiles(run, "profile", lines, relative_axis=True)
     columns = ["network", "first layer", "output", "mean over layers", "accuracy under rotations"]
     claim = "Normalised variance falls with depth in all networks (thesis, CompareModels on CIFAR-10)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")

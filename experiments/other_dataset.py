@@ -20,8 +20,8 @@ from tfinv.experiments import (
     Study,
     conclude,
     distance,
-    profile_figure,
     profile_table,
+    save_profiles,
     standard,
 )
 
@@ -36,7 +36,7 @@ def run(run: Run) -> Finding:
         lines = {f"on {study.data.name}": own, f"on {other.name} images": foreign}
         tables[name] = lines
         apart[name] = distance(own, foreign, relative=True)
-        run.save_figure(profile_figure(lines, measure=measure), name)
+        save_profiles(run, name, lines, measure=measure)
     invariance, equivariance = apart["invariance"], apart["same-equivariance"]
     checks = {
         f"the relative change of invariance on other images is {invariance}, above {MARGIN}": invariance.above(MARGIN),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, MEASURE, Interval, Study, agreement, conclude, profile_figure, spread, standard
+from tfinv.experiments import MARGIN, MEASURE, Interval, Study, agreement, conclude, save_profiles, spread, standard
 
 
 def run(run: Run) -> Finding:
@@ -31,10 +31,10 @@ def run(run: Run) -> Finding:
         checks[f"under {family}s they lie {apart} from it (mean over layers), under {MARGIN}"] = apart.below(MARGIN)
         ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]
         rows.append((family, str(alike), str(apart), profiles.mean().std(), *ends))
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     first = next(iter(lines.values()))
     each = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
-    run.save_figure(profile_figure(each, title=f"{len(each)} untrained networks"), "networks")
+    save_profiles(run, "networks", each, title=f"{len(each)} untrained networks")
     columns = ["family", "correlation", "distance", "std over layers", "first layer", "output"]
     claim = "Among random networks the structure of invariance does not depend on the exact weights (thesis)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")

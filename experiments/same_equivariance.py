@@ -18,8 +18,8 @@ from tfinv.experiments import (
     Study,
     conclude,
     distance,
-    profile_figure,
     profile_table,
+    save_profiles,
     standard,
 )
 
@@ -43,7 +43,7 @@ def run(run: Run) -> Finding:
         checks[f"{name}: relative difference {apart[name]}, under {MARGIN}"] = apart[name].below(MARGIN)
     for name in list(lines)[4:]:
         checks[f"{name} in place of rotations: {apart[name]}, above {MARGIN}"] = apart[name].above(MARGIN)
-    run.save_figure(profile_figure(lines, measure=SAME_EQUIVARIANCE), "profile")
+    save_profiles(run, "profile", lines, measure=SAME_EQUIVARIANCE)
     claim = "Same-equivariance depends neither on weights nor on the data set, mildly on the transformations (thesis)."
     return conclude(claim, checks, profile_table(lines), "profile")
 

@@ -12,7 +12,7 @@ Duration on 2 cores: smoke 30 s, cpu 8 min, full (a GPU is advised) 6 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import Study, change, conclude, profile_figure, profile_table, standard
+from tfinv.experiments import Study, change, conclude, profile_table, save_profiles, standard
 
 
 def run(run: Run) -> Finding:
@@ -25,7 +25,7 @@ def run(run: Run) -> Finding:
         for where, layer in {"the mean over layers": None, "the output": list(everything)[-1]}.items():
             more = change(everything, by_class, layer)
             checks[f"within classes {where} of {name} networks is higher by {more}"] = more.above(0)
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     claim = "Normalised variance is higher within classes than over all images (Quiroga et al. 2019)."
     return conclude(claim, checks, profile_table(lines), "profile")
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import Interval, Study, change, conclude, profile_figure, profile_table, slope, standard
+from tfinv.experiments import Interval, Study, change, conclude, profile_table, save_profiles, slope, standard
 
 
 def run(run: Run) -> Finding:
@@ -41,7 +41,7 @@ def run(run: Run) -> Finding:
         checks[f"from {before} to {after} by {step}"] = step.below(0)
     frame = pd.DataFrame(curves, columns=["line", "layer", "mean", "low", "high"])
     run.save_table(frame, "ranges")
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     figure = plots.profile({str(name): each for name, each in frame.groupby("line", sort=False)})
     figure.axes[0].set(xlabel="range of angles in training", ylabel="share, or normalised variance")
     run.save_figure(figure, "range")

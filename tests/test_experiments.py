@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -177,11 +180,30 @@ def test_a_second_run_trains_and_measures_nothing(cache: Path, tmp_path: Path, m
     assert before is not None and after is not None and before.text == after.text
 
 
+def test_figures_are_drawn_again_from_their_tables(runs: Path, cache: Path, tmp_path: Path):
+    folder = runs / "data_subset"
+    if not (folder / "profile.csv").exists():
+        run_experiment(find_experiment("data_subset"), preset="smoke", out=folder, cache=cache, progress=False)
+    code = (
+        "import sys, pandas as pd, tfinv.plots as plots\n"
+        f"frame = pd.read_csv({str(folder / 'profile.csv')!r})\n"
+        "figure = plots.profile({name: each for name, each in frame.groupby('line', sort=False)})\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "print([[f'{value:.3f}' for value in line.get_ydata()] for line in figure.axes[0].lines])"
+    )
+    drawn = ast.literal_eval(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.decode()
+    )
+    rows = [line.split("|")[2:6] for line in (folder / "finding.md").read_text().splitlines() if "(one seed) |" in line]
+    written = [[cell.split()[0] for cell in column] for column in zip(*rows, strict=True)]
+    assert len(drawn) == 4 and drawn == written
+
+
 OWN = '''
 """Whether more filters make a network more invariant."""
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import Study, change, conclude, profile_figure, profile_table, standard
+from tfinv.experiments import Study, change, conclude, profile_table, save_profiles, standard
 
 
 def run(run: Run) -> Finding:
@@ -190,7 +212,7 @@ def run(run: Run) -> Finding:
     lines = {str(n): study.profiles(lambda seed, n=n: study.trained(seed, filters=n)) for n in run.settings.widths}
     narrow, wide = lines.values()
     gap = change(narrow, wide, "logits")
-    run.save_figure(profile_figure(lines), "profile")
+    save_profiles(run, "profile", lines)
     return conclude("Wider is more invariant.", {f"by {gap}": gap.below(0)}, profile_table(lines), "profile")
 
 
