@@ -12,6 +12,7 @@ from tfinv.computing import assembled, merged
 from tfinv.measures import Measure
 from tfinv.results import LayerResult, Results
 from tfinv.statistics import Layer, Statistic
+from tfinv.transformations import rotations
 
 SAME = ("model", "transformations", "num_transformations", "image_shape", "padding", "interpolation")
 """Metadata entries that results must share to be merged."""
@@ -84,7 +85,7 @@ def _measured(
 
 def _state(statistic: Statistic, fields: Mapping[str, Any]) -> Any:
     """The state that kept arrays stand for."""
-    kind = type(statistic.init(Layer("", (2, 2, 1), 2)))
+    kind: Any = type(statistic.init(Layer("", (4, 4, 2), 2, rotations(2), is_output=True)))
     if set(fields) != set(kind._fields):
         raise ValueError(f"statistics {statistic.key} must hold {kind._fields}. Received: {tuple(fields)}")
     return kind(**{name: np.asarray(value) for name, value in fields.items()})

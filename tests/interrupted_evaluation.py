@@ -1,0 +1,50 @@
+"""An evaluation that runs in a process of its own, so that a test can end it in the middle.
+
+python interrupted_evaluation.py CHECKPOINT RESULTS SECONDS_A_BLOCK {plain,shards,classes}
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import tfinv
+from tfinv import engine
+from tfinv.checkpoint import Checkpoint
+
+OPTIONS = {"plain": {}, "shards": {"confidence": 0.9, "shards": 4}, "classes": {"stratified": True}}
+MEASURES = ("NormalizedVariance", "Goodfellow(percentile=0.2)", "GoodfellowNormal", "PredictionConsistency")
+
+
+def evaluate(checkpoint: Checkpoint | None, kind: str, **options: object) -> tfinv.Results:
+    """An evaluation of two passes in blocks of 3 samples."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(3, 3, activation="relu", name="conv")(inputs)
+    x = keras.layers.Flatten(name="flat")(x)
+    model = keras.Model(inputs, keras.layers.Dense(4, name="logits")(x), name="small")
+    images = np.random.default_rng(0).random((32, 8, 8, 1), dtype=np.float32)
+    settings = {"labels": np.arange(32) % 2, "batch_size": 3, "progress": False, "checkpoint": checkpoint}
+    settings |= OPTIONS[kind] | options
+    transformations = settings.pop("transformations", "rotations(4)")
+    return tfinv.evaluate(model, images, transformations, settings.pop("measures", MEASURES), **settings)
+
+
+def main(path: str, results: str, seconds: str, kind: str) -> None:
+    one = engine.Pass._one
+
+    def slow(self: engine.Pass, *rest: object) -> None:
+        one(self, *rest)  # type: ignore[arg-type]
+        time.sleep(float(seconds))
+        print("block", flush=True)
+
+    engine.Pass._one = slow  # type: ignore[method-assign]
+    evaluate(Checkpoint(Path(path), every=0), kind).save(results)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,131 @@
+"""Memory budgets: what users may write, plans that fit, and the promise kept by a real process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tfinv.memory import Need, parse_budget, plan, readable
+from tfinv.planning import plan_layers
+from tfinv.statistics import ColumnMoments, Layer, RowDispersion
+from tfinv.statistics.row_distances import RowDistances
+
+NEEDS = [Need("a", 100, 10), Need("b", 60, 5, work=40), Need("c", 200, 20), Need("d", 10, 1, work_block=7)]
+
+
+@pytest.mark.parametrize(
+    ("budget", "size"),
+    [(1000, 1000), (2.5e3, 2500), ("8GiB", 8 * 2**30), ("1.5 MB", 1_500_000), (" 12 kib ", 12288), ("77", 77)],
+)
+def test_budgets_are_read(budget, size):
+    assert parse_budget(budget) == size
+
+
+def test_the_default_is_a_share_of_the_free_memory():
+    assert 2**26 < parse_budget(None) < 2**45
+
+
+@pytest.mark.parametrize("budget", ["8 apples", "GiB", "-3GB", "", 0, -5, True, [1]])
+def test_what_is_no_budget_is_refused(budget):
+    with pytest.raises((ValueError, TypeError), match=r"memory_budget must .*Received"):
+        parse_budget(budget)
+
+
+def test_sizes_are_written_as_people_do():
+    assert [readable(each) for each in (12, 2048, 3 * 2**20, 5.5 * 2**30)] == ["12 B", "2.0 KiB", "3.0 MiB", "5.50 GiB"]
+
+
+def test_everything_goes_together_where_it_fits():
+    found = plan(NEEDS, 8, 10_000, image=3)
+    assert found.groups == (("a", "b", "c", "d"),)
+    assert found.batch_size == 8
+    assert found.sizes == (100 + 60 + 200 + 10 + 8 * (10 + 5 + 20 + 1) + 8 * 3 + 7 * 8,)
+
+
+@pytest.mark.parametrize("budget", [229, 260, 300, 350, 420])
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_plans_fit_and_keep_the_order(budget, batch_size):
+    found = plan(NEEDS, batch_size, budget, image=2)
+    assert [name for group in found.groups for name in group] == ["a", "b", "c", "d"]
+    by_name = {each.layer: each for each in NEEDS}
+    for group, size in zip(found.groups, found.sizes, strict=True):
+        own = [by_name[name] for name in group]
+        samples = found.batch_size
+        assert size == (
+            sum(each.state + samples * each.block for each in own)
+            + 2 * samples
+            + max(each.work + samples * each.work_block for each in own)
+        )
+        assert size <= budget
+
+
+def test_smaller_blocks_are_preferred_to_more_runs():
+    found = plan([Need("a", 100, 100), Need("b", 100, 100)], 8, 450)
+    assert (found.groups, found.batch_size) == ((("a", "b"),), 1)
+    fixed = plan([Need("a", 100, 30), Need("b", 100, 30)], 8, 450, shrink=False)
+    assert (fixed.groups, fixed.batch_size) == ((("a",), ("b",)), 8)
+
+
+def test_a_layer_that_does_not_fit_alone_is_named():
+    with pytest.raises(ValueError, match=r"memory_budget must be at least 220 B for layer 'c' alone.*Received: 219 B"):
+        plan(NEEDS, 8, 219)
+    with pytest.raises(ValueError, match=r"or a smaller batch_size"):
+        plan(NEEDS, 8, 219, shrink=False)
+
+
+def test_a_plan_reads_like_a_table():
+    text = str(plan(NEEDS, 1, 300, image=2))
+    assert text.splitlines() == [
+        "memory budget 300 B, 1 samples a block",
+        "  layers  from  to  memory",
+        "  2       a     b   217 B",
+        "  2       c     d   240 B",
+    ]
+
+
+def test_needs_follow_from_shapes():
+    layer = Layer("layer", (4, 4, 8), 10)
+    both = (RowDispersion(), ColumnMoments())
+    small = plan_layers([layer], both, (8, 8, 1), 4, budget="1GB").sizes[0]
+    moments = 2 * 10 * 128 * 4
+    assert moments < small < 20 * moments
+    sharded = plan_layers([layer], both, (8, 8, 1), 4, budget="1GB", shards=10).sizes[0]
+    assert small + 10 * moments < sharded < small + 100 * moments
+    more = plan_layers([layer], (*both, RowDistances()), (8, 8, 1), 4, budget="1GB").sizes[0]
+    assert more > small + 4 * 10 * 128 * 4
+
+
+SCRIPT = """
+import os, resource, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras, numpy as np, tfinv
+from tfinv.activations import ActivationModel
+from tfinv.transformations import warp
+keras.utils.set_random_seed(0)
+model = keras.applications.ResNet50(weights=None, input_shape=(224, 224, 3))
+images = np.random.default_rng(0).random((2, 224, 224, 3), dtype=np.float32)
+for _ in range(2):
+    model(warp(images, "rotations(16)")[0], training=False)
+own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+results = tfinv.evaluate(
+    model, images, "rotations(32)", "NormalizedVariance", memory_budget=sys.argv[1], verbose=True, progress=False
+)
+assert len(results.layers) > 150
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(own, peak, results["NormalizedVariance"]["predictions"].mean)
+"""
+
+
+@pytest.mark.slow
+def test_a_resnet50_at_full_size_stays_within_8_gib():
+    budget = 5 * 2**30
+    done = subprocess.run([sys.executable, "-c", SCRIPT, str(budget)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    own, peak, mean = done.stdout.strip().splitlines()[-1].split()
+    print(done.stdout)
+    assert np.isfinite(float(mean))
+    assert int(peak) < 8 * 2**30
+    assert int(peak) - int(own) < budget
