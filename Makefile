@@ -40,7 +40,7 @@ run: $(VENV)/.installed  ## the main job: train, measure, quantize, report (runs
 	$(BIN)/python -m tfinv.run $(ARGS)
 
 test: $(VENV)/.installed-dev  ## all tests but the slow ones (make test ARGS="-m slow" runs those)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style and format
 	$(BIN)/ruff check .

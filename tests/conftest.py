@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +17,15 @@ os.environ["KERAS_HOME"] = _keras_home.name
 
 import numpy as np
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Initial weights and everything else random start from one seed in every test, in whatever order tests run."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_the_mapped_packages_are_the_folders_of_this_checkout():
     ("target", "command"),
     [
         ("run", "-m tfinv.run --smoke"),
-        ("test", "-m pytest --smoke"),
+        ("test", "-m pytest -n auto --maxprocesses 4 --dist loadfile --smoke"),
         ("lint", "ruff check"),
         ("types", "pyright"),
         ("docs", "build_docs.py"),
