@@ -1,0 +1,211 @@
+"""Confidence intervals of layer profiles: formulas, coverage of the truth, pairing, files, bad input."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+import tfinv
+from tfinv.computing import merged, without_each
+from tfinv.evaluation import shard_indices
+from tfinv.jackknife import Replicates, interval, pseudo_values, standard_error
+from tfinv.statistics import ColumnMoments, ColumnMomentsState
+from tfinv.uncertainty import difference
+
+KEY = "NormalizedVariance"
+
+
+def drawn(rng: np.random.Generator, samples: int, units: int = 6) -> np.ndarray:
+    """Activations of random samples of one population: skewed sample effects that the units share, and noise."""
+    effect = rng.lognormal(0, 0.5, (samples, 1, 1)) * np.linspace(0.5, 2, units) + rng.normal(size=(samples, 1, units))
+    noise = (
+        np.linspace(0.4, 1.2, 8)[:, None] * rng.normal(size=(samples, 8, units)) * rng.gamma(4, 0.25, (samples, 1, 1))
+    )
+    return effect + np.sin(np.arange(8))[:, None] + noise
+
+
+def measured(block: np.ndarray, measures=KEY, confidence: float = 0.95, shards: int = 20) -> tfinv.Results:
+    return tfinv.evaluate_arrays({"layer": block}, measures, confidence=confidence, shards=shards)
+
+
+def test_the_mean_of_numbers_has_its_textbook_interval(rng):
+    values = rng.normal(size=12)
+    without = [np.delete(values, each).mean() for each in range(12)]
+    pseudo = pseudo_values(values.mean(), without, [1] * 12)
+    np.testing.assert_allclose(pseudo, values)
+    assert standard_error(pseudo, [1] * 12) == pytest.approx(values.std(ddof=1) / 12**0.5)
+    low, high = interval(pseudo, [1] * 12, values.mean(), 0.9)
+    assert (high - low) / 2 == pytest.approx(1.7958848 * values.std(ddof=1) / 12**0.5, rel=1e-6)
+
+
+def test_uneven_shards_have_nearly_the_error_of_even_ones(rng):
+    values = rng.normal(size=(400, 60))
+    sizes = [2, 4] * 10
+    cuts = np.split(values, np.cumsum(sizes)[:-1], axis=1)
+    estimate = values.mean(1)
+    without = [np.concatenate([c for j, c in enumerate(cuts) if j != i], axis=1).mean(1) for i in range(20)]
+    errors = [
+        standard_error(pseudo_values(estimate[row], [each[row] for each in without], sizes), sizes)
+        for row in range(400)
+    ]
+    assert np.mean(np.square(errors)) == pytest.approx(1 / 60, rel=0.06)
+
+
+def test_states_without_each_shard_equal_gathering_the_others(rng):
+    block = rng.normal(size=(17, 3, 4))
+    parts = shard_indices(17, 5)
+
+    def state(rows: np.ndarray) -> ColumnMomentsState:
+        own = block[rows]
+        return ColumnMomentsState(np.float64(len(own)), own.mean(0), own.var(0) * len(own))
+
+    states = [state(part) for part in parts]
+    for number, found in enumerate(without_each(ColumnMoments(), states)):
+        rest = np.concatenate([part for other, part in enumerate(parts) if other != number])
+        for mine, theirs in zip(found, state(rest), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+    for mine, theirs in zip(merged(ColumnMoments(), states), state(np.arange(17)), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+    two = without_each(ColumnMoments(), states[:2])
+    np.testing.assert_array_equal(two[0].mean, states[1].mean)
+    np.testing.assert_array_equal(two[1].mean, states[0].mean)
+
+
+def test_shards_are_a_partition_of_nearly_equal_sizes_and_always_the_same():
+    parts = shard_indices(103, 20)
+    assert sorted(np.concatenate(parts)) == list(range(103))
+    assert {len(part) for part in parts} == {5, 6}
+    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(parts, shard_indices(103, 20), strict=True))
+    assert len(shard_indices(7, 20)) == 7
+
+
+def test_replicates_are_the_measure_without_each_shard(rng):
+    block = drawn(rng, 50)
+    found = measured(block, [KEY, "AnovaF"], shards=5)
+    for key in (KEY, "AnovaF"):
+        replicates = found[key].replicates
+        assert replicates is not None
+        for part, mean in zip(shard_indices(50, 5), replicates.means["layer"], strict=True):
+            rest = tfinv.evaluate_arrays({"layer": np.delete(block, part, axis=0)}, key)[key]["layer"].mean
+            assert mean == pytest.approx(rest, rel=1e-9)
+    plain = tfinv.evaluate_arrays({"layer": block}, KEY)
+    np.testing.assert_allclose(found[KEY]["layer"].values, plain[KEY]["layer"].values, rtol=1e-12)
+    assert "low" not in plain.profile()
+
+
+def covered(rounds: int, seed: int, confidence: float) -> float:
+    truth = measured_mean(drawn(np.random.default_rng(99), 100_000))
+    rng = np.random.default_rng(seed)
+    hits = []
+    for _ in range(rounds):
+        row = measured(drawn(rng, 100), confidence=confidence, shards=10).profile().iloc[0]
+        hits.append(row.low <= truth <= row.high)
+    return float(np.mean(hits))
+
+
+def measured_mean(block: np.ndarray) -> float:
+    rows = block.std(1, ddof=1).mean(0)
+    return float((rows / block.std(0, ddof=1).mean(0)).mean())
+
+
+def test_intervals_contain_the_truth_about_as_often_as_they_say():
+    # Four standard errors of a share of 0.8 over 100 rounds.
+    assert covered(100, 1, 0.8) == pytest.approx(0.8, abs=0.16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_coverage_of_many_rounds(confidence):
+    rounds = 1500
+    error = (confidence * (1 - confidence) / rounds) ** 0.5
+    # Skewed samples cost a little coverage at any sample size: 1.5 percent are granted beside three standard errors.
+    assert covered(rounds, 2, confidence) == pytest.approx(confidence, abs=3 * error + 0.015)
+
+
+def test_the_standard_error_is_that_of_a_bootstrap_over_samples(rng):
+    block = drawn(rng, 300)
+    found = measured(block)[KEY]
+    assert found.replicates is not None
+    sizes = found.replicates.sizes
+    pseudo = pseudo_values(found["layer"].mean, found.replicates.means["layer"], sizes)
+    draws = [measured_mean(block[rng.integers(0, 300, 300)]) for _ in range(400)]
+    # A standard error from 20 shards is itself uncertain by 1 / sqrt(2 * 19) = 16 percent.
+    assert standard_error(pseudo, sizes) == pytest.approx(np.std(draws), rel=0.5)
+
+
+def test_paired_differences_are_sharper_than_unpaired_ones_and_hold_in_files(rng, tmp_path):
+    before = drawn(rng, 200)
+    after = before + 0.25 * rng.normal(size=before.shape)
+    first, second = measured(before), measured(after)
+    for name, each in (("before", first), ("after", second)):
+        each.save(tmp_path / f"{name}.npz")
+    frame = difference(*(tfinv.Results.load(tmp_path / f"{name}.npz") for name in ("before", "after")))
+    pd.testing.assert_frame_equal(frame, difference(first, second))
+    row = frame.iloc[0]
+    assert row.difference == pytest.approx(second[KEY]["layer"].mean - first[KEY]["layer"].mean)
+    assert row.low < row.difference < row.high
+    assert row.real
+    widths = [each.profile().iloc[0].high - each.profile().iloc[0].low for each in (first, second)]
+    assert row.high - row.low < 0.5 * min(widths)
+    same = difference(first, first).iloc[0]
+    assert (same.difference, same.low, same.high, same.real) == (0, 0, 0, False)
+    wider = difference(first, second, confidence=0.999).iloc[0]
+    assert wider.low < row.low < row.high < wider.high
+
+
+def test_differences_of_nothing_are_rarely_called_real():
+    rng = np.random.default_rng(5)
+    real = []
+    for _ in range(40):
+        first = drawn(rng, 80)
+        noise = [measured(first + 0.3 * rng.normal(size=first.shape)) for _ in range(2)]
+        real.append(bool(difference(*noise).iloc[0].real))
+    assert np.mean(real) <= 0.05 + 4 * (0.05 * 0.95 / 40) ** 0.5
+
+
+def test_what_cannot_be_paired_is_refused(rng):
+    block = drawn(rng, 40)
+    first = measured(block)
+    plain = tfinv.evaluate_arrays({"layer": block}, KEY)
+    elsewhere = tfinv.evaluate_arrays({"other": block}, KEY, confidence=0.95)
+    cases = [
+        ((first, plain), {}, r"after must be evaluated with confidence=0\.95"),
+        ((first, measured(block[:30])), {}, "same shards. Received: 20 shards of 40 samples and 20 of 30"),
+        ((first, measured(block, shards=5)), {}, "same shards. Received: 20 shards of 40 samples and 5 of 40"),
+        ((first, elsewhere), {}, "a layer in common"),
+        ((measured(block, [KEY, "AnovaF"]),) * 2, {}, "measure must be one of NormalizedVariance, AnovaF"),
+        ((first, first), {"confidence": 95}, "confidence must be above 0 and below 1. Received: 95"),
+    ]
+    for pair, options, match in cases:
+        with pytest.raises(ValueError, match=match):
+            difference(*pair, **options)
+    assert difference(first, elsewhere, layers={"layer": "other"}).iloc[0].difference == 0
+
+
+def test_models_on_other_images_are_refused_and_intervals_saved(rng, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten(name="flat")(keras.layers.Conv2D(3, 3, activation="relu", name="conv")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(4, name="logits")(x))
+    images = rng.random((40, 8, 8, 1), dtype=np.float32)
+
+    def run(images: np.ndarray, **options: int) -> tfinv.Results:
+        measures = [KEY, "NormalizedVarianceSE"]
+        return tfinv.evaluate(model, images, "rotations(4)", measures, confidence=0.9, progress=False, **options)
+
+    first = run(images)
+    profile = first.profile()
+    applicable = profile.layer.eq("conv") | profile.measure.eq(KEY)
+    assert ((profile.low < profile["mean"]) & (profile["mean"] < profile.high))[applicable].all()
+    assert profile.low[~applicable].isna().all()
+    first.save(tmp_path / "results.npz")
+    pd.testing.assert_frame_equal(tfinv.Results.load(tmp_path / "results.npz").profile(), profile)
+    assert difference(first, run(images, batch_size=1), KEY).difference.abs().max() < 1e-5
+    with pytest.raises(ValueError, match="before and after must be evaluated on the same images"):
+        difference(first, run(images[::-1]), KEY)
+
+
+def test_a_layer_without_replicates_has_no_interval():
+    assert all(np.isnan(Replicates(0.95, (1, 1)).interval("layer", 0.5)))
