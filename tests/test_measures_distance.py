@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from laws import assert_laws, gathered, layer_of
 from references import column_distance, row_distance
 from test_measures_variance import GOLDEN, LAYERS, golden_input
@@ -193,6 +194,13 @@ def test_dead_maps_have_a_status_instead_of_nan(rng):
     assert rows.status.tolist() == [Status.DEAD, Status.VALID, Status.VALID, Status.VALID]
     assert quotient.status.tolist() == [Status.DEAD, Status.SAMPLE_CONSTANT, Status.VALID, Status.VALID]
     assert np.isfinite(rows.values).all() and quotient.values[0] == 1
+
+
+def test_the_way_of_other_devices_gives_the_same(rng, monkeypatch):
+    block = rng.normal(size=(5, 7, 3, 2, 2))
+    expected = measured(block, TransformationDistance()).values
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU:0"])
+    np.testing.assert_allclose(measured(block, TransformationDistance()).values, expected, rtol=1e-12)
 
 
 def test_precision_in_float32_far_from_zero():

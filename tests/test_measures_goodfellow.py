@@ -188,6 +188,20 @@ def test_a_model_equals_its_arrays():
             np.testing.assert_allclose(results[measure][layer].values, expected[measure][layer].values, rtol=1e-3)
 
 
+def test_merged_results_say_that_thresholds_differ(data):
+    block, images = data
+    measures = [Goodfellow(0.1), NormalizedVariance()]
+    halves = [
+        tfinv.evaluate_arrays({"layer": block[part]}, measures, reference={"layer": images[part]}, keep_statistics=True)
+        for part in (slice(150), slice(150, None))
+    ]
+    merged = tfinv.merge(*halves)
+    assert "each found its own thresholds" in merged["Goodfellow(percentile=0.1)"]["layer"].note
+    assert merged["NormalizedVariance"]["layer"].note == ""
+    one = measured(block, measures[0], images).values
+    np.testing.assert_allclose(merged[measures[0]]["layer"].values.mean(), one.mean(), rtol=0.1)
+
+
 def test_bad_options_are_refused(data):
     block, images = data
     for percentile in (0, 1, -0.1, "1%"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,8 @@ def merge(*results: Results, measures: Any = None) -> Results:
         measures: the measures, where they are of one's own and their keys cannot be read back.
 
     Returns:
-        `Results` that hold the merged statistics, so that they can be merged again.
+        `Results` that hold the merged statistics, so that they can be merged again. Measures whose thresholds come
+        from an earlier pass, such as `Goodfellow`, keep those of each part, and their `note` says so.
 
     Raises:
         ValueError: results without statistics, or of different layers, models, transformations or measures, or of the
@@ -77,7 +79,11 @@ def _measured(
     found = {}
     for measure in measures:
         if all(each in states for each in measure.requires):
-            found[measure.key] = measure.compute({each: states[each] for each in measure.requires})
+            result = measure.compute({each: states[each] for each in measure.requires})
+            if any(each.depends for each in measure.requires):
+                remark = "merged from parts that each found its own thresholds: not quite those of one evaluation"
+                result = dataclasses.replace(result, note="; ".join(filter(None, (result.note, remark))))
+            found[measure.key] = result
         else:
             found[measure.key] = first[measure.key][layer]
     return found

@@ -129,8 +129,8 @@ class NormalFiring(Statistic):
     def update(self, state: Any, block: Any, context: Context | None = None) -> NormalFiringState:
         assert context is not None
         mean, std = context.given[ColumnMoments()]
-        sign = tf.cast(self.sign, block.dtype)
-        fires = sign * block > sign * mean + std * _normal_quantile(self.alpha)
+        reach = std * _normal_quantile(self.alpha)
+        fires = block > mean + reach if self.sign == 1 else block < mean - reach
         count = tf.cast(tf.shape(block)[0], block.dtype)
         return self.merge(state, NormalFiringState(count, tf.reduce_mean(tf.cast(fires, block.dtype), axis=(0, 1))))
 

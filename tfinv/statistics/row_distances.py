@@ -13,6 +13,7 @@ from tfinv.statistics.pair_distances import NOISE, Metric
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from numpy.typing import NDArray
 else:
     tf = LazyModule("tensorflow")
 
@@ -78,7 +79,8 @@ class RowDistances(Statistic):
         if self.metric == "sqeuclidean":
             return 2 * tf.math.reduce_variance(rows, axis=1) * (count / (count - 1))
         weights = tf.constant(2 * np.arange(count) + 1 - count, rows.dtype)
-        return tf.tensordot(weights, tf.sort(rows, axis=1), [[0], [1]]) / (count * (count - 1) / 2)
+        weights = tf.reshape(weights, (-1, *[1] * (rows.shape.rank - 2)))
+        return tf.reduce_sum(_sorted_rows(rows) * weights, axis=1) / (count * (count - 1) / 2)
 
     def _of_maps(self, rows: Any) -> Any:
         """`(S_b, T, D, C)` -> `(S_b, C)`."""
@@ -93,3 +95,14 @@ class RowDistances(Statistic):
         noise = NOISE * np.finfo(rows.dtype.as_numpy_dtype).eps * total
         distances = tf.sqrt(tf.where(squared > noise, squared, tf.zeros_like(squared)))
         return tf.reduce_sum(distances, axis=(2, 3)) / (count * (count - 1))
+
+
+def _sorted_rows(rows: Any) -> Any:
+    """`(S_b, T, *U)` in ascending order of transformations; on the CPU by NumPy, several times faster at it."""
+    if tf.config.list_physical_devices("GPU"):
+        return tf.sort(rows, axis=1)
+    return tf.ensure_shape(tf.numpy_function(_sort, [rows], rows.dtype, stateful=False), rows.shape)
+
+
+def _sort(rows: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.sort(rows, axis=1)
