@@ -26,7 +26,7 @@ def run(run: Run) -> Finding:
     for name, make in networks.items():
         results = study.measured(make(run.seed), UNITS)
         for measure in UNITS:
-            figure = plots.heatmap(results, measure, title=f"{measure}, {name} network")
+            figure = plots.heatmap(results, measure, title=f"{name} network")
             run.save_figure(figure, f"heatmap_{measure.lower()}_{name}")
     save_profiles(run, "profile", lines)
     layers = list(lines["plain"])
