@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.tflite.flatbuffer import Tensor
+from tfinv.tflite.tensors import Tensor
 
 if TYPE_CHECKING:
     import pandas as pd
