@@ -13,6 +13,7 @@ from tfinv._lazy import select_tensorflow_backend
 from tfinv.tflite.fake_quant_rules import refuse_unknown
 from tfinv.tflite.fake_quant_steps import Rewriter, Role, Step
 from tfinv.tflite.layer_graph import LayerGraph, fill_in, flatten
+from tfinv.tflite.scope_matching import Step as NamedStep
 
 select_tensorflow_backend()
 
@@ -33,14 +34,13 @@ class FakeQuantizedModel:
         model: the Keras 3 model: fake-quantized weights and activations, normalizations folded.
         logits: the same layers up to the logits, where `model` ends in a softmax; this one is trained.
         layers: the tensor of `model` that holds what the file will hold, by label of the user's layer.
-        steps: name of the Keras layer of each operator of the file to be, and the label of the user's layer that it
-            belongs to, in order.
+        steps: the Keras layers behind the operators of the file to be.
     """
 
     model: Any
     logits: Any
     layers: dict[str, Any]
-    steps: tuple[tuple[str, str], ...]
+    steps: tuple[NamedStep, ...]
 
     @cached_property
     def _activations(self) -> Any:
@@ -109,7 +109,7 @@ def set_ranges(model: Any, batches: Iterable[NDArray[Any]]) -> None:
 def _build(graph: LayerGraph, steps: list[Step]) -> FakeQuantizedModel:
     sites, groups = _place(graph, steps)
     quantizers = _quantizers(graph, steps, sites, groups)
-    inputs = keras.Input(graph.input_shape[1:], name=graph.input_name)
+    inputs = keras.Input(graph.input_shape[1:], name=graph.input_name, dtype="float32")
     tensors: dict[int, Any] = {0: inputs}
     _round(0, tensors, quantizers)
     loaded: set[int] = set()
@@ -119,8 +119,6 @@ def _build(graph: LayerGraph, steps: list[Step]) -> FakeQuantizedModel:
         if step.weights and id(step.layer) not in loaded:
             step.layer.set_weights([w.reshape(v.shape) for w, v in zip(step.weights, step.layer.weights, strict=True)])
             loaded.add(id(step.layer))
-        if step.fixed is not None and not _is_fixed(quantizers, step):
-            tensors[step.output] = FakeQuant(fixed=step.fixed, name=f"{step.name}_fixed")(tensors[step.output])
         _round(step.output, tensors, quantizers)
     last = next((step for step in steps if step.output == graph.output), None)
     is_softmax = last is not None and last.fixed == FIXED_RANGES["softmax"] and _is_softmax(last.layer)
@@ -129,7 +127,7 @@ def _build(graph: LayerGraph, steps: list[Step]) -> FakeQuantizedModel:
         keras.Model(inputs, tensors[graph.output], name=graph.name),
         keras.Model(inputs, logits, name=graph.name),
         _comparable(graph, steps, sites, tensors),
-        tuple((step.name, step.source) for step in steps),
+        tuple(NamedStep(step.name, step.source) for step in steps),
     )
 
 
@@ -141,10 +139,6 @@ def _round(number: int, tensors: dict[int, Any], quantizers: dict[int, tuple[Fak
     if number in quantizers:
         layer, site = quantizers[number]
         tensors[number] = layer(tensors[number], site=site)
-
-
-def _is_fixed(quantizers: dict[int, tuple[FakeQuant, int]], step: Step) -> bool:
-    return step.output in quantizers and quantizers[step.output][0].fixed == step.fixed
 
 
 def _place(graph: LayerGraph, steps: list[Step]) -> tuple[list[int], dict[int, int]]:
@@ -189,7 +183,8 @@ def _quantizers(
         while name in taken:  # a shared layer rounds each of its outputs by a range of its own
             name += "_again"
         taken.add(name)
-        layer = FakeQuant(sites=len(members), fixed=ranges.pop() if len(ranges) == 1 else None, name=name)
+        fixed_range = ranges.pop() if len(ranges) == 1 else None
+        layer = FakeQuant(sites=len(members), fixed=fixed_range, name=name, dtype="float32")
         found |= {site: (layer, position) for position, site in enumerate(members)}
     return found
 

@@ -156,8 +156,14 @@ class _FakeQuantWeights:
 class FakeQuantConv2D(_FakeQuantWeights, keras.layers.Conv2D):
     """`Conv2D` with fake-quantized weights, one scale an output channel."""
 
-    def call(self, inputs: Any) -> Any:
-        return self._finish(self.convolution_op(inputs, fake_quantize_weights(self.kernel, self.weight_bits)))
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        kernel = fake_quantize_weights(self.kernel, self.weight_bits)
+        if max(self.dilation_rate) == 1 or training:
+            return self._finish(self.convolution_op(inputs, kernel))
+        # Keras spells a dilated convolution as four operators, which stay in float; TensorFlow's own operator becomes
+        # one of TFLite's, but has no gradient on the CPU.
+        options = {"padding": self.padding.upper(), "dilations": self.dilation_rate}
+        return self._finish(tf.nn.conv2d(inputs, kernel, strides=self.strides, **options))
 
 
 @keras.saving.register_keras_serializable("tfinv")

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, get_args
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tfinv.tflite.layer_graph import flatten
 from tfinv.tflite.post_training import Io
-from tfinv.tflite.qat_conversion import IntegerFile, to_integer_file
+from tfinv.tflite.qat_conversion import to_integer_file
 from tfinv.tflite.qat_plan import QatPlan, make_plan
-from tfinv.tflite.qat_report import Agreement, QatConversion, QatReport, agreement
-from tfinv.tflite.scope_matching import Steps, output_label, quantized_layer_map
+from tfinv.tflite.qat_report import QatConversion, QatReport, RouteResult, agreement
+from tfinv.tflite.scope_matching import output_label, quantized_layer_map
 
 Route = Literal["keras", "tfmot"]
-
-
-@dataclass(frozen=True)
-class RouteResult:
-    """What a route gives back."""
-
-    file: IntegerFile
-    steps: Steps
-    history: Mapping[str, list[float]]
-    before: float | None
-    after: float | None
-    agreement: Agreement
-    model: Any
-    activations: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = None
 
 
 def qat_int8(
@@ -81,7 +66,7 @@ def qat_int8(
             and, where there is one, under the augmentation.
         io: see `static_int8`.
         seed: of the order of images, the augmentation and dropout. Equal seeds give equal files on the same machine.
-        weight_bits: 8, or 4, stored as int8 (route `"keras"` only).
+        weight_bits: of the kernels, 8 or 4 (route `"keras"` only).
         progress: show a progress bar.
 
     Returns:
@@ -104,9 +89,10 @@ def qat_int8(
         raise ValueError(f"weight_bits must be 8 for route 'tfmot'. Received: {weight_bits!r}")
     started = time.perf_counter()
     flatten(model)  # a model that no route can read fails here, before data are touched
-    plan = make_plan(model, data, calibration, augmentation, epochs=epochs, learning_rate=learning_rate,
-                     batch_size=batch_size, io=io, seed=seed, weight_bits=weight_bits, progress=progress)  # fmt: skip
-    return _finish(plan, route, _by_keras(plan) if route == "keras" else _by_tfmot(plan), started)
+    with _without_retracing_warnings():
+        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "io": io, "seed": seed}
+        plan = make_plan(model, data, calibration, augmentation, **options, weight_bits=weight_bits, progress=progress)
+        return _finish(plan, route, _by_keras(plan) if route == "keras" else _by_tfmot(plan), started)
 
 
 def _by_keras(plan: QatPlan) -> RouteResult:
@@ -175,6 +161,17 @@ def _finish(plan: QatPlan, route: str, result: RouteResult, started: float) -> Q
     )
     layers = quantized_layer_map(conversion.graph, flatten(plan.model), result.steps, is_identity)
     return replace(conversion, layers=replace(layers, agreement=dict(result.agreement.sqnr)))
+
+
+@contextmanager
+def _without_retracing_warnings() -> Iterator[None]:
+    """Every training traces functions of its own; after some trainings TensorFlow would call that a mistake."""
+    logger, retracing = logging.getLogger("tensorflow"), lambda record: "retracing" not in record.getMessage()
+    logger.addFilter(retracing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(retracing)
 
 
 def _output_of(plan: QatPlan) -> str:

@@ -72,7 +72,10 @@ def to_integer_file(
     left = _float_layers(read_graph(content), steps, output)
     if not left:
         return IntegerFile(content, log)
-    content, more = _convert(call, model, images.shape[1:], lambda converter: _calibrated(converter, io, images))
+    try:
+        content, more = _convert(call, model, images.shape[1:], lambda converter: _calibrated(converter, io, images))
+    except (ValueError, RuntimeError) as error:  # scales that contradict each other; the first file stands
+        return IntegerFile(content, f"{log}\ncalibration failed: {error}".strip(), float_fallback=left)
     fallback = _float_layers(read_graph(content), steps, output)
     calibrated = tuple(each for each in left if each not in fallback)
     return IntegerFile(content, "\n".join(filter(None, (log, more))), calibrated, fallback)
@@ -104,4 +107,5 @@ def _float_layers(graph: Graph, steps: Steps, output: str) -> tuple[str, ...]:
     names = short_names(graph)
     label = {index: inner.get(name, name) for name, index in names.items()}
     label |= {index: name for name, index in matched.items()}
-    return tuple(f"{each.name} {label.get(each.outputs[0], each.name.lower())}" for each in graph.float_operators())
+    found = [f"{each.name} {label.get(each.outputs[0], each.name.lower())}" for each in graph.float_operators()]
+    return tuple(dict.fromkeys(found))

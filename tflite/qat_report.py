@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from tfinv.tflite.conversion import Conversion
 from tfinv.tflite.model import TFLiteModel
+from tfinv.tflite.qat_conversion import IntegerFile
+from tfinv.tflite.scope_matching import Steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +125,31 @@ class QatConversion(Conversion):
     activations: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = field(
         default=None, repr=False, compare=False
     )
+
+
+@dataclass(frozen=True)
+class RouteResult:
+    """What a route gives back: `QatReport` and `QatConversion` in the making.
+
+    Args:
+        file: the integer file.
+        steps: see `scope_matching.match_steps`.
+        history: see `QatReport`.
+        before: accuracy before the first step; None without labels.
+        after: accuracy of the trained model.
+        agreement: see `QatReport`.
+        model: see `QatConversion`.
+        activations: see `QatConversion`.
+    """
+
+    file: IntegerFile
+    steps: Steps
+    history: Mapping[str, list[float]]
+    before: float | None
+    after: float | None
+    agreement: Agreement
+    model: Any
+    activations: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = None
 
 
 def agreement(

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfinv.tflite.flatbuffer import Graph
 from tfinv.tflite.layer_graph import LayerGraph
 from tfinv.tflite.layermap import LayerMap
 from tfinv.tflite.naming import scopes, short_names
 
-Steps = Sequence[tuple[str, str]]
-"""Name of the converted layer and label of the user's layer, in the order of computation."""
+
+class Step(NamedTuple):
+    """One layer of the converted model.
+
+    Args:
+        name: its name, which tensors mention.
+        label: label of the user's layer that it belongs to.
+        fuses_with: label of the layer before it, if the converter may fuse the two without leaving this one's name.
+    """
+
+    name: str
+    label: str
+    fuses_with: str = ""
+
+
+Steps = Sequence[Step]
+"""Steps in the order of computation; several steps of one label follow each other, the last one is its output."""
 
 
 def match_steps(file: Graph, steps: Steps, output: str) -> tuple[dict[str, int], dict[str, str]]:
@@ -23,33 +39,42 @@ def match_steps(file: Graph, steps: Steps, output: str) -> tuple[dict[str, int],
 
     Args:
         file: the integer file.
-        steps: see `Steps`; several steps of one label follow each other, the last one is its output.
+        steps: see `Steps`.
         output: label of the model's output, whose tensor the converter renames.
 
     Returns:
         tensor number by label, and label by `short_names` of inner tensors.
     """
     order: dict[str, list[int]] = {}
-    for position, (name, _) in enumerate(steps):
-        order.setdefault(name, []).append(position)
-    final = {label: position for position, (_, label) in enumerate(steps)}
+    for position, step in enumerate(steps):
+        order.setdefault(step.name, []).append(position)
+    final = {step.label: position for position, step in enumerate(steps)}
     outputs = {file.source(index) for index in file.outputs}
     matched: dict[str, int] = {}
     inner: dict[str, str] = {}
-    for short, index in short_names(file).items():
+    seen: Counter[str] = Counter()
+    names = {index: short for short, index in short_names(file).items()}
+    holders = {index: _holder(file.tensors[index].name, order) for index in names}
+    found = Counter(holders.values())
+    for index, short in names.items():
         if index in outputs:
             matched[output] = index
             continue
-        found = [order[name] for name in _layers_in(file.tensors[index].name, order)]
-        if not found:
+        holder = holders[index]
+        if not holder or 1 < len(order[holder]) != found[holder]:  # which call is not certain
             continue
-        calls = max(found, key=lambda positions: positions[0])
-        position = calls.pop(0) if len(calls) > 1 else calls[0]
-        label = steps[position][1]
-        if position == final[label]:
-            matched[label] = index
-        else:
+        position = order[holder][seen[holder]] if len(order[holder]) > 1 else order[holder][0]
+        seen[holder] += 1
+        label = steps[position].label
+        if position != final[label]:
             inner[short] = label
+            continue
+        if label in matched:  # several operators of one layer: the last one is its output
+            inner[names[matched[label]]] = label
+        matched[label] = index
+    for step in steps:
+        if step.label not in matched and step.fuses_with in matched:
+            matched[step.label] = matched.pop(step.fuses_with)
     return matched, inner
 
 
@@ -98,14 +123,13 @@ def output_label(model: LayerGraph, is_identity: Callable[[Any], bool]) -> str:
     return call.label if call is not None else ""
 
 
-def _layers_in(tensor_name: str, names: dict[str, list[int]]) -> list[str]:
-    """The layers that a tensor name mentions; converters append a number to a scope that is opened twice."""
+def _holder(tensor_name: str, order: dict[str, list[int]]) -> str:
+    """The last of the layers that a tensor name mentions; converters append a number to a scope opened twice."""
     found = []
     for scope in scopes(tensor_name):
         for part in reversed(scope):
-            stem = re.sub(r"_\d+$", "", part)
-            name = next((each for each in (stem, part) if names.get(each)), None)
+            name = next((each for each in (re.sub(r"_\d+$", "", part), part) if each in order), None)
             if name is not None:
                 found.append(name)
                 break
-    return found
+    return max(found, key=lambda name: order[name][0], default="")
