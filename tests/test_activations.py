@@ -42,6 +42,35 @@ def test_every_call_of_nested_and_shared_layers_has_its_own_values():
     assert_allclose(found["head/logits"], model(data), rtol=1e-6)
 
 
+def repeated_blocks() -> keras.Model:
+    """Two nested blocks whose inner layers have the same names."""
+
+    def block(name: str) -> keras.Model:
+        inputs = keras.Input((8, 8, 2))
+        x = L.BatchNormalization(name="bn")(L.Conv2D(2, 3, padding="same", name="conv")(inputs))
+        return keras.Model(inputs, L.ReLU(name="relu")(x), name=name)
+
+    inputs = keras.Input((8, 8, 2))
+    first, second = block("first"), block("second")
+    return keras.Model(inputs, L.Add(name="sum")([first(inputs), second(first(inputs))]))
+
+
+def test_nested_blocks_may_repeat_the_names_of_their_layers():
+    model, data = repeated_blocks(), images(2, 8, 8, 2)
+    source = ActivationModel(model)
+    assert list(source.layer_shapes) == [
+        "first/conv@1", "first/bn@1", "first/relu@1", "first/conv@2", "first/bn@2", "first/relu@2",
+        "second/conv", "second/bn", "second/relu", "sum",
+    ]  # fmt: skip
+    found = source(data)
+    once = model.get_layer("first")(data)
+    assert_allclose(found["first/relu@1"], once, rtol=1e-6)
+    assert_allclose(found["second/relu"], model.get_layer("second")(once), rtol=1e-6)
+    assert_allclose(found["sum"], model(data), rtol=1e-6)
+    chosen = source.select("second/bn")
+    assert_allclose(chosen(data)["second/bn"], found["second/bn"], rtol=1e-6)
+
+
 def test_sequential_model_equals_layer_by_layer_calls():
     model = keras.Sequential([keras.Input((6, 6, 2)), L.Conv2D(3, 3, name="conv"), L.BatchNormalization(name="bn")])
     model.get_layer("bn").set_weights([np.full(3, value) for value in (2.0, 1.0, 0.5, 4.0)])

@@ -96,7 +96,15 @@ class ActivationModel:
         """The layer whose output is the model's, whether it was chosen or not."""
         self.layer_types: dict[str, str] = {name: type(usable[name].operation).__name__ for name in names}
         self._layer_shapes = {name: tuple(usable[name].tensor.shape[1:]) for name in names}
-        self.model: keras.Model = keras.Model(inputs, {name: usable[name].tensor for name in names})
+        self.model: keras.Model = keras.Model(inputs, self._outputs(graph, inputs, usable, names))
+
+    def _outputs(self, graph: Any, inputs: Any, taps: Mapping[str, _Tap], names: Sequence[str]) -> dict[str, Any]:
+        """The symbolic outputs of the sub-model."""
+        inner = [operation.name for operation in {id(tap.operation): tap.operation for tap in taps.values()}.values()]
+        if len(set(inner)) == len(inner):
+            return {name: taps[name].tensor for name in names}
+        # Keras refuses two layers of one name in a model, which nested models may hold: run the calls in one layer.
+        return _calls_layer(graph, self.keras_model, names)(inputs)
 
     @property
     def id(self) -> str:
@@ -271,16 +279,56 @@ def _tensors(structure: Any) -> list[Any]:
 
 def _taps(graph: Any, images: Any) -> list[_Tap]:
     """Call every layer on symbolic images and name each output, in network order."""
-    calls = list(_calls(graph, [images], "", lambda operation, arguments, options: operation(*arguments, **options)))
-    total = Counter(path for path, *_ in calls)
+    calls = list(_calls(graph, [images], "", _plain_call))
+    names = _call_names([(path, len(outputs)) for path, _, _, outputs in calls])
+    return [
+        _Tap(name, operation, tensor)
+        for (_, operation, _, outputs), own in zip(calls, names, strict=True)
+        for name, tensor in zip(own, outputs, strict=True)
+    ]
+
+
+def _call_names(calls: Sequence[tuple[str, int]]) -> list[list[str]]:
+    """The names of the outputs of each call, given its path and the number of its outputs."""
+    total = Counter(path for path, _ in calls)
     seen: Counter[str] = Counter()
-    taps = []
-    for path, operation, _, outputs in calls:
+    names = []
+    for path, count in calls:
         seen[path] += 1
         base = f"{path}@{seen[path]}" if total[path] > 1 else path
-        for position, tensor in enumerate(outputs):
-            taps.append(_Tap(f"{base}:{position}" if len(outputs) > 1 else base, operation, tensor))
-    return taps
+        names.append([f"{base}:{position}" for position in range(count)] if count > 1 else [base])
+    return names
+
+
+def _plain_call(operation: Any, arguments: Any, options: Any) -> Any:
+    return operation(*arguments, **options)
+
+
+def _calls_layer(graph: Any, model: Any, names: Sequence[str]) -> Any:
+    """A layer that runs a model call by call, until it has seen the outputs named."""
+
+    class Calls(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="calls")
+            self.observed = model
+
+        def call(self, images: Any) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for name, tensor in zip(order, _flat_outputs(graph, images), strict=False):
+                found[name] = tensor
+                if found.keys() >= wanted:
+                    break
+            return {name: found[name] for name in names}
+
+    wanted = set(names)
+    symbolic = keras.KerasTensor((None, *model.inputs[0].shape[1:]))
+    order = [tap.name for tap in _taps(graph, symbolic)]
+    return Calls()
+
+
+def _flat_outputs(graph: Any, images: Any) -> Iterator[Any]:
+    for _, _, _, outputs in _calls(graph, [images], "", _plain_call):
+        yield from outputs
 
 
 def _calls(
