@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from tfinv.tflite.differences import compare
     from tfinv.tflite.equalization import equalize
     from tfinv.tflite.layer_matching import layer_map
+    from tfinv.tflite.layer_sensitivity import sensitivity
     from tfinv.tflite.layermap import LayerMap
     from tfinv.tflite.matching import Match, match
     from tfinv.tflite.model import TFLiteModel
     from tfinv.tflite.paired import Measured, measure_models
     from tfinv.tflite.qat import qat_int8
     from tfinv.tflite.qat_report import Agreement, QatConversion, QatReport, agreement
+    from tfinv.tflite.study_result import StudyResult
+    from tfinv.tflite.studying import study
 
 _HOME = {
     "Agreement": "qat_report",
@@ -43,6 +46,7 @@ _HOME = {
     "QatConversion": "qat_report",
     "QatReport": "qat_report",
     "RECIPES": "convert",
+    "StudyResult": "study_result",
     "TFLiteModel": "model",
     "agreement": "qat_report",
     "check_input_scale": "diagnosis",
@@ -59,8 +63,10 @@ _HOME = {
     "memory_estimate": "diagnosis",
     "qat_int8": "qat",
     "self_check": "diagnosis",
+    "sensitivity": "layer_sensitivity",
     "static_int16x8": "convert",
     "static_int8": "convert",
+    "study": "studying",
     "weight_int4": "convert",
     "with_transformations": "calibration",
 }
@@ -75,6 +81,7 @@ __all__ = [
     "Measured",
     "QatConversion",
     "QatReport",
+    "StudyResult",
     "TFLiteModel",
     "agreement",
     "check_input_scale",
@@ -91,8 +98,10 @@ __all__ = [
     "memory_estimate",
     "qat_int8",
     "self_check",
+    "sensitivity",
     "static_int8",
     "static_int16x8",
+    "study",
     "weight_int4",
     "with_transformations",
 ]

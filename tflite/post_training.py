@@ -17,19 +17,29 @@ def quantizer_version() -> str:
     return version("litert-quantizer")
 
 
-def quantize_weights(content: bytes, *, bits: int, compute: Literal["float", "integer"]) -> bytes:
+def quantize_weights(
+    content: bytes,
+    *,
+    bits: int,
+    compute: Literal["float", "integer"],
+    only: str = ".*",
+    skip: str | None = None,
+) -> bytes:
     """Store kernels as integers, one scale a channel; activations stay float.
 
     Args:
         content: a float file.
         bits: 8 or 4.
         compute: `"float"` gives back real kernels before they are used; `"integer"` quantizes activations on the fly.
+        only: regular expression that the output tensor's name of an operator must match.
+        skip: the same for operators that stay float; None for none.
     """
     from litert_quantizer import qtyping, recipe_manager
 
     manager = recipe_manager.RecipeManager()
     add = manager.add_dynamic_config if compute == "integer" else manager.add_weight_only_config
-    add(regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=bits)
+    add(regex=only, operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=bits)
+    _keep_float(manager, skip)
     return _quantize(content, manager, None)
 
 
@@ -40,6 +50,8 @@ def quantize_all(
     activation_bits: int,
     per_channel: bool,
     io: Io,
+    only: str = ".*",
+    skip: str | None = None,
 ) -> bytes:
     """Store kernels (8 bits) and activations as integers, activation ranges from calibration images.
 
@@ -52,6 +64,8 @@ def quantize_all(
         activation_bits: 8 or 16.
         per_channel: one scale a kernel channel rather than one a kernel.
         io: type of inputs and outputs; `"int8"` means the activations' own integer type.
+        only: see `quantize_weights`.
+        skip: see `quantize_weights`.
     """
     from litert_quantizer import calibrator, qtyping, recipe_manager
     from litert_quantizer.utils import qsv_utils
@@ -60,12 +74,13 @@ def quantize_all(
     names = qtyping.TFLOperationName
     manager = recipe_manager.RecipeManager()
     manager.add_static_config(
-        regex=".*",
+        regex=only,
         operation_name=names.ALL_SUPPORTED,
         activation_num_bits=activation_bits,
         weight_num_bits=8,
         weight_granularity=granularity.CHANNELWISE if per_channel else granularity.TENSORWISE,
     )
+    _keep_float(manager, skip)
     if io == "float32":
         for boundary in (names.INPUT, names.OUTPUT):
             manager.add_quantization_config(".*", boundary, None, "no_quantize")
@@ -76,6 +91,13 @@ def quantize_all(
     for batch in batches:
         ranges.calibrate({signature: [{name: batch}]}, manager)
     return _quantize(content, manager, ranges.get_model_qsvs())
+
+
+def _keep_float(manager: Any, skip: str | None) -> None:
+    from litert_quantizer import qtyping
+
+    if skip is not None:
+        manager.add_quantization_config(skip, qtyping.TFLOperationName.ALL_SUPPORTED, None, "no_quantize")
 
 
 def _quantize(content: bytes, manager: Any, ranges: Any) -> bytes:

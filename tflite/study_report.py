@@ -71,7 +71,7 @@ def _recipes(report: Report, result: StudyResult) -> None:
 
     text = "\n".join(f"- `{name}`: {RECIPES[name][0]}" for name in result.recipes["recipe"])
     report.section("Recipes", text)
-    frame = result.recipes.rename(columns={"recipe": "model"})
+    frame: Any = result.recipes.rename(columns={"recipe": "model"})
     hidden = ["kappa", "classes_used", "threads", "delegate", "float_kernels"]
     shown = [each for each in frame if each not in hidden and "_change" not in each]
     caption = "All recipes on the same images; shares with 95 % intervals. Latency: one image, one thread."
@@ -114,7 +114,7 @@ def _invariance(report: Report, result: StudyResult) -> None:
 def _layers(report: Report, result: StudyResult) -> None:
     columns = ["recipe", "measure", "layer", "before", "after", "difference", "low", "high", "relative", "real"]
     columns += ["sqnr_db", "cosine", "saturated", "clipped", "effective_bits"]
-    shown = result.layers[[each for each in columns if each in result.layers]]
+    shown: Any = result.layers[[each for each in columns if each in result.layers]]
     if len(shown):
         report.section("All layers", "Intervals hold for all layers of a recipe together.")
         parts.add_layers(report, shown, "Every recipe, measure and layer against float32")
@@ -122,8 +122,8 @@ def _layers(report: Report, result: StudyResult) -> None:
 
 def _most_changed(result: StudyResult) -> str | None:
     """The recipe without training whose layers change most; else any."""
-    others = result.recipes[result.recipes["recipe"] != REFERENCE]
-    still = others[~others["recipe"].str.contains("qat|tuned")]
+    others: Any = result.recipes[result.recipes["recipe"] != REFERENCE]
+    still: Any = others[~others["recipe"].str.contains("qat|tuned")]
     chosen = still if len(still) else others
     if chosen.empty:
         return None
@@ -132,7 +132,7 @@ def _most_changed(result: StudyResult) -> str | None:
 
 def _shown(result: StudyResult) -> list[str]:
     """Float32 and the recipes that change most, in the order of the table."""
-    others = result.recipes[result.recipes["recipe"] != REFERENCE]
+    others: Any = result.recipes[result.recipes["recipe"] != REFERENCE]
     order = others["largest_change"].abs().sort_values(ascending=False, kind="stable").index[: _MOST_LINES - 1]
     chosen = set(others["recipe"].loc[order])
     return [REFERENCE, *(name for name in others["recipe"] if name in chosen)]

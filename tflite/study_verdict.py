@@ -89,7 +89,7 @@ def trade_offs(recipes: pd.DataFrame) -> pd.DataFrame:
     return recipes.assign(best_trade_off=best)
 
 
-def _invariance(layers: pd.DataFrame, measure: str) -> list[str]:
+def _invariance(layers: Any, measure: str) -> list[str]:
     """The recipes that change nothing in one sentence, each of the others in its own."""
     quiet, words, sentences = [], measure_name(measure), []
     for name, own in layers.groupby("recipe", sort=False):
@@ -164,7 +164,7 @@ def _repairs(predictions: Mapping[str, Predictions], labels: Any, is_identity: A
     return sentences
 
 
-def _trade_offs(recipes: pd.DataFrame) -> list[str]:
+def _trade_offs(recipes: Any) -> list[str]:
     best = recipes[recipes["best_trade_off"]].sort_values("kib")
     if best.empty or len(recipes) < 3:
         return []
@@ -175,7 +175,7 @@ def _trade_offs(recipes: pd.DataFrame) -> list[str]:
     ]
 
 
-def _ranking(layers: pd.DataFrame, measure: str) -> list[str]:
+def _ranking(layers: Any, measure: str) -> list[str]:
     """Whether SQNR finds the layers whose invariance changes."""
     found = {}
     for name, own in layers.groupby("recipe", sort=False):

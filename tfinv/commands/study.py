@@ -43,8 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     from tfinv import datasets
     from tfinv.cache import Cache
     from tfinv.commands.measure import load_source
+    from tfinv.tflite import study
     from tfinv.tflite.comparing import MEASURES
-    from tfinv.tflite.study import study
 
     start = time.monotonic()
     if options.model.endswith(".tflite"):

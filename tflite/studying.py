@@ -233,7 +233,7 @@ def _layers(pieces: Mapping[str, Piece]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"recipe": [], "measure": [], "layer": []})
 
 
-def _row(name: str, piece: Piece, seen: Behaviour | None, layers: pd.DataFrame) -> dict[str, Any]:
+def _row(name: str, piece: Piece, seen: Behaviour | None, layers: Any) -> dict[str, Any]:
     """One row of the table of recipes."""
     measure = next(iter(piece.results))
     profile = piece.results[measure].profile()["mean"].to_numpy(float)
