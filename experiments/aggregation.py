@@ -63,5 +63,5 @@ EXPERIMENT = Experiment(
     run=run,
     source="thesis, AggregationBeforeAfter, AggregationFunctionsVariance, DistanceApproximation",
     minutes={"smoke": 0.3, "cpu": 7, "full": 300},
-    **standard(),
+    **standard(test_samples=100, transformations="rotations(8)"),
 )

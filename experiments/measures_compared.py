@@ -63,5 +63,5 @@ EXPERIMENT = Experiment(
     run=run,
     source="Quiroga et al. 2023, comparison of measures; thesis, CompareMeasures",
     minutes={"smoke": 0.3, "cpu": 10, "full": 360},
-    **standard(),
+    **standard(test_samples=100, transformations="rotations(8)"),
 )
