@@ -45,31 +45,30 @@ def collect(runs: Path, page: Path) -> list[str]:
     """
     from tfinv.run import find_experiment
 
-    parts, rows, missing = [], ["| | experiment | verdict | seconds |", "|---|---|---|---|"], []
+    parts, rows, missing = [], ["| | experiment | verdict |", "|---|---|---|"], []
     for number, name in enumerate(ORDER, start=1):
         experiment, folder = find_experiment(name), runs / name
-        seconds = _seconds(experiment, folder)
-        if seconds is None:
+        if not _is_finished(experiment, folder):
             missing.append(name)
-            rows.append(f"| {number} | `{name}` | not run | |")
+            rows.append(f"| {number} | `{name}` | not run |")
             continue
         body = (folder / "finding.md").read_text()
         verdict = body.split("**Verdict: ")[1].split(".**")[0]
-        rows.append(f"| {number} | [`{name}`](#{number}-{name}) | {verdict} | {seconds:.0f} |")
+        rows.append(f"| {number} | [`{name}`](#{number}-{name}) | {verdict} |")
         parts.append(f"## {number} {name}\n\n{_body(experiment, folder, body, page)}")
     said = f"Not run at preset `cpu` so far: {', '.join(missing)}.\n" if missing else ""
     write_text(page, "\n".join([_HEAD, *rows, "", said, *parts]).rstrip() + "\n")
     return missing
 
 
-def _seconds(experiment: Experiment, folder: Path) -> float | None:
-    """How long the run took; None where it is not there, not finished or of other settings."""
+def _is_finished(experiment: Experiment, folder: Path) -> bool:
+    """Whether the folder holds a finished run of preset `cpu` with the experiment's own settings."""
     try:
         finished = json.loads((folder / "finished.json").read_text())
     except (OSError, ValueError):
-        return None
+        return False
     own = json.loads(json.dumps(experiment.configure("cpu")))
-    return finished["seconds"] if finished["preset"] == "cpu" and finished["settings"] == own else None
+    return finished["preset"] == "cpu" and finished["settings"] == own
 
 
 def _body(experiment: Experiment, folder: Path, body: str, page: Path) -> str:
