@@ -99,7 +99,8 @@ def frame_to_json(frame: pd.DataFrame) -> dict[str, Any]:
     columns = {}
     for name in frame.columns:
         kind = frame[name].dtype.kind if isinstance(frame[name].dtype, np.dtype) else "O"
-        columns[str(name)] = {"kind": kind, "values": [_plain(each) for each in frame[name].tolist()]}
+        values = [_plain(each, is_text=kind == "O") for each in frame[name].tolist()]
+        columns[str(name)] = {"kind": kind, "values": values}
     return columns
 
 
@@ -115,10 +116,10 @@ def frame_from_json(columns: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def _plain(value: Any) -> Any:
-    """A value that JSON has."""
+def _plain(value: Any, *, is_text: bool) -> Any:
+    """A value that JSON has; among texts, NaN is how pandas says that there is none."""
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return None if is_text and math.isnan(value) else str(value)
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 

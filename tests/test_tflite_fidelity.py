@@ -1,0 +1,106 @@
+"""Fidelity of activations: every number against float64 NumPy, limits of integers, merging, bad values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from tfinv.tflite.fidelity import COLUMNS, Fidelity, FidelityRecorder, Limits
+from tfinv.tflite.tensors import Tensor
+
+
+@pytest.fixture
+def pair(rng):
+    before = rng.normal(size=(7, 40, 31, 5)).astype(np.float32) * 3 + 1
+    return before, before + rng.normal(size=before.shape).astype(np.float32) * 0.1
+
+
+def tensor(dtype: str = "int8", scale: float = 0.05, zero: int = -10, scales: int = 1) -> Tensor:
+    return Tensor(0, "t", (1, 4), dtype, np.full(scales, scale, np.float32), np.full(scales, zero), 0, 0, 0)
+
+
+def test_numbers_are_those_of_float64(pair):
+    before, after = (each.astype(np.float64) for each in pair)
+    found = Fidelity().update(*pair).values()
+    noise = np.square(after - before)
+    assert_allclose(found["sqnr_db"], 10 * np.log10(np.square(before).sum() / noise.sum()), atol=1e-4)
+    assert_allclose(found["effective_bits"], (found["sqnr_db"] - 1.76) / 6.02, rtol=1e-12)
+    cosine = (before * after).sum() / np.sqrt(np.square(before).sum() * np.square(after).sum())
+    assert_allclose(found["cosine"], cosine, rtol=1e-6)
+    assert_allclose(found["mse"], noise.mean(), rtol=1e-5)
+    assert_allclose(found["max_error"], np.abs(after - before).max(), rtol=1e-6)
+    ranges = [before.min(), before.max(), after.min(), after.max()]
+    assert [found[f"range_{s}_{e}"] for s in ("before", "after") for e in ("min", "max")] == ranges
+    assert math.isnan(found["saturated"]) and math.isnan(found["clipped"])
+
+
+def test_blocks_and_merging_change_nothing(pair):
+    whole = Fidelity().update(*pair)
+    by_block, parts = Fidelity(), []
+    for start in (0, 1, 4):
+        block = [each[start : {0: 1, 1: 4, 4: 7}[start]] for each in pair]
+        by_block = by_block.update(*block)
+        parts.append(Fidelity().update(*block))
+    merged = parts[2].merge(parts[0]).merge(parts[1]).merge(Fidelity())
+    for name in COLUMNS:
+        assert_allclose([by_block.values()[name], merged.values()[name]], whole.values()[name], rtol=1e-6)
+
+
+def test_long_sums_keep_their_precision(rng):
+    before = (1000 + rng.normal(size=2**21)).astype(np.float32)
+    after = before + np.float32(0.5)
+    assert_allclose(Fidelity().update(before, after).values()["mse"], 0.25, rtol=1e-6)
+    expected = 10 * np.log10(np.square(before, dtype=np.float64).mean() / 0.25)
+    assert_allclose(Fidelity().update(before, after).values()["sqnr_db"], expected, atol=1e-5)
+
+
+def test_equal_and_silent_activations():
+    ones, zeros = np.ones(5, np.float32), np.zeros(5, np.float32)
+    assert Fidelity().update(ones, ones).values()["sqnr_db"] == math.inf
+    assert Fidelity().update(ones, ones).values()["cosine"] == 1.0
+    assert Fidelity().update(zeros, ones).values()["sqnr_db"] == -math.inf
+    assert math.isnan(Fidelity().update(zeros, ones).values()["cosine"])
+    assert all(math.isnan(each) for each in Fidelity().values().values())
+
+
+def test_limits_are_what_integers_stand_for():
+    limits = Limits.of(tensor(scale=0.5, zero=3))
+    assert limits == Limits((-128 - 3) * 0.5, (127 - 3) * 0.5, 0.5)
+    assert Limits.of(tensor(dtype="float32", scales=0)) is None
+    assert Limits.of(tensor(dtype="uint8", zero=0, scale=0.1)).low == 0.0
+
+
+def test_saturated_and_clipped_values_are_counted():
+    limits = Limits(low=-1.0, high=2.0, step=0.1)
+    before = np.array([-1.2, -1.04, -1.0, 0.0, 2.04, 2.06, 5.0, 1.0], np.float32)
+    after = np.clip(before, -1.0, 2.0)
+    found = Fidelity(limits=limits).update(before, after).values()
+    assert found["saturated"] == 6 / 8, "all values at a limit"
+    assert found["clipped"] == 3 / 8, "those that a step could not hold"
+
+
+def test_a_rectifiers_zero_is_not_saturation():
+    limits = Limits(low=0.0, high=2.0, step=0.1)
+    before = np.array([0.0, 0.0, 0.0, 1.0], np.float32)
+    assert Fidelity(limits=limits).update(before, before).values()["saturated"] == 0.0
+
+
+def test_a_recorder_follows_the_pairs():
+    recorder = FidelityRecorder({"conv": "conv_q", "logits": "out"}, {"conv_q": tensor(scale=1.0, zero=0)})
+    before = {"conv": np.full((2, 3), 200.0, np.float32), "logits": np.ones((2, 2), np.float32)}
+    after = {"conv_q": np.full((2, 3), 127.0, np.float32), "out": np.ones((2, 2), np.float32) * 2}
+    recorder.update(before, after)
+    frame = recorder.to_frame()
+    assert frame["layer"].tolist() == ["conv", "logits"] and frame["after_layer"].tolist() == ["conv_q", "out"]
+    assert frame["clipped"][0] == 1.0 and np.isnan(frame["clipped"][1])
+    assert frame["max_error"].tolist() == [73.0, 1.0]
+    with pytest.raises(ValueError, match=r"layer 'conv'.*finite"):
+        recorder.update({**before, "conv": np.full((2, 3), np.nan, np.float32)}, after)
+
+
+def test_activations_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"shape of before, \(2,\). Received: \(3,\)"):
+        Fidelity().update(np.ones(2), np.ones(3))
