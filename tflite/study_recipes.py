@@ -129,7 +129,7 @@ RECIPES: Mapping[str, tuple[str, Callable[[Materials], Conversion]]] = {
         lambda m: convert.static_int8(m.model, m.upright),
     ),
     "static_int8_transformed": (
-        "the same, calibrated on as many transformed images",
+        "8-bit weights and activations, calibrated on as many transformed images",
         lambda m: convert.static_int8(m.model, m.transformed),
     ),
     "static_int8_per_tensor": (
@@ -150,14 +150,20 @@ RECIPES: Mapping[str, tuple[str, Callable[[Materials], Conversion]]] = {
     ),
     "weight_int4": ("4-bit weights, activations in floating point", lambda m: convert.weight_int4(m.model)),
     "qat_int8": ("trained on with 8-bit rounding, then static int8", lambda m: _qat(m, False, 8)),
-    "qat_int8_augmented": ("the same on transformed images", lambda m: _qat(m, True, 8)),
+    "qat_int8_augmented": (
+        "trained on with 8-bit rounding on transformed images, then static int8",
+        lambda m: _qat(m, True, 8),
+    ),
     "qat_int4": (
-        "trained on with 4-bit weights and 8-bit activations (stored in 8 bits)",
+        "trained on with 4-bit weights and 8-bit activations",
         lambda m: _qat(m, False, 4),
     ),
-    "qat_int4_augmented": ("the same on transformed images", lambda m: _qat(m, True, 4)),
+    "qat_int4_augmented": (
+        "trained on with 4-bit weights on transformed images",
+        lambda m: _qat(m, True, 4),
+    ),
     "float32_tuned": ("trained on without rounding: what training alone does", lambda m: _tuned(m, False)),
-    "float32_tuned_augmented": ("the same on transformed images", lambda m: _tuned(m, True)),
+    "float32_tuned_augmented": ("trained on without rounding on transformed images", lambda m: _tuned(m, True)),
 }
 """What a recipe does, in words, and the function that does it, by name."""
 TRAINED = frozenset(name for name in RECIPES if name.startswith("qat") or "tuned" in name)

@@ -28,7 +28,11 @@ REPAIRS = (
     ("static_int8", "qat_int8", "8-bit training on upright images instead of calibration alone"),
     ("static_int8", "qat_int8_augmented", "8-bit training on transformed images instead of calibration alone"),
     ("float32_tuned", "qat_int8", "Rounding to 8 bits in training, against the same training without it,"),
-    ("float32_tuned_augmented", "qat_int8_augmented", "The same with transformed images"),
+    (
+        "float32_tuned_augmented",
+        "qat_int8_augmented",
+        "Rounding to 8 bits in training on transformed images, against the same training without it,",
+    ),
     ("weight_int4", "qat_int4", "4-bit training on upright images instead of rounding alone"),
     ("weight_int4", "qat_int4_augmented", "4-bit training on transformed images instead of rounding alone"),
 )
