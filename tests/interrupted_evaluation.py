@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 import tfinv
-from tfinv import engine
+from tfinv import passes
 from tfinv.checkpoint import Checkpoint
 
 OPTIONS = {"plain": {}, "shards": {"confidence": 0.9, "shards": 4}, "classes": {"stratified": True}}
@@ -35,14 +35,14 @@ def evaluate(checkpoint: Checkpoint | None, kind: str, **options: object) -> tfi
 
 
 def main(path: str, results: str, seconds: str, kind: str) -> None:
-    one = engine.Pass._one
+    one = passes.Pass._one
 
-    def slow(self: engine.Pass, *rest: object) -> None:
+    def slow(self: passes.Pass, *rest: object) -> None:
         one(self, *rest)  # type: ignore[arg-type]
         time.sleep(float(seconds))
         print("block", flush=True)
 
-    engine.Pass._one = slow  # type: ignore[method-assign]
+    passes.Pass._one = slow  # type: ignore[method-assign]
     evaluate(Checkpoint(Path(path), every=0), kind).save(results)
 
 

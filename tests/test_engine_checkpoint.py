@@ -14,7 +14,7 @@ import pytest
 from interrupted_evaluation import MEASURES, evaluate
 
 import tfinv
-from tfinv import engine
+from tfinv import passes
 from tfinv.checkpoint import Checkpoint
 
 SCRIPT = Path(__file__).parent / "interrupted_evaluation.py"
@@ -52,8 +52,8 @@ def test_a_killed_evaluation_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     assert not (tmp_path / "results.npz").exists()
     expected = evaluate(None, "plain")
     blocks = []
-    one = engine.Pass._one
-    monkeypatch.setattr(engine.Pass, "_one", lambda self, *rest: blocks.append(1) or one(self, *rest))
+    one = passes.Pass._one
+    monkeypatch.setattr(passes.Pass, "_one", lambda self, *rest: blocks.append(1) or one(self, *rest))
     assert_identical(evaluate(Checkpoint(path), "plain"), expected)
     resumed = len(blocks)
     blocks.clear()
@@ -78,7 +78,7 @@ def test_control_c_saves_and_ends_between_blocks(tmp_path):
 @pytest.mark.parametrize("at", [1, 6, 12, 17])
 def test_every_moment_of_interruption_gives_the_same_numbers(tmp_path, monkeypatch, kind, at):
     expected = evaluate(None, kind)
-    one, seen = engine.Pass._one, []
+    one, seen = passes.Pass._one, []
 
     def failing(self, *rest):
         seen.append(1)
@@ -86,10 +86,10 @@ def test_every_moment_of_interruption_gives_the_same_numbers(tmp_path, monkeypat
             raise RuntimeError("power cut")
         one(self, *rest)
 
-    monkeypatch.setattr(engine.Pass, "_one", failing)
+    monkeypatch.setattr(passes.Pass, "_one", failing)
     with pytest.raises(RuntimeError, match="power cut"):
         evaluate(Checkpoint(tmp_path / "state.npz", every=0), kind)
-    monkeypatch.setattr(engine.Pass, "_one", one)
+    monkeypatch.setattr(passes.Pass, "_one", one)
     assert_identical(evaluate(Checkpoint(tmp_path / "state.npz", every=0), kind), expected)
 
 

@@ -14,7 +14,8 @@ from tfinv.status import Status
 if TYPE_CHECKING:
     from tfinv import datasets, measures, models, plots, report, tflite, transformations, uncertainty
     from tfinv.activations import ActivationModel
-    from tfinv.evaluation import evaluate, evaluate_arrays
+    from tfinv.arrays import evaluate_arrays
+    from tfinv.evaluation import evaluate
     from tfinv.local_error import lie_derivative
     from tfinv.merging import merge
     from tfinv.transformations import AffineAugmentation
@@ -25,7 +26,7 @@ _ATTRIBUTES = {
     "ActivationModel": "tfinv.activations",
     "AffineAugmentation": "tfinv.transformations",
     "evaluate": "tfinv.evaluation",
-    "evaluate_arrays": "tfinv.evaluation",
+    "evaluate_arrays": "tfinv.arrays",
     "lie_derivative": "tfinv.local_error",
     "merge": "tfinv.merging",
 }

@@ -51,6 +51,7 @@ class ImageBatches:
         images = getattr(images, "x", images)
         self._array: Any = None
         self._dataset: Any = None
+        self._count: list[int | None]
         if hasattr(images, "element_spec"):
             if labels is not None:
                 raise ValueError("labels must come inside a tf.data.Dataset as (image, label). Received: both")
@@ -58,11 +59,12 @@ class ImageBatches:
             spec = self._dataset.element_spec
             self.shape = tuple((spec[0] if self.has_labels else spec).shape[1:])
             cardinality = int(self._dataset.unbatch().cardinality())
-            self._count: list[int | None] = [cardinality if cardinality >= 0 else None]
+            self._count = [cardinality if cardinality >= 0 else None]
         else:
             self._array = _as_images(images)
             count = len(self._array)
-            self.shape, self._count = self._array.shape[1:], [count]
+            self.shape = self._array.shape[1:]
+            self._count = [count]
             self.has_labels = labels is not None
             self._chosen = np.arange(count, dtype=np.int64)
             self._labels = np.full(count, -1) if labels is None else np.asarray(labels)

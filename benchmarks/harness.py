@@ -1,0 +1,85 @@
+"""Time several sides of a comparison in turn, so that what else the machine does hits all of them alike."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The best of several runs.
+
+    Args:
+        wall: seconds.
+        cpu: seconds of all cores together.
+    """
+
+    wall: float
+    cpu: float
+
+
+def interleaved(sides: Mapping[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[str, Timing]:
+    """Best times of each side: one run of each to warm up, then `repeats` rounds of all sides in turn."""
+    runs: dict[str, list[Timing]] = {name: [] for name in sides}
+    for number in range(repeats + 1):
+        for name, run in sides.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            run()
+            if number:
+                runs[name].append(Timing(time.perf_counter() - wall, time.process_time() - cpu))
+    return {name: Timing(min(each.wall for each in own), min(each.cpu for each in own)) for name, own in runs.items()}
+
+
+class PeakMemory:
+    """Peak resident memory of this process while a block runs, above what it had before, and the most threads."""
+
+    def __enter__(self) -> PeakMemory:
+        self.start = _status("VmRSS")
+        self.peak, self.threads, self._stop = self.start, 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def added(self) -> int:
+        """Bytes above the start."""
+        return self.peak - self.start
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.005):
+            self.peak = max(self.peak, _status("VmRSS"))
+            self.threads = max(self.threads, _status("Threads"))
+
+
+def _status(entry: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{entry}:"):
+            number = int(line.split()[1])
+            return number * 1024 if line.endswith("kB") else number
+    return 0
+
+
+def own_peak() -> int:
+    """Peak resident memory of this process in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def in_process(script: str, *arguments: str) -> str:
+    """The last line that a script of this folder prints, run in a process of its own."""
+    path = Path(__file__).parent / script
+    done = subprocess.run([sys.executable, str(path), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip().splitlines()[-1]
