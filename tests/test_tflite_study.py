@@ -206,22 +206,40 @@ def test_command(tmp_path, capsys):
     assert "Received: 'int3'" in capsys.readouterr().err
 
 
+def wake_word_model(path: Path):
+    """The MLPerf Tiny model; the file's depthwise layers are of a class of their own that only dropped an option."""
+    from tfinv import models
+
+    class DW(keras.layers.DepthwiseConv2D):
+        def __init__(self, *arguments, **options):
+            options.pop("groups", None)
+            super().__init__(*arguments, **options)
+
+    def plain(layer):
+        kind = keras.layers.DepthwiseConv2D if isinstance(layer, DW) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    loaded = models.load(path, custom_objects={"DW": DW})
+    model = keras.models.clone_model(loaded, clone_function=plain)
+    model.set_weights(loaded.get_weights())
+    return model
+
+
 @pytest.mark.slow
 def test_every_recipe_on_visual_wake_words(data_folder):
     """Depthwise convolutions, 96x96, a softmax; no image of persons is at hand, so handshapes stand in."""
-    from tfinv import datasets, models
+    from tfinv import datasets
 
-    model = models.load(data_folder / "models" / "vww_mobilenet_v1" / "model.keras")
+    model = wake_word_model(data_folder / "models" / "vww_mobilenet_v1" / "model.keras")
     images = datasets.adapt(datasets.load("lsa16").test.subset(24, 0), (96, 96, 3))
-    labels = np.asarray(images.y) % 2
-    data = Split(images.x, labels)
+    data = Split(images.x, np.asarray(images.y) % 2)
     made = study(model, data, data, SET, "all", measures="NormalizedVariance", calibration_samples=16, progress=False)
     assert not made.failed
     assert made.recipes["recipe"].tolist() == list(RECIPES)
-    compared = made.recipes.set_index("recipe")["layers_compared"]
-    assert (compared[1:] > 25).all()
-    assert made.recipes.set_index("recipe").loc["qat_int8", "is_integer"]
-    keras.backend.clear_session()
+    rows = made.recipes.set_index("recipe")
+    assert rows["layers_compared"].iloc[1:].min() >= 30
+    assert rows.loc["qat_int8", "is_integer"] and rows.loc["static_int8", "is_integer"]
+    assert not any("without a partner" in line for line in made.warnings)
 
 
 def test_sensitivity_is_that_of_the_file_with_one_layer_rounded():
