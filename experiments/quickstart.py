@@ -93,7 +93,7 @@ def _keras(run: Run, data: Dataset, transformations: TransformationSet, name: st
 
     model = _trained(run, data, augmentation)
     results = _measure(run, model, data, transformations)
-    return _Network(name, results, accuracy_under(model, data.test.x, data.test.y, transformations))
+    return _Network(name, results, accuracy_under(model, data.test.x, _labels(data), transformations))
 
 
 def _tflite(run: Run, data: Dataset, transformations: TransformationSet, recipe: str) -> _Network:
@@ -124,8 +124,14 @@ def _tflite(run: Run, data: Dataset, transformations: TransformationSet, recipe:
     conversion, milliseconds = run.cache.get("tflite", config, make, load)
     model = tflite.TFLiteModel(conversion, probe=False)
     results = _measure(run, model, data, transformations)
-    accuracy = accuracy_under(model.predict, data.test.x, data.test.y, transformations)
+    accuracy = accuracy_under(model.predict, data.test.x, _labels(data), transformations)
     return _Network(f"TFLite {recipe}", results, accuracy, conversion.size / 1024, milliseconds)
+
+
+def _labels(data: Dataset) -> np.ndarray:
+    if data.test.y is None:
+        raise ValueError(f"dataset must have labels. Received: {data.name} without")
+    return data.test.y
 
 
 def _profiles(networks: list[_Network]) -> pd.DataFrame:

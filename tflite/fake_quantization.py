@@ -78,7 +78,7 @@ class FakeQuant(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.sites, self.momentum = sites, momentum
-        self.fixed = tuple(fixed) if fixed is not None else None
+        self.fixed = (float(fixed[0]), float(fixed[1])) if fixed is not None else None
         self.observing = False
 
     def build(self, input_shape: Any) -> None:
@@ -102,7 +102,7 @@ class FakeQuant(keras.layers.Layer):
     def range(self) -> tuple[Any, Any]:
         """Lower and upper end `(low <= 0, high >= 0)`, zero always inside so that padding is exact."""
         if self.fixed is not None:
-            return self.fixed
+            return self.fixed[0], self.fixed[1]
         low = tf.minimum(tf.reduce_min([tf.convert_to_tensor(each) for each in self.lows]), 0.0)
         high = tf.maximum(tf.reduce_max([tf.convert_to_tensor(each) for each in self.highs]), 0.0)
         return low, tf.where(high - low < _DEAD_SPAN, low + _SPAN_OF_DEAD, high)

@@ -75,7 +75,7 @@ def add_models(report: Report, models: pd.DataFrame, caption: str) -> None:
             texts = [interval_text(*row) for row in zip(models[column], *bounds, strict=True)]
             shown[SHARES[column]] = texts
         elif not column.endswith(("_low", "_high")):
-            shown[NUMBERS.get(column, column)] = models[column]
+            shown[NUMBERS.get(column) or column] = models[column]
     formats = {NUMBERS[name]: form for name, form in (("kib", ",.1f"), ("latency_ms", ".3g"), ("working_kib", ",.0f"))}
     frame = pd.DataFrame(shown)
     report.table(frame, caption, {name: form for name, form in formats.items() if name in frame})
@@ -189,8 +189,8 @@ def add_change(
     """
     own = differences[differences["measure"] == measure]
     words = measure_name(measure)
-    profiles = [each[measure].profile() for each in (before, after)]
     usable = own if np.isfinite(own[["low", "high"]].to_numpy(float)).any() else own.drop(columns=["low", "high"])
+    profiles = before[measure].profile(), after[measure].profile()
     figure = plots.before_after(*profiles, usable, names=names, y_label=words)
     text = f"{words.capitalize()} by layer, and below it {names[1]} minus {names[0]}."
     interval = " Bars are intervals over images: a filled mark lies beyond noise." if usable is own else ""

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -76,8 +76,10 @@ def _write(folder: Path, plan: QatPlan, spec: Spec, output: str, carried: list[C
         "compared": len(plan.compared),
     }
     (folder / "spec.json").write_text(json.dumps(asdict(spec) | options), encoding="utf-8")
-    weights = {key: array for each in carried for key, array in zip(each.keys, each.arrays, strict=True)}
-    np.savez(folder / "weights.npz", **weights)
+    weights: dict[str, Any] = {
+        key: array for each in carried for key, array in zip(each.keys, each.arrays, strict=True)
+    }
+    np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
     with tf.device("CPU:0"):  # where the copy will compute
         expected = np.asarray(plan.model(plan.calibration[:_CHECKED_IMAGES], training=False))
     np.savez(folder / "images.npz", calibration=plan.calibration, ranges=plan.ranges, expected=expected)
@@ -101,7 +103,7 @@ def _run(folder: Path, plan: QatPlan) -> None:
         raise _error(folder, code)
 
 
-def _feed(stream: BinaryIO, plan: QatPlan) -> None:
+def _feed(stream: IO[bytes], plan: QatPlan) -> None:
     """Write all epochs in the form of `tfmot_worker.read_batches`."""
     data: Any = plan.data
     batches = as_dataset(data, plan.batch_size, True, plan.seed, False, plan.augmentation, True)

@@ -44,12 +44,13 @@ def main(folder: Path, stream: BinaryIO) -> None:
     quantized = quantize(model, spec)
     set_ranges(quantized, images["ranges"])
     share_scales(quantized, spec)
-    outputs = {"before": predict(quantized, images["calibration"])}
+    outputs: dict[str, Any] = {"before": predict(quantized, images["calibration"])}
     history = train(_up_to_logits(quantized, spec), spec, stream)
     share_scales(quantized, spec)
     outputs["after"] = predict(quantized, images["calibration"])
-    np.savez(folder / "outputs.npz", **outputs)
-    np.savez(folder / "tuned.npz", **tuned_weights(quantized, spec))
+    np.savez(folder / "outputs.npz", **outputs)  # type: ignore[arg-type]
+    tuned: dict[str, Any] = tuned_weights(quantized, spec)
+    np.savez(folder / "tuned.npz", **tuned)  # type: ignore[arg-type]
     _convert(folder, quantized, spec, images, history)
 
 

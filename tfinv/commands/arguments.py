@@ -91,16 +91,17 @@ def load_fitting(
     """
     from tfinv import datasets
 
-    size, channels = (input_shape[0], input_shape[1]), input_shape[2]
+    height, width, channels = input_shape
     is_path = data not in datasets.names()
-    whole = isinstance(size[0], int) and isinstance(size[1], int)
-    dataset = datasets.load(data, size=size if is_path and whole else None, channels=channels if is_path else None)
+    size = (height, width) if is_path and height is not None and width is not None else None
+    dataset = datasets.load(data, size=size, channels=channels if is_path else None)
     test = dataset.test if not is_path or has_test_images(Path(data).expanduser()) else _all_images(dataset)
     if max_samples is not None and max_samples < len(test):
         test = test.subset(max_samples, seed)
-    target = tuple(size if want is None else want for want, size in zip(input_shape, dataset.input_shape, strict=True))
-    if target != tuple(dataset.input_shape):
-        print(f"images of {dataset.input_shape} are brought to the model's input {target}")
+    own = dataset.input_shape
+    target = (height or own[0], width or own[1], channels or own[2])
+    if target != tuple(own):
+        print(f"images of {own} are brought to the model's input {target}")
         test = datasets.adapt(test, target)
     return dataset, test
 
@@ -121,5 +122,6 @@ def _all_images(dataset: Dataset) -> Split:
     from tfinv import datasets
 
     parts = dataset.train, dataset.test
-    labels = None if parts[0].y is None or parts[1].y is None else np.concatenate([each.y for each in parts])
+    known = [each.y for each in parts if each.y is not None]
+    labels = np.concatenate(known) if len(known) == len(parts) else None
     return datasets.Split(np.concatenate([each.x for each in parts]), labels)

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     model.save(options.out / "model.keras")
     write_text(options.out / "history.csv", result.history.to_csv(index=False))
     summary = {"accuracy": float(result.accuracy), "restarts": result.restarts, "seconds": round(result.seconds, 1)}
-    if options.augmentation:
+    if options.augmentation and data.test.y is not None:
         under = accuracy_under(model, data.test.x, data.test.y, options.augmentation)
         write_text(options.out / "accuracy.csv", "accuracy\n" + "".join(f"{value}\n" for value in under))
         summary["accuracy_transformed"] = float(np.mean(under))

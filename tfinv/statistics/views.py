@@ -58,7 +58,7 @@ class CommonFrame(View):
         return why_not_spatial(layer)
 
     def apply(self, block: Any, layer: Layer) -> Any:
-        shown = visible(layer).all(axis=0)[..., None]
+        shown = np.asarray(visible(layer).all(axis=0))[..., None]
         return InverseWarp().apply(block, layer) * tf.constant(shown, block.dtype)
 
 
