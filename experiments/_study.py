@@ -140,7 +140,10 @@ class Study:
         epochs: int | None = None,
         **options: Any,
     ) -> Any:
-        """A trained network, from the cache where it is there; `**options` are the architecture's."""
+        """A trained network, from the cache where it is there; `**options` are the architecture's.
+
+        With `epochs` given, training is taken as it comes: without a least accuracy and without restarts.
+        """
         settings = self.settings
         if architecture == "simple_conv":
             options = {"filters": settings.filters, "dense": settings.dense, **options}
@@ -153,7 +156,7 @@ class Study:
             epochs=epochs or (settings.epochs if augmentation is None else settings.augmented_epochs),
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
-            min_accuracy=settings.min_accuracy,
+            min_accuracy=None if epochs else settings.min_accuracy,
         )
 
     def plain(self, seed: int) -> Any:

@@ -31,6 +31,8 @@ def run(run: Run) -> Finding:
     for epochs in run.settings.savepoints:
 
         def make(seed: int, epochs: int = epochs) -> object:
+            if epochs == run.settings.augmented_epochs:
+                return study.rotated(seed)
             return study.trained(seed, ROTATED, epochs=epochs) if epochs else study.untrained(seed)
 
         by_epoch[epochs] = study.profiles(make)
