@@ -106,7 +106,7 @@ def compare_files(
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
     images = as_split(data, first.input_shape, max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
-    matched = match(first, second, some)
+    matched = _matched(first, second, images, some)
     called = names or _names(first, second)
     for model in (first, second):
         model.self_check(some[:CHECK_SAMPLES])
@@ -224,6 +224,19 @@ def renamed(results: Results, matched: Match) -> Results:
         )
         measures[key] = MeasureResult(key, {new(name): each for name, each in measure.items()}, replicates)
     return Results(measures, results.metadata)
+
+
+def _matched(first: TFLiteModel, second: TFLiteModel, images: Split, some: Any) -> Match:
+    """The match; where the files look like strangers because of the input scale, say so."""
+    try:
+        return match(first, second, some)
+    except ValueError as error:
+        if "same network" not in str(error):
+            raise
+        few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
+        hints = [check_input_scale(model, few.x, few.y) for model in (first, second)] if few.y is not None else []
+        hint = next((each for each in hints if each), "")
+        raise ValueError(f"{error}. {hint}" if hint else str(error)) from None
 
 
 def _as_model(source: Source | TFLiteModel, scale: Any) -> TFLiteModel:

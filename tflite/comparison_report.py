@@ -52,6 +52,8 @@ RANGE_COLUMNS = (
     "weights_after_min",
     "weights_after_max",
 )
+NEEDS_ACCURACY = {"accuracy", "transformed_accuracy", "consistency", "effective_invariance", "chance"}
+"""Columns and terms that say nothing, or mislead, where accuracy is not known."""
 TERMS = (
     "layer profile",
     "normalized variance",
@@ -93,13 +95,13 @@ def build(comparison: Comparison) -> Report:
         )
     _add_invariance(report, comparison)
     _add_layers(report, comparison)
-    report.glossary(explain(*TERMS))
+    report.glossary(explain(*(each for each in TERMS if _has_labels(comparison) or each not in NEEDS_ACCURACY)))
     return report.environment({**facts, "match": comparison.match.describe().replace("\n", "; ")})
 
 
 def _add_models(report: Report, comparison: Comparison) -> None:
     columns = [name for name in MODEL_COLUMNS if name in comparison.models]
-    hidden = set() if _has_labels(comparison) else {"accuracy", "transformed_accuracy", "consistency"}
+    hidden = set() if _has_labels(comparison) else NEEDS_ACCURACY
     report.section(
         "The two files",
         "`upright` is on the untransformed images, `transformed` on all transformations but the identity. `flips` are "

@@ -114,7 +114,9 @@ class PairedRun:
                 warped = tf.concat([warped, images[:, None]], axis=1)
             return tf.reshape(warped, (-1, *batches.shape))
 
-        self._warp = tf.function(transformed, input_signature=[tf.TensorSpec((None, *batches.shape), tf.float32)])
+        # A concrete function: several runs in one process would make TensorFlow warn of retracing.
+        spec = tf.TensorSpec((None, *batches.shape), tf.float32)
+        self._warp = tf.function(transformed).get_concrete_function(spec)
 
     def run(self, fidelity_samples: int, progress: bool) -> None:
         """Go over all images.
@@ -132,7 +134,7 @@ class PairedRun:
         total = samples * self._count * len(self._observers)
         with tqdm(total=total, unit="img", desc="comparing", disable=not progress, leave=False) as bar:
             for number, batch in enumerate(self._batches):
-                self._block(self._warp(batch.images).numpy(), len(batch.images), number in chosen, bar)
+                self._block(self._warp(tf.constant(batch.images)).numpy(), len(batch.images), number in chosen, bar)
 
     def _block(self, images: NDArray[np.float32], samples: int, compare: bool, bar: Any) -> None:
         order = [self._reference, *(name for name in self._observers if name != self._reference)]

@@ -45,6 +45,11 @@ def describe(
     measures = list(dict.fromkeys(differences["measure"]))
     sentences += [invariance_sentence(differences, key, names) for key in measures]
     if before is not None and after is not None:
+        if after.accuracy_change.high < 0 and _gains(differences):
+            sentences.append(
+                f"Where {names[1]} is more invariant while its accuracy falls, it has lost information rather than "
+                "gained robustness."
+            )
         sentences += accuracy_sentences(before, after, names)
     if fidelity is not None and measures:
         sentences += ranking_sentences(differences, fidelity, measures[0])
@@ -92,6 +97,11 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
             f"±{_percent(within)}."
         )
     return _changed(material, real, words, count, names)
+
+
+def _gains(differences: pd.DataFrame) -> bool:
+    """Whether a layer became more invariant, beyond noise and by more than a trifle."""
+    return bool((differences["real"].to_numpy(bool) & (differences["relative"].to_numpy(float) <= -MATERIAL)).any())
 
 
 def _changed(material: pd.DataFrame, real: pd.DataFrame, words: str, count: str, names: tuple[str, str]) -> str:

@@ -1,0 +1,363 @@
+"""Comparing two TFLite files end to end: numbers by other ways, where damage begins, reports, exit codes, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import CHROMIUM, chromium
+from numpy.testing import assert_allclose
+from tflite_models import decibels, digits, plain_network, residual_network, trained
+
+import tfinv
+from tfinv import run
+from tfinv.activations import ActivationModel
+from tfinv.tflite import Comparison, TFLiteModel, compare_files, dynamic_int8, float32, measure_models, static_int8
+from tfinv.tflite.gate import check
+from tfinv.transformations import parse, warp
+
+SAMPLES, SET = 60, "rotations(4)"
+NV, SE = "NormalizedVariance", "NormalizedVarianceSE(aggregate='mean')"
+
+
+@pytest.fixture(scope="module")
+def data():
+    images, classes = digits()
+    return images[1400 : 1400 + SAMPLES], classes[1400 : 1400 + SAMPLES]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return trained(residual_network)
+
+
+@pytest.fixture(scope="module")
+def files(network):
+    return float32(network), static_int8(network, digits()[0][:150])
+
+
+@pytest.fixture(scope="module")
+def found(files, data):
+    return compare_files(*files, data, SET, measures=[NV, SE], fidelity_samples=SAMPLES, progress=False)
+
+
+@pytest.fixture(scope="module")
+def transformed(data):
+    return np.asarray(warp(data[0], parse(SET)))
+
+
+def damaged(network, layer: str):
+    """The network with as much noise added to the kernel of one layer as there is signal in it."""
+    import keras
+
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    kernel, *rest = copy.get_layer(layer).get_weights()
+    noise = kernel.std() * np.random.default_rng(0).normal(size=kernel.shape)
+    copy.get_layer(layer).set_weights([kernel + noise, *rest])
+    return copy
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def test_profiles_are_those_of_evaluate(found, files, data):
+    for side, file in zip(("before", "after"), files, strict=True):
+        alone = tfinv.evaluate(TFLiteModel(file), data[0], SET, NV, progress=False)
+        rows = found.layers[found.layers["measure"] == NV].set_index("layer")
+        assert list(rows.index) == list(alone[NV])
+        assert_allclose(rows[side], [alone[NV][layer].mean for layer in rows.index], rtol=1e-5)
+
+
+def test_predictions_are_those_of_the_files(found, files, data, transformed):
+    first, second = (TFLiteModel(file) for file in files)
+    classes = data[1]
+    upright = [model.predict(data[0]).argmax(1) for model in (first, second)]
+    turned = [
+        model.predict(transformed.reshape(-1, 16, 16, 1)).argmax(1).reshape(SAMPLES, 4) for model in (first, second)
+    ]
+    row = found.models.iloc[1]
+    assert row["accuracy"] == np.mean(upright[1] == classes)
+    assert row["flips"] == np.mean(upright[0] != upright[1])
+    moved = [0, 1, 3]  # rotations(4) are 180, -90, 0 and 90 degrees
+    assert_allclose(row["transformed_flips"], np.mean(turned[0][:, moved] != turned[1][:, moved]))
+    assert_allclose(row["transformed_accuracy"], np.mean(turned[1][:, moved] == classes[:, None]))
+    curves = found.curves[found.curves["model"] == "float32"]
+    assert curves["degrees"].tolist() == [180.0, -90.0, 0.0, 90.0]
+    assert_allclose(curves["accuracy"], (turned[0] == classes[:, None]).mean(0))
+
+
+def test_fidelity_is_that_of_the_activations(found, files, transformed):
+    images = transformed.reshape(-1, 16, 16, 1)
+    before, after = (TFLiteModel(file)(images) for file in files)
+    rows = found.fidelity.set_index("layer")
+    assert list(rows.index) == list(before)
+    for layer, row in rows.iterrows():
+        assert_allclose(row["sqnr_db"], decibels(before[layer], after[row["after_layer"]]), atol=1e-3)
+        assert_allclose(row["range_after_max"], after[layer].max(), rtol=1e-6)
+    kernel = np.asarray(trained(residual_network).get_layer("hidden").kernel)
+    assert_allclose(rows.loc["hidden_relu", ["weights_before_min", "weights_before_max"]], [kernel.min(), kernel.max()])
+    assert_allclose(rows.loc["hidden_relu", "weights_after_max"], kernel.max(), rtol=0.01)
+
+
+def test_int8_is_smaller_and_nearly_as_invariant(found):
+    assert found.match.unmatched_before == found.match.unmatched_after == () and found.warnings == ()
+    assert found.models["kib"][1] < 0.8 * found.models["kib"][0]
+    assert not found.models["collapsed"].any() and found.models["self_check"].str.startswith("passed").all()
+    own = found.layers[found.layers["measure"] == NV]
+    assert own["relative"].abs().max() < 0.1
+    assert set(found.layers[found.layers["measure"] == SE]["layer"]) == set(own["layer"])
+    assert "change of normalised variance" in found.verdict[0] or "Normalised variance changes" in found.verdict[0]
+    assert check(["max_profile_increase>0.2", "flip_rate>0.5"], found).reasons == ()
+
+
+def test_damage_is_found_where_it_begins(network, data, files):
+    found = compare_files(files[0], float32(damaged(network, "wide")), data, SET, measures=NV, progress=False)
+    rows = found.layers.set_index("layer")
+    early = list(rows.index)[: list(rows.index).index("wide")]
+    assert len(early) >= 4 and (rows.loc[early, "difference"] == 0).all() and not rows.loc[early, "real"].any()
+    fidelity = found.fidelity.set_index("layer")["sqnr_db"]
+    assert np.isinf(fidelity[early]).all() and fidelity["wide"] < 10
+    assert rows.loc["wide", "real"] and rows.loc["wide", "relative_high"] < -0.02
+    assert found.verdict[0].startswith("**Normalised variance changes**") and "`wide`" in found.verdict[0]
+    assert "lost information" in " ".join(found.verdict), "more invariant, but worse"
+    assert check(["flip_rate>0.02"], found).failed
+
+
+def test_every_model_is_shown_the_same_images(data, network):
+    class Recorder:
+        """A source that is no Keras model, so that it is called with arrays."""
+
+        def __init__(self, name):
+            self.id, self.input_shape, self.layer_shapes = name, (16, 16, 1), {"logits": (10,)}
+
+        def select(self, layers):
+            return self
+
+        def __call__(self, images):
+            seen.setdefault(self.id, []).append(np.array(images))
+            return {"logits": images.reshape(len(images), -1)[:, :10]}
+
+    seen: dict[str, list[np.ndarray]] = {}
+    measure_models({n: Recorder(n) for n in ("a", "b")}, data[0], SET, NV, progress=False)
+    shown = [np.concatenate(seen[name]) for name in ("a", "b")]
+    np.testing.assert_array_equal(*shown)
+    assert len(shown[0]) == 2 * SAMPLES * 4, "once to measure layers, once to predict; the identity is one of the set"
+
+
+def test_keras_and_tflite_are_compared_alike(network, files, data):
+    models = {"keras": ActivationModel(network, ["stem_relu", "wide", "logits"]), "tflite": TFLiteModel(files[0])}
+    same = {name: name for name in ("stem_relu", "wide", "logits")}
+    found = measure_models(models, data[0], "translations(1, 0.1)", NV, pairs={"tflite": same}, progress=False)
+    assert (found["tflite"].fidelity["sqnr_db"] > 100).all() and found["keras"].fidelity is None
+    one, other = (found[name].predictions for name in ("keras", "tflite"))
+    np.testing.assert_array_equal(one.transformed, other.transformed)
+    np.testing.assert_array_equal(one.upright, one.transformed[:, 0])
+
+
+def test_sets_without_the_identity_show_the_upright_image_as_well(files, data):
+    model = TFLiteModel(files[0])
+    found = measure_models({"a": model}, data[0], parse(SET)[0:2], NV, progress=False)["a"].predictions
+    np.testing.assert_array_equal(found.upright, model.predict(data[0]).argmax(1))
+    turned = np.asarray(warp(data[0], parse(SET)[0:2])).reshape(-1, 16, 16, 1)
+    np.testing.assert_array_equal(found.transformed.ravel(), model.predict(turned).argmax(1))
+
+
+# --- what is written -------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_is_saved_and_loaded(found, tmp_path):
+    found.save(tmp_path / "c.npz")
+    back = Comparison.load(tmp_path / "c.npz")
+    for name in ("layers", "fidelity", "models", "curves", "operators"):
+        pd.testing.assert_frame_equal(getattr(back, name), getattr(found, name), check_dtype=False)
+    assert (back.names, back.verdict, back.match) == (found.names, found.verdict, found.match)
+    np.testing.assert_array_equal(
+        back.predictions["static_int8"].transformed, found.predictions["static_int8"].transformed
+    )
+    np.testing.assert_array_equal(back.after[NV]["logits"].values, found.after[NV]["logits"].values)
+    (tmp_path / "half.npz").write_bytes((tmp_path / "c.npz").read_bytes()[:2000])
+    with pytest.raises(ValueError, match="must be a complete file of the kind tfinv-comparison"):
+        Comparison.load(tmp_path / "half.npz")
+    found.before.save(tmp_path / "results.npz")
+    with pytest.raises(ValueError, match="tfinv-comparison"):
+        Comparison.load(tmp_path / "results.npz")
+
+
+def test_one_frame_holds_all_columns(found):
+    frame = found.to_frame()
+    assert len(frame) == len(found.layers) and {"relative", "sqnr_db", "tensor_after"} <= set(frame)
+
+
+@pytest.fixture(scope="module")
+def report(found, tmp_path_factory):
+    return found.report(tmp_path_factory.mktemp("report"))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_the_whole_report(report, width):
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed: the report was not looked at in a browser")
+    with chromium() as browser:
+        seen = browser.open(report, width)
+        assert browser.complaints == [] and len(browser.requests) == 1 + len(seen["pictures"])
+    assert seen["client"] == width and seen["scroll"] <= width and seen["escaped"] == [] and seen["scripts"] == 0
+    assert len(seen["pictures"]) == 6, "two curves, and for each measure profiles and units"
+    for picture in seen["pictures"]:
+        assert picture["complete"] and picture["width"] > 300 and picture["shown"] > 300, picture
+    assert "change of normalised variance" in seen["text"] and "static_int8 against float32" in seen["text"]
+
+
+def test_tables_and_markdown_lie_beside_the_report(found, report):
+    folder = report.parent
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "layers.csv"), found.layers, check_dtype=False)
+    text = (folder / "report.md").read_text()
+    assert found.verdict[0].split("**")[1] in text and len(list((folder / "figures").glob("*.png"))) == 6
+
+
+def test_the_viewers_overlay_is_keyed_by_tensors_of_the_second_file(found, files, tmp_path):
+    paths = found.model_explorer(tmp_path)
+    names = {tensor.name for tensor in files[1].graph.tensors}
+    content = {path.stem: json.loads(path.read_text()) for path in paths}
+    assert set(content) == {"change_of_NormalizedVariance", "change_of_NormalizedVarianceSE_aggregate__mean", "sqnr_db"}
+    for each in content.values():
+        assert each["results"] and set(each["results"]) <= names
+        bounds = [step["value"] for step in each["thresholds"]]
+        assert bounds == sorted(bounds) and all(v["value"] <= bounds[-1] for v in each["results"].values())
+    logits = found.fidelity.set_index("layer").loc["logits"]
+    assert_allclose(content["sqnr_db"]["results"][logits["tensor_after"]]["value"], logits["sqnr_db"])
+
+
+def test_without_labels_nothing_is_said_of_accuracy_or_consistency(files, data, tmp_path):
+    found = compare_files(*files, data[0], SET, measures=NV, progress=False)
+    text = found.report(tmp_path).read_text()
+    assert found.models["accuracy"].isna().all() and found.models["flips"][1] >= 0
+    assert any("consistency is not stated" in each for each in found.verdict)
+    for word in ("accuracy upright", ">consistency<", ">effective invariance<"):
+        assert word not in text
+    assert check(["accuracy_drop>0.5"], found).failed
+
+
+def test_models_that_are_no_classifiers_are_compared_by_layer(network, data):
+    import keras
+
+    inner = keras.Model(network.inputs, network.get_layer("sum_relu").output)
+    found = compare_files(float32(inner), static_int8(inner, digits()[0][:50]), data, SET, measures=NV, progress=False)
+    assert found.curves.empty and "nothing is said of predictions" in found.warnings[-1]
+    assert len(found.layers) >= 4 and found.predictions == {}
+    assert "flip_rate is not known" in check(["flip_rate>0.5"], found).reason
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def paths(files, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for name, file in zip(("float", "int8"), files, strict=True):
+        (folder / f"{name}.tflite").write_bytes(file.content)
+    np.savez(folder / "images.npz", x=data[0], y=data[1])
+    return folder
+
+
+def command(paths: Path, *more: str) -> list[str]:
+    base = ["compare", "--before", str(paths / "float.tflite"), "--after", str(paths / "int8.tflite")]
+    return [*base, "--data", str(paths / "images.npz"), "--transformations", SET, "--measures", NV, "--quiet", *more]
+
+
+def test_the_command_writes_everything_and_passes_or_fails(paths, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    assert run.main(command(paths, *out, "--fail-if", "max_profile_increase>0.5", "flip_rate > 90%")) == 0
+    said = capsys.readouterr()
+    assert "passed: max_profile_increase " in said.out and said.err == "" and "normalised variance" in said.out
+    written = {each.name for each in (tmp_path / "out").iterdir()}
+    assert {"report.html", "report.md", "comparison.npz", "layers.csv", "curves.csv", "model_explorer"} <= written
+    loaded = Comparison.load(tmp_path / "out" / "comparison.npz")
+    assert loaded.metadata["samples"] == SAMPLES, "all images of a file that holds out none"
+    assert run.main(command(paths, *out, "--max-samples", "20", "--fail-if", "size_ratio<10", "accuracy>=0")) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("tfinv: failed: size_ratio is ") and "accuracy is " in said[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--fail-if", "flip_rate=3"], "condition must read like"),
+        (["--fail-if", "flips>3"], "condition must name one of"),
+        (["--transformations", "spin(3)"], "spin"),
+        (["--input-scale", "0..7"], "input_scale must be one of"),
+        (["--after", "missing.tflite"], "missing.tflite"),
+        (["--data", "nowhere.npz"], "nowhere.npz"),
+    ],
+)
+def test_wrong_arguments_end_with_one_line(paths, tmp_path, capsys, change, message):
+    assert run.main(command(paths, "--out", str(tmp_path / "out"), *change)) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("tfinv: ") and message in said[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_scales_that_look_like_options_are_understood():
+    from tfinv.commands.arguments import input_scale, with_signs
+
+    assert with_signs(["--input-scale", "-1..1", "--quiet", "--x=1", "-2"]) == [
+        "--input-scale=-1..1",
+        "--quiet",
+        "--x=1",
+        "-2",
+    ]
+    assert input_scale("0.5,0.25") == (0.5, 0.25) and input_scale("0..255") == "0..255"
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_files_that_are_no_models_are_refused(files, data, tmp_path):
+    content = files[0].content
+    for name, bad in (
+        ("half", content[: len(content) // 2]),
+        ("text", b"hello, this is not a model at all"),
+        ("empty", b""),
+    ):
+        (tmp_path / f"{name}.tflite").write_bytes(bad)
+        with pytest.raises(ValueError, match=rf"{name}\.tflite: ") as error:
+            compare_files(files[0], tmp_path / f"{name}.tflite", data, progress=False)
+        assert "\n" not in str(error.value)
+
+
+def test_other_networks_are_refused(files, data):
+    import keras
+
+    keras.utils.set_random_seed(9)
+    with pytest.raises(ValueError, match="must be the same network"):
+        compare_files(files[0], float32(residual_network()), data, progress=False)
+    with pytest.raises(ValueError, match=r"same network|layer in common"):
+        compare_files(files[0], float32(plain_network()), data, progress=False)
+
+
+def test_other_inputs_are_refused(files, data):
+    import keras
+
+    inputs = keras.Input((8, 8, 1), name="image")
+    small = keras.Model(inputs, keras.layers.Dense(10, name="logits")(keras.layers.Flatten(name="flat")(inputs)))
+    with pytest.raises(ValueError, match=r"images of one shape. Received: \(16, 16, 1\) and \(8, 8, 1\)"):
+        compare_files(files[0], float32(small), data, progress=False)
+    with pytest.raises(ValueError, match=r"images must fit the models' input .* Received: images of \(8, 8, 1\)"):
+        compare_files(*files, data[0][:, ::2, ::2], progress=False)
+    with pytest.raises(ValueError, match=r"labels must be classes of the model, below 10. Received: 10"):
+        compare_files(*files, (data[0], data[1] + 1), SET, measures=NV, progress=False)
+
+
+def test_a_wrong_input_scale_is_pointed_out(network, data):
+    import keras
+
+    inputs = keras.Input((16, 16, 1), name="image")
+    scaled = keras.Model(inputs, network(keras.layers.Rescaling(1 / 255, name="rescale")(inputs)))
+    found = compare_files(float32(scaled), dynamic_int8(scaled), data, SET, measures=NV, progress=False)
+    assert any("input scale 0..1 looks wrong" in each and "with 0..255" in each for each in found.warnings)
+    assert check([], found).failed
+    with pytest.raises(ValueError, match=r"same network.*input scale 0..1 looks wrong: .* with 0..255"):
+        compare_files(float32(scaled), static_int8(scaled, 255 * digits()[0][:150]), data, SET, progress=False)
