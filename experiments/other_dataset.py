@@ -18,6 +18,7 @@ from tfinv.experiments import (
     MEASURE,
     SAME_EQUIVARIANCE,
     Study,
+    change,
     conclude,
     distance,
     profile_table,
@@ -37,10 +38,12 @@ def run(run: Run) -> Finding:
         tables[name] = lines
         apart[name] = distance(own, foreign, relative=True)
         save_profiles(run, name, lines, measure=measure)
+    output = change(*tables["invariance"].values(), "logits")
     invariance, equivariance = apart["invariance"], apart["same-equivariance"]
     checks = {
         f"the relative change of invariance on other images is {invariance}, above {MARGIN}": invariance.above(MARGIN),
-        f"that of same-equivariance {equivariance}, under {MARGIN}": equivariance.below(MARGIN),
+        f"at the output normalised variance changes by {output:+.3f}, more than {MARGIN}": output.above(MARGIN),
+        f"the relative change of same-equivariance is {equivariance}, under {MARGIN}": equivariance.below(MARGIN),
         "invariance changes more than same-equivariance": invariance.exceeds(equivariance),
     }
     claim = "Invariance depends on the data set, same-equivariance does not (thesis, DatasetTransfer)."
