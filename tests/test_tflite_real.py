@@ -1,0 +1,145 @@
+"""Real files from elsewhere: MLPerf Tiny's ResNet-8 as float and int8, Coral's uint8 MobileNet; need TFINV_DATA."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from PIL import Image
+
+from tfinv import datasets, models, run
+from tfinv.results import Results
+from tfinv.tflite import TFLiteModel, compare_files, static_int8
+from tfinv.tflite.gate import check
+from tfinv.tflite.predictions import are_probabilities
+from tfinv.transformations import parse, warp
+
+
+@pytest.fixture(scope="module")
+def cifar10(data_folder):
+    return datasets.load("cifar10").test
+
+
+@pytest.fixture(scope="module")
+def resnet(data_folder):
+    folder = data_folder / "models" / "ic_resnet8"
+    return [TFLiteModel(folder / f"{name}.tflite", input_scale="0..255") for name in ("float", "int8")]
+
+
+@pytest.fixture(scope="module")
+def answers(resnet, cifar10):
+    """Predicted classes of all test images, float and int8."""
+    return [np.concatenate([m.predict(x).argmax(1) for x in np.array_split(cifar10.x, 20)]) for m in resnet]
+
+
+def test_resnet_has_its_published_accuracies(answers, cifar10):
+    accuracy = [100 * float((each == cifar10.y).mean()) for each in answers]
+    assert_allclose(accuracy, [75.48, 75.42], atol=0.3)
+    assert_allclose(100 * float((answers[0] == answers[1]).mean()), 94.8, atol=0.5)
+
+
+def test_our_own_int8_of_resnet_is_as_good_as_float(data_folder, cifar10, answers):
+    model = models.load(data_folder / "models" / "ic_resnet8" / "model.h5")
+    own = static_int8(model, 255 * cifar10.x[-200:])
+    some = slice(0, 4000)
+    found = TFLiteModel(own, input_scale="0..255").predict(cifar10.x[some]).argmax(1)
+    difference = float((found == cifar10.y[some]).mean() - (answers[0][some] == cifar10.y[some]).mean())
+    assert abs(difference) <= 0.01
+    assert own.is_integer and own.size < 0.5 * 318144
+
+
+@pytest.fixture(scope="module")
+def compared(resnet, cifar10, tmp_path_factory):
+    found = compare_files(
+        *resnet, cifar10, "rotations(8)", measures="NormalizedVariance", max_samples=300, measured_samples=80,
+        fidelity_samples=16, progress=False,
+    )  # fmt: skip
+    return found, found.report(tmp_path_factory.mktemp("resnet"))
+
+
+def test_resnet_files_are_compared_layer_by_layer(compared):
+    found, report = compared
+    assert len(found.match.pairs) == 16 and found.match.unmatched_before == found.match.unmatched_after == ()
+    assert found.warnings == () and min(found.match.correlations.values()) > 0.95
+    assert found.layers["relative"].abs().max() < 0.03, "int8 hardly moves normalised variance"
+    assert found.fidelity["sqnr_db"].between(10, 45).all()
+    row = found.models.iloc[1]
+    assert row["transformed_flips"] > row["flips"] > 0.01 and row["transformed_accuracy"] < row["accuracy"] - 0.2
+    assert row["float_operators"] == 0 and found.models["float_operators"][0] == 16
+    assert not check(["max_profile_increase>0.1", "accuracy_drop>0.03", "size_ratio>0.4"], found).failed
+    assert report.stat().st_size > 100_000 and found.verdict[0] in _unescaped(report.read_text())
+
+
+def _unescaped(page: str) -> str:
+    """The text of a page without its marks, emphasis as `**`, code as backticks."""
+    import html
+
+    for mark, text in (("<strong>", "**"), ("</strong>", "**"), ("<code>", "`"), ("</code>", "`")):
+        page = page.replace(mark, text)
+    return html.unescape(page)
+
+
+def test_a_wrong_scale_of_resnet_is_pointed_out(data_folder, cifar10):
+    folder = data_folder / "models" / "ic_resnet8"
+    files = [folder / "float.tflite"] * 2
+    found = compare_files(
+        *files, cifar10, "rotations(2)", input_scale="0..1", measures="NormalizedVariance", names=("a", "b"),
+        max_samples=200, measured_samples=40, fidelity_samples=8, progress=False,
+    )  # fmt: skip
+    assert any("input scale 0..1 looks wrong" in each and "with 0..255" in each for each in found.warnings)
+    assert check([], found).failed and found.models["accuracy"].max() < 0.2
+
+
+# --- Coral's MobileNet: uint8 in, uint8 out, no float twin -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coral(data_folder):
+    return data_folder / "models" / "coral"
+
+
+@pytest.fixture(scope="module")
+def mobilenet(coral):
+    return TFLiteModel(coral / "mobilenet_v1_0.25_128_quant.tflite", input_scale="-1..1")
+
+
+@pytest.fixture(scope="module")
+def photographs(coral):
+    """The middle 87.5 % of each photograph, as ImageNet is evaluated."""
+    found = {}
+    for name in ("cat.bmp", "hot_dog.jpg", "parrot.jpg"):
+        photograph = Image.open(coral / name).convert("RGB")
+        side = int(0.875 * min(photograph.size))
+        left, top = ((size - side) // 2 for size in photograph.size)
+        pixels = np.asarray(photograph.crop((left, top, left + side, top + side)), np.float32) / 255
+        found[name] = datasets.adapt(pixels[None], (128, 128, 3))[0]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("cat.bmp", "Egyptian cat"), ("hot_dog.jpg", "hotdog"), ("parrot.jpg", "macaw")]
+)
+def test_mobilenet_recognises_the_photographs(mobilenet, photographs, coral, name, label):
+    labels = (coral / "imagenet_labels.txt").read_text().splitlines()
+    scores = mobilenet.predict(photographs[name][None])[0]
+    best = [labels[i].split(",")[0] for i in np.argsort(-scores)[:5]]
+    assert label in best and are_probabilities(scores[None]), "8 bits round most of 1001 classes to zero"
+
+
+def test_mobilenet_is_measured_and_profiled_alone(coral, mobilenet, tmp_path, capsys):
+    command = ["measure", "--model", str(coral / "mobilenet_v1_0.25_128_quant.tflite"), "--data", str(coral)]
+    options = ["--input-scale", "-1..1", "--transformations", "rotations(4)", "--out", str(tmp_path), "--quiet"]
+    assert run.main([*command, *options]) == 0
+    capsys.readouterr()
+    results = Results.load(tmp_path / "results.npz")
+    measured = results["NormalizedVariance"]
+    assert list(measured) == list(mobilenet.layer_shapes) and len(measured) == 31
+    assert results.metadata["samples"] == 3 and (tmp_path / "report.html").stat().st_size > 50_000
+    images = datasets.load(str(coral), size=(128, 128), channels=3)
+    both = np.concatenate([images.train.x, images.test.x])
+    turned = np.asarray(warp(both, parse("rotations(4)"))).reshape(-1, 128, 128, 3)
+    for layer in ("Logits/AvgPool_1a", "MobilenetV1/Conv2d_13_pointwise"):
+        block = mobilenet(turned)[layer].astype(np.float64).reshape(3, 4, *mobilenet.layer_shapes[layer])
+        rows, columns = block.std(axis=1, ddof=1).mean(0), block.std(axis=0, ddof=1).mean(0)
+        expected = (rows[columns > 0] / columns[columns > 0]).mean()
+        assert_allclose(measured[layer].mean, expected, rtol=1e-4)
