@@ -28,6 +28,7 @@ from networks import images, simple_conv
 
 import tfinv
 from tfinv import environment
+from tfinv.arguments import block_size
 from tfinv.files import write_json
 
 SAMPLES, ROTATIONS = 96, "rotations(49)"
@@ -43,7 +44,7 @@ def against_bare(filters: int, measures: Any, repeats: int) -> dict[str, Any]:
     ready = warped(x, ROTATIONS)
     sides: dict[str, Callable[[], Any]] = {f"bare {size}": bare(model, ready, size) for size in BARE_BATCHES}
     sides["all layers"] = bare(keras.Model(model.input, [each.output for each in model.layers[1:]]), ready, 245)
-    sides["engine"] = engine(model, x, ROTATIONS, measures, 256 // 49)
+    sides["engine"] = engine(model, x, ROTATIONS, measures, block_size(None, 49))
     times = interleaved(sides, repeats)
     forward = min(times[f"bare {size}"].wall for size in BARE_BATCHES)
     start = time.perf_counter()
@@ -108,7 +109,7 @@ def mobilenet_all_layers_ratio(repeats: int) -> dict[str, Any]:
 
 
 def tmeasures_speedup(repeats: int) -> dict[str, Any]:
-    """tmeasures 1.2.11 (PyTorch on the CPU) against us, each in a process of its own, in turn."""
+    """Against tmeasures 1.2.11 (PyTorch on the CPU), each in a process of its own, in turn."""
     ours, theirs = [], []
     for _ in range(repeats):
         ours.append(json.loads(in_process("speedup_sides.py", "tfinv")))
@@ -143,7 +144,7 @@ def growth(repeats: int) -> dict[str, Any]:
             # The same network runs throughout, so layers are added to its last one.
             chosen = [*every[: value - 1], every[-1]] if axis == "layers" else None
             x = images(samples, (28, 28, 1))
-            sides[str(value)] = engine(model, x, f"rotations({count})", KEY, max(1, 256 // count), layers=chosen)
+            sides[str(value)] = engine(model, x, f"rotations({count})", KEY, block_size(None, count), layers=chosen)
         times = interleaved(sides, repeats)
         found[axis] = {"values": list(values), "seconds": [times[str(value)].wall for value in values]}
     return {"axes": found}

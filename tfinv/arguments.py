@@ -14,8 +14,9 @@ from tfinv.measures import Measure, parse
 if TYPE_CHECKING:
     from tfinv.statistics import Statistic
 
-IMAGES_PER_BLOCK = 256
-"""Transformed images in a block, where the user says nothing: large enough for the cores, small enough for caches."""
+IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 8
+"""Transformed images in a block, where the user says nothing: enough for the cores. Accumulators of columns are read
+and written once a block, so up to twice as many images where that makes up this many samples."""
 
 
 def as_measures(measures: Any) -> list[Measure]:
@@ -63,7 +64,9 @@ def as_source(model: Any, layers: LayerChoice, image_shape: tuple[int, ...]) -> 
 
 def block_size(batch_size: Any, count: int) -> int:
     """Samples in a block of `count` transformations."""
-    return max(1, IMAGES_PER_BLOCK // count) if batch_size is None else whole_number("batch_size", batch_size, 1)
+    if batch_size is not None:
+        return whole_number("batch_size", batch_size, 1)
+    return max(1, IMAGES_PER_BLOCK // count, min(SAMPLES_PER_BLOCK, 2 * IMAGES_PER_BLOCK // count))
 
 
 def whole_number(name: str, value: Any, least: int) -> int:

@@ -50,9 +50,10 @@ def measured(
     gatherers = []
     for number, run in enumerate(runs):
         gatherers.append(run.run(batches, given, f"{part}/pass {number}"))
-        for layer in run.layers:
+        needed = _needed_later(runs, number)
+        for layer in run.layers if needed else ():
             for statistic, state in gatherers[-1].states_of(layer.name).items():
-                if statistic in _needed_later(runs, number):
+                if statistic in needed:
                     given.setdefault(statistic, {})[layer.name] = state
     results, kept = {}, {}
     for layer in layers:

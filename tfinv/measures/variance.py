@@ -33,9 +33,12 @@ class _Variance(Measure):
 
     def _over_samples(self, states: Mapping[Statistic, Any]) -> NDArray[np.float64]:
         moments = states[ColumnMoments()]
-        variance = moments.m2 / (moments.count - 1)
-        dispersion = np.sqrt(variance) if self.statistic == "std" else variance
-        return aggregate_maps(dispersion.mean(axis=0), self.aggregate)
+        total = np.zeros(moments.m2.shape[1:])
+        # One transformation at a time: temporary arrays of all would cost more than the rest.
+        for column in moments.m2:
+            variance = column / (moments.count - 1)
+            total += np.sqrt(variance) if self.statistic == "std" else variance
+        return aggregate_maps(total / len(moments.m2), self.aggregate)
 
 
 @dataclass(frozen=True)
