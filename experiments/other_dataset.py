@@ -38,7 +38,8 @@ def run(run: Run) -> Finding:
         tables[name] = lines
         apart[name] = distance(own, foreign, relative=True)
         save_profiles(run, name, lines, measure=measure)
-    output = change(*tables["invariance"].values(), "logits")
+    here, there = tables["invariance"].values()
+    output = change(here, there, "logits")
     invariance, equivariance = apart["invariance"], apart["same-equivariance"]
     checks = {
         f"the relative change of invariance on other images is {invariance}, above {MARGIN}": invariance.above(MARGIN),

@@ -21,7 +21,7 @@ def run(run: Run) -> Finding:
     lines, checks = {}, {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         everything = lines[f"{name}, all images"] = study.profiles(make)
-        by_class = lines[f"{name}, within classes"] = study.profiles(make, stratified=True)
+        by_class = lines[f"{name}, by class"] = study.profiles(make, stratified=True)
         for where, layer in {"the mean over layers": None, "the output": list(everything)[-1]}.items():
             more = change(everything, by_class, layer)
             checks[f"within classes {where} of {name} networks is higher by {more}"] = more.above(0)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv._lazy import LazyModule
-from tfinv.tflite.layer_graph import Call, LayerGraph
+from tfinv.tflite.layer_graph import Call, LayerGraph, kind_of
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +75,7 @@ def find_folds(graph: LayerGraph) -> dict[int, Fold]:
 
 def _takes_a_fold(layer: Any) -> bool:
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose, keras.layers.Dense)
-    return type(layer) in kinds and layer.activation is keras.activations.linear
+    return kind_of(layer) in kinds and layer.activation is keras.activations.linear
 
 
 def _chain(call: Call, graph: LayerGraph, readers: dict[int, list[Call]]) -> tuple[Call, ...]:
@@ -93,7 +93,7 @@ def _chain(call: Call, graph: LayerGraph, readers: dict[int, list[Call]]) -> tup
 def is_last_axis_normalization(call: Call) -> bool:
     """Whether a call normalizes each channel of the last axis, the only axis that folds."""
     layer = call.layer
-    return type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, len(call.shape) - 1)
+    return kind_of(layer) is keras.layers.BatchNormalization and layer.axis in (-1, len(call.shape) - 1)
 
 
 def _merge(layer: Any, chain: tuple[Call, ...]) -> Fold:

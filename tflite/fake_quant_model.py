@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv._lazy import select_tensorflow_backend
-from tfinv.tflite.fake_quant_rules import refuse_unknown
+from tfinv.tflite.fake_quant_rules import refuse_unknown, rewrite_call
 from tfinv.tflite.fake_quant_steps import Rewriter, Role, Step
 from tfinv.tflite.layer_graph import LayerGraph, fill_in, flatten
 from tfinv.tflite.scope_matching import Step as NamedStep
@@ -81,7 +81,7 @@ def fake_quantized(model: Any, *, weight_bits: int = 8, seed: int = 0) -> FakeQu
     """
     graph = flatten(model)
     refuse_unknown(graph)
-    return _build(graph, Rewriter(graph, weight_bits, seed).rewrite())
+    return _build(graph, Rewriter(graph, weight_bits, seed).rewrite(rewrite_call))
 
 
 def set_ranges(model: Any, batches: Iterable[NDArray[Any]]) -> None:

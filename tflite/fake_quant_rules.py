@@ -10,7 +10,7 @@ import numpy as np
 from tfinv._lazy import select_tensorflow_backend
 from tfinv.tflite.batch_norm_folding import channel_affine, is_last_axis_normalization
 from tfinv.tflite.fake_quant_steps import Rewriter, Role
-from tfinv.tflite.layer_graph import Call, LayerGraph
+from tfinv.tflite.layer_graph import Call, LayerGraph, kind_of
 
 select_tensorflow_backend()
 
@@ -66,7 +66,7 @@ def refuse_unknown(graph: LayerGraph) -> None:
 def rewrite_call(rewriter: Rewriter, call: Call) -> None:
     """Append the steps of one call."""
     layer = call.layer
-    kind = type(layer)
+    kind = kind_of(layer)
     if kind in _WEIGHTED:
         return _weighted(rewriter, call)
     if is_identity(layer):
@@ -85,7 +85,7 @@ def rewrite_call(rewriter: Rewriter, call: Call) -> None:
 
 def is_identity(layer: Any) -> bool:
     """Whether a layer gives back its input at inference."""
-    kind = type(layer)
+    kind = kind_of(layer)
     random = isinstance(layer, _L.Layer) and kind.__module__.startswith("keras.") and kind.__name__.startswith("Random")
     linear = kind is _L.Activation and layer.activation is keras.activations.linear
     return kind in _PASS or random or linear
@@ -154,12 +154,14 @@ def _needs_separate_bias(call: Call) -> bool:
 
 def _fake_quantized(rewriter: Rewriter, call: Call, *, folded: bool = False, **changes: Any) -> Callable[[str], Any]:
     def make(name: str) -> Any:
-        config = call.layer.get_config() | {"name": name, "dtype": "float32", "weight_bits": rewriter.weight_bits}
+        kind: Any = kind_of(call.layer)
+        own = kind.get_config(call.layer)  # a subclass may add options that the base does not know
+        config = own | {"name": name, "dtype": "float32", "weight_bits": rewriter.weight_bits}
         for key in ("lora_rank", "lora_alpha", "quantization_config"):
             config.pop(key, None)
         if folded:  # a constraint on the kernel says nothing about kernel times scale
             config |= {key: None for key in config if key.endswith("_constraint")}
-        return _WEIGHTED[type(call.layer)].from_config(config | changes)
+        return _WEIGHTED[kind].from_config(config | changes)
 
     return make
 
@@ -200,8 +202,8 @@ def _merge(rewriter: Rewriter, call: Call) -> None:
     tensors = list(call.inputs)
     if len(tensors) == 2:
         return _copy(rewriter, call, Role.COMPUTE, fuses_relu=True)
-    total = _chain(rewriter, call, tensors[:-1], type(call.layer))
-    rewriter.emit(call, _maker(type(call.layer)), [total, tensors[-1]], Role.COMPUTE, fuses_relu=True)
+    total = _chain(rewriter, call, tensors[:-1], kind_of(call.layer))
+    rewriter.emit(call, _maker(kind_of(call.layer)), [total, tensors[-1]], Role.COMPUTE, fuses_relu=True)
 
 
 def _chain(rewriter: Rewriter, call: Call, tensors: list[int], kind: type) -> int:

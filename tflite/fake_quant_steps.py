@@ -67,18 +67,13 @@ class Rewriter:
         self._names = {call.name for call in graph.calls}
         self._next = 1 + max((call.output for call in graph.calls), default=0)
 
-    def rewrite(self) -> list[Step]:
-        """The steps of the whole graph."""
+    def rewrite(self, rule: Callable[[Rewriter, Call], None]) -> list[Step]:
+        """The steps of the whole graph; `rule` appends those of one call."""
         folded = {call.output for fold in self.folds.values() for call in fold.normalizations}
         for call in self.graph.calls:
             if call.output not in folded:
-                self._rules()(self, call)
+                rule(self, call)
         return self.steps
-
-    def _rules(self) -> Callable[[Rewriter, Call], None]:
-        from tfinv.tflite.fake_quant_rules import rewrite_call
-
-        return rewrite_call
 
     def new_tensor(self) -> int:
         """A number for a tensor between two steps of one layer."""

@@ -111,6 +111,16 @@ def is_model(layer: Any) -> bool:
     return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
 
 
+def kind_of(layer: Any) -> type:
+    """The Keras class whose computation a layer does: its own, or the one whose `call` and `build` it inherits."""
+    own = type(layer)
+    for base in own.__mro__:
+        if base.__module__.startswith("keras."):
+            same = getattr(own, "call", None) is getattr(base, "call", None)
+            return base if same and getattr(own, "build", None) is getattr(base, "build", None) else own
+    return own
+
+
 def fill_in(structure: Any, tensors: dict[int, Any]) -> Any:
     """The arguments of a call with real tensors in place of the references."""
     return keras.tree.map_structure(

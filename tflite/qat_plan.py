@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,9 +73,7 @@ class QatPlan:
         """The accuracy of a model on the calibration images; None where they have no labels."""
         if self.labels is None:
             return None
-        batches = [self.calibration[start : start + _BATCH] for start in range(0, len(self.calibration), _BATCH)]
-        classes = [np.asarray(model(batch, training=False)).argmax(axis=1) for batch in batches]
-        return float((np.concatenate(classes) == self.labels).mean())
+        return float((outputs(model, self.calibration).argmax(axis=1) == self.labels).mean())
 
     @property
     def options(self) -> dict[str, Any]:
@@ -109,6 +108,15 @@ def make_plan(
     return QatPlan(model, images, upright, labels, augmented, own, **options)
 
 
+def outputs(model: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a Keras model gives for images, in inference mode."""
+    with warnings.catch_warnings():
+        # Models from HDF5 files name their single input; a bare array serves as well.
+        warnings.filterwarnings("ignore", "The structure of `inputs`")
+        batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+        return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
+
+
 def training_call(augmentation: Callable[..., Any]) -> Callable[[Any], Any]:
     """The augmentation as a function of images, told that it is training if it asks."""
     accepted = inspect.signature(getattr(augmentation, "call", augmentation)).parameters
@@ -119,7 +127,7 @@ def _own_copy(augmentation: Any, seed: int) -> Any:
     """A copy of a Keras layer, so that the user's keeps its state and the draws start at the seed."""
     if augmentation is not None and not callable(augmentation):
         raise TypeError(f"augmentation must be a Keras layer or a function of images. Received: {augmentation!r}")
-    if not isinstance(augmentation, keras.layers.Layer):
+    if augmentation is None or not isinstance(augmentation, keras.layers.Layer):
         return augmentation
     config = augmentation.get_config()
     return type(augmentation).from_config(config | ({"seed": seed} if "seed" in config else {}))

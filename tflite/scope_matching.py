@@ -54,17 +54,15 @@ def match_steps(file: Graph, steps: Steps, output: str) -> tuple[dict[str, int],
     inner: dict[str, str] = {}
     seen: Counter[str] = Counter()
     names = {index: short for short, index in short_names(file).items()}
-    holders = {index: _holder(file.tensors[index].name, order) for index in names}
-    found = Counter(holders.values())
+    mentioned = {index: _mentioned(file.tensors[index].name, order) for index in names}
+    count = Counter(name for found in mentioned.values() for name in found)
     for index, short in names.items():
         if index in outputs:
             matched[output] = index
             continue
-        holder = holders[index]
-        if not holder or 1 < len(order[holder]) != found[holder]:  # which call is not certain
+        position = _last_position(mentioned[index], order, count, seen)
+        if position is None:
             continue
-        position = order[holder][seen[holder]] if len(order[holder]) > 1 else order[holder][0]
-        seen[holder] += 1
         label = steps[position].label
         if position != final[label]:
             inner[short] = label
@@ -123,13 +121,25 @@ def output_label(model: LayerGraph, is_identity: Callable[[Any], bool]) -> str:
     return call.label if call is not None else ""
 
 
-def _holder(tensor_name: str, order: dict[str, list[int]]) -> str:
-    """The last of the layers that a tensor name mentions; converters append a number to a scope opened twice."""
-    found = []
+def _last_position(names: set[str], order: dict[str, list[int]], count: Counter[str], seen: Counter[str]) -> int | None:
+    """Position of the last step among those that a tensor holds; None where it is not certain which call it is."""
+    positions = []
+    for name in names:
+        if len(order[name]) == 1:
+            positions.append(order[name][0])
+        elif len(order[name]) == count[name]:
+            positions.append(order[name][seen[name]])
+            seen[name] += 1
+    return max(positions) if positions and len(positions) == len(names) else None
+
+
+def _mentioned(tensor_name: str, order: dict[str, list[int]]) -> set[str]:
+    """The layers that a tensor name mentions; converters append a number to a scope that is opened twice."""
+    found = set()
     for scope in scopes(tensor_name):
         for part in reversed(scope):
             name = next((each for each in (re.sub(r"_\d+$", "", part), part) if each in order), None)
             if name is not None:
-                found.append(name)
+                found.add(name)
                 break
-    return max(found, key=lambda name: order[name][0], default="")
+    return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfinv._lazy import select_tensorflow_backend
 from tfinv.tflite.batch_norm_folding import is_last_axis_normalization
-from tfinv.tflite.layer_graph import LayerGraph
+from tfinv.tflite.layer_graph import LayerGraph, kind_of
 
 select_tensorflow_backend()
 
@@ -88,8 +88,8 @@ def refuse_unknown(graph: LayerGraph) -> None:
     """
     bad: dict[str, None] = {}
     for call in graph.calls:
-        kind = type(call.layer).__name__
-        known = type(call.layer).__module__.startswith("keras.") and isinstance(call.layer, keras.layers.Layer)
+        kind = kind_of(call.layer).__name__
+        known = kind_of(call.layer).__module__.startswith("keras.") and isinstance(call.layer, keras.layers.Layer)
         if not known or kind not in (*FIELDS, "SeparableConv2D", "ActivityRegularization"):
             bad[f"{call.name!r} ({kind})"] = None
         elif activation_name(getattr(call.layer, "activation", None)) not in (*ACTIVATIONS, "relu6"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.tflite.tfmot_rebuild import own_layers, readers_of
+from tfinv.tflite.tfmot_rebuild import SUFFIX, own_layers, readers_of
 
 _SAME_SCALE = (
     "Concatenate", "Maximum", "Minimum", "MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "UpSampling2D",
@@ -74,7 +74,7 @@ def _refusal(error: Exception) -> str:
     if named:
         return (
             f"model must consist of layers that tensorflow-model-optimization can quantize where they stand, try route "
-            f"'keras'. Received: {named[1]!r} ({named[2]})"
+            f"'keras'. Received: {named[1].removesuffix(SUFFIX)!r} ({named[2]})"
         )
     return f"tensorflow-model-optimization refuses the model: {' '.join(str(error).split())[:500]}"
 

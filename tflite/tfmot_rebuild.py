@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SUFFIX = "_layer"
+"""Ends the names of layers that would end in a number."""
 TOLERANCE = 1e-5
 """Largest difference between the outputs of the Keras 3 model and its copy, relative to the largest output."""
 

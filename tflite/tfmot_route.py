@@ -19,7 +19,7 @@ from tfinv._lazy import LazyModule
 from tfinv.datasets.pipeline import as_dataset
 from tfinv.tflite.layer_graph import flatten
 from tfinv.tflite.qat_conversion import IntegerFile
-from tfinv.tflite.qat_plan import QatPlan
+from tfinv.tflite.qat_plan import QatPlan, outputs
 from tfinv.tflite.qat_report import Agreement, RouteResult
 from tfinv.tflite.scope_matching import Step
 from tfinv.tflite.tfmot_spec import Spec, make_spec
@@ -81,7 +81,7 @@ def _write(folder: Path, plan: QatPlan, spec: Spec, output: str, carried: list[C
     }
     np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
     with tf.device("CPU:0"):  # where the copy will compute
-        expected = np.asarray(plan.model(plan.calibration[:_CHECKED_IMAGES], training=False))
+        expected = outputs(plan.model, plan.calibration[:_CHECKED_IMAGES])
     np.savez(folder / "images.npz", calibration=plan.calibration, ranges=plan.ranges, expected=expected)
 
 
@@ -139,7 +139,7 @@ def _error(folder: Path, code: int) -> Exception:
 def _read(folder: Path, plan: QatPlan, carried: list[Carried]) -> RouteResult:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     with np.load(folder / "outputs.npz", allow_pickle=False) as file:
-        outputs = dict(file)
+        found = dict(file)
     with np.load(folder / "tuned.npz", allow_pickle=False) as file:
         tuned = dict(file)
     lists = {name: tuple(result[name]) for name in ("calibrated", "float_fallback")}
@@ -147,15 +147,15 @@ def _read(folder: Path, plan: QatPlan, carried: list[Carried]) -> RouteResult:
         IntegerFile((folder / "model.tflite").read_bytes(), result["log"], **lists),
         [Step(*each) for each in result["steps"]],
         result["history"],
-        _accuracy(outputs["before"], plan),
-        _accuracy(outputs["after"], plan),
+        _accuracy(found["before"], plan),
+        _accuracy(found["after"], plan),
         Agreement(**result["agreement"], not_compared=tuple(result["not_compared"])),
         _tuned_copy(plan.model, carried, tuned),
     )
 
 
-def _accuracy(outputs: NDArray[np.float32], plan: QatPlan) -> float | None:
-    return None if plan.labels is None else float((outputs.argmax(axis=1) == plan.labels).mean())
+def _accuracy(logits: NDArray[np.float32], plan: QatPlan) -> float | None:
+    return None if plan.labels is None else float((logits.argmax(axis=1) == plan.labels).mean())
 
 
 def _tuned_copy(model: Any, carried: list[Carried], tuned: dict[str, NDArray[np.float32]]) -> Any:

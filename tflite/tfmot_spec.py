@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from tfinv._lazy import select_tensorflow_backend
 from tfinv.tflite.batch_norm_folding import find_folds
 from tfinv.tflite.fake_quant_rules import is_identity
-from tfinv.tflite.layer_graph import Call, LayerGraph
+from tfinv.tflite.layer_graph import Call, LayerGraph, kind_of
 from tfinv.tflite.tfmot_layers import ACTIVATIONS, FIELDS, FUSED, RENAMED, activation_name, plain, refuse_unknown
+from tfinv.tflite.tfmot_rebuild import SUFFIX
 from tfinv.tflite.tfmot_weights import Carried, as_they_are, carry, folded_dense, is_free, product_and_sum
 
 select_tensorflow_backend()
@@ -93,7 +95,7 @@ class _Writer:
         self._folds = {
             call.output: fold
             for call in graph.calls
-            if type(call.layer) is keras.layers.Dense
+            if kind_of(call.layer) is keras.layers.Dense
             and (fold := find_folds(graph).get(call.output)) is not None
             and fold.normalizations[-1].layer.center
         }
@@ -101,7 +103,7 @@ class _Writer:
         self._next = 1 + max((call.output for call in graph.calls), default=0)
 
     def write(self, call: Call) -> None:
-        kind = type(call.layer).__name__
+        kind = kind_of(call.layer).__name__
         special = {"SeparableConv2D": self._separable, "Rescaling": self._rescaling}
         if call.output in self._folded:
             return
@@ -213,6 +215,8 @@ class _Writer:
         if carried is not None:
             self.carried[name] = carried
         keys = carried.keys if carried is not None else ()
+        if re.search(r"_\d+$", name):  # converters append numbers: a tensor shall not seem to belong to another layer
+            name += SUFFIX
         identity = is_identity(call.layer)
         self.spec.calls.append(
             SpecCall(name, call.label, kind, config, tuple(inputs), output, identity, trainable, keys)

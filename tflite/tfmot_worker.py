@@ -116,9 +116,11 @@ def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Any, hi
     )
     conversion = file.conversion(steps, spec["label"])
     assert conversion.layers is not None
-    last = {step.label: step.name for step in steps}
-    outputs = {label: quantized.get_layer(last[label]).output for label in conversion.layers.matched}
-    taps = tf_keras.Model(quantized.input, outputs)
+    tensors: dict[str, Any] = {}
+    for position, step in enumerate(steps):  # the last step of a label gives its output
+        calls = [each.name for each in steps[:position]].count(step.name)
+        tensors[step.label] = quantized.get_layer(step.name).get_output_at(calls)
+    taps = tf_keras.Model(quantized.input, {label: tensors[label] for label in conversion.layers.matched})
     found = agreement(lambda batch: taps(batch, training=False), conversion, images["calibration"][: spec["compared"]])
     (folder / "model.tflite").write_bytes(file.content)
     result = {
