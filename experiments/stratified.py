@@ -20,7 +20,7 @@ def run(run: Run) -> Finding:
     study = Study(run)
     lines, checks = {}, {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
-        everything = lines[f"{name}, all images"] = study.profiles(make)
+        everything = lines[name] = study.profiles(make)
         by_class = lines[f"{name}, by class"] = study.profiles(make, stratified=True)
         for where, layer in {"the mean over layers": None, "the output": list(everything)[-1]}.items():
             more = change(everything, by_class, layer)
