@@ -1,28 +1,30 @@
 """Collect the findings of finished runs into one page: ``python -m tfinv.experiments._findings [RUNS] [PAGE]``.
 
-A finding is taken from a run of preset `cpu` that finished with the experiment's own settings; experiments without
-one are listed as not run. Figures go beside the page, reduced to 256 colours.
+A finding is taken from a run of preset `cpu` that finished with the experiment's own settings. Without such a run, what
+the page already says of the experiment stays, as long as its settings are still the experiment's own; otherwise the
+experiment is listed as not run. Figures go beside the page, reduced to 256 colours.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
 from PIL import Image
 
-from tfinv.experiment import Experiment
+from tfinv.experiment import Experiment, settings_line
 from tfinv.files import atomic_write, write_text
 
 ORDER = (
     *("measures_look", "measures_compared", "accuracy", "training_range", "sample_sizes", "data_subset"),
     *("other_dataset", "complexity", "diversity", "random_weights", "initialisation", "during_training"),
     *("batch_normalization", "activation_function", "kernel_size", "max_pooling", "models_compared", "stratified"),
-    *("aggregation", "same_equivariance", "feature_maps", "handshapes", "published_profile"),
+    *("aggregation", "same_equivariance", "feature_maps", "handshapes", "published_accuracy", "published_profile"),
 )
-"""The study's questions in the order in which they are numbered, and a comparison with published numbers."""
+"""The study's questions in the order in which they are numbered, and two comparisons with published numbers."""
 
 _HEAD = """# Findings
 
@@ -41,24 +43,42 @@ def collect(runs: Path, page: Path) -> list[str]:
         page: the Markdown file; figures go into the folder `figures` beside it.
 
     Returns:
-        The experiments without a finished run.
+        The experiments without a finding.
     """
     from tfinv.run import find_experiment
 
+    earlier = _sections(page)
     parts, rows, missing = [], ["| | experiment | verdict |", "|---|---|---|"], []
     for number, name in enumerate(ORDER, start=1):
         experiment, folder = find_experiment(name), runs / name
-        if not _is_finished(experiment, folder):
+        if _is_finished(experiment, folder):
+            body = _body(experiment, folder, page)
+        elif _is_current(experiment, earlier.get(name, "")):
+            body = earlier[name]
+        else:
             missing.append(name)
             rows.append(f"| {number} | `{name}` | not run |")
             continue
-        body = (folder / "finding.md").read_text()
         verdict = body.split("**Verdict: ")[1].split(".**")[0]
         rows.append(f"| {number} | [`{name}`](#{number}-{name}) | {verdict} |")
-        parts.append(f"## {number} {name}\n\n{_body(experiment, folder, body, page)}")
+        parts.append(f"## {number} {name}\n\n{body}")
     said = f"Not run at preset `cpu` so far: {', '.join(missing)}.\n" if missing else ""
     write_text(page, "\n".join([_HEAD, *rows, "", said, *parts]).rstrip() + "\n")
     return missing
+
+
+def _sections(page: Path) -> dict[str, str]:
+    """What the page says of each experiment, below the heading."""
+    text = page.read_text() if page.is_file() else ""
+    found = re.split(r"^## \d+ (\w+)\n\n", text, flags=re.MULTILINE)[1:]
+    return {name: f"{body.rstrip()}\n" for name, body in zip(found[::2], found[1::2], strict=True)}
+
+
+def _is_current(experiment: Experiment, section: str) -> bool:
+    """Whether the section was written by a run with the experiment's present settings and question."""
+    return section.startswith(experiment.question) and section.rstrip().endswith(
+        f"\n{settings_line(experiment.configure('cpu'))}"
+    )
 
 
 def _is_finished(experiment: Experiment, folder: Path) -> bool:
@@ -71,9 +91,9 @@ def _is_finished(experiment: Experiment, folder: Path) -> bool:
     return finished["preset"] == "cpu" and finished["settings"] == own
 
 
-def _body(experiment: Experiment, folder: Path, body: str, page: Path) -> str:
+def _body(experiment: Experiment, folder: Path, page: Path) -> str:
     lines = []
-    for line in body.splitlines():
+    for line in (folder / "finding.md").read_text().splitlines():
         if line.startswith("# "):
             line = f"{line[2:]} *Source: {experiment.source}.*"
         elif line.startswith("!["):

@@ -178,9 +178,10 @@ def _predictor(
     if not in_graph:
         return lambda images: model(np.asarray(transformed(images)))
     spec = tf.TensorSpec([None, *shape], tf.float32)
-    return tf.function(
+    predict = tf.function(
         lambda images: model(transformed(images), training=False), input_signature=[spec], autograph=False
     )
+    return predict.get_concrete_function()  # a call would count towards TensorFlow's warning of frequent tracing
 
 
 def _check_images(x: NDArray[Any], argument: str) -> None:

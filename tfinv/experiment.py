@@ -51,7 +51,7 @@ class Finding:
             parts.append(f"![{title}]({self.figure}.png)")
         if self.table is not None:
             parts.append(_markdown_table(self.table))
-        parts.append("Settings: " + ", ".join(f"{key}={value!r}" for key, value in settings.items()))
+        parts.append(settings_line(settings))
         return "\n\n".join(parts) + "\n"
 
 
@@ -298,6 +298,11 @@ def run_experiment(
         write_text(folder / "finding.md", finding.to_markdown(experiment.question, settings))
     write_json(folder / "finished.json", {**config, "seconds": round(time.monotonic() - start, 1)})
     return finding
+
+
+def settings_line(settings: Mapping[str, Any]) -> str:
+    """The last line of a `finding.md`: with what settings it was found."""
+    return "Settings: " + ", ".join(f"{key}={value!r}" for key, value in settings.items())
 
 
 def output_folder(name: str, preset: str) -> Path:
