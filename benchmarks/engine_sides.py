@@ -61,7 +61,7 @@ def engine(
     source = ActivationModel(model, layers)
     shapes = source.layer_shapes
     spec = tuple(
-        Layer(name, shape, len(chosen), chosen, name == list(shapes)[-1]) for name, shape in source.layer_shapes.items()
+        Layer(name, shape, len(chosen), chosen, name == list(shapes)[-1], len(images)) for name, shape in shapes.items()
     )
     setting = Setting(source, spec, tuple(as_measures(measures)), chosen, images.shape[1:], "constant", "bilinear")
     batches = ImageBatches(images, batch, labels)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfinv._lazy import LazyModule
+from tfinv.statistics.aligned_dispersion import AlignedDispersion, AlignedDispersionState
 from tfinv.statistics.column_moments import ColumnMoments, ColumnMomentsState
 from tfinv.statistics.row_dispersion import RowDispersion, RowDispersionState
-from tfinv.statistics.views import Viewed
+from tfinv.statistics.views import InverseWarp, Viewed, inverse_matrices, visible
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -37,20 +39,54 @@ def groups(statistics: Iterable[Statistic], dtype: Any = "float32") -> list[list
         dtype: of the blocks; only float32 is served.
     """
     found: dict[Any, list[Statistic]] = {}
-    if np.dtype(dtype) == np.float32 and is_available():
-        for statistic in statistics:
-            # Exactly these classes: what a subclass computes is not known here.
-            if type(_inner(statistic)) in (RowDispersion, ColumnMoments):
-                found.setdefault(statistic.view, []).append(statistic)
-    return list(found.values())
+    if np.dtype(dtype) != np.float32 or not is_available():
+        return []
+    for statistic in statistics:
+        # Exactly these classes: what a subclass computes is not known here.
+        if type(_inner(statistic)) in (RowDispersion, ColumnMoments):
+            found.setdefault((statistic.view, False), []).append(statistic)
+        elif type(statistic) is AlignedDispersion:
+            found.setdefault((statistic.view, True), []).append(statistic)
+    masked, kept = found.get((InverseWarp(), True)), found.get((InverseWarp(), False))
+    if masked and kept:  # columns are the same either way
+        columns = [each for each in kept if type(_inner(each)) is ColumnMoments]
+        masked += columns
+        kept[:] = [each for each in kept if each not in columns]
+    return [each for each in found.values() if each]
+
+
+class _InverseWarp(NamedTuple):
+    """`matrices` (`(T, 6)`) and `seen` (`(T, H' W')`) as `aligned_kernel.gather_aligned` takes them."""
+
+    matrices: NDArray[np.float32]
+    seen: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, statistics: Sequence[Statistic], layer: Layer) -> _InverseWarp | None:
+        """What the statistics of a group ask for; None where they look at the block as it is."""
+        if statistics[0].view != InverseWarp():
+            return None
+        matrices = inverse_matrices(layer).reshape(-1, 9)[:, :6]
+        shown = visible(layer).reshape(len(matrices), -1)
+        if not any(isinstance(each, AlignedDispersion) for each in statistics):
+            shown = np.ones_like(shown)
+        return cls(np.ascontiguousarray(matrices), (np.cumsum(shown, axis=0) * shown).astype(np.int32))
 
 
 def _inner(statistic: Statistic) -> Statistic:
     return statistic.statistic if type(statistic) is Viewed else statistic
 
 
+def _alive(method: weakref.WeakMethod[Any]) -> Any:
+    found = method()
+    assert found is not None, "a graph outlived the states that it updates"
+    return found
+
+
 class FusedDispersion:
-    """The states of `RowDispersion` and `ColumnMoments` statistics of one layer, updated together and in place.
+    """The states of row dispersions and column moments of one layer, updated together and in place.
+
+    The inverse warp of same-equivariance happens while the block is read.
 
     Args:
         statistics: one of the `groups`.
@@ -59,9 +95,10 @@ class FusedDispersion:
 
     def __init__(self, statistics: Iterable[Statistic], layer: Layer) -> None:
         self.statistics = tuple(statistics)
-        self.view = self.statistics[0].view
         self._layer = layer
-        self._rows = any(isinstance(_inner(each), RowDispersion) for each in self.statistics)
+        self._warp = _InverseWarp.of(self.statistics, layer)
+        self.view = None if self._warp else self.statistics[0].view
+        self._rows = not all(isinstance(_inner(each), ColumnMoments) for each in self.statistics)
         self._moments = any(isinstance(_inner(each), ColumnMoments) for each in self.statistics)
         units = int(np.prod(layer.shape))
         self._stds, self._variances = (np.zeros(units if self._rows else 0) for _ in range(2))
@@ -85,39 +122,38 @@ class FusedDispersion:
         Returns:
             0, which a graph can depend on.
         """
-        from tfinv.statistics import kernel
+        from tfinv.statistics import aligned_kernel, kernel
 
-        flat = np.require(block, np.float32, ["C", "W"]).reshape(len(block), block.shape[1], -1)
-        columns = self._layer.num_transformations
-        kernel.gather(
-            flat,
-            float(self._count),
-            columns,
-            self._rows,
-            self._stds,
-            self._variances,
-            self._moments,
-            self._offset,
-            self._mean,
-            self._m2,
-        )
+        block = np.require(block, np.float32, ["C", "W"])
+        rows = (self._rows, self._stds, self._variances)
+        moments = (self._moments, self._offset, self._mean, self._m2)
+        if self._warp:
+            aligned_kernel.gather_aligned(block, *self._warp, float(self._count), *rows, *moments)
+        else:
+            flat = block.reshape(len(block), block.shape[1], -1)
+            kernel.gather(flat, float(self._count), self._layer.num_transformations, *rows, *moments)
         self._count += len(block)
         return np.int32(0)
 
     def add(self, block: Any) -> Any:
         """`update` as an operation of a graph; the result is a tensor that must be read for it to run."""
-        return tf.numpy_function(self.update, [block], tf.int32, stateful=False)
+        # TensorFlow keeps the function as long as the process lives: it must not keep these arrays.
+        update = weakref.WeakMethod(self.update)
+        return tf.numpy_function(lambda given: _alive(update)(given), [block], tf.int32, stateful=False)
 
     def is_finite(self) -> bool:
         """Whether nothing but finite numbers came in."""
         return bool(np.isfinite(np.sum(self._variances if self._rows else self._mean, dtype=np.float64)))
 
-    def state(self, statistic: Statistic) -> RowDispersionState | ColumnMomentsState:
+    def state(self, statistic: Statistic) -> RowDispersionState | AlignedDispersionState | ColumnMomentsState:
         """The state of one of the statistics; what need not be computed is not copied."""
         inner, shape = _inner(statistic), self._layer.shape
-        if isinstance(inner, RowDispersion):
+        if isinstance(inner, (RowDispersion, AlignedDispersion)):
             total = self._stds if inner.statistic == "std" else self._variances
-            return RowDispersionState(np.float64(self._count), (total / max(self._count, 1)).reshape(shape))
+            mean = (total / max(self._count, 1)).reshape(shape)
+            if isinstance(inner, AlignedDispersion):
+                return AlignedDispersionState(np.float64(self._count), mean, visible(self._layer))
+            return RowDispersionState(np.float64(self._count), mean)
         shape = (self._layer.num_transformations, *shape)
         mean = np.add(self._mean, self._offset, dtype=np.float64)
         return ColumnMomentsState(np.float64(self._count), mean.reshape(shape), self._m2.reshape(shape))

@@ -14,63 +14,63 @@ CHUNK = 2048
 """Units worked on at a time: their accumulators for a few samples stay in the nearest caches."""
 
 # Contraction alone (a * b + c in one rounding): anything looser would let NaN through or move the zero of a constant.
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 # Work arrays hold several rows of CHUNK numbers one behind the other, at distances that the compiler knows: only then
 # does it see that they do not overlap, and works on many units at a time.
 # Of a sample: mean and m2 of its row so far, relative to the row's first member, and that member.
-_MEAN, _M2, _FIRST, _SAMPLE = 0, CHUNK, 2 * CHUNK, 3 * CHUNK
+MEAN, M2, FIRST, SAMPLE = 0, CHUNK, 2 * CHUNK, 3 * CHUNK
 # Of a column: sums of deviations and of their squares, and the two parts of the mean that they deviate from.
-_TOTAL, _SQUARES, _OFFSET, _CENTRE, _COLUMN = 0, CHUNK, 2 * CHUNK, 3 * CHUNK, 4 * CHUNK
+TOTAL, SQUARES, OFFSET, CENTRE, COLUMN = 0, CHUNK, 2 * CHUNK, 3 * CHUNK, 4 * CHUNK
 
 
-@njit(**_OPTIONS)
-def _two_samples(x: Any, y: Any, rows: Any, column: Any, inverse: Any) -> None:
+@njit(**OPTIONS)
+def add_pair(x: Any, y: Any, rows: Any, column: Any, inverse: Any) -> None:
     """One transformation more for the rows of two samples (Welford), and two samples more for its column."""
     for i in range(x.size):
-        offset, centre = column[_OFFSET + i], column[_CENTRE + i]
+        offset, centre = column[OFFSET + i], column[CENTRE + i]
         x_away, y_away = x[i] - offset - centre, y[i] - offset - centre
-        column[_TOTAL + i] += x_away + y_away
-        column[_SQUARES + i] += x_away * x_away + y_away * y_away
-        x_value, y_value = x[i] - rows[_FIRST + i], y[i] - rows[_SAMPLE + _FIRST + i]
-        x_moves, y_moves = x_value - rows[_MEAN + i], y_value - rows[_SAMPLE + _MEAN + i]
-        x_mean, y_mean = rows[_MEAN + i] + x_moves * inverse, rows[_SAMPLE + _MEAN + i] + y_moves * inverse
-        rows[_M2 + i] += x_moves * (x_value - x_mean)
-        rows[_SAMPLE + _M2 + i] += y_moves * (y_value - y_mean)
-        rows[_MEAN + i], rows[_SAMPLE + _MEAN + i] = x_mean, y_mean
+        column[TOTAL + i] += x_away + y_away
+        column[SQUARES + i] += x_away * x_away + y_away * y_away
+        x_value, y_value = x[i] - rows[FIRST + i], y[i] - rows[SAMPLE + FIRST + i]
+        x_moves, y_moves = x_value - rows[MEAN + i], y_value - rows[SAMPLE + MEAN + i]
+        x_mean, y_mean = rows[MEAN + i] + x_moves * inverse, rows[SAMPLE + MEAN + i] + y_moves * inverse
+        rows[M2 + i] += x_moves * (x_value - x_mean)
+        rows[SAMPLE + M2 + i] += y_moves * (y_value - y_mean)
+        rows[MEAN + i], rows[SAMPLE + MEAN + i] = x_mean, y_mean
 
 
-@njit(**_OPTIONS)
-def _row(x: Any, rows: Any, inverse: Any) -> None:
+@njit(**OPTIONS)
+def add_to_row(x: Any, rows: Any, inverse: Any) -> None:
     """One transformation more for the row of one sample (Welford)."""
     for i in range(x.size):
-        value = x[i] - rows[_FIRST + i]
-        moves = value - rows[_MEAN + i]
-        mean = rows[_MEAN + i] + moves * inverse
-        rows[_M2 + i] += moves * (value - mean)
-        rows[_MEAN + i] = mean
+        value = x[i] - rows[FIRST + i]
+        moves = value - rows[MEAN + i]
+        mean = rows[MEAN + i] + moves * inverse
+        rows[M2 + i] += moves * (value - mean)
+        rows[MEAN + i] = mean
 
 
-@njit(**_OPTIONS)
-def _column(x: Any, column: Any) -> None:
+@njit(**OPTIONS)
+def add_to_column(x: Any, column: Any) -> None:
     """One sample more for one column: sums of deviations from the mean so far."""
     for i in range(x.size):
-        away = x[i] - column[_OFFSET + i] - column[_CENTRE + i]
-        column[_TOTAL + i] += away
-        column[_SQUARES + i] += away * away
+        away = x[i] - column[OFFSET + i] - column[CENTRE + i]
+        column[TOTAL + i] += away
+        column[SQUARES + i] += away * away
 
 
-@njit(**_OPTIONS)
-def _merge(mean: Any, m2: Any, column: Any, inverse: Any) -> None:
+@njit(**OPTIONS)
+def merge_column(mean: Any, m2: Any, column: Any, inverse: Any) -> None:
     """Chan's rule for sums of deviations from the mean of what came before."""
     for i in range(mean.size):
-        total = column[_TOTAL + i]
+        total = column[TOTAL + i]
         mean[i] += total * inverse
-        m2[i] += max(column[_SQUARES + i] - total * total * inverse, np.float32(0))
+        m2[i] += max(column[SQUARES + i] - total * total * inverse, np.float32(0))
 
 
-@njit(**_OPTIONS)
-def _spread(m2: Any, factor: Any, stds: Any, variances: Any) -> None:
+@njit(**OPTIONS)
+def add_spread(m2: Any, factor: Any, stds: Any, variances: Any) -> None:
     """Add one row's standard deviation and variance to the sums over rows."""
     for i in range(stds.size):
         variance = m2[i] * factor
@@ -78,7 +78,7 @@ def _spread(m2: Any, factor: Any, stds: Any, variances: Any) -> None:
         variances[i] += variance
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def gather(
     block: NDArray[np.float32],
     count: float,
@@ -107,43 +107,43 @@ def gather(
         m2: `(T, U)`, sum of squared deviations from it.
     """
     samples, _, units = block.shape
-    work = np.empty(samples * _SAMPLE, np.float32)
-    column = np.empty(_COLUMN, np.float32)
+    work = np.empty(samples * SAMPLE, np.float32)
+    column = np.empty(COLUMN, np.float32)
     inverse_total = np.float32(1.0 / (count + samples))
     inverse_freedom = np.float32(1.0 / max(columns - 1, 1))
     for start in range(0, units, CHUNK):
         stop = min(start + CHUNK, units)
         size = stop - start
         for s in range(samples):
-            own = work[s * _SAMPLE : (s + 1) * _SAMPLE]
-            own[:_FIRST] = 0
-            own[_FIRST : _FIRST + size] = block[s, 0, start:stop]
+            own = work[s * SAMPLE : (s + 1) * SAMPLE]
+            own[:FIRST] = 0
+            own[FIRST : FIRST + size] = block[s, 0, start:stop]
         if moments:
             if count == 0:
                 offset[start:stop] = block[0, 0, start:stop]
-            column[_OFFSET : _OFFSET + size] = offset[start:stop]
+            column[OFFSET : OFFSET + size] = offset[start:stop]
         for t in range(columns):
             inverse = np.float32(1.0 / (t + 1))
             if moments:
                 if count == 0:
                     # Deviations from the first sample keep constant columns at exactly zero.
                     mean[t, start:stop] = block[0, t, start:stop] - offset[start:stop]
-                column[_CENTRE : _CENTRE + size] = mean[t, start:stop]
-                column[:_OFFSET] = 0
+                column[CENTRE : CENTRE + size] = mean[t, start:stop]
+                column[:OFFSET] = 0
             s = 0
             while rows and moments and s + 2 <= samples:
-                pair = work[s * _SAMPLE : (s + 2) * _SAMPLE]
-                _two_samples(block[s, t, start:stop], block[s + 1, t, start:stop], pair, column, inverse)
+                pair = work[s * SAMPLE : (s + 2) * SAMPLE]
+                add_pair(block[s, t, start:stop], block[s + 1, t, start:stop], pair, column, inverse)
                 s += 2
             while s < samples:
                 if rows:
-                    _row(block[s, t, start:stop], work[s * _SAMPLE : (s + 1) * _SAMPLE], inverse)
+                    add_to_row(block[s, t, start:stop], work[s * SAMPLE : (s + 1) * SAMPLE], inverse)
                 if moments:
-                    _column(block[s, t, start:stop], column)
+                    add_to_column(block[s, t, start:stop], column)
                 s += 1
             if moments:
-                _merge(mean[t, start:stop], m2[t, start:stop], column, inverse_total)
+                merge_column(mean[t, start:stop], m2[t, start:stop], column, inverse_total)
         if rows:
             for s in range(samples):
-                own = work[s * _SAMPLE + _M2 : s * _SAMPLE + _M2 + size]
-                _spread(own, inverse_freedom, stds[start:stop], variances[start:stop])
+                own = work[s * SAMPLE + M2 : s * SAMPLE + M2 + size]
+                add_spread(own, inverse_freedom, stds[start:stop], variances[start:stop])
