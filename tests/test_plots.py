@@ -184,6 +184,15 @@ def test_names_are_never_formulas_nor_hidden():
     plots.to_data_uri(figure)
 
 
+@pytest.mark.parametrize("count", range(1, 9))
+def test_every_entry_of_the_legend_lies_inside_the_figure(count):
+    names = ("reference", "untrained", "trained with rotations", "cifar10 images", "scales", "translations", "a", "b")
+    figure = plots.profile({name: frame(layer=["a", "b"], mean=[0.1, 0.2]) for name in names[:count]})
+    figure.draw_without_rendering()
+    boxes = [each.get_window_extent() for each in figure.legends[0].get_texts()]
+    assert len(boxes) == count and max(box.x1 for box in boxes) <= figure.bbox.x1
+
+
 def test_short_names_are_short_distinct_and_without_shared_folders():
     assert short_names(["net/a/conv", "net/a/relu", "net/b"]) == ["a/conv", "a/relu", "b"]
     assert short_names(["a/conv", "a/relu"]) == ["conv", "relu"]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
+import numpy as np
+
 from tfinv.files import atomic_write
 
 if TYPE_CHECKING:
@@ -117,8 +119,7 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> Non
     widths = [text_width(text, STYLE["legend.fontsize"]) + 0.58 for text in texts]
     columns = 1
     for columns in range(len(texts), 0, -1):
-        rows = math.ceil(len(texts) / columns)
-        total = sum(max(widths[start : start + rows]) for start in range(0, len(texts), rows))
+        total = sum(part.max() for part in np.array_split(widths, columns))  # as matplotlib fills the columns
         if total < figure.get_figwidth() - 0.1:
             break
     figure.legend(handles, texts, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=2.4)
