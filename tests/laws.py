@@ -25,6 +25,7 @@ def gathered(
     labels: np.ndarray | None = None,
     reference: np.ndarray | None = None,
     given: Mapping[Any, Any] | None = None,
+    derivatives: Mapping[str, np.ndarray] | None = None,
     layer: Layer | None = None,
     compiled: bool = False,
 ) -> Any:
@@ -32,7 +33,7 @@ def gathered(
     layer = layer or layer_of(block)
     traces = []
 
-    present = [each for each in (labels, reference) if each is not None]
+    present = [each for each in (labels, reference, *(derivatives or {}).values()) if each is not None]
 
     def step(state: Any, block: Any, index: Any, *rest: Any) -> Any:
         traces.append(1)
@@ -40,7 +41,8 @@ def gathered(
         found = [None if each is None else extra.pop(0) for each in (labels, reference)]
         seen = {each: each.summary(state) for each, state in (given or {}).items()}
         finished = {each: type(s)(*(tf.constant(field, block.dtype) for field in s)) for each, s in seen.items()}
-        return statistic.update(state, block, Context(layer, index, *found, finished))
+        along = dict(zip(derivatives or {}, extra, strict=True))
+        return statistic.update(state, block, Context(layer, index, *found, finished, along))
 
     run: Any = step
     state = statistic.init(layer, block.dtype)
@@ -68,6 +70,7 @@ def assert_laws(
     labels: np.ndarray | None = None,
     reference: np.ndarray | None = None,
     given: Mapping[Any, Any] | None = None,
+    derivatives: Mapping[str, np.ndarray] | None = None,
     layer: Layer | None = None,
     canonical: Callable[[Any], Any] = lambda state: state,
     rtol: float = 1e-5,
@@ -81,6 +84,7 @@ def assert_laws(
         labels: see `Context`.
         reference: see `Context`.
         given: see `Context`.
+        derivatives: see `Context`.
         layer: default: made from the block.
         canonical: brings states that are equal up to an arbitrary order into one order.
         rtol: relative tolerance.
@@ -91,9 +95,10 @@ def assert_laws(
 
     def part(first: int, last: int, sizes: Sequence[int] | None = None, **options: Any) -> Any:
         cut = [None if each is None else each[first:last] for each in (labels, reference)]
+        along = {name: each[first:last] for name, each in (derivatives or {}).items()}
         return gathered(
             statistic, block[first:last], sizes, start=first, labels=cut[0], reference=cut[1], given=given,
-            layer=layer, **options,
+            derivatives=along, layer=layer, **options,
         )  # fmt: skip
 
     def same(state: Any) -> None:

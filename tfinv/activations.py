@@ -141,6 +141,23 @@ class ActivationModel:
         outputs = self.model(images, training=False)
         return {name: outputs[name] for name in self._layer_shapes}
 
+    def differentiated(self, images: Any, tangent: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The chosen activations, and their derivatives along a tangent of the images, in forward mode.
+
+        Args:
+            images: float32 tensor `(N, H, W, C)`.
+            tangent: of the same shape.
+
+        Returns:
+            Two times `{layer: tensor (N, *U)}`.
+        """
+        import tensorflow as tf
+
+        with tf.autodiff.ForwardAccumulator(images, tangent) as accumulator:
+            values = self(images)
+        derivatives = {name: accumulator.jvp(value, tf.UnconnectedGradients.ZERO) for name, value in values.items()}
+        return values, derivatives
+
 
 def select_names(
     types: Mapping[str, type | str], layers: LayerChoice, skipped: Mapping[str, str] | None = None

@@ -109,6 +109,16 @@ def check_labels(measures: Sequence[Measure], given: bool) -> None:
             )
 
 
+def check_gradients(measures: Sequence[Measure], source: Any) -> None:
+    """Refuse a source that cannot be differentiated where a measure needs derivatives."""
+    for measure in measures:
+        if not isinstance(source, ActivationModel) and any(each.along for each in measure.requires):
+            raise TypeError(
+                f"model must be a Keras model for {measure.key}, which needs gradients: TFLite models and activations "
+                f"from elsewhere have none. Received: {type(source).__name__}"
+            )
+
+
 def check_arrays(arrays: Mapping[str, Any]) -> tuple[int, int]:
     """Refuse activations that are not finite arrays `(S, T, *U)` of one `S` and `T`; return these two."""
     if not arrays:

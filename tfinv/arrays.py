@@ -14,6 +14,7 @@ from tfinv.arguments import (
     check_arrays,
     check_confidence,
     check_enough,
+    check_gradients,
     check_labels,
     check_references,
     required_statistics,
@@ -73,11 +74,13 @@ def evaluate_arrays(
     Raises:
         ValueError: arrays without sample and transformation axes, that disagree on `S` or `T`, or hold NaN; labels or
             reference missing where a measure needs them.
+        TypeError: a measure that needs gradients.
     """
     measures = as_measures(measures)
     arrays = {name: np.asarray(array) for name, array in activations.items()}
     samples, count = check_arrays(arrays)
     check_enough(measures, samples, count)
+    check_gradients(measures, arrays)
     check_labels(measures, labels is not None)
     references = check_references(measures, reference, arrays)
     shards = 0 if confidence is None else check_confidence(confidence, shards)

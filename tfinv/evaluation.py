@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from tfinv.arguments import (
     block_size,
     check_confidence,
     check_enough,
+    check_gradients,
     check_labels,
     required_statistics,
     whole_number,
@@ -114,7 +116,7 @@ def evaluate(
         ValueError: bad images, too few samples or transformations for a measure, an unknown layer or measure, images
             that do not fit the model, NaN in images or activations (named), a budget too small for one layer, a
             checkpoint of another evaluation.
-        TypeError: a model that has no graph of layers.
+        TypeError: a model that has no graph of layers, or no gradients for a measure that needs them.
     """
     measures = as_measures(measures)
     transformations = as_set(transformations)
@@ -125,6 +127,7 @@ def evaluate(
     )
     check_labels(measures, batches.has_labels)
     source = as_source(model, layers, batches.shape)
+    check_gradients(measures, source)
     shards = 0 if confidence is None else check_confidence(confidence, shards)
     batches = batches.in_memory() if stratified or shards else batches
     check_enough(measures, batches.count, len(transformations))
@@ -182,7 +185,7 @@ def _measure_groups(
     setting: Setting, plan: Plan, subsets: Mapping[Any, ImageBatches], confidence: float | None, progress: bool
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     chosen = [[each for each in setting.layers if each.name in group] for group in plan.groups]
     images = sum(each.images_per_sample for layers in chosen for each in make_passes(setting, layers))
@@ -200,6 +203,9 @@ def _measure_groups(
                 found.append(measure_group(part, layers, subsets))
             else:
                 found.append({"": measure_group_in_shards(part, layers, list(subsets.values()), confidence)})
+            if number + 1 < len(chosen):
+                # A graph and the states that it updates refer to each other in circles: make room for the next ones.
+                gc.collect()
     return found
 
 

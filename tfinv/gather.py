@@ -110,6 +110,7 @@ class Gatherer:
         index: Any = None,
         labels: Any = None,
         reference: Any = None,
+        derivatives: Mapping[str, Any] | None = None,
     ) -> list[Any]:
         """Update all statistics of one layer with a block; in-graph.
 
@@ -119,6 +120,7 @@ class Gatherer:
             index: see `Context`.
             labels: see `Context`.
             reference: see `Context`.
+            derivatives: see `Context`.
 
         Returns:
             Tensors that a graph must return, or the updates behind them never run.
@@ -127,7 +129,7 @@ class Gatherer:
             statistic: type(state)(*(tf.convert_to_tensor(each) for each in state))
             for statistic, state in self._given[layer].items()
         }
-        context = Context(self.layers[layer], index, labels, reference, given)
+        context = Context(self.layers[layer], index, labels, reference, given, derivatives or {})
         views = _Views(block, context.layer)
         done = [each.add(views[each.view]) for each in self._fused[layer]]
         for statistic, state in self._others[layer].items():
@@ -218,7 +220,7 @@ def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
     """Order statistics into passes, so that each finds what it depends on finished.
 
     What others depend on and needs the untransformed images alone comes first, in a pass of one forward an image:
-    the statistics that need all transformations then still share one pass.
+    the statistics that need all transformations then still share one pass. Derivatives have a pass of their own.
 
     Args:
         statistics: what the measures require; what those depend on is added.
@@ -233,6 +235,7 @@ def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
         ready = [each for each in waiting if finished.issuperset(each.depends)]
         early = [each for each in ready if each.reference_only and any(each in other.depends for other in waiting)]
         ready = early or ready
+        ready = [each for each in ready if (each.along is None) == (ready[0].along is None)]
         done.append(ready)
         waiting = [each for each in waiting if each not in ready]
     return done

@@ -17,6 +17,7 @@ from tfinv.gather import Gatherer, States, passes
 from tfinv.measures import Measure
 from tfinv.statistics import Layer, Statistic
 from tfinv.transformations import TransformationSet, warp
+from tfinv.transformations.generators import generator_tangent
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -71,13 +72,16 @@ class Pass:
         self.layers = [layer for layer in layers if any(not each.applies(layer) for each in statistics)]
         self._reference_only = all(each.reference_only for each in statistics)
         self._with_reference = not self._reference_only and any(each.needs_reference for each in statistics)
+        self._generators = tuple(dict.fromkeys(each.along for each in statistics if each.along))
         self._gatherer: Gatherer | None = None
         self._step: Any = None
 
     @property
     def images_per_sample(self) -> int:
         """Forward passes that one sample takes."""
-        return 1 if self._reference_only else len(self._setting.transformations) * bool(self.layers)
+        if self._reference_only:
+            return max(1, len(self._generators))
+        return len(self._setting.transformations) * bool(self.layers)
 
     def run(self, batches: ImageBatches, given: States, part: str, *, copy: bool = False) -> Gatherer:
         """Gather the statistics of some samples, or take them from the checkpoint.
@@ -105,7 +109,9 @@ class Pass:
             self._setting.advance((batches.count or 0) * self.images_per_sample)
             return gatherer
         if self._reference_only:
-            batches = batches.in_batches_of(batches.batch_size * len(self._setting.transformations))
+            count = len(self._setting.transformations)
+            # Derivatives and what they are compared with take about four times the memory of activations.
+            batches = batches.in_batches_of(batches.batch_size * (max(1, count // 4) if self._generators else count))
         self._loop(batches, gatherer, part)
         gatherer.check_finite()
         if checkpoint:
@@ -162,12 +168,13 @@ class Pass:
             warped = tf.reshape(warped, (-1, *setting.image_shape))
             return tf.concat([warped, images], axis=0) if self._with_reference else warped
 
-        def gather(activations: Mapping[str, Any], index: Any, labels: Any) -> list[Any]:
+        def gather(activations: Mapping[str, Any], index: Any, labels: Any, derivatives: Any = None) -> list[Any]:
             done = []
             for layer in self.layers:
                 values = tf.cast(activations[layer.name], tf.float32)
                 if self._reference_only:
-                    done += gatherer.add(layer.name, None, index, labels, values)
+                    own = derivatives and derivatives[layer.name]
+                    done += gatherer.add(layer.name, None, index, labels, values, own)
                     continue
                 reference = None
                 if self._with_reference:  # cut along the first axis, where it costs no copy
@@ -179,11 +186,18 @@ class Pass:
         images_spec = tf.TensorSpec((None, *setting.image_shape), tf.float32)
         if isinstance(source, ActivationModel):
             vector = tf.TensorSpec((None,), tf.int64)
-            return tf.function(
-                lambda images, *rest: gather(source(transformed(images)), *rest),
-                input_signature=[images_spec, vector, vector],
-                autograph=False,
-            )
+
+            def of_model(images: Any, index: Any, labels: Any) -> list[Any]:
+                if not self._generators:
+                    return gather(source(transformed(images)), index, labels)
+                values, derivatives = {}, {name: {} for name in names}
+                for each in self._generators:
+                    values, slopes = source.differentiated(images, generator_tangent(images, each))
+                    for name in names:
+                        derivatives[name][each] = tf.cast(slopes[name], tf.float32)
+                return gather(values, index, labels, derivatives)
+
+            return tf.function(of_model, input_signature=[images_spec, vector, vector], autograph=False)
         warp_graph = tf.function(transformed, input_signature=[images_spec], autograph=False)
         gather_graph = tf.function(gather, reduce_retracing=True, autograph=False)
 

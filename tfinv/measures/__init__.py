@@ -8,6 +8,7 @@ from tfinv.measures.base import Measure
 from tfinv.measures.distance import NormalizedDistance, SampleDistance, TransformationDistance
 from tfinv.measures.equivariance import LinearEquivariance
 from tfinv.measures.goodfellow import Goodfellow, GoodfellowNormal
+from tfinv.measures.local_error import LieDerivative
 from tfinv.measures.predictions import AccuracyUnder, EffectiveInvariance, LogitVariance, PredictionConsistency
 from tfinv.measures.same_equivariance import (
     NormalizedVarianceSE,
@@ -29,6 +30,7 @@ __all__ = [
     "EffectiveInvariance",
     "Goodfellow",
     "GoodfellowNormal",
+    "LieDerivative",
     "LinearEquivariance",
     "LogitVariance",
     "Measure",
@@ -64,6 +66,7 @@ _MEASURES: dict[str, type] = {
         SampleDistanceSE,
         TransformationDistanceSE,
         LinearEquivariance,
+        LieDerivative,
         NormalizedDistance,
         SampleDistance,
         TransformationDistance,

@@ -11,6 +11,7 @@ from tfinv.keys import key_of
 
 if TYPE_CHECKING:
     from tfinv.transformations import TransformationSet
+    from tfinv.transformations.generators import Generator
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Context:
         labels: int64 `(S_b,)` or None.
         reference: `(S_b, *U)`, activations of the untransformed images; only where a statistic `needs_reference`.
         given: what the finished statistics named in `depends` hand on, as tensors; see `Statistic.summary`.
+        derivatives: `(S_b, *U)` by generator, how `reference` changes as that transformation of the images sets in;
+            only for the generators that statistics go `along`.
     """
 
     layer: Layer
@@ -56,6 +59,7 @@ class Context:
     labels: Any = None
     reference: Any = None
     given: Mapping[Statistic, Any] = field(default_factory=dict)
+    derivatives: Mapping[str, Any] = field(default_factory=dict)
 
 
 class View(ABC):
@@ -100,6 +104,14 @@ class Statistic(ABC):
     def depends(self) -> tuple[Statistic, ...]:
         """Statistics that must be complete before this one starts: it is gathered in a second pass."""
         return ()
+
+    @property
+    def along(self) -> Generator | None:
+        """The infinitesimal transformation whose derivative `update` reads in `context.derivatives`; None for none.
+
+        Such statistics are `reference_only`, and gathered in a pass of their own that differentiates the model.
+        """
+        return None
 
     def applies(self, layer: Layer) -> str:
         """Why this statistic does not exist on a layer, in words; "" where it does."""
