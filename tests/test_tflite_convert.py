@@ -329,6 +329,24 @@ def test_equalization_repairs_per_tensor_quantization(chain):
     assert conversion.options["equalize"] is True
 
 
+def test_equalization_leaves_dead_channels_alone(chain):
+    """A kernel near zero would be blown up turn by turn until no interpreter can scale it back."""
+    import keras
+
+    model = keras.models.clone_model(chain)
+    model.set_weights(chain.get_weights())
+    layer = model.get_layer("first")
+    kernel = np.array(layer.kernel)
+    kernel[..., 2] = 1e-30
+    layer.kernel.assign(kernel)
+    images, _ = digits()
+    balanced = equalize(model)
+    assert np.abs(np.asarray(balanced.get_layer("first").kernel)[..., 2]).max() < 1e-28
+    expected = model.predict(images[1400:], verbose=0)
+    found = TFLiteModel(static_int8(model, images[:CALIBRATION], equalize=True)).predict(images[1400:])
+    assert decibels(expected, found) > 20
+
+
 def test_equalization_leaves_what_it_must_not_touch(network):
     """ReLU6 saturates, the pooled map is read twice; only the plain chain at the end can be balanced."""
     from tfinv.tflite.equalization import find_pairs

@@ -8,10 +8,12 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from tfinv import datasets, models, run
+from tfinv.datasets import Split
 from tfinv.results import Results
-from tfinv.tflite import TFLiteModel, compare_files, static_int8
+from tfinv.tflite import StudyResult, TFLiteModel, compare_files, static_int8, study
 from tfinv.tflite.gate import check
 from tfinv.tflite.predictions import are_probabilities
+from tfinv.tflite.study_recipes import RECIPES
 from tfinv.transformations import parse, warp
 
 
@@ -88,6 +90,65 @@ def test_a_wrong_scale_of_resnet_is_pointed_out(data_folder, cifar10):
     )  # fmt: skip
     assert any("input scale 0..1 looks wrong" in each and "with 0..255" in each for each in found.warnings)
     assert check([], found).failed and found.models["accuracy"].max() < 0.2
+
+
+# --- MLPerf Tiny's MobileNet for visual wake words: depthwise, and a layer class that nobody has here ------------------
+
+
+@pytest.fixture(scope="module")
+def wake_words(data_folder):
+    return data_folder / "models" / "vww_mobilenet_v1"
+
+
+@pytest.fixture(scope="module")
+def wake_word_model(wake_words):
+    return models.load(wake_words / "model.keras", stand_ins={"DW": "DepthwiseConv2D"})
+
+
+@pytest.fixture(scope="module")
+def handshapes(data_folder):
+    """No image of persons is at hand, so handshapes of two kinds stand in."""
+    images = datasets.adapt(datasets.load("lsa16").test.subset(24, 0), (96, 96, 3))
+    return Split(images.x, np.asarray(images.y) % 2)
+
+
+def test_unknown_class_of_the_wake_word_file_is_read_as_a_layer_of_keras(wake_words, wake_word_model, handshapes):
+    with pytest.raises(ValueError, match=r"unknown class 'DW'.*--layer-class DW=DepthwiseConv2D"):
+        models.load(wake_words / "model.keras")
+    with pytest.raises(ValueError, match=r"stand_ins must name layers .* Received: 'Convolution' for 'DW'"):
+        models.load(wake_words / "model.keras", stand_ins={"DW": "Convolution"})
+    assert {type(layer).__name__ for layer in wake_word_model.layers} > {"DepthwiseConv2D"} and not any(
+        type(layer).__name__ == "DW" for layer in wake_word_model.layers
+    )
+    published = TFLiteModel(wake_words / "float.tflite").predict(handshapes.x)
+    assert_allclose(wake_word_model.predict(handshapes.x, verbose=0), published, atol=1e-6)
+
+
+def check_recipes(found: StudyResult, names: list[str]) -> None:
+    assert not found.failed and found.recipes["recipe"].tolist() == names
+    rows = found.recipes.set_index("recipe")
+    assert rows["layers_compared"].iloc[1:].min() >= 30
+    for name in names:
+        integer = name.startswith(("qat", "static_int8"))
+        assert rows.loc[name, "is_integer"] == integer, name
+    assert not any("without a partner" in line for line in found.warnings)
+
+
+QUICK = ["float32", "static_int8", "static_int8_per_tensor_equalized", "weight_int4", "qat_int8"]
+
+
+def test_recipes_of_each_kind_on_visual_wake_words(wake_word_model, handshapes):
+    few = handshapes.subset(12, 0)
+    options = {"measures": "NormalizedVariance", "calibration_samples": 8, "shards": 2, "fidelity_samples": 4}
+    found = study(wake_word_model, few, few, "rotations(2)", QUICK, progress=False, **options)
+    check_recipes(found, QUICK)
+
+
+@pytest.mark.slow
+def test_every_recipe_on_visual_wake_words(wake_word_model, handshapes):
+    options = {"measures": "NormalizedVariance", "calibration_samples": 16}
+    found = study(wake_word_model, handshapes, handshapes, "rotations(4)", progress=False, **options)
+    check_recipes(found, list(RECIPES))
 
 
 # --- Coral's MobileNet: uint8 in, uint8 out, no float twin -----------------------------------------------------------

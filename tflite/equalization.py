@@ -18,7 +18,9 @@ else:
     keras = LazyModule("keras")
 
 _LARGEST = 1000.0
-"""Most that a channel is scaled by: a dead channel must not blow up its bias."""
+"""Most that a channel is scaled by in one turn."""
+_DEAD = 1e-6
+"""Channels below this share of the layer's largest range are left alone: balanced, what says nothing would blow up."""
 _CONVERGED = 1e-4
 
 
@@ -137,7 +139,7 @@ def _is_folded(norm: Any) -> bool:
 def _equalize(pair: Pair) -> float:
     """Balance one pair; return the largest factor applied, as its distance from 1."""
     first, second = channel_ranges(pair)
-    alive = (first > 0) & (second > 0)
+    alive = (first > _DEAD * first.max()) & (second > _DEAD * second.max())
     factors = np.sqrt(np.divide(first, second, out=np.ones_like(first), where=alive))
     factors = np.clip(factors, 1 / _LARGEST, _LARGEST)
     layer = pair.first.layer

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Scheme = Literal["weight_int4", "weight_int8", "static_int8"]
 Mode = Literal["one", "all_but_one"]
+SCHEMES: tuple[str, ...] = get_args(Scheme)
+MODES: tuple[str, ...] = get_args(Mode)
 
 
 def sensitivity(
@@ -71,10 +73,11 @@ def sensitivity(
         progress: show progress bars.
 
     Returns:
-        One row a layer, most sensitive first: `rank, layer, operator, kib` of the file; `before, after, difference,
-        low, high, relative, real` of the measure at the output; `mean_change`, the mean absolute relative change over
-        layers; `flips, transformed_flips, transformed_accuracy`, NaN where the model is no classifier. Layers whose
-        kernel the scheme cannot store, as depthwise ones of 4 bits, are listed in `frame.attrs["not_quantized"]`.
+        One row a layer, most sensitive first: `rank, layer, operator, tensor, kib` of the file; `before, after,
+        difference, low, high, relative, relative_low, relative_high, real` of the measure at the output; `mean_change`,
+        the mean absolute relative change over layers; `flips, transformed_flips, transformed_accuracy`, NaN where the
+        model is no classifier. `tensor` is the layer's output in the float file. Layers whose kernel the scheme cannot
+        store, as depthwise ones of 4 bits, are listed in `frame.attrs["not_quantized"]`.
 
     Raises:
         ValueError: an unknown scheme or mode, no calibration for `"static_int8"`, no layer that can be quantized.
@@ -100,7 +103,8 @@ def sensitivity(
         mapped = reference.layers.transfer(reference.graph, read_graph(content)) if reference.layers else None
         file = Conversion(content, scheme, {"layer": layer, "mode": mode}, mapped)
         found = measured({"quantized": TFLiteModel(file, input_scale=input_scale, probe=False)})["quantized"]
-        row = {"layer": layer, "operator": first.layer_ops[layer], "kib": file.size / 1024}
+        row = {"layer": layer, "operator": first.layer_ops[layer], "tensor": first.layer_tensors[layer].name}
+        row["kib"] = file.size / 1024
         rows.append(row | _cost(base, found, images.y, transformations, first.output_layer))
     if not rows:
         raise ValueError(f"model must have a layer that {scheme} can quantize. Received: none")
@@ -110,7 +114,7 @@ def sensitivity(
 
 
 def _check(scheme: str, mode: str, calibration: Any) -> None:
-    for name, value, known in (("scheme", scheme, get_args(Scheme)), ("mode", mode, get_args(Mode))):
+    for name, value, known in (("scheme", scheme, SCHEMES), ("mode", mode, MODES)):
         if value not in known:
             raise ValueError(f"{name} must be one of {known}. Received: {value!r}")
     if scheme == "static_int8" and calibration is None:
@@ -149,7 +153,7 @@ def _cost(
     """What one file does to the output's invariance and to the answers."""
     frame: Any = compare(base.results, found.results, simultaneous=False)
     at_output = frame[frame["layer"] == output] if (frame["layer"] == output).any() else frame.tail(1)
-    kept = ("before", "after", "difference", "low", "high", "relative", "real")
+    kept = ("before", "after", "difference", "low", "high", "relative", "relative_low", "relative_high", "real")
     row = {name: at_output[name].iloc[0] for name in kept}
     row["mean_change"] = float(np.nanmean(frame["relative"].abs().to_numpy(float)))
     shares = ("flips", "transformed_flips", "transformed_accuracy")

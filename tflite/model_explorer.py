@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tfinv.tflite.comparison import Comparison
+    from tfinv.tflite.study_result import StudyResult
 
 CHANGE_COLOURS = ((-0.1, "#5e3c99"), (-0.02, "#b2abd2"), (0.02, "#f7f7f7"), (0.1, "#fdb863"), (1e9, "#e66101"))
 """Upper bounds and colours of relative changes: violet is more invariant, orange less."""
@@ -54,6 +55,32 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         own = comparison.layers[comparison.layers["measure"] == measure].merge(tensors, on="layer")
         files[f"change_of_{measure}"] = node_data(own, "relative", "tensor_after", CHANGE_COLOURS)
     files["sqnr_db"] = node_data(comparison.fidelity, "sqnr_db", "tensor_after", SQNR_COLOURS)
+    return _write(files, folder)
+
+
+def write_study(study: StudyResult, folder: Path) -> list[Path]:
+    """Write the same for every recipe of a study, and the sensitivity of layers; see `StudyResult.model_explorer`."""
+    paths = []
+    for recipe, rows in study.layers.groupby("recipe", sort=False):
+        own = rows[rows["tensor"].notna()]
+        files = {
+            f"change_of_{measure}": node_data(each, "relative", "tensor", CHANGE_COLOURS)
+            for measure, each in own.groupby("measure", sort=False)
+        }
+        one_a_layer = own.drop_duplicates("layer")
+        files["sqnr_db"] = node_data(one_a_layer, "sqnr_db", "tensor", SQNR_COLOURS)
+        paths += _write(files, folder / str(recipe))
+    if len(study.sensitivity):
+        each_scheme = study.sensitivity.groupby(["scheme", "mode"], sort=False)
+        files = {
+            f"sensitivity_{scheme}_{mode}": node_data(own, "relative", "tensor", CHANGE_COLOURS)
+            for (scheme, mode), own in each_scheme  # type: ignore[misc]  # the key of two columns is a pair
+        }
+        paths += _write(files, folder / "float32")
+    return paths
+
+
+def _write(files: Mapping[str, Any], folder: Path) -> list[Path]:
     paths = []
     for name, content in files.items():
         paths.append(folder / f"{_file_name(name)}.json")

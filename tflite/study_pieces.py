@@ -105,7 +105,7 @@ def made(cache: Cache, recipe: str, materials: Materials, identity: Mapping[str,
     if recipe in CALIBRATED:
         config["calibration"] = materials.calibration_samples
     if recipe in TRAINED:
-        config |= {"epochs": materials.epochs, "rate": materials.learning_rate, "route": materials.route}
+        config |= {"epochs": materials.epochs, "rate": materials.learning_rate}
     config["versions"] = versions("tensorflow", "keras", "litert-quantizer")
 
     def make(folder: Path) -> None:

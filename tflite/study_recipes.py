@@ -34,7 +34,6 @@ class Materials:
         calibration_samples: how many images calibrate, upright or transformed.
         epochs: of every training.
         learning_rate: of every training.
-        route: of quantization-aware training.
         seed: of everything random.
         progress: show progress bars.
     """
@@ -46,7 +45,6 @@ class Materials:
     calibration_samples: int
     epochs: int
     learning_rate: float
-    route: Any
     seed: int
     progress: bool
 
@@ -104,14 +102,14 @@ def _tuned(materials: Materials, augmented: bool) -> Conversion:
     return convert.float32(copy)
 
 
-def _qat(materials: Materials, augmented: bool, bits: int) -> Conversion:
+def _qat(materials: Materials, augmented: bool, bits: int = 8, route: Any = "keras") -> Conversion:
     from tfinv.tflite.qat import qat_int8
 
     return qat_int8(
         materials.model,
         materials.labelled,
         materials.epochs,
-        route=materials.route if bits == 8 else "keras",
+        route=route,
         learning_rate=materials.learning_rate,
         augmentation=materials.augmentation() if augmented else None,
         seed=materials.seed,
@@ -149,18 +147,26 @@ RECIPES: Mapping[str, tuple[str, Callable[[Materials], Conversion]]] = {
         lambda m: convert.static_int16x8(m.model, m.upright),
     ),
     "weight_int4": ("4-bit weights, activations in floating point", lambda m: convert.weight_int4(m.model)),
-    "qat_int8": ("trained on with 8-bit rounding, then static int8", lambda m: _qat(m, False, 8)),
+    "qat_int8": ("trained on with 8-bit rounding, then static int8", lambda m: _qat(m, False)),
     "qat_int8_augmented": (
         "trained on with 8-bit rounding on transformed images, then static int8",
-        lambda m: _qat(m, True, 8),
+        lambda m: _qat(m, True),
+    ),
+    "qat_int8_tfmot": (
+        "the same as qat_int8 by tensorflow-model-optimization",
+        lambda m: _qat(m, False, route="tfmot"),
+    ),
+    "qat_int8_tfmot_augmented": (
+        "the same as qat_int8_augmented by tensorflow-model-optimization",
+        lambda m: _qat(m, True, route="tfmot"),
     ),
     "qat_int4": (
         "trained on with 4-bit weights and 8-bit activations",
-        lambda m: _qat(m, False, 4),
+        lambda m: _qat(m, False, bits=4),
     ),
     "qat_int4_augmented": (
         "trained on with 4-bit weights on transformed images",
-        lambda m: _qat(m, True, 4),
+        lambda m: _qat(m, True, bits=4),
     ),
     "float32_tuned": ("trained on without rounding: what training alone does", lambda m: _tuned(m, False)),
     "float32_tuned_augmented": ("trained on without rounding on transformed images", lambda m: _tuned(m, True)),

@@ -12,6 +12,7 @@ from tfinv.files import write_text
 from tfinv.report import Report, explain
 from tfinv.tflite import report_parts as parts
 from tfinv.tflite.study_recipes import RECIPES, REFERENCE
+from tfinv.tflite.study_sensitivity import add_to_report as add_sensitivity
 
 if TYPE_CHECKING:
     from tfinv.tflite.study_result import StudyResult
@@ -34,7 +35,7 @@ _TERMS = (
 
 
 def write(result: StudyResult, folder: Path) -> Path:
-    """Write `report.html`, `report.md` with its figures, and `recipes.csv, layers.csv, curves.csv`.
+    """Write `report.html`, `report.md` with its figures, and the tables as CSV.
 
     Args:
         result: the study.
@@ -44,8 +45,9 @@ def write(result: StudyResult, folder: Path) -> Path:
         The path of `report.html`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("recipes", "layers", "curves"):
-        write_text(folder / f"{name}.csv", getattr(result, name).to_csv(index=False))
+    for name in ("recipes", "layers", "curves", "sensitivity"):
+        if name != "sensitivity" or len(result.sensitivity):
+            write_text(folder / f"{name}.csv", getattr(result, name).to_csv(index=False))
     report = build(result)
     report.write_markdown(folder / "report.md")
     return report.write_html(folder / "report.html")
@@ -61,6 +63,7 @@ def build(result: StudyResult) -> Report:
     _recipes(report, result)
     _accuracy(report, result)
     _invariance(report, result)
+    add_sensitivity(report, result.sensitivity, about["measures"][0])
     _layers(report, result)
     report.glossary(explain(*_TERMS))
     return report.environment(dict(about))

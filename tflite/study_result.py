@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FORMAT = "tfinv-study"
 VERSION = 1
-_FRAMES = ("recipes", "layers", "curves")
+_FRAMES = ("recipes", "layers", "curves", "sensitivity")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class StudyResult:
             _high`; `profile` (mean of the first measure over layers), `largest_change` of a layer as a share and
             `at_layer`, `layers_beyond_noise`, `output_sqnr_db`; latency, memory; `best_trade_off`.
         layers: one row a recipe, measure and layer: `before, after, difference, low, high, relative, real`, and
-            `sqnr_db, cosine, saturated` and the like.
+            `sqnr_db, cosine, saturated` and the like; `tensor`, the layer's output in the recipe's file.
         curves: one row a recipe (`model`) and transformation: accuracy, flips, consistency, effective invariance.
+        sensitivity: one row a `scheme`, `mode` and layer, see `tfinv.tflite.sensitivity`; empty where not asked for.
         failed: why a recipe could not be made, by name.
         results: all measures by recipe, unit by unit, layers named as in the float file.
         predictions: class and confidence of every image by recipe; empty where the model is no classifier.
@@ -44,6 +45,7 @@ class StudyResult:
     recipes: pd.DataFrame = field(repr=False)
     layers: pd.DataFrame = field(repr=False)
     curves: pd.DataFrame = field(repr=False)
+    sensitivity: pd.DataFrame = field(repr=False)
     failed: Mapping[str, str]
     results: Mapping[str, Results] = field(repr=False)
     predictions: Mapping[str, Predictions] = field(repr=False)
@@ -110,3 +112,17 @@ class StudyResult:
         from tfinv.tflite.study_report import write
 
         return write(self, Path(folder))
+
+    def model_explorer(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write node data for the Model Explorer viewer: a folder a recipe with one JSON file a quantity.
+
+        Args:
+            folder: where; it is made if need be.
+
+        Returns:
+            The paths, each to be loaded in the viewer beside the recipe's `.tflite` file; those of the sensitivity of
+            layers, in the folder `float32`, beside the float file.
+        """
+        from tfinv.tflite.model_explorer import write_study
+
+        return write_study(self, Path(folder))

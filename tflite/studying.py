@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,13 @@ from tfinv.tflite.comparing import MEASURES, as_split, subset
 from tfinv.tflite.diagnosis import check_input_scale
 from tfinv.tflite.differences import compare
 from tfinv.tflite.interpreter import one_line
-from tfinv.tflite.model import TFLiteModel
+from tfinv.tflite.model import TFLiteModel, layer_names
 from tfinv.tflite.qat import _without_retracing_warnings
 from tfinv.tflite.scaling import input_scale as parse_scale
 from tfinv.tflite.study_pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
 from tfinv.tflite.study_recipes import RECIPES, REFERENCE, Materials, choose
 from tfinv.tflite.study_result import StudyResult
+from tfinv.tflite.study_sensitivity import choose_schemes, sensitivities, sentences
 from tfinv.tflite.study_verdict import describe, trade_offs
 from tfinv.transformations import as_set
 
@@ -50,10 +52,11 @@ def study(
     calibration_samples: int = 200,
     epochs: int = 1,
     learning_rate: float = 1e-4,
-    route: str = "keras",
     confidence: float = 0.95,
     shards: int = 20,
     fidelity_samples: int = 128,
+    sensitivity: str | Sequence[str] = (),
+    files: str | os.PathLike[str] | None = None,
     seed: int = 0,
     cache: str | os.PathLike[str] | Cache | None = None,
     progress: bool = True,
@@ -87,10 +90,12 @@ def study(
         calibration_samples: images that calibrate, upright or transformed.
         epochs: of each recipe that trains.
         learning_rate: of each recipe that trains.
-        route: of quantization-aware training, see `qat_int8`.
         confidence: of the intervals of layer means.
         shards: parts of the images that these intervals are made from.
         fidelity_samples: compare activations number by number on so many images.
+        sensitivity: schemes by which to quantize one layer at a time, and all but one: `"weight_int4"`,
+            `"weight_int8"`, `"static_int8"`, see `sensitivity`. By the first of the measures.
+        files: a folder for the files, `<recipe>.tflite` each; None to keep none.
         seed: of subsets, training and resampling.
         cache: a folder where finished files and measurements are kept: an interrupted study goes on from there.
         progress: show progress bars.
@@ -101,9 +106,10 @@ def study(
 
     Raises:
         TypeError: a model whose layers form no graph.
-        ValueError: an unknown recipe, images that do not fit the model, a float conversion that fails.
+        ValueError: an unknown recipe or scheme, images that do not fit the model, a float conversion that fails.
     """
     names, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
+    schemes = choose_schemes(sensitivity)
     for name, value in (("calibration_samples", calibration_samples), ("epochs", epochs)):
         whole_number(name, value, 1)
     shape = tuple(int(size) for size in model.inputs[0].shape[1:])
@@ -111,7 +117,7 @@ def study(
     few = subset(test, measured_samples, seed)
     scale, say = parse_scale(input_scale), report or (lambda _: None)
     materials = Materials(
-        model, train, transformations, scale, calibration_samples, epochs, learning_rate, route, seed, progress
+        model, train, transformations, scale, calibration_samples, epochs, learning_rate, seed, progress
     )
     keys = tuple(each.key for each in measures)
     settings = Settings(transformations, keys, confidence, shards, fidelity_samples, seed)
@@ -120,6 +126,11 @@ def study(
     with tempfile.TemporaryDirectory() as folder, _without_retracing_warnings():
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(names, store, materials, (test, few), settings, identity, say)
+        reference = pieces[REFERENCE].conversion
+        sensitive, notes = sensitivities(store, schemes, reference, materials, few, settings, identity, say)
+    if files is not None:
+        for name, piece in pieces.items():
+            piece.conversion.save(Path(files) / f"{name}.tflite")
     metadata = {
         "transformations": transformations.id,
         "measures": list(keys),
@@ -130,14 +141,15 @@ def study(
         "fidelity_samples": min(fidelity_samples, len(few)),
         "epochs": epochs,
         "learning_rate": learning_rate,
-        "route": route,
         "confidence": confidence,
         "input_scale": scale.text,
         "seed": seed,
         "hashes": identity,
         "environment": describe_environment(),
     }
-    return _assembled(pieces, failed, test, transformations, metadata, scale)
+    found = _assembled(pieces, failed, test, transformations, metadata, scale)
+    verdict, warnings = (*found.verdict, *sentences(sensitive, keys[0])), (*found.warnings, *notes)
+    return replace(found, verdict=verdict, warnings=warnings, sensitivity=sensitive)
 
 
 def _pieces(
@@ -193,6 +205,7 @@ def _assembled(
         recipes=recipes,
         layers=layers,
         curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
+        sensitivity=pd.DataFrame(),
         failed=dict(failed),
         results={name: piece.results for name, piece in pieces.items()},
         predictions=predictions,
@@ -226,11 +239,19 @@ def _layers(pieces: Mapping[str, Piece]) -> pd.DataFrame:
         if name == REFERENCE:
             continue
         frame = compare(pieces[REFERENCE].results, piece.results).drop(columns="after_layer")
-        columns = ["layer", "sqnr_db", "effective_bits", "cosine", "mse", "max_error", "saturated", "clipped"]
-        frame = frame.merge(piece.fidelity[columns], on="layer", how="left")
+        own = piece.fidelity.assign(tensor=_tensor_names(piece))
+        columns = ["layer", "sqnr_db", "effective_bits", "cosine", "mse", "max_error", "saturated", "clipped", "tensor"]
+        frame = frame.merge(own[columns], on="layer", how="left")
         frame.insert(0, "recipe", name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"recipe": [], "measure": [], "layer": []})
+
+
+def _tensor_names(piece: Piece) -> list[str]:
+    """The output tensor, in the recipe's own file, of every row of a piece's fidelity."""
+    graph, mapped = piece.conversion.graph, piece.conversion.layers
+    numbers = layer_names(graph, mapped.matched if mapped else None)
+    return [graph.tensors[numbers[layer]].name for layer in piece.fidelity["after_layer"]]
 
 
 def _row(name: str, piece: Piece, seen: Behaviour | None, layers: Any) -> dict[str, Any]:

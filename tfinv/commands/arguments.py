@@ -65,6 +65,32 @@ def with_signs(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
+def add_layer_classes(made: argparse.ArgumentParser) -> None:
+    """`--layer-class`; read it with `layer_classes`."""
+    made.add_argument(
+        "--layer-class",
+        nargs="+",
+        default=[],
+        metavar="NAME=LAYER",
+        help="read an unknown class in the model file as a layer of Keras, such as DW=DepthwiseConv2D",
+    )
+
+
+def layer_classes(texts: Sequence[str]) -> dict[str, str]:
+    """`["DW=DepthwiseConv2D"]` as a mapping.
+
+    Raises:
+        ValueError: a text of another form.
+    """
+    found = {}
+    for text in texts:
+        name, separator, layer = text.partition("=")
+        if not (separator and name.isidentifier() and layer.isidentifier()):
+            raise ValueError(f"layer-class must read like DW=DepthwiseConv2D. Received: {text!r}")
+        found[name] = layer
+    return found
+
+
 def add_transformations(made: argparse.ArgumentParser) -> None:
     """`--transformations`."""
     made.add_argument(

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help="default: NormalizedVariance")
     parser.add_argument("--layers", nargs="+", help="names, globs or layer types; default: all")
     shared.add_input_scale(parser)
+    shared.add_layer_classes(parser)
     parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
     options = parser.parse_args(shared.with_signs(arguments))
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     from tfinv.transformations import parse
 
     measures, transformations = as_measures(options.measures), parse(options.transformations)
-    model, shape = load_source(options.model, shared.input_scale(options.input_scale))
+    model, shape = load_source(options.model, shared.input_scale(options.input_scale), options.layer_class)
     dataset, test = shared.load_fitting(options.data, shape, options.max_samples, options.seed)
     results = evaluate(
         model,
@@ -60,12 +61,18 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def load_source(model: str, input_scale: Any) -> tuple[Any, tuple[int | None, ...]]:
+def load_source(model: str, input_scale: Any, layer_classes: Sequence[str] = ()) -> tuple[Any, tuple[int | None, ...]]:
     """A Keras model or a TFLite model, and its input shape `(H, W, C)`, None where open.
 
+    Args:
+        model: a path or a name of `keras.applications`.
+        input_scale: of a TFLite model.
+        layer_classes: of `--layer-class`.
+
     Raises:
-        ValueError: a missing or damaged file.
+        ValueError: a missing or damaged file, or one that holds an unknown class.
     """
+    stand_ins = shared.layer_classes(layer_classes)
     if model.endswith(".tflite"):
         from tfinv.tflite import TFLiteModel
 
@@ -73,7 +80,11 @@ def load_source(model: str, input_scale: Any) -> tuple[Any, tuple[int | None, ..
         return source, source.input_shape
     from tfinv import models
 
-    loaded = models.build(model, None, None) if model.startswith("keras.applications.") else models.load(model)
+    loaded = (
+        models.build(model, None, None)
+        if model.startswith("keras.applications.")
+        else models.load(model, stand_ins=stand_ins)
+    )
     return loaded, tuple(loaded.inputs[0].shape[1:])
 
 

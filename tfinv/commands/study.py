@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from tfinv.commands import arguments as shared
 
 _EPILOG = """\
-writes report.html, report.md, recipes.csv, layers.csv, curves.csv and study.npz into --out;
+writes report.html, report.md, recipes.csv, layers.csv, curves.csv, study.npz, the files as files/<recipe>.tflite and
+node data for the Model Explorer viewer as model_explorer/<recipe>/*.json into --out;
 finished files and measurements are kept in --out/cache, the same command again goes on from there
 
 example:
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
     parser = shared.parser("tflite", "Quantize a model in every way and measure what that does to it.", _EPILOG)
     parser.add_argument("--model", required=True, help=shared.MODEL_HELP)
+    shared.add_layer_classes(parser)
     shared.add_data(parser)
     shared.add_transformations(parser)
     parser.add_argument("--recipes", nargs="+", default=["all"], help="all (default), or names of recipes")
@@ -32,13 +34,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--calibration-samples", type=int, default=200, help="images that calibrate; default: 200")
     parser.add_argument("--epochs", type=int, default=1, help="of recipes that train; default: 1")
     parser.add_argument("--learning-rate", type=float, default=1e-4, help="of recipes that train; default: 0.0001")
-    parser.add_argument("--route", choices=("keras", "tfmot"), default="keras", help="of training; default: keras")
+    parser.add_argument(
+        "--sensitivity",
+        nargs="+",
+        default=[],
+        metavar="SCHEME",
+        help="also quantize one layer at a time, and all but one, by weight_int4, weight_int8 or static_int8",
+    )
     parser.add_argument("--force", action="store_true", help="make everything anew")
     options = parser.parse_args(arguments)
 
     from tfinv.tflite.study_recipes import choose
+    from tfinv.tflite.study_sensitivity import choose_schemes
 
-    names = choose(options.recipes)  # a misspelt recipe shall not wait for TensorFlow
+    names, schemes = choose(options.recipes), choose_schemes(options.sensitivity)  # before anything that takes long
 
     from tfinv import datasets
     from tfinv.cache import Cache
@@ -49,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     start = time.monotonic()
     if options.model.endswith(".tflite"):
         raise ValueError(f"model must be a Keras model; compare reads .tflite files. Received: {options.model!r}")
-    model, shape = load_source(options.model, options.input_scale)
+    model, shape = load_source(options.model, options.input_scale, options.layer_class)
     dataset, test = shared.load_fitting(options.data, shape, options.max_samples, options.seed)
     train = dataset.train
     if options.train_samples is not None and options.train_samples < len(train):
@@ -73,7 +82,8 @@ def main(arguments: Sequence[str]) -> int:
         calibration_samples=options.calibration_samples,
         epochs=options.epochs,
         learning_rate=options.learning_rate,
-        route=options.route,
+        sensitivity=schemes,
+        files=options.out / "files",
         seed=options.seed,
         cache=Cache(options.out / "cache", force=options.force, report=say),
         progress=not options.quiet,
@@ -81,6 +91,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     result.save(options.out / "study.npz")
     result.report(options.out)
+    result.model_explorer(options.out / "model_explorer")
     for line in result.verdict:
         print(f"* {line}")
     for line in result.warnings:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv._lazy import LazyModule
+from tfinv.models.stand_ins import subclasses, suggestion, with_plain_layers
 
 if TYPE_CHECKING:
     import keras
@@ -19,7 +20,12 @@ else:
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
-def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    custom_objects: Mapping[str, Any] | None = None,
+    stand_ins: Mapping[str, str] | None = None,
+) -> keras.Model:
     """Load a `.keras` or HDF5 file, for inference or more training with a new optimiser.
 
     Python code inside the file is never run (`safe_mode=True`), so models with `Lambda` layers are refused.
@@ -35,12 +41,16 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
     Args:
         path: the file.
         custom_objects: classes of layers of your own, by name, where they are not registered with Keras.
+        stand_ins: names of layers of Keras by the name of a class in the file, such as `{"DW": "DepthwiseConv2D"}`:
+            a class that is not at hand, or not to be run, is read as that layer. Only you know whether it computes
+            the same.
 
     Returns:
         The model, not compiled.
 
     Raises:
-        ValueError: no such file, another kind of file, a damaged one, or one that holds code or unknown classes.
+        ValueError: no such file, another kind of file, a damaged one, one that holds code or unknown classes, or a
+            stand-in that is no layer of Keras.
     """
     import tfinv.transformations.augmentation  # noqa: F401  (registers the layer, models may hold one)
 
@@ -53,19 +63,29 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
         raise ValueError(
             f"path must name a readable Keras model. Received: {str(path)!r}, which is damaged or cut short"
         )
+    classes = subclasses(stand_ins or {})
+    known = {**(custom_objects or {}), **classes}
     try:
-        return keras.saving.load_model(file, custom_objects=dict(custom_objects or {}), compile=False, safe_mode=True)
+        model = keras.saving.load_model(file, custom_objects=known, compile=False, safe_mode=True)
+        return with_plain_layers(model, classes) if classes else model
     except MemoryError:
         raise
     except Exception as error:  # Keras raises nearly every kind, and the user's answer is the same: another file
-        raise ValueError(f"path must name a readable Keras model. Received: {str(path)!r}: {_reason(error)}") from error
+        raise ValueError(
+            f"path must name a readable Keras model. Received: {str(path)!r}: {_reason(error, file)}"
+        ) from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, file: Path) -> str:
     text = " ".join(str(error).split())
     unknown = re.search(r"(?:locate class|Unknown \w+:) '([^']+)'", text)
     if unknown:
-        return f"it holds the unknown class {unknown[1]!r}, which must be given in custom_objects"
+        name, layer = unknown[1], suggestion(file, unknown[1])
+        hint = (
+            f"; its settings are those of keras.layers.{layer}: if it computes the same, read it as that "
+            f"(--layer-class {name}={layer}, in Python stand_ins={{{name!r}: {layer!r}}})"
+        )
+        return f"it holds the unknown class {name!r}, which must be given in custom_objects{hint if layer else ''}"
     if "safe_mode" in text or "Lambda" in text:
         return "it holds Python code (a Lambda layer), which is not run from files"
     return f"it is damaged or not a Keras model ({type(error).__name__}: {text[:120]})"
