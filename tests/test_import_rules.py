@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv.tflite": ROOT / "tflite", "tfinv.experiments": ROOT / "experiments"}
 
 LAYERS = (
-    {"_lazy", "files", "status", "keys", "environment", "jackknife"},
+    {"_lazy", "files", "status", "keys", "environment", "bootstrap", "jackknife"},
     {"results"},
     {"transformations", "statistics"},
     {"activations", "measures", "datasets"},

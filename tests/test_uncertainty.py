@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 
 import tfinv
+from tfinv.bootstrap import interval as bootstrap_interval
+from tfinv.bootstrap import shard_counts
 from tfinv.computing import merged, without_each
 from tfinv.evaluation import shard_indices
 from tfinv.jackknife import Replicates, interval, pseudo_values, standard_error
-from tfinv.statistics import ColumnMoments, ColumnMomentsState
+from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
+from tfinv.statistics.local_error import LocalError
 from tfinv.uncertainty import difference
 
 KEY = "NormalizedVariance"
@@ -26,8 +29,8 @@ def drawn(rng: np.random.Generator, samples: int, units: int = 6) -> np.ndarray:
     return effect + np.sin(np.arange(8))[:, None] + noise
 
 
-def measured(block: np.ndarray, measures=KEY, confidence: float = 0.95, shards: int = 20) -> tfinv.Results:
-    return tfinv.evaluate_arrays({"layer": block}, measures, confidence=confidence, shards=shards)
+def measured(block: np.ndarray, measures=KEY, confidence: float = 0.95, shards: int = 20, **options) -> tfinv.Results:
+    return tfinv.evaluate_arrays({"layer": block}, measures, confidence=confidence, shards=shards, **options)
 
 
 def test_the_mean_of_numbers_has_its_textbook_interval(rng):
@@ -95,12 +98,90 @@ def test_replicates_are_the_measure_without_each_shard(rng):
     assert "low" not in plain.profile()
 
 
-def covered(rounds: int, seed: int, confidence: float) -> float:
+RESAMPLED = (KEY, "AnovaF", "NormalizedDistance", "GoodfellowNormal", "TransformationVariance(statistic='variance')")
+
+
+def test_resamples_are_the_measure_of_samples_that_count_several_times(rng):
+    block = drawn(rng, 50).astype(np.float32)
+    found = measured(block, RESAMPLED, shards=5, interval="bootstrap", resamples=50)
+    parts, counts = shard_indices(50, 5), shard_counts(5, 50)
+    for number in (0, 7, 49):
+        chosen = np.concatenate([np.tile(part, times) for part, times in zip(parts, counts[number], strict=True)])
+        # The threshold of this measure stays that of all samples.
+        for key in (each for each in RESAMPLED if each != "GoodfellowNormal"):
+            replicates = found[key].replicates
+            assert replicates is not None
+            again = tfinv.evaluate_arrays({"layer": block[chosen]}, key)[key]["layer"].mean
+            assert replicates.draws["layer"][number] == pytest.approx(again, rel=1e-5), key
+    assert all(np.isfinite(each.replicates.draws["layer"]).all() for each in found.values() if each.replicates)
+
+
+@pytest.mark.parametrize("statistic", [ColumnMoments(), RowDispersion(), LocalError()])
+def test_fast_resampling_equals_merging_again_and_again(rng, statistic):
+    kind = type(statistic.init(Layer("layer", (4,), 3), "float64"))
+    shapes = {"count": (), "mean": (4,) if kind is not ColumnMomentsState else (3, 4), "m2": (3, 4)}
+    states = [
+        kind(*(10 * rng.random(shapes[name]) + (1000 if name == "mean" else 0) for name in kind._fields))
+        for _ in range(6)
+    ]
+    counts = shard_counts(6, 20)
+    fast, slow = list(statistic.resampled(states, counts)), list(Statistic.resampled(statistic, states, counts))
+    assert len(fast) == len(slow) == 20
+    for mine, theirs in zip(fast, slow, strict=True):
+        for found, expected in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
+    counts = shard_counts(20, 1000)
+    assert (counts.sum(1) == 20).all()
+    assert counts.mean(0) == pytest.approx(1, abs=4 * 1000**-0.5)
+    np.testing.assert_array_equal(counts[:50], shard_counts(20, 50))
+    values = rng.normal(size=20)
+    low, high = bootstrap_interval(shard_counts(20, 20_000) @ values / 20, 20, 0.95)
+    reach = 2.0930 * values.std(ddof=1) / 20**0.5  # Student's t with 19 degrees of freedom
+    assert high - low == pytest.approx(2 * reach, rel=0.05)
+    assert all(np.isnan(bootstrap_interval([np.nan], 20, 0.95)))
+    assert bootstrap_interval([1.0, np.inf, 1.0], 20, 0.95) == (1, 1)
+
+
+def test_bootstrap_intervals_are_repeatable_paired_and_kept_in_files(rng, tmp_path):
+    before = drawn(rng, 200)
+    after = before + 0.25 * rng.normal(size=before.shape)
+    first, second = (measured(each, interval="bootstrap", resamples=400) for each in (before, after))
+    row, plain = first.profile().iloc[0], measured(before).profile().iloc[0]
+    assert row.low < row["mean"] < row.high
+    assert row["mean"] == plain["mean"]
+    assert row.high - row.low == pytest.approx(plain.high - plain.low, rel=0.4)
+    assert (row.low, row.high) != (plain.low, plain.high)
+    first.save(tmp_path / "first.npz")
+    loaded = tfinv.Results.load(tmp_path / "first.npz")
+    pd.testing.assert_frame_equal(loaded.profile(), first.profile())
+    pd.testing.assert_frame_equal(measured(before, interval="bootstrap", resamples=400).profile(), first.profile())
+    paired = difference(loaded, second).iloc[0]
+    assert paired.low < paired.difference < paired.high
+    assert paired.real
+    widths = [each.profile().iloc[0].high - each.profile().iloc[0].low for each in (first, second)]
+    assert paired.high - paired.low < 0.5 * min(widths)
+    by_jackknife = difference(measured(before), second).iloc[0]
+    assert by_jackknife.difference == paired.difference
+    assert by_jackknife.low == difference(measured(before), measured(after)).iloc[0].low
+
+
+def test_unknown_intervals_are_refused(rng):
+    block = drawn(rng, 40)
+    with pytest.raises(ValueError, match=r"interval must be 'jackknife' or 'bootstrap'. Received: 'bayes'"):
+        measured(block, interval="bayes")
+    with pytest.raises(ValueError, match=r"resamples must be a whole number of at least 50. Received: 10"):
+        measured(block, interval="bootstrap", resamples=10)
+
+
+def covered(rounds: int, seed: int, confidence: float, **options) -> float:
     truth = measured_mean(drawn(np.random.default_rng(99), 100_000))
     rng = np.random.default_rng(seed)
     hits = []
     for _ in range(rounds):
-        row = measured(drawn(rng, 100), confidence=confidence, shards=10).profile().iloc[0]
+        row = measured(drawn(rng, 100), confidence=confidence, shards=10, **options).profile().iloc[0]
         hits.append(row.low <= truth <= row.high)
     return float(np.mean(hits))
 
@@ -117,11 +198,14 @@ def test_intervals_contain_the_truth_about_as_often_as_they_say():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_coverage_of_many_rounds(confidence):
-    rounds = 1500
+@pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])
+def test_coverage_of_many_rounds(confidence, interval):
+    rounds = 1500 if interval == "jackknife" else 500
     error = (confidence * (1 - confidence) / rounds) ** 0.5
+    share = covered(rounds, 2, confidence, interval=interval)
+    print(f"{interval} at {confidence}: {share:.3f}, standard error {error:.3f}")
     # Skewed samples cost a little coverage at any sample size: 1.5 percent are granted beside three standard errors.
-    assert covered(rounds, 2, confidence) == pytest.approx(confidence, abs=3 * error + 0.015)
+    assert share == pytest.approx(confidence, abs=3 * error + 0.015)
 
 
 def test_the_standard_error_is_that_of_a_bootstrap_over_samples(rng):

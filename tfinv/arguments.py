@@ -14,9 +14,9 @@ from tfinv.measures import Measure, parse
 if TYPE_CHECKING:
     from tfinv.statistics import Statistic
 
-IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 8
+IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
 """Transformed images in a block, where the user says nothing: enough for the cores. Accumulators of columns are read
-and written once a block, so up to twice as many images where that makes up this many samples."""
+and written once a block, so up to four times as many images where that makes up this many samples."""
 
 
 def as_measures(measures: Any) -> list[Measure]:
@@ -66,7 +66,7 @@ def block_size(batch_size: Any, count: int) -> int:
     """Samples in a block of `count` transformations."""
     if batch_size is not None:
         return whole_number("batch_size", batch_size, 1)
-    return max(1, IMAGES_PER_BLOCK // count, min(SAMPLES_PER_BLOCK, 2 * IMAGES_PER_BLOCK // count))
+    return max(1, IMAGES_PER_BLOCK // count, min(SAMPLES_PER_BLOCK, 4 * IMAGES_PER_BLOCK // count))
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
@@ -83,6 +83,13 @@ def check_confidence(confidence: Any, shards: Any) -> int:
     ):
         raise ValueError(f"confidence must be a number above 0 and below 1, such as 0.95. Received: {confidence!r}")
     return whole_number("shards", shards, 2)
+
+
+def check_interval(interval: Any, resamples: Any) -> int:
+    """Refuse an unknown kind of interval; return the number of resamples that it takes, 0 for none."""
+    if interval not in ("jackknife", "bootstrap"):
+        raise ValueError(f"interval must be 'jackknife' or 'bootstrap'. Received: {interval!r}")
+    return whole_number("resamples", resamples, 50) * (interval == "bootstrap")
 
 
 def check_enough(measures: Sequence[Measure], samples: int | None, transformations: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tfinv.arguments import (
     check_confidence,
     check_enough,
     check_gradients,
+    check_interval,
     check_labels,
     check_references,
     required_statistics,
@@ -41,6 +42,8 @@ def evaluate_arrays(
     reference: Mapping[str, ArrayLike] | None = None,
     confidence: float | None = None,
     shards: int = 20,
+    interval: Literal["jackknife", "bootstrap"] = "jackknife",
+    resamples: int = 1000,
     keep_statistics: bool = False,
     first_sample: int = 0,
     metadata: Mapping[str, Any] | None = None,
@@ -64,6 +67,8 @@ def evaluate_arrays(
             compare with them.
         confidence: see `evaluate`.
         shards: see `evaluate`.
+        interval: see `evaluate`.
+        resamples: see `evaluate`.
         keep_statistics: see `evaluate`.
         first_sample: see `evaluate`.
         metadata: entries for `Results.metadata`.
@@ -84,14 +89,15 @@ def evaluate_arrays(
     check_labels(measures, labels is not None)
     references = check_references(measures, reference, arrays)
     shards = 0 if confidence is None else check_confidence(confidence, shards)
+    resamples = check_interval(interval, resamples)
     parts = shard_indices(samples, shards) if shards else [np.arange(samples)]
     classes = None if labels is None else np.asarray(labels, np.int64)
-    results, means, kept = {}, {}, {}
+    results, means, draws, kept = {}, {}, {}, {}
     for name, array in arrays.items():
         layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)
         states = _gather_array(layer, array, measures, parts, first_sample, classes, references.get(name))
         if confidence is not None:
-            results[name], means[name] = measure_shards(measures, layer, states)
+            results[name], means[name], draws[name] = measure_shards(measures, layer, states, resamples)
         else:
             results[name] = measure_layer(measures, layer, states[0])
         if keep_statistics:
@@ -100,7 +106,7 @@ def evaluate_arrays(
     sizes = [len(part) for part in parts]
     if confidence is not None:
         description["shards"] = sizes
-    return assembled(measures, results, description, means, confidence, sizes, kept)
+    return assembled(measures, results, description, means, confidence, sizes, kept, draws)
 
 
 def _gather_array(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tfinv.bootstrap import shard_counts
 from tfinv.gather import widened
 from tfinv.jackknife import Replicates
 from tfinv.measures import Measure
@@ -65,29 +66,43 @@ def without_each(statistic: Statistic, states: Sequence[Any]) -> list[Any]:
 
 
 def measure_shards(
-    measures: Sequence[Measure], layer: Layer, shards: Sequence[LayerStates]
-) -> tuple[dict[str, LayerResult], dict[str, Any]]:
-    """The result of every measure on one layer, and its layer mean without each shard.
+    measures: Sequence[Measure], layer: Layer, shards: Sequence[LayerStates], resamples: int = 0
+) -> tuple[dict[str, LayerResult], dict[str, Any], dict[str, Any]]:
+    """The result of every measure on one layer, and its layer mean with other samples.
 
     Args:
         measures: the measures.
         layer: the layer.
         shards: states of disjoint samples.
+        resamples: `B`, how often to draw as many shards with replacement.
 
     Returns:
-        Results by measure key, and by measure key `(G,)` layer means, where the measure applies.
+        Results by measure key; and by key of the measures that apply `(G,)` layer means without each shard, and `(B,)`
+        layer means in each resample.
     """
     statistics = list(shards[0])
     total = {each: merged(each, [shard[each] for shard in shards]) for each in statistics}
     results = measure_layer(measures, layer, total)
     applying = [each for each in measures if not any(needed.applies(layer) for needed in each.requires)]
-    others = {each: without_each(each, [shard[each] for shard in shards]) for each in statistics}
-    means: dict[str, list[float]] = {each.key: [] for each in applying}
-    for position in range(len(shards)):
-        rest = {each: states[position] for each, states in others.items()}
-        for key, result in measure_layer(applying, layer, rest).items():
+    others = [without_each(each, [shard[each] for shard in shards]) for each in statistics]
+    means = _layer_means(applying, layer, statistics, zip(*others, strict=True))
+    if not resamples or not statistics:
+        return results, means, {}
+    del others
+    counts = shard_counts(len(shards), resamples)
+    drawn = (each.resampled([widened(shard[each]) for shard in shards], counts) for each in statistics)
+    return results, means, _layer_means(applying, layer, statistics, zip(*drawn, strict=True))
+
+
+def _layer_means(
+    measures: Sequence[Measure], layer: Layer, statistics: Sequence[Statistic], states: Iterable[Sequence[Any]]
+) -> dict[str, Any]:
+    """By measure key the layer means of one set of states after the other, each in the order of the statistics."""
+    means: dict[str, list[float]] = {each.key: [] for each in measures}
+    for each in states:
+        for key, result in measure_layer(measures, layer, dict(zip(statistics, each, strict=True))).items():
             means[key].append(result.mean)
-    return results, {key: np.array(values) for key, values in means.items()}
+    return {key: np.array(values) for key, values in means.items()}
 
 
 def assembled(
@@ -98,6 +113,7 @@ def assembled(
     confidence: float | None = None,
     sizes: Sequence[int] = (),
     states: Mapping[str, LayerStates] | None = None,
+    draws: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Results:
     """`Results` of what was found layer by layer.
 
@@ -109,13 +125,17 @@ def assembled(
         confidence: see `Replicates`.
         sizes: see `Replicates`.
         states: by layer the states to keep.
+        draws: by layer and measure key the layer means in each resample.
     """
     by_measure = {}
     for measure in measures:
         replicates = None
         if confidence is not None:
-            own = {layer: each[measure.key] for layer, each in (means or {}).items() if measure.key in each}
-            replicates = Replicates(confidence, tuple(sizes), own)
+            without, drawn = (
+                {layer: each[measure.key] for layer, each in (by_layer or {}).items() if measure.key in each}
+                for by_layer in (means, draws)
+            )
+            replicates = Replicates(confidence, tuple(sizes), without, drawn)
         layers = {layer: each[measure.key] for layer, each in results.items()}
         by_measure[measure.key] = MeasureResult(measure.key, layers, replicates)
     kept: dict[str, dict[str, dict[str, Any]]] = {}

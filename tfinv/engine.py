@@ -72,7 +72,7 @@ def measured(
 
 
 def measure_group_in_shards(
-    setting: Setting, layers: Sequence[Layer], shards: Sequence[ImageBatches], confidence: float
+    setting: Setting, layers: Sequence[Layer], shards: Sequence[ImageBatches], confidence: float, resamples: int = 0
 ) -> Results:
     """Measure a group of layers, and how far the layer means would move with other samples.
 
@@ -81,6 +81,7 @@ def measure_group_in_shards(
         layers: the group.
         shards: disjoint samples.
         confidence: of the intervals.
+        resamples: how often to draw shards for them; 0 for intervals from the jackknife.
     """
     runs, part = make_passes(setting, layers), f"{layers[0].name}/shards"
     found = _finished(setting, part, shards[0], runs)
@@ -99,15 +100,16 @@ def measure_group_in_shards(
                 states = [each[layer.name][statistic] for each in by_shard if statistic in each[layer.name]]
                 if states:
                     given.setdefault(statistic, {})[layer.name] = merged(statistic, states)
-    results, means, kept = {}, {}, {}
+    results, means, draws, kept = {}, {}, {}, {}
     needed = required_statistics(setting.measures)
     for layer in layers:
         states = [{each: shard[layer.name][each] for each in needed if each in shard[layer.name]} for shard in by_shard]
-        results[layer.name], means[layer.name] = measure_shards(setting.measures, layer, states)
+        found = measure_shards(setting.measures, layer, states, resamples)
+        results[layer.name], means[layer.name], draws[layer.name] = found
         if setting.keep_statistics:
             kept[layer.name] = {each: merged(each, [shard[each] for shard in states]) for each in states[0]}
     sizes = [each.count or 0 for each in shards]
-    outcome = assembled(setting.measures, results, {}, means, confidence, sizes, kept)
+    outcome = assembled(setting.measures, results, {}, means, confidence, sizes, kept, draws)
     _note_finished(setting, part, outcome)
     return outcome
 

@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfinv.activations import ActivationSource, LayerChoice
 from tfinv.arguments import (
@@ -16,6 +16,7 @@ from tfinv.arguments import (
     check_confidence,
     check_enough,
     check_gradients,
+    check_interval,
     check_labels,
     required_statistics,
     whole_number,
@@ -55,6 +56,8 @@ def evaluate(
     stratified: bool = False,
     confidence: float | None = None,
     shards: int = 20,
+    interval: Literal["jackknife", "bootstrap"] = "jackknife",
+    resamples: int = 1000,
     keep_statistics: bool = False,
     first_sample: int = 0,
     memory_budget: int | float | str | None = None,
@@ -96,6 +99,9 @@ def evaluate(
             and `high`. They hold for other samples under the same transformations, and come from the statistics of
             `shards` random parts of the samples (no further forward passes); a `tf.data.Dataset` is read into memory.
         shards: number of parts; each costs one more copy of the accumulators.
+        interval: `"jackknife"` leaves out each part in turn; `"bootstrap"` draws as many parts with replacement
+            `resamples` times, for intervals that need not be symmetric, and computes the measures each time.
+        resamples: at least 50.
         keep_statistics: keep the accumulators in `Results.statistics`, so that `tfinv.merge` can join the results of
             disjoint samples.
         first_sample: position of the first image in the whole data, where these images are one part of them: measures
@@ -129,6 +135,7 @@ def evaluate(
     source = as_source(model, layers, batches.shape)
     check_gradients(measures, source)
     shards = 0 if confidence is None else check_confidence(confidence, shards)
+    resamples = check_interval(interval, resamples)
     batches = batches.in_memory() if stratified or shards else batches
     check_enough(measures, batches.count, len(transformations))
     subsets = _subsets(batches, measures, stratified, shards)
@@ -151,6 +158,7 @@ def evaluate(
     keeper = Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint
     if keeper:
         options = {"stratified": stratified, "confidence": confidence, "keep_statistics": keep_statistics}
+        options["resamples"] = resamples
         keeper.open(_configuration(description, measures, spec, batch_size, options))
     plan = _plan(measures, spec, batches, memory_budget, batch_size is not None, shards, keeper, keep_statistics)
     if verbose:
@@ -167,7 +175,7 @@ def evaluate(
         keep_statistics,
     )
     subsets = {label: each.in_batches_of(plan.batch_size) for label, each in subsets.items()}
-    found = _measure_groups(setting, plan, subsets, confidence, progress)
+    found = _measure_groups(setting, plan, subsets, confidence, resamples, progress)
     check_enough(measures, batches.count, len(transformations))
     description |= {"samples": batches.count, **provenance(), **dict(metadata or {})}
     if "interpolation_floor" not in description:
@@ -182,7 +190,12 @@ def evaluate(
 
 
 def _measure_groups(
-    setting: Setting, plan: Plan, subsets: Mapping[Any, ImageBatches], confidence: float | None, progress: bool
+    setting: Setting,
+    plan: Plan,
+    subsets: Mapping[Any, ImageBatches],
+    confidence: float | None,
+    resamples: int,
+    progress: bool,
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
     from tqdm import tqdm
@@ -202,7 +215,8 @@ def _measure_groups(
             if confidence is None:
                 found.append(measure_group(part, layers, subsets))
             else:
-                found.append({"": measure_group_in_shards(part, layers, list(subsets.values()), confidence)})
+                samples = list(subsets.values())
+                found.append({"": measure_group_in_shards(part, layers, samples, confidence, resamples)})
             if number + 1 < len(chosen):
                 # A graph and the states that it updates refer to each other in circles: make room for the next ones.
                 gc.collect()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tfinv.statistics import Statistic
+    from tfinv.statistics.stored import Stored
 else:
     tf = LazyModule("tensorflow")
 
@@ -146,6 +147,11 @@ class Gatherer:
         for each in self._fused[layer]:
             each.update(block)
 
+    def add_stored(self, layer: str, block: Stored) -> None:
+        """`add_directly` with a block as a quantized network stores it."""
+        for each in self._fused[layer]:
+            each.update_stored(block)
+
     def reset(self) -> None:
         """Back to the states of no samples."""
         for each in (*self._all_fused(), *self._all_others()):
@@ -244,4 +250,4 @@ def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
 def widened(state: Any) -> Any:
     """A state with its floating-point arrays in float64, as measures read it."""
     arrays = (np.asarray(each) for each in state)
-    return type(state)(*(each.astype(np.float64) if each.dtype.kind == "f" else each for each in arrays))
+    return type(state)(*(each.astype(np.float64, copy=False) if each.dtype.kind == "f" else each for each in arrays))

@@ -8,26 +8,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv import bootstrap
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """Layer profiles computed without each shard of the samples in turn.
+    """Layer profiles computed without each shard of the samples in turn, and perhaps of resampled shards.
 
     Args:
         confidence: the confidence of the intervals, such as 0.95.
         sizes: number of samples in each shard, `(G,)`.
         means: by layer the `G` values of the layer profile, the `g`-th without the samples of shard `g`.
+        draws: by layer the `B` values of the layer profile in resamples of the shards; where there are some, intervals
+            come from them, otherwise from `means`.
     """
 
     confidence: float
     sizes: tuple[int, ...]
     means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    draws: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def interval(self, layer: str, estimate: float) -> tuple[float, float]:
         """The confidence interval around one layer's value; NaN where the layer has none."""
+        if layer in self.draws:
+            return bootstrap.interval(self.draws[layer], len(self.sizes), self.confidence)
         if layer not in self.means:
             return float("nan"), float("nan")
         return interval(pseudo_values(estimate, self.means[layer], self.sizes), self.sizes, estimate, self.confidence)

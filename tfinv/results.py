@@ -68,7 +68,7 @@ class MeasureResult(Mapping[str, LayerResult]):
     Args:
         key: the measure's key, such as `"NormalizedVariance"`.
         layers: result by layer name.
-        replicates: layer profiles without each shard of the samples, where confidence intervals were asked for.
+        replicates: layer profiles of other samples, where confidence intervals were asked for.
     """
 
     key: str
@@ -91,7 +91,8 @@ class MeasureResult(Mapping[str, LayerResult]):
         replicates = self.replicates
         if replicates is not None and other.replicates is not None:
             means = {**replicates.means, **other.replicates.means}
-            replicates = Replicates(replicates.confidence, replicates.sizes, means)
+            draws = {**replicates.draws, **other.replicates.draws}
+            replicates = Replicates(replicates.confidence, replicates.sizes, means, draws)
         return MeasureResult(self.key, {**self.layers, **other.layers}, replicates)
 
     def profile(self) -> pd.DataFrame:
@@ -288,6 +289,9 @@ def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, 
             if replicates is not None and name in replicates.means:
                 arrays[f"{prefix}r{place}"] = replicates.means[name]
                 layers[-1]["replicates"] = True
+                if name in replicates.draws:
+                    arrays[f"{prefix}b{place}"] = replicates.draws[name]
+                    layers[-1]["draws"] = True
         entries.append({"key": key, "layers": layers})
         if replicates is not None:
             entries[-1]["replicates"] = {"confidence": replicates.confidence, "sizes": list(replicates.sizes)}
@@ -297,14 +301,16 @@ def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, 
 def _unpack(entries: Any, prefix: str, arrays: Any) -> dict[str, MeasureResult]:
     measures = {}
     for number, entry in enumerate(entries):
-        layers, means = {}, {}
+        layers, means, draws = {}, {}, {}
         for position, each in enumerate(entry["layers"]):
             place = f"{number}.{position}"
             layers[each["name"]] = LayerResult(arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"], each["note"])
             if each.get("replicates"):
                 means[each["name"]] = arrays[f"{prefix}r{place}"]
+            if each.get("draws"):
+                draws[each["name"]] = arrays[f"{prefix}b{place}"]
         about, replicates = entry.get("replicates"), None
         if about:
-            replicates = Replicates(about["confidence"], tuple(about["sizes"]), means)
+            replicates = Replicates(about["confidence"], tuple(about["sizes"]), means, draws)
         measures[entry["key"]] = MeasureResult(entry["key"], layers, replicates)
     return measures

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tfinv import bootstrap
 from tfinv.jackknife import interval, pseudo_values
 from tfinv.results import MeasureResult, Results
 
@@ -23,7 +24,8 @@ def difference(
     """Layer by layer, how much a measure differs between two evaluations of the same images, with an interval.
 
     Both were evaluated on the same images in the same shards, so a sample that is odd for one is odd for the other:
-    the interval is that of the difference, usually far narrower than those of the two values.
+    the interval is that of the difference, usually far narrower than those of the two values. It comes from a bootstrap
+    where both were evaluated with `interval="bootstrap"` and as many resamples, otherwise from the jackknife.
 
     Example:
         >>> import numpy as np
@@ -74,6 +76,9 @@ def difference(
             own = pseudo_values(values[0], first.replicates.means[mine], sizes)
             other = pseudo_values(values[1], second.replicates.means[theirs], sizes)
             low, high = interval(other - own, sizes, values[1] - values[0], confidence)
+        drawn = first.replicates.draws.get(mine), second.replicates.draws.get(theirs)
+        if drawn[0] is not None and drawn[1] is not None and len(drawn[0]) == len(drawn[1]):
+            low, high = bootstrap.interval(drawn[1] - drawn[0], len(sizes), confidence)
         rows.append((first.key, mine, *values, values[1] - values[0], low, high, bool(low > 0 or high < 0)))
     return pd.DataFrame(rows, columns=["measure", "layer", "before", "after", "difference", "low", "high", "real"])
 

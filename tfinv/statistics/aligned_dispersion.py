@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tfinv._lazy import LazyModule
-from tfinv.statistics.base import Context, Layer, Statistic, share
+from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
 from tfinv.statistics.views import InverseWarp, visible
 
 if TYPE_CHECKING:
@@ -60,3 +61,6 @@ class AlignedDispersion(Statistic):
     def merge(self, first: Any, second: Any) -> AlignedDispersionState:
         mean = first.mean + (second.mean - first.mean) * share(first.count, second.count)
         return AlignedDispersionState(first.count + second.count, mean, first.visible)
+
+    def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
+        return resampled_means(states, counts)

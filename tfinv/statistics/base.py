@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from tfinv.keys import key_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tfinv.transformations import TransformationSet
     from tfinv.transformations.generators import Generator
 
@@ -140,6 +144,20 @@ class Statistic(ABC):
     def merge(self, first: Any, second: Any) -> NamedTuple:
         """The state of two disjoint sets of samples; works on tensors and on NumPy arrays alike."""
 
+    def resampled(self, states: Sequence[Any], counts: NDArray[np.integer]) -> Iterator[Any]:
+        """The states in which those of disjoint samples count several times or not at all, one after the other.
+
+        Args:
+            states: `G` states as NumPy arrays, float64.
+            counts: `(B, G)`, how often each counts.
+        """
+        for times in counts:
+            total = None
+            for position in np.repeat(np.arange(len(states)), times):
+                merged = states[position] if total is None else self.merge(total, states[position])
+                total = type(merged)(*(np.asarray(each) for each in merged))
+            yield total
+
     def summary(self, state: Any) -> Any:
         """What statistics that depend on this one get to see of its finished state.
 
@@ -147,6 +165,28 @@ class Statistic(ABC):
             state: the state as NumPy arrays.
         """
         return state
+
+
+RESAMPLES_AT_A_TIME = 8
+"""So many resampled states are made from one reading of the shards' states."""
+
+
+def resampled_means(states: Sequence[Any], counts: NDArray[np.integer]) -> Iterator[Any]:
+    """`Statistic.resampled` for states of a `count`, a `mean` over samples, and what is the same in all.
+
+    Args:
+        states: see `Statistic.resampled`.
+        counts: see `Statistic.resampled`.
+    """
+    means = np.stack([each.mean for each in states])
+    sizes = counts * np.array([each.count for each in states])
+    for start in range(0, len(counts), RESAMPLES_AT_A_TIME):
+        part = sizes[start : start + RESAMPLES_AT_A_TIME]
+        total = part.sum(axis=1)
+        # Deviations from one of them keep what is constant exactly constant.
+        found = means[0] + np.tensordot(part / total[:, None], means - means[0], 1)
+        for count, mean in zip(total, found, strict=True):
+            yield states[0]._replace(count=count, mean=mean)
 
 
 def share(first_count: Any, second_count: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfinv._lazy import LazyModule
-from tfinv.statistics.base import Context, Layer, Statistic, share
+from tfinv.statistics.base import RESAMPLES_AT_A_TIME, Context, Layer, Statistic, share
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -61,6 +62,20 @@ class ColumnMoments(Statistic):
             first.mean + delta * weight,
             first.m2 + second.m2 + delta * delta * (first.count * weight),
         )
+
+    def resampled(self, states: Sequence[ColumnMomentsState], counts: Any) -> Iterator[ColumnMomentsState]:
+        # With deviations from one centre, sums of squares are safe: m2 = sum (m2_g + n_g d_g^2) - n d^2.
+        centre = states[0].mean
+        away = np.stack([each.mean - centre for each in states])
+        squares = np.stack([each.m2 + each.count * np.square(d) for each, d in zip(states, away, strict=True)])
+        sizes = np.array([each.count for each in states])
+        for start in range(0, len(counts), RESAMPLES_AT_A_TIME):
+            times = counts[start : start + RESAMPLES_AT_A_TIME].astype(np.float64)
+            total = times @ sizes
+            shift = np.tensordot(times * sizes / total[:, None], away, 1)
+            m2 = np.tensordot(times, squares, 1)
+            for count, d, square in zip(total, shift, m2, strict=True):
+                yield ColumnMomentsState(count, centre + d, np.maximum(square - count * np.square(d), 0.0))
 
     def summary(self, state: Any) -> PooledMoments:
         mean, m2 = np.asarray(state.mean, np.float64), np.asarray(state.m2, np.float64)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfinv._lazy import LazyModule
-from tfinv.statistics.base import Context, Layer, Statistic, share
+from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
 from tfinv.statistics.column_moments import ColumnMoments
 from tfinv.statistics.top_values import TopValues
 
@@ -137,6 +138,9 @@ class NormalFiring(Statistic):
     def merge(self, first: Any, second: Any) -> NormalFiringState:
         weight = share(first.count, second.count)
         return NormalFiringState(first.count + second.count, first.mean + (second.mean - first.mean) * weight)
+
+    def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
+        return resampled_means(states, counts)
 
 
 def _normal_quantile(probability: float) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfinv._lazy import LazyModule
-from tfinv.statistics.base import Context, Layer, Statistic, share
+from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
 from tfinv.transformations.generators import Generator, generator_tangent
 
 if TYPE_CHECKING:
@@ -59,3 +60,6 @@ class LocalError(Statistic):
     def merge(self, first: Any, second: Any) -> LocalErrorState:
         mean = first.mean + (second.mean - first.mean) * share(first.count, second.count)
         return LocalErrorState(first.count + second.count, mean)
+
+    def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
+        return resampled_means(states, counts)

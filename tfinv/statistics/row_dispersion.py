@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tfinv._lazy import LazyModule
-from tfinv.statistics.base import Context, Layer, Statistic, share
+from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,3 +49,6 @@ class RowDispersion(Statistic):
     def merge(self, first: Any, second: Any) -> RowDispersionState:
         weight = share(first.count, second.count)
         return RowDispersionState(first.count + second.count, first.mean + (second.mean - first.mean) * weight)
+
+    def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
+        return resampled_means(states, counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,3 +126,6 @@ class Viewed(Statistic):
 
     def merge(self, first: Any, second: Any) -> NamedTuple:
         return self.statistic.merge(first, second)
+
+    def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
+        return self.statistic.resampled(states, counts)
