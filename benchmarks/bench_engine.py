@@ -23,13 +23,11 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import numpy as np
 from engine_sides import bare, engine, warped
-from harness import PeakMemory, in_process, interleaved
+from harness import RESULTS, PeakMemory, in_process, interleaved, record
 from networks import images, simple_conv
 
 import tfinv
-from tfinv import environment
 from tfinv.arguments import block_size
-from tfinv.files import write_json
 
 SAMPLES, ROTATIONS = 96, "rotations(49)"
 KEY = "NormalizedVariance"
@@ -83,7 +81,7 @@ def mobilenet(layers: Any, repeats: int) -> dict[str, Any]:
     sides = {
         "bare 16": bare(model, ready, 16),
         "bare 64": bare(model, ready, 64),
-        "engine": engine(model, x, "rotations(16)", KEY, 4, layers=layers),
+        "engine": engine(model, x, "rotations(16)", KEY, block_size(None, 16), layers=layers),
     }
     times = interleaved(sides, repeats)
     with PeakMemory() as memory:
@@ -176,21 +174,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results.json")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    results = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name in options.only:
-        details = BENCHMARKS[name](options.repeats)
-        load = os.getloadavg()[0]
-        results[name] = details.get("ratio")
-        results.setdefault("details", {})[name] = {**details, "load": load, "repeats": options.repeats}
-        results["environment"] = environment.describe()
-        write_json(options.out, results)
-        text = "" if results[name] is None else f"{results[name]:.2f}  ({TARGETS[name]})"
-        print(f"{name:28} {text}", flush=True)
-        for entry, value in details.items():
-            if isinstance(value, (int, float)) and entry != "ratio":
-                print(f"    {entry:24} {value:.4g}")
+        record(options.out, name, BENCHMARKS[name](options.repeats), options.repeats, TARGETS.get(name))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import resource
 import subprocess
 import sys
@@ -12,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfinv import environment
+from tfinv.files import write_json
+
 REPEATS = 5
+RESULTS = Path(__file__).parent / "results.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,28 @@ def interleaved(sides: Mapping[str, Callable[[], Any]], repeats: int = REPEATS) 
     return {name: Timing(min(each.wall for each in own), min(each.cpu for each in own)) for name, own in runs.items()}
 
 
+def record(path: Path, name: str, details: Mapping[str, Any], repeats: int, target: str | None = None) -> None:
+    """Print a result and keep it in the file of all results.
+
+    Args:
+        path: `results.json`; other benchmarks' results in it are kept.
+        name: of the benchmark.
+        details: numbers by name; `ratio` is the result itself.
+        repeats: how often each side ran.
+        target: what the ratio should be.
+    """
+    results = json.loads(path.read_text()) if path.exists() else {}
+    results[name] = details.get("ratio")
+    results.setdefault("details", {})[name] = {**details, "load": os.getloadavg()[0], "repeats": repeats}
+    results["environment"] = environment.describe()
+    write_json(path, results)
+    text = "" if results[name] is None else f"{results[name]:.2f}  ({target})"
+    print(f"{name:28} {text}", flush=True)
+    for entry, value in details.items():
+        if isinstance(value, (int, float)) and entry != "ratio":
+            print(f"    {entry:24} {value:.4g}")
+
+
 class PeakMemory:
     """Peak resident memory of this process while a block runs, above what it had before, and the most threads."""
 
@@ -60,7 +88,7 @@ class PeakMemory:
         return self.peak - self.start
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.005):
+        while not self._stop.wait(0.02):
             self.peak = max(self.peak, _status("VmRSS"))
             self.threads = max(self.threads, _status("Threads"))
 

@@ -27,6 +27,8 @@ from networks import images, simple_conv, torch_simple_conv
 import tfinv
 
 SAMPLES, ROTATIONS, COUNT = 96, "rotations(49)", 49
+CALLS = 2
+"""Calls of each side in its process; the best counts."""
 
 
 def with_tfinv(model: keras.Model, x: np.ndarray) -> tuple[Any, float]:
@@ -61,9 +63,12 @@ def main() -> None:
     if sys.argv[1] == "tfinv":
         # The compiled loop is in its cache after the first installation's first run.
         tfinv.evaluate(model, x[:4], "rotations(3)", "NormalizedVariance", progress=False)
+    side, runs = {"tfinv": with_tfinv, "tmeasures": with_tmeasures}[sys.argv[1]], []
     with PeakMemory() as memory:
-        profile, seconds = {"tfinv": with_tfinv, "tmeasures": with_tmeasures}[sys.argv[1]](model, x)
-    found = {"seconds": seconds, "peak_bytes": memory.peak, "threads": memory.threads, "profile": profile}
+        for _ in range(CALLS):
+            profile, seconds = side(model, x)
+            runs.append(seconds)
+    found = {"seconds": min(runs), "peak_bytes": memory.peak, "threads": memory.threads, "profile": profile}
     print(json.dumps(found))
 
 

@@ -33,12 +33,14 @@ class _Variance(Measure):
 
     def _over_samples(self, states: Mapping[Statistic, Any]) -> NDArray[np.float64]:
         moments = states[ColumnMoments()]
-        total = np.zeros(moments.m2.shape[1:])
+        freedom = moments.count - 1
+        if self.statistic == "variance":
+            return aggregate_maps(moments.m2.sum(axis=0) / (freedom * len(moments.m2)), self.aggregate)
+        total, root = np.zeros(moments.m2.shape[1:]), np.empty(moments.m2.shape[1:])
         # One transformation at a time: temporary arrays of all would cost more than the rest.
         for column in moments.m2:
-            variance = column / (moments.count - 1)
-            total += np.sqrt(variance) if self.statistic == "std" else variance
-        return aggregate_maps(total / len(moments.m2), self.aggregate)
+            total += np.sqrt(column, out=root)
+        return aggregate_maps(total / (np.sqrt(freedom) * len(moments.m2)), self.aggregate)
 
 
 @dataclass(frozen=True)

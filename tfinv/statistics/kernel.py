@@ -10,7 +10,7 @@ from numba import njit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHUNK = 2048
+CHUNK = 1024
 """Units worked on at a time: their accumulators for a few samples stay in the nearest caches."""
 
 # Contraction alone (a * b + c in one rounding): anything looser would let NaN through or move the zero of a constant.
@@ -37,6 +37,37 @@ def add_pair(x: Any, y: Any, rows: Any, column: Any, inverse: Any) -> None:
         x_mean, y_mean = rows[MEAN + i] + x_moves * inverse, rows[SAMPLE + MEAN + i] + y_moves * inverse
         rows[M2 + i] += x_moves * (x_value - x_mean)
         rows[SAMPLE + M2 + i] += y_moves * (y_value - y_mean)
+        rows[MEAN + i], rows[SAMPLE + MEAN + i] = x_mean, y_mean
+
+
+@njit(**OPTIONS)
+def add_square(
+    x: Any, y: Any, next_x: Any, next_y: Any, rows: Any, columns: Any, inverse: Any, next_inverse: Any
+) -> None:
+    """Two transformations more for the rows of two samples, and two samples more for both columns.
+
+    Accumulators of rows are then read and written once for two activations, like those of columns.
+    """
+    for i in range(x.size):
+        offset = columns[OFFSET + i]
+        centre, next_centre = columns[CENTRE + i], columns[COLUMN + CENTRE + i]
+        x_away, y_away = x[i] - offset - centre, y[i] - offset - centre
+        columns[TOTAL + i] += x_away + y_away
+        columns[SQUARES + i] += x_away * x_away + y_away * y_away
+        x_away, y_away = next_x[i] - offset - next_centre, next_y[i] - offset - next_centre
+        columns[COLUMN + TOTAL + i] += x_away + y_away
+        columns[COLUMN + SQUARES + i] += x_away * x_away + y_away * y_away
+        x_first, y_first = rows[FIRST + i], rows[SAMPLE + FIRST + i]
+        x_mean, y_mean = rows[MEAN + i], rows[SAMPLE + MEAN + i]
+        x_value, y_value = x[i] - x_first, y[i] - y_first
+        x_moves, y_moves = x_value - x_mean, y_value - y_mean
+        x_mean, y_mean = x_mean + x_moves * inverse, y_mean + y_moves * inverse
+        x_squares, y_squares = x_moves * (x_value - x_mean), y_moves * (y_value - y_mean)
+        x_value, y_value = next_x[i] - x_first, next_y[i] - y_first
+        x_moves, y_moves = x_value - x_mean, y_value - y_mean
+        x_mean, y_mean = x_mean + x_moves * next_inverse, y_mean + y_moves * next_inverse
+        rows[M2 + i] += x_squares + x_moves * (x_value - x_mean)
+        rows[SAMPLE + M2 + i] += y_squares + y_moves * (y_value - y_mean)
         rows[MEAN + i], rows[SAMPLE + MEAN + i] = x_mean, y_mean
 
 
@@ -108,7 +139,7 @@ def gather(
     """
     samples, _, units = block.shape
     work = np.empty(samples * SAMPLE, np.float32)
-    column = np.empty(COLUMN, np.float32)
+    both = np.empty(2 * COLUMN, np.float32)
     inverse_total = np.float32(1.0 / (count + samples))
     inverse_freedom = np.float32(1.0 / max(columns - 1, 1))
     for start in range(0, units, CHUNK):
@@ -121,28 +152,39 @@ def gather(
         if moments:
             if count == 0:
                 offset[start:stop] = block[0, 0, start:stop]
-            column[OFFSET : OFFSET + size] = offset[start:stop]
-        for t in range(columns):
-            inverse = np.float32(1.0 / (t + 1))
-            if moments:
+            both[OFFSET : OFFSET + size] = both[COLUMN + OFFSET : COLUMN + OFFSET + size] = offset[start:stop]
+        for t in range(0, columns, 2):
+            end = min(t + 2, columns)
+            for k in range(t, end if moments else t):
+                column = both[(k - t) * COLUMN : (k - t + 1) * COLUMN]
                 if count == 0:
                     # Deviations from the first sample keep constant columns at exactly zero.
-                    mean[t, start:stop] = block[0, t, start:stop] - offset[start:stop]
-                column[CENTRE : CENTRE + size] = mean[t, start:stop]
+                    mean[k, start:stop] = block[0, k, start:stop] - offset[start:stop]
+                column[CENTRE : CENTRE + size] = mean[k, start:stop]
                 column[:OFFSET] = 0
             s = 0
-            while rows and moments and s + 2 <= samples:
-                pair = work[s * SAMPLE : (s + 2) * SAMPLE]
-                add_pair(block[s, t, start:stop], block[s + 1, t, start:stop], pair, column, inverse)
+            while rows and moments and s + 2 <= samples and t + 2 <= columns:
+                x, y = block[s], block[s + 1]
+                add_square(
+                    x[t, start:stop],
+                    y[t, start:stop],
+                    x[t + 1, start:stop],
+                    y[t + 1, start:stop],
+                    work[s * SAMPLE : (s + 2) * SAMPLE],
+                    both,
+                    np.float32(1.0 / (t + 1)),
+                    np.float32(1.0 / (t + 2)),
+                )
                 s += 2
-            while s < samples:
-                if rows:
-                    add_to_row(block[s, t, start:stop], work[s * SAMPLE : (s + 1) * SAMPLE], inverse)
+            for k in range(t, end):
+                inverse, column = np.float32(1.0 / (k + 1)), both[(k - t) * COLUMN : (k - t + 1) * COLUMN]
+                for rest in range(s, samples):
+                    if rows:
+                        add_to_row(block[rest, k, start:stop], work[rest * SAMPLE : (rest + 1) * SAMPLE], inverse)
+                    if moments:
+                        add_to_column(block[rest, k, start:stop], column)
                 if moments:
-                    add_to_column(block[s, t, start:stop], column)
-                s += 1
-            if moments:
-                merge_column(mean[t, start:stop], m2[t, start:stop], column, inverse_total)
+                    merge_column(mean[k, start:stop], m2[k, start:stop], column, inverse_total)
         if rows:
             for s in range(samples):
                 own = work[s * SAMPLE + M2 : s * SAMPLE + M2 + size]
