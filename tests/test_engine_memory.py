@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
+import keras
 import numpy as np
 import pytest
 
+import tfinv
 from tfinv.memory import Need, parse_budget, plan, readable
 from tfinv.planning import plan_layers
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
+from tfinv.statistics.fused import FusedDispersion
 from tfinv.statistics.row_distances import RowDistances
 
 NEEDS = [Need("a", 100, 10), Need("b", 60, 5, work=40), Need("c", 200, 20), Need("d", 10, 1, work_block=7)]
@@ -96,6 +101,20 @@ def test_needs_follow_from_shapes():
     assert small + 10 * moments < sharded < small + 100 * moments
     more = plan_layers([layer], (*both, RowDistances()), (8, 8, 1), 4, budget="1GB").sizes[0]
     assert more > small + 4 * 10 * 128 * 4
+
+
+def test_accumulators_are_freed_when_their_evaluation_ends(monkeypatch):
+    made, init = [], FusedDispersion.__init__
+    monkeypatch.setattr(
+        FusedDispersion, "__init__", lambda self, *rest: made.append(weakref.ref(self)) or init(self, *rest)
+    )
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.Flatten(name="flat")(keras.layers.Conv2D(2, 3, name="conv")(inputs)))
+    images = np.random.default_rng(0).random((4, 8, 8, 1), dtype=np.float32)
+    tfinv.evaluate(model, images, "rotations(4)", "NormalizedVariance", progress=False)
+    gc.collect()
+    assert len(made) == 2
+    assert all(each() is None for each in made)
 
 
 SCRIPT = """
