@@ -1,5 +1,6 @@
 """Research questions as programs, one file each, and what one's own experiment may share with them."""
 
+from tfinv.experiments._drawing import redraw, save_drawing
 from tfinv.experiments._evidence import (
     MARGIN,
     Interval,
@@ -17,7 +18,6 @@ from tfinv.experiments._study import (
     ROTATED,
     SAME_EQUIVARIANCE,
     Study,
-    profile_figure,
     profile_table,
     save_profiles,
     standard,
@@ -37,8 +37,9 @@ __all__ = [
     "correlation",
     "distance",
     "matrix",
-    "profile_figure",
     "profile_table",
+    "redraw",
+    "save_drawing",
     "save_profiles",
     "slope",
     "spread",

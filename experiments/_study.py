@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfinv.experiments._drawing import save_drawing
 from tfinv.experiments._evidence import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from tfinv.datasets import Dataset
@@ -227,25 +227,15 @@ class Study:
         return next(layer.values for layer in result.values() if layer.values.size)
 
 
-def profile_figure(
-    lines: Mapping[str, pd.DataFrame], title: str = "", measure: str = MEASURE, **options: Any
-) -> Figure:
-    """Layer profiles with their intervals over seeds; `**options` are those of `plots.profile`."""
-    from tfinv import plots
-
-    frames = {
-        name: with_interval(profiles).assign(measure=LABELS.get(measure, measure)) for name, profiles in lines.items()
-    }
-    return plots.profile(frames, title=title or None, **options)
-
-
-def save_profiles(run: Run, name: str, lines: Mapping[str, pd.DataFrame], **options: Any) -> None:
-    """Write `profile_figure` as `<name>.png` and what it draws as `<name>.csv`, to draw it again."""
+def save_profiles(
+    run: Run, name: str, lines: Mapping[str, pd.DataFrame], measure: str = MEASURE, title: str = "", **options: Any
+) -> None:
+    """Draw layer profiles with their intervals over seeds; `**options` are those of `plots.profile`."""
     import pandas as pd
 
-    run.save_figure(profile_figure(lines, **options), name)
     frames = [with_interval(profiles).assign(line=line) for line, profiles in lines.items()]
-    run.save_table(pd.concat(frames, ignore_index=True), name)
+    options = {"measure": LABELS.get(measure, measure), "title": title or None, **options}
+    save_drawing(run, name, "profile", pd.concat(frames, ignore_index=True), **options)
 
 
 def with_interval(profiles: pd.DataFrame) -> pd.DataFrame:

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, conclude, matrix, standard
+from tfinv.experiments import ROTATED, Interval, Study, conclude, save_drawing, standard
 from tfinv.transformations import parse
 
 PUBLISHED = {
@@ -66,10 +65,10 @@ def run(run: Run) -> Finding:
         cost = Interval.of(found["plain, upright"] - found["rotated, rotated"])
         checks[f"against upright images of a plain network that is {cost:.1%} less, under 5 points"] = cost.below(0.05)
     frame = pd.DataFrame(curves, columns=["model", "degrees", "accuracy", "low", "high"])
-    run.save_table(frame, "accuracy")
-    run.save_figure(plots.accuracy_curve(frame, chance=1 / study.data.num_classes), "accuracy")
+    save_drawing(run, "accuracy", "accuracy_curve", frame, chance=1 / study.data.num_classes)
     table = pd.DataFrame(rows, columns=["network", "trained, tested", "accuracy", "low", "high", "published"])
-    run.save_figure(plots.bars(table, "network", "accuracy", group="trained, tested", percent=True), "bars")
+    bars = {"category": "network", "value": "accuracy", "group": "trained, tested", "percent": True}
+    save_drawing(run, "bars", "bars", table, **bars)
     claim = "Trained with rotations, networks classify rotated images nearly as well as upright ones (2018)."
     return conclude(claim, checks, table, "accuracy")
 
@@ -77,9 +76,8 @@ def run(run: Run) -> Finding:
 def draw_classes(study: Study, network: Any, name: str) -> None:
     """Table and heat map of the accuracy of one network by class and angle."""
     by_class = class_accuracies(study, network)
-    study.run.save_table(by_class.rename_axis("class").reset_index(), name)
-    figure = matrix(by_class, "accuracy", x_label="rotation of the image", y_label="class", limits=(0, 1))
-    study.run.save_figure(figure, name)
+    options = {"label": "accuracy", "x_label": "rotation of the image", "y_label": "class", "limits": (0, 1)}
+    save_drawing(study.run, name, "matrix", by_class.rename_axis("class").reset_index(), **options)
 
 
 def class_accuracies(study: Study, network: Any) -> pd.DataFrame:

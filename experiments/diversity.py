@@ -13,7 +13,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, change, conclude, matrix, standard
+from tfinv.experiments import MEASURE, Interval, Study, change, conclude, save_drawing, standard
 
 
 def run(run: Run) -> Finding:
@@ -30,10 +30,8 @@ def run(run: Run) -> Finding:
     output = list(found[names[0], names[0]])[-1]
     cells = {pair: Interval.of(each[output]) for pair, each in found.items()}
     means = pd.DataFrame({m: {f"with {t}": cells[t, m].mean for t in names} for m in names})
-    run.save_table(means.rename_axis("trained").reset_index(), "families")
-    run.save_figure(
-        matrix(means, f"normalised variance of {output}", x_label="measured with", y_label="trained"), "families"
-    )
+    options = {"label": f"normalised variance of {output}", "x_label": "measured with", "y_label": "trained"}
+    save_drawing(run, "families", "matrix", means.rename_axis("trained").reset_index(), **options)
     checks = {}
     for measured in names:
         for trained in names:

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, conclude, standard
+from tfinv.experiments import MEASURE, Interval, Study, conclude, save_drawing, standard
 from tfinv.results import LayerResult
 from tfinv.transformations import parse
 
@@ -45,7 +44,7 @@ def run(run: Run) -> Finding:
     by_seed: Any = table.groupby("seed")[columns].mean()
     low, high = (Interval.of(by_seed[column]) for column in columns)
     gap = Interval.of(by_seed["least invariant"] - by_seed["most invariant"])
-    run.save_figure(draw(study), "maps")
+    draw(study)
     checks = {
         f"on {settings.images} other images the {settings.maps} most invariant maps of a layer have {low}, the least "
         f"invariant {high}, {gap} more": gap.above(0),
@@ -56,7 +55,7 @@ def run(run: Run) -> Finding:
     return conclude(claim, checks, by_layer.reset_index(), "maps")
 
 
-def draw(study: Study) -> Any:
+def draw(study: Study) -> None:
     """The most and the least invariant maps of one layer, of the first seed's network, on one image."""
     from tfinv.activations import ActivationModel
     from tfinv.transformations import warp
@@ -67,12 +66,13 @@ def draw(study: Study) -> Any:
     transformations = parse(settings.shown)
     images = warp(study.data.train.x[:1], transformations)[0]
     maps = np.asarray(ActivationModel(network, [settings.layer])(images)[settings.layer])[..., low + high]
-    names = [f"map {each}" for each in low + high]
-    return plots.feature_maps(
-        np.moveaxis(maps, -1, 0),
-        layer.values[low + high],
-        names=names,
-        column_labels=transformations.labels,
+    save_drawing(
+        study.run,
+        "maps",
+        "feature_maps",
+        {"maps": np.moveaxis(maps, -1, 0), "scores": layer.values[low + high]},
+        names=[f"map {each}" for each in low + high],
+        column_labels=list(transformations.labels),
         score_label="NV",
         title=f"most and least invariant maps of {settings.layer}",
     )

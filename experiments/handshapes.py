@@ -16,9 +16,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, change, conclude, profile_table, save_profiles, standard
+from tfinv.experiments import (
+    ROTATED,
+    Interval,
+    Study,
+    change,
+    conclude,
+    profile_table,
+    save_drawing,
+    save_profiles,
+    standard,
+)
 from tfinv.transformations import parse
 
 
@@ -56,7 +65,8 @@ def run(run: Run) -> Finding:
     table = pd.DataFrame(rows, columns=["data", "network", "trained, tested", "accuracy", "low", "high"])
     run.save_table(table, "accuracies")
     shown: Any = table[table["network"] == name]
-    run.save_figure(plots.bars(shown, "data", "accuracy", group="trained, tested", percent=True), "accuracy")
+    bars = {"category": "data", "value": "accuracy", "group": "trained, tested", "percent": True}
+    save_drawing(run, "accuracy", "bars", shown, **bars)
     save_profiles(run, "profile", lines)
     run.save_table(profile_table(lines), "profiles")
     claim = "Augmented networks recognise handshapes at all angles nearly as well as upright, and segmentation helps."

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, SAME_EQUIVARIANCE, Study, conclude, distance, matrix, standard
+from tfinv.experiments import MEASURE, SAME_EQUIVARIANCE, Study, conclude, distance, save_drawing, standard
 
 MEASURES = {
     "transformation variance": "TransformationVariance(aggregate='mean')",
@@ -29,7 +28,9 @@ MEASURES = {
     "variance SE": SAME_EQUIVARIANCE,
     "distance SE": "SimpleDistanceSE",
 }
-PROPOSED, EARLIER = ("normalized variance", "normalized distance"), ("ANOVA", "Goodfellow")
+PROPOSED, EARLIER = ("normalized variance", "normalized distance"), ("ANOVA", "Goodfellow (normal)", "Goodfellow")
+"""The comparison of 2023 had Goodfellow's measure with thresholds from a normal distribution; the last is the original
+one, conditioned on the images that activate a unit. ANOVA's correction for many units was wrong then."""
 
 
 def run(run: Run) -> Finding:
@@ -41,10 +42,10 @@ def run(run: Run) -> Finding:
     found = {name: distance(plain[name], rotated[name], relative=True) for name in MEASURES}
     rows = [(name, each.mean, each.low, each.high) for name, each in found.items()]
     sensitivity = pd.DataFrame(rows, columns=["measure", "sensitivity", "low", "high"])
-    run.save_figure(plots.bars(sensitivity, "measure", "sensitivity"), "sensitivity")
+    save_drawing(run, "sensitivity", "bars", sensitivity, category="measure", value="sensitivity")
     agreement = pd.DataFrame({name: each.mean() for name, each in rotated.items()}).corr("spearman", min_periods=3)
-    run.save_figure(matrix(agreement, "rank correlation over layers", limits=(-1, 1)), "agreement")
-    run.save_table(agreement.rename_axis("measure").reset_index(), "agreement")
+    table = agreement.rename_axis("measure").reset_index()
+    save_drawing(run, "agreement", "matrix", table, label="rank correlation over layers", limits=(-1, 1))
     checks = {
         f"{new} ({found[new]}) is more sensitive than {old} ({found[old]})": found[new].exceeds(found[old])
         for new in PROPOSED

@@ -11,9 +11,18 @@ Duration on 2 cores: smoke 20 s, cpu 6 min, full (a GPU is advised) 5 h.
 
 from __future__ import annotations
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, change, conclude, profile_table, save_profiles, standard
+from tfinv.experiments import (
+    MEASURE,
+    Interval,
+    Study,
+    change,
+    conclude,
+    profile_table,
+    save_drawing,
+    save_profiles,
+    standard,
+)
 
 UNITS = ("NormalizedVariance", "Goodfellow")
 
@@ -26,8 +35,8 @@ def run(run: Run) -> Finding:
     for name, make in networks.items():
         results = study.measured(make(run.seed), UNITS)
         for measure in UNITS:
-            figure = plots.heatmap(results, measure, title=f"{name} network")
-            run.save_figure(figure, f"heatmap_{measure.lower()}_{name}")
+            figure = f"heatmap_{measure.lower()}_{name}"
+            save_drawing(run, figure, "heatmap", results, measure=measure, title=f"{name} network")
     save_profiles(run, "profile", lines)
     layers = list(lines["plain"])
     gain = lines["plain"] - lines["augmented"]

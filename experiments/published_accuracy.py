@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, conclude
+from tfinv.experiments import ROTATED, Interval, Study, conclude, save_drawing
 
 PUBLISHED = {
     ("plain", "upright"): 0.993,
@@ -75,8 +74,8 @@ def run(run: Run) -> Finding:
         else:
             checks[f"{sentence}, on other images than the published"] = None
     table = pd.DataFrame(rows, columns=["trained, tested", "source", "accuracy", "low", "high"])
-    run.save_table(table, "accuracy")
-    run.save_figure(plots.bars(table, "trained, tested", "accuracy", group="source", percent=True), "accuracy")
+    bars = {"category": "trained, tested", "value": "accuracy", "group": "source", "percent": True}
+    save_drawing(run, "accuracy", "bars", table, **bars)
     wide: Any = table.pivot(index="trained, tested", columns="source", values="accuracy")
     wide = wide.reindex(dict.fromkeys(table["trained, tested"])).assign(difference=wide["here"] - wide["published"])
     claim = "The accuracies published for SimpleConv on MNIST (Quiroga et al. 2018) are reached within 2 points."

@@ -16,9 +16,18 @@ from typing import Any
 
 import pandas as pd
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, ROTATED, Interval, Study, conclude, correlation, standard, with_interval
+from tfinv.experiments import (
+    MEASURE,
+    ROTATED,
+    Interval,
+    Study,
+    conclude,
+    correlation,
+    save_drawing,
+    standard,
+    with_interval,
+)
 
 LAYERS = ("conv1", "act1", "pool1", "conv2", "act2", "pool2", "flatten", "fc1", "fc1_act", "logits")
 PUBLISHED = {
@@ -52,9 +61,9 @@ def run(run: Run) -> Finding:
             {layer: f"{theirs[layer].iloc[0]:.3f} / {Interval.of(ours[layer])}" for layer in ours}
         )
         if measure == MEASURE:
-            published = pd.DataFrame({"layer": list(theirs), "mean": values})
-            lines = {"published": published, "ours": with_interval(ours)}
-            run.save_figure(plots.profile(lines, title="Normalised variance, mean over maps"), "profile")
+            published = pd.DataFrame({"line": "published", "layer": list(theirs), "mean": values})
+            lines = pd.concat([published, with_interval(ours).assign(line="ours")])
+            save_drawing(run, "profile", "profile", lines, measure="normalised variance")
     table = pd.DataFrame(rows).reindex(LAYERS).fillna("").rename_axis("layer: published / ours").reset_index()
     return conclude("The layer profiles published with earlier software.", checks, table, "profile")
 

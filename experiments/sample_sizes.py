@@ -16,9 +16,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, conclude, standard
+from tfinv.experiments import MEASURE, Interval, Study, conclude, save_drawing, standard
 from tfinv.results import MeasureResult
 
 
@@ -46,8 +45,7 @@ def run(run: Run) -> Finding:
     intervals = {size: Interval.of(each) for size, each in errors.items()}
     rows = [(*size, each.mean, each.low, each.high) for size, each in intervals.items()]
     table = pd.DataFrame(rows, columns=["samples", "transformations", "error", "low", "high"])
-    run.save_table(table, "errors")
-    run.save_figure(plots.relative_error_map(table), "errors")
+    save_drawing(run, "errors", "relative_error_map", table)
     first, half = (settings.samples[0], most[1]), (settings.samples[-2], most[1])
     few = (most[0], settings.rotations[0])
     checks = {

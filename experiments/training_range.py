@@ -15,9 +15,18 @@ from itertools import pairwise
 
 import pandas as pd
 
-from tfinv import plots
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import Interval, Study, change, conclude, profile_table, save_profiles, slope, standard
+from tfinv.experiments import (
+    Interval,
+    Study,
+    change,
+    conclude,
+    profile_table,
+    save_drawing,
+    save_profiles,
+    slope,
+    standard,
+)
 
 
 def run(run: Run) -> Finding:
@@ -40,11 +49,9 @@ def run(run: Run) -> Finding:
         step = change(lines[before], lines[after], last)
         checks[f"from {before} to {after} by {step}"] = step.below(0)
     frame = pd.DataFrame(curves, columns=["line", "layer", "mean", "low", "high"])
-    run.save_table(frame, "ranges")
     save_profiles(run, "profile", lines)
-    figure = plots.profile({str(name): each for name, each in frame.groupby("line", sort=False)})
-    figure.axes[0].set(xlabel="range of angles in training", ylabel="share, or normalised variance")
-    run.save_figure(figure, "range")
+    axes = {"x_label": "range of angles in training", "y_label": "share, or normalised variance"}
+    save_drawing(run, "range", "profile", frame, **axes)
     claim = "The measure falls as the range of the training transformations grows (thesis: expected, not seen)."
     return conclude(claim, checks, profile_table(lines), "range")
 

@@ -22,7 +22,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv.tflite": ROOT / "tflite", "tfinv.experiments": ROOT / "experiments"}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-COMMANDS = ("measure", "train", "tflite", "compare")
+COMMANDS = ("measure", "train", "tflite", "compare", "redraw")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 # --- docstrings ------------------------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +17,19 @@ import pytest
 from PIL import Image
 
 from tfinv.experiment import Experiment, Finding, run_experiment
-from tfinv.experiments import Interval, agreement, change, conclude, correlation, distance, slope, spread, standard
+from tfinv.experiments import (
+    Interval,
+    agreement,
+    change,
+    conclude,
+    correlation,
+    distance,
+    redraw,
+    slope,
+    spread,
+    standard,
+)
+from tfinv.experiments._drawing import KINDS, drawing
 from tfinv.experiments._findings import ORDER, collect
 from tfinv.experiments.published_accuracy import wilson
 from tfinv.run import experiment_names, find_experiment, main
@@ -182,23 +194,53 @@ def test_a_second_run_trains_and_measures_nothing(cache: Path, tmp_path: Path, m
     assert before is not None and after is not None and before.text == after.text
 
 
-def test_figures_are_drawn_again_from_their_tables(runs: Path, cache: Path, tmp_path: Path):
-    folder = runs / "data_subset"
-    if not (folder / "profile.csv").exists():
-        run_experiment(find_experiment("data_subset"), preset="smoke", out=folder, cache=cache, progress=False)
+REDRAWN = ("accuracy", "feature_maps", "measures_look", "sample_sizes", "training_range")
+"""Together they have figures of every kind."""
+
+
+def test_every_kind_of_figure_is_drawn_again_without_tensorflow(runs: Path, cache: Path, tmp_path: Path):
+    kinds = set()
+    for name in REDRAWN:
+        if not (runs / name / "finished.json").exists():
+            run_experiment(find_experiment(name), preset="smoke", out=runs / name, cache=cache, progress=False)
+        shutil.copytree(runs / name, tmp_path / name)
+        for description in (tmp_path / name).glob("*.figure.json"):
+            kinds.add(json.loads(description.read_text())["kind"])
+            Image.new("RGB", (1, 1)).save(tmp_path / name / f"{description.name.removesuffix('.figure.json')}.png")
+    assert kinds == set(KINDS)
     code = (
-        "import sys, pandas as pd, tfinv.plots as plots\n"
-        f"frame = pd.read_csv({str(folder / 'profile.csv')!r})\n"
-        "figure = plots.profile({name: each for name, each in frame.groupby('line', sort=False)})\n"
-        "assert 'tensorflow' not in sys.modules\n"
-        "print([[f'{value:.3f}' for value in line.get_ydata()] for line in figure.axes[0].lines])"
+        "import sys; from tfinv.run import main\n"
+        "assert main(['redraw', *sys.argv[1:]]) == 0\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
-    drawn = ast.literal_eval(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.decode()
-    )
-    rows = [line.split("|")[2:6] for line in (folder / "finding.md").read_text().splitlines() if "(one seed) |" in line]
-    written = [[cell.split()[0] for cell in column] for column in zip(*rows, strict=True)]
-    assert len(drawn) == 4 and drawn == written
+    folders = [str(tmp_path / name) for name in REDRAWN]
+    done = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "training_range: profile.png, range.png" in done.stdout
+    for name in REDRAWN:
+        for path in (runs / name).glob("*.png"):
+            with Image.open(path) as before, Image.open(tmp_path / name / path.name) as after:
+                assert np.array_equal(before, after), f"{name}/{path.name} is drawn otherwise"
+
+
+def test_redraw_draws_the_numbers_in_the_table_and_refuses_other_folders(tmp_path: Path):
+    rows = [
+        ("plain", "conv", 0.5, 0.4, 0.6),
+        ("plain", "logits", 0.25, 0.2, 0.3),
+        ("None", "conv", 0.75, np.nan, np.nan),
+    ]
+    pd.DataFrame(rows, columns=["line", "layer", "mean", "low", "high"]).to_csv(tmp_path / "profile.csv", index=False)
+    (tmp_path / "profile.figure.json").write_text('{"kind": "profile", "options": {"y_label": "share"}}')
+    axes = drawing(tmp_path, "profile").axes[0]
+    assert [line.get_label() for line in axes.lines[:2]] == ["plain", "None"]
+    assert list(axes.lines[0].get_ydata()) == [0.5, 0.25] and axes.lines[1].get_ydata()[0] == 0.75
+    assert axes.get_ylabel() == "share"
+    (tmp_path / "profile.figure.json").write_text('{"kind": "pie", "options": {}}')
+    with pytest.raises(ValueError, match=r"profile.figure.json must describe a figure of kind profile, bars.*'pie'"):
+        redraw(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "missing"):
+        assert main(["redraw", str(tmp_path / folder)]) == 2
 
 
 OWN = '''

@@ -63,6 +63,8 @@ def small(name: str, **options: Any) -> keras.Model:
         (105_214, "ffnet", MNIST, {"hidden": (120, 84), "activation": "relu"}),
         (820_874, "ffnet", CIFAR, {"hidden": (256, 128)}),
         (421_642, "tutorial_cnn", MNIST, {}),
+        # By hand, of the depthwise-separable network: stem 464, blocks 752 + 2528 + 4928 + 9152 + 18048 + 34688, 2570.
+        (73_130, "mobilenet_small", CIFAR, {}),
     ],
 )
 def test_parameter_counts_of_the_study(
@@ -75,7 +77,7 @@ def test_parameter_counts_of_the_study(
     normalised = bool([layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)])
     assert trained == parameters
     assert model.count_params() == trained + moving
-    assert (moving > 0) == normalised == options.get("batch_normalization", name == "resnet")
+    assert (moving > 0) == normalised == options.get("batch_normalization", name in ("resnet", "mobilenet_small"))
 
 
 @pytest.mark.parametrize(

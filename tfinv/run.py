@@ -32,6 +32,9 @@ examples:
   python -m tfinv.run                              the main job: train, measure, quantize, report
   python -m tfinv.run --smoke --out /tmp/try       the same in seconds, small and rough
   python -m tfinv.run --list                       every experiment, its question and its state
+
+other commands, each with --help:
+  train, measure, compare, tflite, redraw
 """
 
 
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str]) -> Any:
     """The sub-command of that name, or None where the first word is an experiment or an option."""
-    commands = {"measure": "measure", "train": "train", "tflite": "study", "compare": "compare"}
+    commands = {"measure": "measure", "train": "train", "tflite": "study", "compare": "compare", "redraw": "redraw"}
     if not arguments or arguments[0] not in commands:
         return None
     return importlib.import_module(f"tfinv.commands.{commands[arguments[0]]}").main

@@ -98,6 +98,19 @@ def profile_with_floor(results: Results) -> pd.DataFrame:
     return frame
 
 
+def save_figures(results: Results, folder: Any) -> list[str]:
+    """Write the profile and the heat map of each measure; returns the names of the files."""
+    from tfinv import plots
+
+    names = []
+    for number, measure in enumerate(results.values()):
+        figures = {"profile": plots.profile({"model": measure}), "heatmap": plots.heatmap(measure)}
+        for name, figure in figures.items():
+            plots.save(figure, folder / f"{name}_{number}.png")
+            names.append(f"{name}_{number}.png")
+    return names
+
+
 def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: str) -> None:
     """Write `profile.csv`, the figures and `report.html`."""
     from tfinv import environment, plots
@@ -106,11 +119,10 @@ def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: s
 
     write_text(folder / "profile.csv", frame.to_csv(index=False))
     report = Report("Invariance by layer", subtitle).verdict(_sentences(results))
-    for number, (key, measure) in enumerate(results.items()):
+    save_figures(results, folder)
+    for key, measure in results.items():
         report.section(key)
         profile, heatmap = plots.profile({"model": measure}), plots.heatmap(measure)
-        plots.save(profile, folder / f"profile_{number}.png")
-        plots.save(heatmap, folder / f"heatmap_{number}.png")
         report.figure(profile, f"{key} by layer, from input to output.", f"Layer profile of {key}")
         report.figure(heatmap, "Every unit: one column a layer, units sorted by their value.", f"Heat map of {key}")
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
