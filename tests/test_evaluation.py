@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import keras
@@ -142,6 +143,15 @@ def test_one_trace_serves_all_blocks_and_the_short_last_one(model, images, monke
     traces.clear()
     run(model, images, batch_size=4, confidence=0.9, shards=4)
     assert len(traces) == 5
+
+
+def test_progress_tells_the_speed_and_the_time_left(model, images, capsys):
+    tfinv.evaluate(model, images, "rotations(6)", KEY, layers="logits", batch_size=1)
+    shown = capsys.readouterr().err
+    # tqdm turns the speed round below one image a second.
+    assert re.search(r"measuring: .*\d+/138 \[\d+:\d+<\d+:\d+, +[\d.]+(img/s|s/img)\]", shown)
+    run(model, images, layers="logits")
+    assert "measuring" not in capsys.readouterr().err
 
 
 def test_only_the_layers_that_are_needed_are_run(model, images, monkeypatch):
