@@ -215,6 +215,26 @@ def test_seed_repeats_the_weights() -> None:
     assert not np.array_equal(first[0], other[0])
 
 
+def test_a_file_gives_its_architecture_with_new_weights(tmp_path: Path) -> None:
+    path = str(tmp_path / "mine.keras")
+    mine = small("simple_conv")
+    mine.save(path)
+    first, same, other = (models.build(path, (16, 16, 1), 10, seed=seed) for seed in (3, 3, 4))
+    assert [layer.name for layer in first.layers] == [layer.name for layer in mine.layers]
+    kernels = [each.get_layer("conv2").get_weights()[0] for each in (first, same, other, mine)]
+    assert np.array_equal(kernels[0], kernels[1])
+    assert not np.allclose(kernels[0], kernels[2]) and not np.allclose(kernels[0], kernels[3])
+    assert np.array_equal(first.get_layer("bn1").get_weights()[2], np.zeros(4)), "batch statistics are new, too"
+    for arguments, message in (
+        (((28, 28, 1), 10), r"input_shape must be \(16, 16, 1\) for .*mine.keras. Received: \(28, 28, 1\)"),
+        (((16, 16, 1), 7), "classes must be 10 for .* Received: 7"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            models.build(path, *arguments)
+    with pytest.raises(ValueError, match=r"options of .*mine.keras must be one of \(none\). Received: 'filters'"):
+        models.build(path, (16, 16, 1), 10, filters=3)
+
+
 def test_networks_of_keras_give_logits() -> None:
     model = models.build("keras.applications.MobileNetV2", CIFAR, 7, alpha=0.35, seed=0)
     assert model.output_shape == (None, 7)

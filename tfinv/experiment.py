@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -156,7 +157,7 @@ class Run:
         """A trained model, from the cache where it was trained before.
 
         Args:
-            architecture: a name of `tfinv.models`.
+            architecture: a name of `tfinv.models.build`, or a model file whose architecture is trained anew.
             data: the data set; its training split is used.
             augmentation: id of the transformation set that training draws from, or the ranges of an
                 `AffineAugmentation` such as `{"rotation": 180.0}`; None for plain training.
@@ -168,6 +169,7 @@ class Run:
             A Keras model with the attribute `tfinv_config`, which names it in caches, and `tfinv_training`.
         """
         from tfinv import models
+        from tfinv.models.load import is_file_name
         from tfinv.training import train
         from tfinv.transformations import AffineAugmentation
 
@@ -181,6 +183,9 @@ class Run:
             "training": training,
             "versions": environment.versions("tensorflow", "keras"),
         }
+
+        if is_file_name(architecture) and Path(architecture).is_file():
+            config["architecture_digest"] = hashlib.sha256(Path(architecture).read_bytes()).hexdigest()
 
         def make(folder: Path) -> None:
             import keras

@@ -24,7 +24,11 @@ def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
     parser = shared.parser("train", "Train a network of tfinv.models on images.", _EPILOG)
     parser.add_argument(
-        "--architecture", nargs="+", default=["simple_conv"], help="name and key=value options; default: simple_conv"
+        "--architecture",
+        nargs="+",
+        default=["simple_conv"],
+        help="name of tfinv.models and key=value options, keras.applications.NAME, or a .keras or .h5 file, of which "
+        "the architecture is taken with new weights; default: simple_conv",
     )
     parser.add_argument("--data", required=True, help=shared.DATA_HELP)
     parser.add_argument("--augmentation", help=f"train on random members of {shared.TRANSFORMATIONS_HELP}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv._lazy import LazyModule
 from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.ffnet import ffnet
+from tfinv.models.load import is_file_name, load
 from tfinv.models.mobilenet_small import mobilenet_small
 from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
@@ -50,29 +51,54 @@ def build(
         540970
 
     Args:
-        name: one of `names()`, or a network of Keras such as `"keras.applications.MobileNetV2"`.
+        name: one of `names()`, a network of Keras such as `"keras.applications.MobileNetV2"`, or a model file, whose
+            architecture is taken with new random weights (`load` keeps its weights).
         input_shape: `(H, W, C)`; a network of Keras takes None for the size it was published with.
         classes: number of logits. A network of Keras takes None for the 1000 of ImageNet and the published weights,
             downloaded once; where they cannot be had, and for other classes, its weights are random.
         seed: makes the random weights repeatable, by `keras.utils.set_random_seed`.
-        options: of the model's own function; `weights` of a network of Keras may name weights or a file.
+        options: of the model's own function, none for a file; `weights` of a network of Keras may name weights or a
+            file.
 
     Returns:
-        A functional Keras model, images `(N, H, W, C)` to logits `(N, classes)`.
+        A functional Keras model, images `(N, H, W, C)` to logits `(N, classes)`; from a file, what the file holds.
 
     Raises:
-        ValueError: an unknown name or option (the known ones are listed), or an option that does not fit.
+        ValueError: an unknown name or option (the known ones are listed), an option that does not fit, or a file that
+            is not there, is damaged, or is of another input shape or number of classes.
     """
-    builder = _application(name) if str(name).startswith(APPLICATIONS) else _BUILDERS.get(str(name))
+    builder = _builder(str(name))
     if builder is None:
-        raise ValueError(_unknown("name", name, [*_BUILDERS, f"{APPLICATIONS}<Name>"]))
-    known = [key for key, each in inspect.signature(builder).parameters.items() if each.kind is each.KEYWORD_ONLY]
+        raise ValueError(_unknown("name", name, [*_BUILDERS, f"{APPLICATIONS}<Name>", "a .keras file"]))
+    parameters = inspect.signature(builder).parameters.values()
+    known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
     for option in options:
-        if builder in _BUILDERS.values() and option not in known:
-            raise ValueError(_unknown(f"the options of {name}", option, known))
+        if option not in known and not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            raise ValueError(_unknown(f"the options of {name}", option, known or ["(none)"]))
     if seed is not None:
         keras.utils.set_random_seed(seed)
     return builder(input_shape, classes, **options)
+
+
+def _builder(name: str) -> Callable[..., Any] | None:
+    if name.startswith(APPLICATIONS):
+        return _application(name)
+    return _from_file(name) if is_file_name(name) else _BUILDERS.get(name)
+
+
+def _from_file(path: str) -> Callable[..., Any]:
+    def builder(input_shape: Any, classes: Any) -> Any:
+        model = keras.models.clone_model(load(path))  # a clone has new weights
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise ValueError(f"name must be a model of one input and one output. Received: {path!r}")
+        wanted, given = model.input_shape[1:], input_shape or model.input_shape[1:]
+        if len(wanted) != len(given) or not all(a in (None, b) for a, b in zip(wanted, given, strict=True)):
+            raise ValueError(f"input_shape must be {wanted} for {path}. Received: {input_shape}")
+        if classes not in (None, model.output_shape[-1]):
+            raise ValueError(f"classes must be {model.output_shape[-1]} for {path}. Received: {classes}")
+        return model
+
+    return builder
 
 
 def _application(name: str) -> Callable[..., Any]:

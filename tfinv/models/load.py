@@ -20,6 +20,11 @@ else:
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a text names a Keras model file by its ending."""
+    return name.lower().endswith(SUFFIXES)
+
+
 def load(
     path: str | os.PathLike[str],
     *,
