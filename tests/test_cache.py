@@ -60,6 +60,21 @@ def test_an_interrupted_piece_leaves_nothing_behind(tmp_path):
     assert cache.get("model", {"a": 1}, Maker(), load) == "value"
 
 
+def test_what_a_killed_run_left_is_swept_up(tmp_path):
+    left = tmp_path / "model" / f".{Cache(tmp_path).path('model', {'a': 1}).name}.x7k2"
+    left.mkdir(parents=True)
+    (left / "half.txt").write_text("half")
+    Cache(tmp_path).get("model", {"a": 1}, Maker(), load)
+    assert not left.exists()
+
+
+def test_it_says_what_it_reuses(tmp_path):
+    said: list[str] = []
+    for _ in range(2):
+        Cache(tmp_path, report=said.append).get("model", {"a": 1}, Maker(), load)
+    assert said == [f"re-used model {config_hash({'a': 1})}"]
+
+
 def _slow(root: str, queue) -> None:
     def make(folder: Path) -> None:
         queue.put("made")

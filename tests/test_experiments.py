@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import math
+import resource
 import shutil
 import subprocess
 import sys
@@ -284,6 +285,21 @@ def test_an_experiment_outside_the_repository(tmp_path: Path, cache: Path, capsy
     results = tfinv.evaluate(models.load(mine[0] / "model.keras"), test, "rotations(4)", measure, progress=False)
     row = next(line for line in (tmp_path / "out" / "finding.md").read_text().splitlines() if "| logits |" in line)
     assert f"{results[measure]['logits'].mean:.3f} (one seed)" in row.split("|")[3]
+
+
+def test_a_full_disk_ends_the_run_and_leaves_nothing_half_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A limit on the size of files stands for the end of the disk: the system refuses the write either way."""
+    arguments = ["stratified", "--smoke", "filters=32", "dense=200", "--out", str(tmp_path / "out"), "--quiet"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        assert main(arguments) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    error = capsys.readouterr().err
+    assert "the disk is full" in error and "run the same command again" in error and "Traceback" not in error
+    assert not [path for path in (tmp_path / "out" / "cache" / "model").iterdir() if path.is_dir()]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cache", "config.json", "environment.json"]
 
 
 def test_a_missing_data_set_says_what_to_put_where(

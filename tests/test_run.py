@@ -116,6 +116,21 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, text, tmp_path, monk
     assert text in error and "\n" not in error and "Traceback" not in error
 
 
+def test_overrides_and_options_come_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "from tfinv.experiment import Experiment\n"
+        "EXPERIMENT = Experiment('mine', 'Which?', lambda run: None, {'a': 1, 'b': 1})\n"
+    )
+    for order in (
+        ["mine.py", "a=2", "b=3", "--smoke"],
+        ["mine.py", "--smoke", "a=2", "b=3"],
+        ["--smoke", "mine.py", "a=2", "b=3"],
+    ):
+        assert run.main([*order, "--out", "out"]) == 0
+        assert json.loads(Path("out/config.json").read_text())["settings"] == {"a": 2, "b": 3}
+
+
 def test_an_unwritable_folder_is_named(tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -75,6 +75,8 @@ class Cache:
             return load(folder)
 
     def _make(self, folder: Path, config: Mapping[str, Any], make: Callable[[Path], None]) -> None:
+        for left in folder.parent.glob(f".{folder.name}.*/"):  # by a run that was killed: this one holds the lock
+            shutil.rmtree(left, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             make(temporary)

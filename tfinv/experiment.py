@@ -133,7 +133,7 @@ class Run:
     def say(self, text: str) -> None:
         """Print a line for the person at the terminal."""
         if self.progress:
-            print(text, file=sys.stderr, flush=True)
+            _print(text)
 
     def dataset(self, name: str, **options: Any) -> Dataset:
         """Load a data set once."""
@@ -297,7 +297,8 @@ def run_experiment(
     write_json(folder / "environment.json", environment.describe())
     (folder / "finished.json").unlink(missing_ok=True)
     start = time.monotonic()
-    run = Run(experiment, settings, folder, Cache(cache_folder, force=force), seed, progress)
+    store = Cache(cache_folder, force=force, report=_print if progress else None)
+    run = Run(experiment, settings, folder, store, seed, progress)
     finding = experiment.run(run)
     if finding is not None:
         write_text(folder / "finding.md", finding.to_markdown(experiment.question, settings))
@@ -313,6 +314,10 @@ def settings_line(settings: Mapping[str, Any]) -> str:
 def output_folder(name: str, preset: str) -> Path:
     """Where a run goes unless `--out` says otherwise."""
     return Path("runs") / (name if preset == "cpu" else f"{name}-{preset}")
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _parse_value(key: str, text: str, default: Any) -> Any:

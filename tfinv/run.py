@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.util
 import json
+import logging
 import os
 import pkgutil
 import sys
@@ -23,7 +25,7 @@ DEFAULT = "quickstart"
 _EPILOG = """\
 exit codes:
   0  done
-  1  the run failed
+  1  the run failed, for instance on a full disk
   2  wrong arguments or input
   3  a --fail-if condition was met
   130  interrupted; run the same command again to go on
@@ -43,15 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     quiet_tensorflow_import()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new network after the fourth
     try:
         command = _command(arguments)
-        return command(arguments[1:]) if command else _run(_parser().parse_args(arguments))
+        return command(arguments[1:]) if command else _run(_parser().parse_intermixed_args(arguments))
     except KeyboardInterrupt:
         print("\ninterrupted; finished stages are kept, run the same command again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
     except (ValueError, TypeError, OSError) as error:
         if os.environ.get("TFINV_DEBUG"):
             raise
+        if _is_full(error):
+            print(
+                f"tfinv: the disk is full ({_one_line(error)}); finished stages are kept, make room and run the same "
+                "command again to go on",
+                file=sys.stderr,
+            )
+            return EXIT_FAILED
         print(f"tfinv: {_one_line(error)}", file=sys.stderr)
         return EXIT_USAGE
 
@@ -164,6 +177,12 @@ def _state(name: str) -> str:
             if (marker.parent / "config.json").is_file():
                 states.append(f"{preset} unfinished")
     return ", ".join(states) or "not run"
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether a file could not be written for want of room; libraries below do not all hand on the number."""
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and (error.errno in numbers or os.strerror(errno.ENOSPC) in str(error))
 
 
 def _one_line(error: BaseException) -> str:
