@@ -37,7 +37,7 @@ def bare(model: keras.Model, images: np.ndarray, batch: int) -> Callable[[], Non
 
 
 def engine(
-    model: keras.Model,
+    model: Any,
     images: np.ndarray,
     transformations: Any,
     measures: Any,
@@ -49,7 +49,7 @@ def engine(
     """What `evaluate` does after it has built its graph: all passes, and the measures.
 
     Args:
-        model: the model.
+        model: a Keras model, or another source of activations.
         images: `(S, H, W, C)`.
         transformations: see `evaluate`.
         measures: see `evaluate`.
@@ -58,7 +58,7 @@ def engine(
         labels: see `evaluate`.
     """
     chosen: TransformationSet = as_set(transformations)
-    source = ActivationModel(model, layers)
+    source = ActivationModel(model, layers) if isinstance(model, keras.Model) else model
     shapes = source.layer_shapes
     spec = tuple(
         Layer(name, shape, len(chosen), chosen, name == list(shapes)[-1], len(images)) for name, shape in shapes.items()

@@ -16,8 +16,10 @@ from tfinv.checkpoint import Checkpoint, postponed_interrupt
 from tfinv.gather import Gatherer, States, passes
 from tfinv.measures import Measure
 from tfinv.statistics import Layer, Statistic
+from tfinv.streams import Stream, StreamSource
 from tfinv.transformations import TransformationSet, warp
 from tfinv.transformations.generators import generator_tangent
+from tfinv.transformations.table_warp import TableWarp
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -75,6 +77,7 @@ class Pass:
         self._generators = tuple(dict.fromkeys(each.along for each in statistics if each.along))
         self._gatherer: Gatherer | None = None
         self._step: Any = None
+        self._stream: Stream | None = None
 
     @property
     def images_per_sample(self) -> int:
@@ -112,6 +115,9 @@ class Pass:
             count = len(self._setting.transformations)
             # Derivatives and what they are compared with take about four times the memory of activations.
             batches = batches.in_batches_of(batches.batch_size * (max(1, count // 4) if self._generators else count))
+        if self._stream is not None:
+            at_once = min(batches.batch_size, batches.count or batches.batch_size)
+            batches = batches.in_batches_of(self._stream.block_size(at_once) or batches.batch_size)
         self._loop(batches, gatherer, part)
         gatherer.check_finite()
         if checkpoint:
@@ -201,7 +207,12 @@ class Pass:
         warp_graph = tf.function(transformed, input_signature=[images_spec], autograph=False)
         gather_graph = tf.function(gather, reduce_retracing=True, autograph=False)
 
+        stream = self._stream = self._make_stream(source, gatherer, warp_graph)
+
         def step(images: Any, index: Any, labels: Any) -> None:
+            if stream is not None and stream.is_ready:
+                stream(images)
+                return
             activations = source(warp_graph(images).numpy())
             if self._reference_only or not gatherer.is_direct:
                 gather_graph({name: tf.constant(activations[name]) for name in names}, index, labels)
@@ -211,6 +222,21 @@ class Pass:
                 gatherer.add_directly(layer.name, values.reshape(len(images), -1, *layer.shape))
 
         return step
+
+    def _make_stream(self, source: Any, gatherer: Gatherer, warp_graph: Any) -> Stream | None:
+        """Gathers without copies, where the source and the statistics allow it."""
+        if not isinstance(source, StreamSource) or self._reference_only or self._with_reference:
+            return None
+        if not gatherer.is_direct:
+            return None
+        setting, count = self._setting, len(self._setting.transformations)
+        if TableWarp.serves(setting.transformations, setting.padding, setting.interpolation):
+            return Stream(source, self.layers, gatherer, TableWarp(setting.transformations, setting.image_shape), count)
+
+        def warped(images: Any) -> Any:
+            return warp_graph(images).numpy().reshape(-1, count, *setting.image_shape)
+
+        return Stream(source, self.layers, gatherer, warped, count)
 
 
 def make_passes(setting: Setting, layers: Sequence[Layer]) -> list[Pass]:

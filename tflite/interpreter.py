@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,21 @@ class Runner:
                     self._fetch(index, results[name][start:stop])
         return results
 
+    @contextmanager
+    def invoked(self, inputs: NDArray[np.float32]) -> Iterator[Callable[[int], NDArray[Any]]]:
+        """Run the model on at most one batch; within the context tensors can be looked at where they are.
+
+        Args:
+            inputs: as for `read`.
+
+        Yields:
+            A function from a tensor's number to its stored values, a view that must be gone before the next run.
+        """
+        with self._lock:
+            self.feed(inputs)
+            self.interpreter.invoke()
+            yield lambda index: self.interpreter.tensor(index)()
+
     def invoke_once(self) -> None:
         """Run the model on zeros."""
         self.feed(np.zeros((self.batch, *self.shape(self.input.index)[1:]), np.float32))
@@ -102,7 +118,7 @@ class Runner:
     def feed(self, inputs: NDArray[np.float32]) -> None:
         """Write at most one batch of inputs, quantized as the input tensor wants them."""
         target = self.interpreter.tensor(self.input.index)()
-        target[: len(inputs)] = quantize(inputs, self.input, target.dtype)
+        quantize(inputs, self.input, target[: len(inputs)])
         target[len(inputs) :] = 0  # the rest of a last, short batch
 
     def _fetch(self, index: int, out: NDArray[np.float32]) -> None:

@@ -22,6 +22,7 @@ from tfinv.tflite.scaling import InputScale
 from tfinv.tflite.scaling import input_scale as parse_scale
 
 if TYPE_CHECKING:
+    from tfinv.streams import Worker
     from tfinv.tflite.diagnosis import SelfCheck
 
 Source = Conversion | bytes | str | os.PathLike[str]
@@ -83,6 +84,7 @@ class TFLiteModel:
         self.skipped: dict[str, str] = {}
         """Activations that cannot be measured, and why."""
         self._layers = self._name_layers(layers)
+        self._crew: dict[tuple[int, int], list[Runner]] = {}
         self.check: SelfCheck | None = None
         """The last `self_check`; None before the first."""
 
@@ -134,6 +136,25 @@ class TFLiteModel:
     def batch_size(self) -> int:
         """Images per invocation."""
         return self.runner.batch
+
+    @property
+    def threads(self) -> int:
+        """Threads of the interpreter."""
+        return self.runner.threads
+
+    def workers(self, count: int, images: int) -> Sequence[Worker]:
+        """Interpreters that run side by side, built at the first call; see `tfinv.streams.StreamSource`."""
+        from tfinv.tflite.streaming import StreamWorker
+
+        key = (count, images)
+        if key not in self._crew:
+            self._crew.clear()
+            threads = 1 if count > 1 else self.threads
+            self._crew[key] = [Runner(self.graph, images, threads) for _ in range(count)]
+        runners = self._crew[key]
+        if runners[0].batch != images:
+            return ()
+        return [StreamWorker(each, self.model_inputs, self.layer_tensors) for each in runners]
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tfinv._lazy import LazyModule
 from tfinv.statistics.aligned_dispersion import AlignedDispersion, AlignedDispersionState
 from tfinv.statistics.column_moments import ColumnMoments, ColumnMomentsState
 from tfinv.statistics.row_dispersion import RowDispersion, RowDispersionState
+from tfinv.statistics.stored import IntegerSums, Stored
 from tfinv.statistics.views import InverseWarp, Viewed, inverse_matrices, visible
 
 if TYPE_CHECKING:
@@ -106,10 +107,11 @@ class FusedDispersion:
         self._offset = np.zeros(shape[1:] if self._moments else 0, np.float32)
         self._mean, self._m2 = (np.zeros(shape, np.float32) for _ in range(2))
         self._count = 0
+        self._integers: IntegerSums | None = None
 
     def reset(self) -> None:
         """Back to the state of no samples."""
-        self._count = 0
+        self._count, self._integers = 0, None
         for array in self._arrays().values():
             array[:] = 0
 
@@ -124,6 +126,7 @@ class FusedDispersion:
         """
         from tfinv.statistics import aligned_kernel, kernel
 
+        self._settle()
         block = np.require(block, np.float32, ["C", "W"])
         rows = (self._rows, self._stds, self._variances)
         moments = (self._moments, self._offset, self._mean, self._m2)
@@ -134,6 +137,32 @@ class FusedDispersion:
             kernel.gather(flat, float(self._count), self._layer.num_transformations, *rows, *moments)
         self._count += len(block)
         return np.int32(0)
+
+    def update_stored(self, block: Stored) -> None:
+        """`update` with a block as a quantized network stores it: integers of 8 bits are summed up as they are."""
+        from tfinv.statistics import integer_kernel
+
+        columns, values = self._layer.num_transformations, block.values
+        if values.dtype != np.int8 or self._warp or columns > integer_kernel.MOST_TRANSFORMATIONS:
+            self.update(block.real())
+            return
+        if self._integers is None or self._integers.count + len(values) > integer_kernel.MOST_SAMPLES:
+            self._settle()
+            kept = columns if self._moments else 0
+            self._integers = IntegerSums(kept, self._offset.size, block.step, block.zero_point)
+        sums = self._integers
+        flat = np.ascontiguousarray(values).reshape(len(values), values.shape[1], -1)
+        rows = (self._rows, block.step, self._stds, self._variances)
+        integer_kernel.gather_integers(flat, columns, *rows, self._moments, sums.sums, sums.squares)
+        sums.count += len(values)
+        self._count += len(values)
+
+    def _settle(self) -> None:
+        """Turn sums of integers into moments."""
+        if self._integers is not None:
+            before = self._count - self._integers.count
+            self._integers.merge_into(before, self._offset, self._mean, self._m2)
+            self._integers = None
 
     def add(self, block: Any) -> Any:
         """`update` as an operation of a graph; the result is a tensor that must be read for it to run."""
@@ -147,6 +176,7 @@ class FusedDispersion:
 
     def state(self, statistic: Statistic) -> RowDispersionState | AlignedDispersionState | ColumnMomentsState:
         """The state of one of the statistics; what need not be computed is not copied."""
+        self._settle()
         inner, shape = _inner(statistic), self._layer.shape
         if isinstance(inner, (RowDispersion, AlignedDispersion)):
             total = self._stds if inner.statistic == "std" else self._variances
@@ -160,11 +190,12 @@ class FusedDispersion:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything needed to go on later; not copied."""
+        self._settle()
         return {"count": np.array(self._count), **self._arrays()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `arrays` gave."""
-        self._count = int(arrays["count"])
+        self._count, self._integers = int(arrays["count"]), None
         for name, array in self._arrays().items():
             array[:] = arrays[name]
 
