@@ -92,7 +92,7 @@ def test_a_wrong_scale_of_resnet_is_pointed_out(data_folder, cifar10):
     assert check([], found).failed and found.models["accuracy"].max() < 0.2
 
 
-# --- MLPerf Tiny's MobileNet for visual wake words: depthwise, and a layer class that nobody has here  ---------------------
+# --- MLPerf Tiny's MobileNet for visual wake words: depthwise, and a layer class that nobody has here -----------------
 
 
 @pytest.fixture(scope="module")
