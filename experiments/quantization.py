@@ -22,6 +22,7 @@ import numpy as np
 
 from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments._evidence import Interval
+from tfinv.experiments._quantization_figures import figures
 from tfinv.files import write_text
 
 if TYPE_CHECKING:
@@ -31,29 +32,44 @@ if TYPE_CHECKING:
 
 MEASURE = "NormalizedVariance"
 KINDS = {"plain": None, "augmented": {"rotation": 180.0}}
-COLUMNS = ("accuracy", "transformed_accuracy", "flips", "transformed_flips", "output_change", "largest_change", "kib")
+COLUMNS = (
+    *("accuracy", "transformed_accuracy", "transformed_accuracy_change", "flips", "transformed_flips"),
+    *("output_change", "largest_change", "kib"),
+)
 
 
 def run(run: Run) -> Finding:
     """Train, quantize in every way, measure, and gather over seeds."""
     import pandas as pd
 
-    rows, repairs = [], []
+    rows, repairs, layers, sensitive = [], [], [], []
     for seed in range(run.seed, run.seed + run.settings.seeds):
         for kind in KINDS:
             result = _study(run, kind, seed)
             rows.append(_numbers(result).assign(network=kind, seed=seed))
             repairs.append(_repairs(result).assign(network=kind, seed=seed))
+            layers.append(result.layers.assign(network=kind, seed=seed))
+            sensitive.append(result.sensitivity.assign(network=kind, seed=seed))
     every: Any = pd.concat(rows, ignore_index=True)
     changes: Any = pd.concat(repairs, ignore_index=True)
-    run.save_table(every, "every_network")
-    run.save_table(changes, "every_repair")
+    by_layer: Any = pd.concat(layers, ignore_index=True)
+    alone: Any = pd.concat(sensitive, ignore_index=True)
     table = _over_seeds(every, list(COLUMNS), ["network", "recipe"])
-    repaired = _repair_table(changes)
-    run.save_table(table, "recipes")
-    run.save_table(repaired, "repairs")
-    write_text(run.out / "tables.md", "\n\n".join(_markdown(each) for each in (table, repaired)) + "\n")
-    run.save_figure(_figure(every), "trade_off")
+    tables = {
+        "recipes": table,
+        "repairs": _repair_table(changes),
+        "layers": _over_seeds(by_layer, ["relative"], ["network", "recipe", "layer"], signed=True),
+    }
+    if len(alone):
+        by = ["network", "scheme", "mode", "layer"]
+        tables["sensitivity"] = _over_seeds(alone, ["relative", "transformed_flips"], by).sort_values(
+            by[:3], kind="stable"
+        )
+    for name, each in {"every_network": every, "every_repair": changes, "every_layer": by_layer, **tables}.items():
+        run.save_table(each, name)
+    write_text(run.out / "tables.md", "\n\n".join(_markdown(each) for each in tables.values()) + "\n")
+    for name, figure in {"trade_off": _figure(every), **figures(every, by_layer)}.items():
+        run.save_figure(figure, name)
     claim = "Quantization to 8 bits keeps the invariance of a network, and tests on upright images show what it costs."
     return Finding(claim, *_conclude(every, run.settings.seeds), table, "trade_off")
 
@@ -87,6 +103,7 @@ def _study(run: Run, kind: str, seed: int) -> StudyResult:
         max_samples=settings.samples,
         measured_samples=settings.measured_samples,
         epochs=settings.qat_epochs,
+        sensitivity=settings.sensitivity.split("+") if settings.sensitivity else (),
         seed=seed,
         cache=run.cache,
         progress=run.progress,
@@ -135,7 +152,7 @@ def _over_seeds(frame: Any, columns: list[str], by: list[str], signed: bool = Fa
         for column in columns:
             values = [float(each) for each in own[column]]
             is_share = column != "kib"
-            sign = "+" if signed or "change" in column else ""
+            sign = "+" if signed or "change" in column or column == "relative" else ""
             row[column] = f"{Interval.of(values):{sign}.1%}" if is_share else f"{np.mean(values):.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
@@ -204,6 +221,7 @@ EXPERIMENT = Experiment(
         "samples": 500,
         "measured_samples": 200,
         "recipes": "all",
+        "sensitivity": "weight_int4",
     },
     presets={
         "smoke": {
@@ -219,6 +237,7 @@ EXPERIMENT = Experiment(
             "samples": 40,
             "measured_samples": 24,
             "recipes": "static_int8+static_int8_transformed+weight_int4+qat_int4",
+            "sensitivity": "",
         },
         "full": {
             "transformations": "rotations(49)",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REPAIRS = (
     ("static_int8", "static_int8_transformed", "Calibration on transformed instead of upright images"),
+    ("static_int8", "static_int8_per_tensor", "One scale a kernel instead of one a channel"),
     (
         "static_int8_per_tensor",
         "static_int8_per_tensor_equalized",
@@ -32,6 +33,12 @@ REPAIRS = (
         "float32_tuned_augmented",
         "qat_int8_augmented",
         "Rounding to 8 bits in training on transformed images, against the same training without it,",
+    ),
+    ("qat_int8", "qat_int8_tfmot", "8-bit training by tensorflow-model-optimization instead of our own"),
+    (
+        "qat_int8_augmented",
+        "qat_int8_tfmot_augmented",
+        "8-bit training on transformed images by tensorflow-model-optimization instead of our own",
     ),
     ("weight_int4", "qat_int4", "4-bit training on upright images instead of rounding alone"),
     ("weight_int4", "qat_int4_augmented", "4-bit training on transformed images instead of rounding alone"),
