@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from numpy.testing import assert_allclose
+from PIL import Image
 
 import tfinv
 from tfinv.callbacks import InvarianceCallback
@@ -49,12 +53,45 @@ def test_measuring_every_second_epoch_repeats_the_last_value():
 def test_tensorboard_gets_scalars_and_a_heat_map(tmp_path):
     from tensorflow.python.summary.summary_iterator import summary_iterator
 
-    fitted(InvarianceCallback(images(), "rotations(4)", tensorboard=tmp_path), epochs=1)
-    events = [
-        value for file in tmp_path.iterdir() for event in summary_iterator(str(file)) for value in event.summary.value
-    ]
-    tags = {value.tag for value in events}
-    assert {"NormalizedVariance/conv", "NormalizedVariance/logits", "NormalizedVariance"} <= tags
+    callback = InvarianceCallback(images(), "rotations(4)", tensorboard=tmp_path)
+    fitted(callback, epochs=1)
+    events = {
+        value.tag: tf.make_ndarray(value.tensor)
+        for file in tmp_path.iterdir()
+        for event in summary_iterator(str(file))
+        for value in event.summary.value
+    }
+    profile = callback.profiles[-1].set_index("layer")["mean"]
+    for layer in ("conv", "flat", "logits"):
+        assert float(events[f"NormalizedVariance/{layer}"]) == pytest.approx(profile[layer], rel=1e-6)
+    width, height, picture = events["NormalizedVariance"]
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.size == (int(width), int(height)) and image.convert("L").getextrema()[0] < 128
+
+
+def test_max_samples_bounds_what_is_measured():
+    class Counting(keras.layers.Layer):
+        seen = 0
+
+        def call(self, x):
+            return tf.py_function(self.count, [x], tf.float32)
+
+        def count(self, x):
+            Counting.seen += len(x)
+            return x
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    inputs = keras.Input((8, 8, 1))
+    x = keras.ops.reshape(Counting(name="count")(inputs), (-1, 8, 8, 1))
+    model = keras.Model(inputs, keras.layers.Flatten(name="flat")(x))
+    for images_given in (images(40), tf.data.Dataset.from_tensor_slices(images(40)).batch(7).unbatch()):
+        Counting.seen = 0
+        callback = InvarianceCallback(images_given, "rotations(4)", max_samples=6)
+        callback.set_model(model)
+        callback.on_epoch_end(0, {})
+        assert 6 * 4 <= Counting.seen <= 6 * 4 + 8, "six images, four rotations, and a trial to learn the shapes"
 
 
 @pytest.mark.parametrize("option", ["every", "max_samples"])
