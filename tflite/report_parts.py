@@ -24,7 +24,12 @@ SHARES = {
     "effective_invariance": "effective invariance",
 }
 """Columns of a models frame that are shares of images, and what a reader sees."""
-NUMBERS = {"kib": "KiB", "latency_ms": "latency ms", "working_kib": "working memory KiB"}
+NUMBERS = {
+    "kib": "KiB",
+    "latency_ms": "latency ms",
+    "working_kib": "working memory KiB",
+    "largest_change": "largest change",
+}
 MEASURE_NAMES = {"NormalizedVariance": "normalised variance", "NormalizedVarianceSE": "same-equivariance error"}
 LAYER_FORMATS: Mapping[str, str] = {
     **dict.fromkeys(("before", "after", "difference", "low", "high"), ".4f"),
@@ -76,7 +81,8 @@ def add_models(report: Report, models: pd.DataFrame, caption: str) -> None:
             shown[SHARES[column]] = texts
         elif not column.endswith(("_low", "_high")):
             shown[NUMBERS.get(column) or column] = models[column]
-    formats = {NUMBERS[name]: form for name, form in (("kib", ",.1f"), ("latency_ms", ".3g"), ("working_kib", ",.0f"))}
+    forms = {"kib": ",.1f", "latency_ms": ".3g", "working_kib": ",.0f", "largest_change": "{:+.2%}"}
+    formats = {NUMBERS[name]: form for name, form in forms.items()}
     frame = pd.DataFrame(shown)
     report.table(frame, caption, {name: form for name, form in formats.items() if name in frame})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from tfinv import plots
 from tfinv.files import write_text
 from tfinv.report import Report, explain
 from tfinv.tflite import report_parts as parts
-from tfinv.tflite.study_recipes import RECIPES, REFERENCE
+from tfinv.tflite.study_recipes import RECIPES, REFERENCE, TRAINED
 from tfinv.tflite.study_sensitivity import add_to_report as add_sensitivity
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def _recipes(report: Report, result: StudyResult) -> None:
     report.section("Recipes", text)
     frame: Any = result.recipes.rename(columns={"recipe": "model"})
     hidden = ["kappa", "classes_used", "threads", "delegate", "float_kernels"]
-    shown = [each for each in frame if each not in hidden and "_change" not in each]
+    shown = [each for each in frame if each not in hidden and not re.search("_change(_low|_high)?$", each)]
+    shown.insert(shown.index("profile") + 1, "largest_change")
     caption = "All recipes on the same images; shares with 95 % intervals. Latency: one image, one thread."
     parts.add_models(report, frame[shown], caption)
     if result.failed:
@@ -84,10 +86,11 @@ def _recipes(report: Report, result: StudyResult) -> None:
         report.table(pd.DataFrame(rows), "Recipes that could not be followed")
     column = "transformed_accuracy"
     if column in result.recipes and np.isfinite(result.recipes[column].to_numpy(float)).any():
-        bounds = {f"{column}_low": "low", f"{column}_high": "high"}
-        points = result.recipes.rename(columns=bounds)
-        figure = plots.pareto(points, "kib", column, "recipe", x_label="size of the file, KiB", y_label="accuracy")
-        caption = "Size against accuracy under transformation; smaller and higher is better."
+        made = ["trained on" if each in TRAINED else "not trained on" for each in result.recipes["recipe"]]
+        points = result.recipes.assign(made=made)
+        labels = {"x_label": "size of the file, KiB", "y_label": "accuracy"}
+        figure = plots.pareto(points, "kib", column, "recipe", group="made", **labels)
+        caption = "Size against accuracy under transformation; smaller and higher is better. Intervals: see the table."
         report.figure(figure, caption, caption, name="pareto")
 
 
