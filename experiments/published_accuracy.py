@@ -44,24 +44,11 @@ def run(run: Run) -> Finding:
     turned = np.asarray(AffineAugmentation(**ROTATED, seed=run.seed)(x, training=True))
     tests = {"upright": (x, y), "rotated": (turned, y)}
     shares: dict[tuple[str, str], list[float]] = {cell: [] for cell in PUBLISHED}
-    for training, augmentation, epochs in (
-        ("plain", None, settings.epochs),
-        ("rotated", ROTATED, settings.augmented_epochs),
-    ):
+    for training, augmentation in (("plain", None), ("rotated", ROTATED)):
         for seed in study.seeds:
-            network = run.trained(
-                "simple_conv",
-                study.data,
-                augmentation=augmentation,
-                seed=seed,
-                options={"filters": settings.filters, "dense": settings.dense, "activation": "relu"},
-                epochs=epochs,
-                batch_size=settings.batch_size,
-                learning_rate=settings.learning_rate,
-                schedule=settings.schedule,
-            )
+            trained = network(run, study.data, augmentation, seed)
             for name, images in tests.items():
-                shares[training, name].append(accuracy(network, images))
+                shares[training, name].append(accuracy(trained, images))
     comparable, rows, checks = study.data.name == "mnist" and settings.train_samples is None, [], {}
     for (training, name), published in PUBLISHED.items():
         found, label = shares[training, name], f"{training}, {name}"
@@ -76,10 +63,30 @@ def run(run: Run) -> Finding:
     table = pd.DataFrame(rows, columns=["trained, tested", "source", "accuracy", "low", "high"])
     bars = {"category": "trained, tested", "value": "accuracy", "group": "source", "percent": True}
     save_drawing(run, "accuracy", "bars", table, **bars)
-    wide: Any = table.pivot(index="trained, tested", columns="source", values="accuracy")
-    wide = wide.reindex(dict.fromkeys(table["trained, tested"])).assign(difference=wide["here"] - wide["published"])
     claim = "The accuracies published for SimpleConv on MNIST (Quiroga et al. 2018) are reached within 2 points."
-    return conclude(claim, checks, wide[["published", "here", "difference"]].reset_index(), "accuracy")
+    return conclude(claim, checks, side_by_side(table, "trained, tested", "accuracy"), "accuracy")
+
+
+def network(run: Run, data: Any, augmentation: Any, seed: int) -> Any:
+    """The published network, trained plain or with rotations."""
+    settings = run.settings
+    return run.trained(
+        "simple_conv",
+        data,
+        augmentation=augmentation,
+        seed=seed,
+        options={"filters": settings.filters, "dense": settings.dense, "activation": "relu"},
+        epochs=settings.augmented_epochs if augmentation else settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        schedule=settings.schedule,
+    )
+
+
+def side_by_side(table: pd.DataFrame, what: str, value: str) -> pd.DataFrame:
+    """One row for each thing compared: published, here and the difference, from rows `what, source, value`."""
+    wide: Any = table.pivot(index=what, columns="source", values=value).reindex(list(dict.fromkeys(table[what])))
+    return wide.assign(difference=wide["here"] - wide["published"])[["published", "here", "difference"]].reset_index()
 
 
 def wilson(share: float, count: int) -> Interval:

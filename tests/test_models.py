@@ -209,6 +209,13 @@ def test_depthwise_kernels_count_their_own_inputs_only(initializer: str) -> None
     assert kernel.var() == pytest.approx(variance, rel=0.1)
 
 
+def test_normalisation_is_a_first_layer() -> None:
+    model = models.build("tutorial_cnn", MNIST, 10, filters=2, dense=4, normalization=(0.25, 0.5))
+    image = np.random.default_rng(7).random((2, *MNIST), np.float32)
+    normalised = keras.Model(model.input, model.get_layer("normalize").output)(image)
+    np.testing.assert_allclose(np.asarray(normalised), (image - 0.25) / 0.5, atol=1e-6)
+
+
 def test_seed_repeats_the_weights() -> None:
     first, same, other = (models.build("vgg16d", CIFAR, 10, filters=2, seed=seed).get_weights() for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
@@ -269,6 +276,7 @@ def test_networks_of_keras_as_published_without_a_network(monkeypatch: pytest.Mo
         ("resnet", MNIST, 10, {"depth": 50}, r"depth must be one of \[18, 34\].* 50"),
         ("ffnet", MNIST, 10, {"hidden": 64}, "hidden must be a tuple.* 64"),
         ("vgg16d", MNIST, 10, {"dropout": 1.0}, "dropout must be .* 1.0"),
+        ("tutorial_cnn", MNIST, 10, {"normalization": (0.1, 0)}, r"normalization must be .* \(0.1, 0\)"),
     ],
 )
 def test_build_refuses(name: str, shape: Any, classes: int, options: dict[str, Any], message: str) -> None:
