@@ -17,7 +17,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import MEASURE, SAME_EQUIVARIANCE, Study, conclude, distance, save_drawing, standard
 
 MEASURES = {
-    "transformation variance": "TransformationVariance(aggregate='mean')",
+    "transf. variance": "TransformationVariance(aggregate='mean')",
     "sample variance": "SampleVariance(aggregate='mean')",
     "normalized variance": MEASURE,
     "normalized distance": "NormalizedDistance(aggregate='mean')",
@@ -28,9 +28,9 @@ MEASURES = {
     "variance SE": SAME_EQUIVARIANCE,
     "distance SE": "SimpleDistanceSE",
 }
-PROPOSED, EARLIER = ("normalized variance", "normalized distance"), ("ANOVA", "Goodfellow (normal)", "Goodfellow")
-"""The comparison of 2023 had Goodfellow's measure with thresholds from a normal distribution; the last is the original
-one, conditioned on the images that activate a unit. ANOVA's correction for many units was wrong then."""
+PROPOSED, EARLIER = ("normalized variance", "normalized distance"), ("ANOVA", "Goodfellow (normal)")
+"""What was compared in 2023, when Goodfellow's measure had thresholds from a normal distribution. The one of 2009,
+conditioned on the images that activate a unit, is in the table alone."""
 
 
 def run(run: Run) -> Finding:
@@ -42,7 +42,7 @@ def run(run: Run) -> Finding:
     found = {name: distance(plain[name], rotated[name], relative=True) for name in MEASURES}
     rows = [(name, each.mean, each.low, each.high) for name, each in found.items()]
     sensitivity = pd.DataFrame(rows, columns=["measure", "sensitivity", "low", "high"])
-    save_drawing(run, "sensitivity", "bars", sensitivity, category="measure", value="sensitivity")
+    save_drawing(run, "sensitivity", "bars", sensitivity, category="measure", value="sensitivity", percent=True)
     agreement = pd.DataFrame({name: each.mean() for name, each in rotated.items()}).corr("spearman", min_periods=3)
     table = agreement.rename_axis("measure").reset_index()
     save_drawing(run, "agreement", "matrix", table, label="rank correlation over layers", limits=(-1, 1))
@@ -53,7 +53,8 @@ def run(run: Run) -> Finding:
     }
     table = sensitivity.assign(**{"agrees with normalized variance": agreement["normalized variance"].to_numpy()})
     claim = (
-        "The proposed measures are more sensitive to invariance than ANOVA's and Goodfellow's (Quiroga et al. 2023)."
+        "The proposed measures are more sensitive to invariance than ANOVA's and Goodfellow's (Quiroga et al. 2023). "
+        "Sensitivity here: by how much of its value augmentation changes a layer profile, less what another seed does."
     )
     return conclude(claim, checks, table, "sensitivity")
 
