@@ -83,6 +83,26 @@ def test_measure_takes_a_file_and_a_folder_and_gives_what_evaluate_gives(trained
 
 
 @pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([(4,)], "one input of images (N, H, W, C). Received: input shapes [(None, 4)]"),
+        ([(8, 8, 1), (8, 8, 1)], "one input of images (N, H, W, C). Received: input shapes [(None, 8, 8, 1), (None"),
+        ([(8, 8, 5)], "channels must go from 1 to 3 or from 3 to 1. Received: from 1 to 5"),
+    ],
+)
+def test_a_model_that_does_not_take_the_images_is_refused(
+    shapes: list[tuple[int, ...]], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    inputs = [keras.Input(shape) for shape in shapes]
+    features = [keras.layers.Flatten()(each) for each in inputs]
+    joined = features[0] if len(features) == 1 else keras.layers.Concatenate()(features)
+    keras.Model(inputs, keras.layers.Dense(2)(joined)).save(tmp_path / "model.keras")
+    arguments = ["--model", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path / "out")]
+    assert main(["measure", *arguments, "--quiet"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["measure", "--model", "MODEL", "--data", "nowhere", "--out", "OUT"], "nowhere"),

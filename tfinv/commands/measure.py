@@ -70,7 +70,7 @@ def load_source(model: str, input_scale: Any, layer_classes: Sequence[str] = ())
         layer_classes: of `--layer-class`.
 
     Raises:
-        ValueError: a missing or damaged file, or one that holds an unknown class.
+        ValueError: a missing or damaged file, one that holds an unknown class, or a model that does not take images.
     """
     stand_ins = shared.layer_classes(layer_classes)
     if model.endswith(".tflite"):
@@ -85,7 +85,10 @@ def load_source(model: str, input_scale: Any, layer_classes: Sequence[str] = ())
         if model.startswith("keras.applications.")
         else models.load(model, stand_ins=stand_ins)
     )
-    return loaded, tuple(loaded.inputs[0].shape[1:])
+    shapes = [tuple(each.shape) for each in loaded.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
+    return loaded, shapes[0][1:]
 
 
 def profile_with_floor(results: Results) -> pd.DataFrame:
