@@ -1,6 +1,6 @@
 """tflite_ratio: what measuring a TFLite model costs, as a multiple of running it on the same images and nothing else.
 
-    python benchmarks/bench_tflite_ratio.py [--samples 256] [--repeats 5] [--out benchmarks/results.json]
+    python benchmarks/bench_tflite_ratio.py [--samples 512] [--repeats 5] [--out benchmarks/results.json]
 
 Bare: an interpreter without preserved tensors is fed images that are transformed already, and invoked, at the faster of
 two batch sizes. Measured: the engine of `tfinv.evaluate` with NormalizedVariance on all layers, the transformation of
@@ -77,7 +77,7 @@ def ratio(model: TFLiteModel, images: np.ndarray, transformations: str, repeats:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--transformations", default="rotations(16)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)

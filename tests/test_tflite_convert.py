@@ -434,6 +434,15 @@ def test_a_layer_that_tflite_lacks_is_named():
         float32(model)
 
 
+def test_a_layer_that_the_converter_chokes_on_is_named():
+    import keras
+
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.LSTM(3, name="memory")(keras.layers.Reshape((8, 8))(inputs))
+    with pytest.raises(ValueError, match=r"^layer 'memory' \(LSTM\) cannot be converted: 'tf.TensorList"):
+        float32(keras.Model(inputs, keras.layers.Dense(2)(x)))
+
+
 def test_models_that_cannot_be_converted_are_explained():
     import keras
 

@@ -120,7 +120,7 @@ def test_trained_recipe_is_another_network_and_says_so(found):
 def test_save_and_load(found, folder):
     found.save(folder / "study.npz")
     loaded = StudyResult.load(folder / "study.npz")
-    for name in ("recipes", "layers", "curves", "sensitivity"):
+    for name in ("recipes", "layers", "curves", "operators", "sensitivity"):
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(found, name))
     assert loaded.verdict == found.verdict and loaded.metadata == json.loads(json.dumps(found.metadata))
     key = "NormalizedVariance"
@@ -141,6 +141,13 @@ def test_finished_pieces_are_used_again(found, folder):
     pd.testing.assert_frame_equal(again.sensitivity, found.sensitivity)
     kept = [column for column in found.recipes if "latency" not in column]
     pd.testing.assert_frame_equal(again.recipes[kept], found.recipes[kept])
+
+
+def test_operators_are_those_of_the_files(found):
+    for name, conversion in files().items():
+        counts = found.operators.set_index("operator")[name]
+        assert counts[counts > 0].to_dict() == conversion.operators
+    assert found.operators.set_index("operator").loc["QUANTIZE", "float32"] == 0
 
 
 def test_verdict_speaks_of_what_was_found(found):
@@ -204,9 +211,11 @@ def test_command(tmp_path, capsys):
     trained(plain_network).save(tmp_path / "model.keras")
     arguments = ["tflite", "--model", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path / "out")]
     arguments += ["--transformations", SET, "--max-samples", "40", "--measured-samples", "30", "--quiet"]
-    assert main([*arguments, "--recipes", "float16", "--measures", "NormalizedVariance"]) == 0
+    options = ["--measures", "NormalizedVariance", "--input-scale", "-1..1"]
+    assert main([*arguments, "--recipes", "float16", *options]) == 0
     assert "Written to" in capsys.readouterr().out
-    assert StudyResult.load(tmp_path / "out" / "study.npz").recipes["recipe"].tolist() == ["float32", "float16"]
+    loaded = StudyResult.load(tmp_path / "out" / "study.npz")
+    assert loaded.recipes["recipe"].tolist() == ["float32", "float16"] and loaded.metadata["input_scale"] == "-1..1"
     assert {"report.html", "report.md", "recipes.csv", "cache"} <= {each.name for each in (tmp_path / "out").iterdir()}
     assert TFLiteModel(tmp_path / "out" / "files" / "float16.tflite").output_layer == "logits"
     assert (tmp_path / "out" / "model_explorer" / "float16" / "change_of_NormalizedVariance.json").is_file()

@@ -134,7 +134,10 @@ def _explain(failure: str, function: Any, model: Any) -> str:
     if kinds:
         return f"{what} cannot be converted: TFLite has no operator for {', '.join(kinds)}"
     lines = [line.strip() for line in failure.splitlines() if "error:" in line] or failure.strip().splitlines()
-    return f"model cannot be converted: {' '.join(lines[0].split())[:400]}"
+    places = (_layer_of(operation, model) for operation in re.findall(r'"([^"@:]+/[^"@:]+)', lines[0]))
+    what = next((each for each in places if each), "model")
+    reason = re.sub(r"^\S*\s*error: loc\(.*?\)+: ", "", lines[0])
+    return f"{what} cannot be converted: {' '.join(reason.split())[:400]}"
 
 
 def _layer_of(operation: str, model: Any) -> str:

@@ -46,7 +46,7 @@ def write(result: StudyResult, folder: Path) -> Path:
         The path of `report.html`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("recipes", "layers", "curves", "sensitivity"):
+    for name in ("recipes", "layers", "curves", "operators", "sensitivity"):
         if name != "sensitivity" or len(result.sensitivity):
             write_text(folder / f"{name}.csv", getattr(result, name).to_csv(index=False))
     report = build(result)
@@ -81,6 +81,7 @@ def _recipes(report: Report, result: StudyResult) -> None:
     shown.insert(shown.index("profile") + 1, "largest_change")
     caption = "All recipes on the same images; shares with 95 % intervals. Latency: one image, one thread."
     parts.add_models(report, frame[shown], caption)
+    report.table(result.operators, "Operators in each file", collapsed=True)
     if result.failed:
         rows = [{"recipe": name, "reason": reason} for name, reason in result.failed.items()]
         report.table(pd.DataFrame(rows), "Recipes that could not be followed")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FORMAT = "tfinv-study"
 VERSION = 1
-_FRAMES = ("recipes", "layers", "curves", "sensitivity")
+_FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class StudyResult:
         layers: one row a recipe, measure and layer: `before, after, difference, low, high, relative, real`, and
             `sqnr_db, cosine, saturated` and the like; `tensor`, the layer's output in the recipe's file.
         curves: one row a recipe (`model`) and transformation: accuracy, flips, consistency, effective invariance.
+        operators: one row an operator type: how often each recipe's file has it.
         sensitivity: one row a `scheme`, `mode` and layer, see `tfinv.tflite.sensitivity`; empty where not asked for.
         failed: why a recipe could not be made, by name.
         results: all measures by recipe, unit by unit, layers named as in the float file.
@@ -45,6 +46,7 @@ class StudyResult:
     recipes: pd.DataFrame = field(repr=False)
     layers: pd.DataFrame = field(repr=False)
     curves: pd.DataFrame = field(repr=False)
+    operators: pd.DataFrame = field(repr=False)
     sensitivity: pd.DataFrame = field(repr=False)
     failed: Mapping[str, str]
     results: Mapping[str, Results] = field(repr=False)

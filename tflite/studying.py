@@ -205,6 +205,7 @@ def _assembled(
         recipes=recipes,
         layers=layers,
         curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
+        operators=_operators(pieces),
         sensitivity=pd.DataFrame(),
         failed=dict(failed),
         results={name: piece.results for name, piece in pieces.items()},
@@ -245,6 +246,14 @@ def _layers(pieces: Mapping[str, Piece]) -> pd.DataFrame:
         frame.insert(0, "recipe", name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"recipe": [], "measure": [], "layer": []})
+
+
+def _operators(pieces: Mapping[str, Piece]) -> pd.DataFrame:
+    import pandas as pd
+
+    counts = {name: piece.facts["operators"] for name, piece in pieces.items()}
+    kinds = list(dict.fromkeys(kind for each in counts.values() for kind in each))
+    return pd.DataFrame({"operator": kinds} | {name: [each.get(k, 0) for k in kinds] for name, each in counts.items()})
 
 
 def _tensor_names(piece: Piece) -> list[str]:

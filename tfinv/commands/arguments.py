@@ -41,7 +41,7 @@ def add_input_scale(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--input-scale",
         default="0..1",
-        help="what a .tflite file expects of images: 0..1, 0..255, -1..1, or mean,std such as 0.5,0.25; default: 0..1",
+        help="what .tflite files expect of images: 0..1, 0..255, -1..1, or mean,std such as 0.5,0.25; default: 0..1",
     )
 
 

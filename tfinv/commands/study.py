@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from tfinv.commands import arguments as shared
 
 _EPILOG = """\
-writes report.html, report.md, recipes.csv, layers.csv, curves.csv, study.npz, the files as files/<recipe>.tflite and
-node data for the Model Explorer viewer as model_explorer/<recipe>/*.json into --out;
+writes report.html, report.md, recipes.csv, layers.csv, curves.csv, operators.csv, study.npz, the files as
+files/<recipe>.tflite and node data for the Model Explorer viewer as model_explorer/<recipe>/*.json into --out;
 finished files and measurements are kept in --out/cache, the same command again goes on from there
 
 example:
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     shared.add_data(parser)
     shared.add_transformations(parser)
     parser.add_argument("--recipes", nargs="+", default=["all"], help="all (default), or names of recipes")
-    parser.add_argument("--input-scale", default="0..1", help="0..1, 0..255 or -1..1; default: 0..1")
+    shared.add_input_scale(parser)
     parser.add_argument("--measures", nargs="+", help="default: NormalizedVariance NormalizedVarianceSE")
     parser.add_argument("--measured-samples", type=int, default=300, help="images to measure layers on; default: 300")
     parser.add_argument("--train-samples", type=int, help="train and calibrate on so many training images")
@@ -42,11 +42,12 @@ def main(arguments: Sequence[str]) -> int:
         help="also quantize one layer at a time, and all but one, by weight_int4, weight_int8 or static_int8",
     )
     parser.add_argument("--force", action="store_true", help="make everything anew")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(shared.with_signs(arguments))
 
     from tfinv.tflite.study_recipes import choose
     from tfinv.tflite.study_sensitivity import choose_schemes
 
+    scale = shared.input_scale(options.input_scale)
     names, schemes = choose(options.recipes), choose_schemes(options.sensitivity)  # before anything that takes long
 
     from tfinv import datasets
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     start = time.monotonic()
     if options.model.endswith(".tflite"):
         raise ValueError(f"model must be a Keras model; compare reads .tflite files. Received: {options.model!r}")
-    model, shape = load_source(options.model, options.input_scale, options.layer_class)
+    model, shape = load_source(options.model, scale, options.layer_class)
     dataset, test = shared.load_fitting(options.data, shape, options.max_samples, options.seed)
     train = dataset.train
     if options.train_samples is not None and options.train_samples < len(train):
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         test,
         options.transformations,
         names,
-        input_scale=options.input_scale,
+        input_scale=scale,
         measures=options.measures or MEASURES,
         measured_samples=options.measured_samples,
         calibration_samples=options.calibration_samples,

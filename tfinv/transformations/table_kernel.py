@@ -27,13 +27,19 @@ def interpolate(
         weights: `(T, P, 4)`: of left, right, above, below.
         found: `(S, T, P, C)`, written to.
     """
-    samples, _, channels = images.shape
+    samples, held, channels = images.shape
+    columns, positions = pixels.shape[:2]
+    flat, out = images.reshape(-1), found.reshape(-1)
     for s in range(samples):
-        for t in range(pixels.shape[0]):
-            for p in range(pixels.shape[1]):
-                a, b, c, d = pixels[t, p, 0], pixels[t, p, 1], pixels[t, p, 2], pixels[t, p, 3]
+        base = s * held
+        for t in range(columns):
+            first = (s * columns + t) * positions
+            for p in range(positions):
+                a, b = (base + pixels[t, p, 0]) * channels, (base + pixels[t, p, 1]) * channels
+                c, d = (base + pixels[t, p, 2]) * channels, (base + pixels[t, p, 3]) * channels
                 left, right, above, below = weights[t, p, 0], weights[t, p, 1], weights[t, p, 2], weights[t, p, 3]
-                for k in range(channels):
-                    high = left * images[s, a, k] + right * images[s, b, k]
-                    low = left * images[s, c, k] + right * images[s, d, k]
-                    found[s, t, p, k] = above * high + below * low
+                to = (first + p) * channels
+                for k in range(channels):  # unsigned, or each index would be looked at for being negative
+                    high = left * flat[np.uint64(a + k)] + right * flat[np.uint64(b + k)]
+                    low = left * flat[np.uint64(c + k)] + right * flat[np.uint64(d + k)]
+                    out[np.uint64(to + k)] = above * high + below * low
