@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tfinv.experiments._evidence import MARGIN, Interval, conclude, distance
+from tfinv.experiments._evidence import MARGIN, Interval, change, conclude, distance
 from tfinv.experiments._study import ROTATED, Study, profile_table, save_profiles
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def compare_variants(
         figure: its name.
 
     Returns:
-        The finding, with a check of the profile for each variant but the first, and one of its accuracy.
+        The finding, with checks of the profile, of the output and of the accuracy for each variant but the first.
     """
     study = Study(run)
     makers = {
@@ -43,9 +43,15 @@ def compare_variants(
         checks[f"the profile of {name} is {apart} further from {reference} than seeds are, {what} than {MARGIN}"] = (
             outcome
         )
+        output = list(lines[reference])[-1]
+        at_output = change(lines[reference], lines[name], output)
+        same = at_output.within(-MARGIN, MARGIN)
+        what = f"more than {MARGIN}" if differ else f"within {MARGIN}"
+        outcome = same if not differ or same is None else not same
+        checks[f"{output} of {name} differs by {at_output:+.3f}, {what}"] = outcome
         pairs = zip(accuracies[reference], accuracies[name], strict=True)
-        change = Interval.of([after - before for before, after in pairs])
-        checks[f"its accuracy differs by {change:+.1%}, within 3 points"] = change.within(-0.03, 0.03)
+        gain = Interval.of([after - before for before, after in pairs])
+        checks[f"the accuracy of {name} differs by {gain:+.1%}, within 3 points"] = gain.within(-0.03, 0.03)
     table = profile_table(lines)
     table.loc[len(table)] = {
         "layer": "accuracy",

@@ -17,7 +17,7 @@ from tfinv.experiments._variants import compare_variants
 
 def run(run: Run) -> Finding:
     """Compare networks without and with batch normalisation."""
-    variants = {"without": {}, "with batch normalisation": {"batch_normalization": True}}
+    variants = {"no normalisation": {}, "batch normalisation": {"batch_normalization": True}}
     claim = "Batch normalisation does not change the structure of invariance, at equal accuracy (thesis)."
     return compare_variants(run, variants, claim, differ=False)
 
