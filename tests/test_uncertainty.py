@@ -138,11 +138,14 @@ def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
     assert counts.mean(0) == pytest.approx(1, abs=4 * 1000**-0.5)
     np.testing.assert_array_equal(counts[:50], shard_counts(20, 50))
     values = rng.normal(size=20)
-    low, high = bootstrap_interval(shard_counts(20, 20_000) @ values / 20, 20, 0.95)
+    draws = shard_counts(20, 20_000) @ values / 20
+    low, high = bootstrap_interval(draws, values.mean(), 20, 0.95)
     reach = 2.0930 * values.std(ddof=1) / 20**0.5  # Student's t with 19 degrees of freedom
     assert high - low == pytest.approx(2 * reach, rel=0.05)
-    assert all(np.isnan(bootstrap_interval([np.nan], 20, 0.95)))
-    assert bootstrap_interval([1.0, np.inf, 1.0], 20, 0.95) == (1, 1)
+    biased = bootstrap_interval(draws - 0.4, values.mean(), 20, 0.95)
+    assert biased == pytest.approx((low, high), abs=1e-12)
+    assert all(np.isnan(bootstrap_interval([np.nan], 1.0, 20, 0.95)))
+    assert bootstrap_interval([1.0, np.inf, 1.0], 1.0, 20, 0.95) == (1, 1)
 
 
 def test_bootstrap_intervals_are_repeatable_paired_and_kept_in_files(rng, tmp_path):
@@ -176,12 +179,12 @@ def test_unknown_intervals_are_refused(rng):
         measured(block, interval="bootstrap", resamples=10)
 
 
-def covered(rounds: int, seed: int, confidence: float, **options) -> float:
+def covered(rounds: int, seed: int, confidence: float, samples: int = 100, shards: int = 10, **options) -> float:
     truth = measured_mean(drawn(np.random.default_rng(99), 100_000))
     rng = np.random.default_rng(seed)
     hits = []
     for _ in range(rounds):
-        row = measured(drawn(rng, 100), confidence=confidence, shards=10, **options).profile().iloc[0]
+        row = measured(drawn(rng, samples), confidence=confidence, shards=shards, **options).profile().iloc[0]
         hits.append(row.low <= truth <= row.high)
     return float(np.mean(hits))
 
@@ -198,11 +201,12 @@ def test_intervals_contain_the_truth_about_as_often_as_they_say():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-@pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])
-def test_coverage_of_many_rounds(confidence, interval):
-    rounds = 1500 if interval == "jackknife" else 500
+@pytest.mark.parametrize(
+    ("interval", "rounds", "samples", "shards"), [("jackknife", 1500, 100, 10), ("bootstrap", 500, 400, 20)]
+)
+def test_coverage_of_many_rounds(confidence, interval, rounds, samples, shards):
     error = (confidence * (1 - confidence) / rounds) ** 0.5
-    share = covered(rounds, 2, confidence, interval=interval)
+    share = covered(rounds, 2, confidence, samples, shards, interval=interval, resamples=500)
     print(f"{interval} at {confidence}: {share:.3f}, standard error {error:.3f}")
     # Skewed samples cost a little coverage at any sample size: 1.5 percent are granted beside three standard errors.
     assert share == pytest.approx(confidence, abs=3 * error + 0.015)

@@ -78,7 +78,7 @@ def difference(
             low, high = interval(other - own, sizes, values[1] - values[0], confidence)
         drawn = first.replicates.draws.get(mine), second.replicates.draws.get(theirs)
         if drawn[0] is not None and drawn[1] is not None and len(drawn[0]) == len(drawn[1]):
-            low, high = bootstrap.interval(drawn[1] - drawn[0], len(sizes), confidence)
+            low, high = bootstrap.interval(drawn[1] - drawn[0], values[1] - values[0], len(sizes), confidence)
         rows.append((first.key, mine, *values, values[1] - values[0], low, high, bool(low > 0 or high < 0)))
     return pd.DataFrame(rows, columns=["measure", "layer", "before", "after", "difference", "low", "high", "real"])
 

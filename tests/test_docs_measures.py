@@ -1,0 +1,67 @@
+"""docs/measures.md names every measure, and shows it in a figure that `_measure_figures` makes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfinv import measures
+from tfinv.experiments import _measure_figures
+from tfinv.experiments._measure_figures import DRAWINGS, FLOOR, NETWORKS, Drawing, draw
+from tfinv.results import LayerResult, MeasureResult, Results
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / _measure_figures.FOLDER
+PAGE = (ROOT / "docs" / "measures.md").read_text()
+CHAPTERS = [text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:] if "### " in text]
+
+
+@pytest.mark.parametrize("name", [*measures.names(), "lie_derivative"])
+def test_a_measure_has_a_section_in_a_chapter_with_a_figure_that_shows_it(name):
+    (chapter,) = [each for each in CHAPTERS if re.search(rf"^### (\w+, )*{name}(,|$)", each, re.MULTILINE)]
+    text = next(each for each in chapter.split("### ") if name in each.partition("\n")[0].split(", "))
+    assert re.search(r"\b0\b", text), "what does 0 mean?"
+    assert re.search(r"\b(not|never|only)\b", text, re.IGNORECASE), "when is it not to be used?"
+    found = re.findall(r"!\[[^\]]{20,}\]\(figures/measures/(\w+)\.png\)", chapter)
+    shown = [key.split("(")[0] for each in found for key in DRAWINGS[each].measures.values()]
+    assert (name if name != "lie_derivative" else "LieContribution") in shown
+
+
+def test_figures_are_those_that_are_made_and_small():
+    files = {path.stem: path for path in FIGURES.glob("*")}
+    assert set(files) == set(DRAWINGS)
+    for path in files.values():
+        with Image.open(path) as image:
+            assert image.mode == "P"
+            assert image.width <= 1000
+        assert path.stat().st_size < 100_000
+    assert set(measures.names()) <= {key.split("(")[0] for each in DRAWINGS.values() for key in each.measures.values()}
+
+
+def test_a_drawing_shows_the_values_the_intervals_and_the_floor():
+    def results(level: float) -> Results:
+        layers = {name: LayerResult(np.full(3, level * i), np.zeros(3, np.uint8)) for i, name in enumerate("abc", 1)}
+        layers["flat"] = LayerResult.not_applicable("no maps")
+        return Results(
+            {"NormalizedVarianceSE": MeasureResult("NormalizedVarianceSE", layers)},
+            {"interpolation_floor": {"NormalizedVarianceSE": {"a": 0.1, "b": 0.1, "c": 0.1}}},
+        )
+
+    drawing = Drawing({"NormalizedVarianceSE": "NormalizedVarianceSE"})
+    figure = draw(drawing, dict(zip(NETWORKS, (results(1.0), results(0.5)), strict=True)))
+    (axes,) = figure.axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[1, 2, 3], [0.5, 1, 1.5], [0.1, 0.1, 0.1]]
+    assert [each.get_text() for each in axes.get_xticklabels()] == ["a", "b", "c"]
+    assert [each.get_text() for each in figure.legends[0].get_texts()] == [*NETWORKS, FLOOR]
+
+
+@pytest.mark.slow
+def test_all_figures_can_be_made_again(tmp_path):
+    assert {path.stem for path in _measure_figures.make(tmp_path)} == set(DRAWINGS)
+    for path in tmp_path.glob("*.png"):
+        with Image.open(path) as new, Image.open(FIGURES / path.name) as old:
+            assert new.width == old.width
