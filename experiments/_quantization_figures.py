@@ -10,17 +10,15 @@ from tfinv.experiments._evidence import Interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN = (
-    "dynamic_int8",
-    "static_int8",
-    "static_int8_transformed",
-    "static_int8_per_tensor",
+AFTER_TRAINING = (
+    *("dynamic_int8", "static_int8", "static_int8_transformed", "static_int8_per_tensor", "static_int16x8"),
     "weight_int4",
-    "qat_int8_augmented",
-    "qat_int4_augmented",
-    "float32_tuned_augmented",
 )
-"""One recipe of each kind: more bars than these cannot be told apart."""
+SHOWN = (
+    *("static_int8", "static_int8_transformed", "weight_int4", "qat_int8", "float32_tuned"),
+    *("qat_int8_augmented", "qat_int4_augmented", "float32_tuned_augmented"),
+)
+"""Recipes of each kind: more bars than these cannot be told apart."""
 
 
 def figures(every: Any, layers: Any) -> dict[str, Figure]:
@@ -30,15 +28,15 @@ def figures(every: Any, layers: Any) -> dict[str, Figure]:
         every: one row a network, seed and recipe.
         layers: one row a network, seed, recipe and layer, with its `relative` change.
     """
-    every = every[every["recipe"].isin(SHOWN)]
-    found = {f"flips_{kind}": _flips(own) for kind, own in every.groupby("network", sort=False)}
+    untrained, shown = (every[every["recipe"].isin(names)] for names in (AFTER_TRAINING, SHOWN))
+    found = {f"flips_{kind}": _flips(own) for kind, own in untrained.groupby("network", sort=False)}
     found["output_change"] = plots.bars(
-        _intervals(every, "output_change", ["recipe", "network"]),
+        _intervals(shown, "output_change", ["recipe", "network"]),
         "recipe",
         "output_change",
         group="network",
         percent=True,
-        y_label="change of normalised variance at the output",
+        y_label="change of normalised variance",
     )
     for recipe in ("static_int8", "weight_int4"):
         if (layers["recipe"] == recipe).any():

@@ -108,17 +108,18 @@ def _draw_bars(
     heights = numbers(rows, value)
     colour, hatch = PALETTE[index % len(PALETTE)], HATCHES[index % len(HATCHES)]
     axes.bar(places, heights, width * 0.92, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=label)
-    tops = heights
+    ends = heights
     if {"low", "high"} <= set(rows):
         low, high = numbers(rows, "low"), numbers(rows, "high")
         axes.errorbar(
             places, heights, [heights - low, high - heights], fmt="none", ecolor=INK, elinewidth=1, capsize=2.5
         )
-        tops = np.fmax(heights, high)
-    for place, height, top in zip(places, heights, tops, strict=True):
+        ends = np.where(heights < 0, np.fmin(heights, low), np.fmax(heights, high))
+    for place, height, end in zip(places, heights, ends, strict=True):
         text = "n/a" if not np.isfinite(height) else f"{100 * height:.1f}" if percent else f"{height:.3g}"
-        spot = (place, top if np.isfinite(top) else 0.0)
-        axes.annotate(text, spot, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+        spot, down = (place, end if np.isfinite(end) else 0.0), height < 0
+        look: dict[str, Any] = {"ha": "center", "va": "top" if down else "bottom", "fontsize": 8}
+        axes.annotate(text, spot, (0, -2 if down else 2), textcoords="offset points", **look)
 
 
 def _category_axis(axes: Axes, names: list[str], width: float) -> None:
