@@ -47,7 +47,8 @@ def _of_scalars(values: NDArray[np.float64], metric: Metric) -> NDArray[np.float
 
 
 def _of_maps(values: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
-    maps = np.moveaxis(values.reshape(len(values), -1, values.shape[-1]), -1, 0)
+    # Contiguous, or NumPy multiplies without BLAS.
+    maps = np.ascontiguousarray(np.moveaxis(values.reshape(len(values), -1, values.shape[-1]), -1, 0))
     gram = maps @ maps.swapaxes(1, 2)
     norms = np.diagonal(gram, axis1=1, axis2=2)
     total = norms[:, :, None] + norms[:, None, :]
