@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tfinv import environment
-from tfinv.cache import Cache
+from tfinv.cache import Cache, config_hash
 from tfinv.files import atomic_write, write_json, write_text
 from tfinv.results import Results
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tfinv.datasets import Dataset, Split
 
 PRESETS = ("smoke", "cpu", "full")
+MODELS_KEPT = 8
+"""How many networks a run keeps loaded."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Run:
         self.seed = seed
         self.progress = progress
         self._datasets: dict[str, Dataset] = {}
+        self._models: dict[str, Any] = {}  # the last few; most experiments come back to a network at once
 
     def say(self, text: str) -> None:
         """Print a line for the person at the terminal."""
@@ -187,6 +190,10 @@ class Run:
         if is_file_name(architecture) and Path(architecture).is_file():
             config["architecture_digest"] = hashlib.sha256(Path(architecture).read_bytes()).hexdigest()
 
+        key = config_hash(config)
+        if key in self._models:
+            return self._models[key]
+
         def make(folder: Path) -> None:
             import keras
 
@@ -206,6 +213,9 @@ class Run:
         model = self.cache.get("model", config, make, lambda folder: models.load(folder / "model.keras"))
         model.tfinv_config = config
         model.tfinv_path = self.cache.path("model", config) / "model.keras"
+        if len(self._models) >= MODELS_KEPT:
+            del self._models[next(iter(self._models))]
+        self._models[key] = model
         return model
 
     def measured(
