@@ -64,6 +64,8 @@ def run(run: Run) -> Finding:
     bars = {"category": "trained, tested", "value": "accuracy", "group": "source", "percent": True}
     save_drawing(run, "accuracy", "bars", table, **bars)
     claim = "The accuracies published for SimpleConv on MNIST (Quiroga et al. 2018) are reached within 2 points."
+    if len(study.seeds) == 1:
+        claim += " (Intervals are those of a share of the test images; another seed may differ by more.)"
     return conclude(claim, checks, side_by_side(table, "trained, tested", "accuracy"), "accuracy")
 
 
