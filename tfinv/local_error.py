@@ -87,7 +87,7 @@ def lie_derivative(
     unknown = [each for each in generators if each not in GENERATORS]
     if unknown or not generators:
         raise ValueError(f"generators must be some of {', '.join(GENERATORS)}. Received: {list(generators)}")
-    measures = {each: LieDerivative(each) for each in generators}
+    measures: dict[Generator, LieDerivative] = {each: LieDerivative(each) for each in generators}
     batches = ImageBatches(images, batch_size)
     source = as_source(model, None, batches.shape)
     check_gradients(list(measures.values()), source)
@@ -103,8 +103,8 @@ def lie_derivative(
     with tqdm(total=batches.count, unit="img", desc="contributions", disable=not progress, leave=False) as bar:
         for batch in batches:
             found = _contributions(source, tf.constant(batch.images), list(measures), probes, seed)
-            for each, layers in found.items():
-                total[each] |= {name: total[each].get(name, 0.0) + value.sum() for name, value in layers.items()}
+            for each, summed in total.items():
+                summed |= {name: summed.get(name, 0.0) + value.sum() for name, value in found[each].items()}
             samples += len(batch.images)
             bar.update(len(batch.images))
     added = {}

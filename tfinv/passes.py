@@ -18,7 +18,7 @@ from tfinv.measures import Measure
 from tfinv.statistics import Layer, Statistic
 from tfinv.streams import Stream, StreamSource
 from tfinv.transformations import TransformationSet, warp
-from tfinv.transformations.generators import generator_tangent
+from tfinv.transformations.generators import Generator, generator_tangent
 from tfinv.transformations.table_warp import TableWarp
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Pass:
         self.layers = [layer for layer in layers if any(not each.applies(layer) for each in statistics)]
         self._reference_only = all(each.reference_only for each in statistics)
         self._with_reference = not self._reference_only and any(each.needs_reference for each in statistics)
-        self._generators = tuple(dict.fromkeys(each.along for each in statistics if each.along))
+        generators: list[Generator] = [each.along for each in statistics if each.along]
+        self._generators = tuple(dict.fromkeys(generators))
         self._gatherer: Gatherer | None = None
         self._step: Any = None
         self._stream: Stream | None = None

@@ -152,10 +152,11 @@ class Statistic(ABC):
             counts: `(B, G)`, how often each counts.
         """
         for times in counts:
-            total = None
-            for position in np.repeat(np.arange(len(states)), times):
-                merged = states[position] if total is None else self.merge(total, states[position])
-                total = type(merged)(*(np.asarray(each) for each in merged))
+            chosen = [state for state, number in zip(states, times, strict=True) for _ in range(number)]
+            total = chosen[0]
+            for state in chosen[1:]:
+                merged: Any = self.merge(total, state)
+                total = merged._make(np.asarray(each) for each in merged)
             yield total
 
     def summary(self, state: Any) -> Any:
