@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "tfinv-study"
-VERSION = 1
+VERSION = 2
 _FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
 
 
