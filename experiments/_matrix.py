@@ -32,7 +32,7 @@ def matrix(
         digits: after the decimal point in each cell.
         title: text above the axes.
     """
-    from tfinv.plots.style import INK, WIDTH, new_figure, plain_frame, set_plot_height, styled
+    from tfinv.plots.style import INK, WIDTH, new_figure, plain_frame, set_plot_height, styled, text_width
 
     @styled
     def draw() -> Figure:
@@ -55,7 +55,7 @@ def matrix(
         axes.set(xlabel=x_label, ylabel=y_label, title=title)
         plain_frame(axes)
         figure.colorbar(image, ax=axes, label=label, pad=0.02)
-        set_plot_height(figure, [axes], max(1.6, min(7.0, 0.34 * rows)))
+        set_plot_height(figure, [axes], max(1.6, min(7.0, 0.34 * rows), 0.1 + text_width(label, 10)))
         return figure
 
     return draw()
