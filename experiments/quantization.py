@@ -6,9 +6,10 @@ quantization-aware training with and without rotations. All files of a network s
 seeds (Student's t). The activation is ReLU: ELU has no integer kernel and would stay float.
 
 Source: the question is this project's own; the network is that of Quiroga et al. 2018.
-Expected: 8 bits after training move normalised variance by a few parts in a thousand; 4-bit weights raise it in networks
-trained with rotations by 2 to 9 %, at the last layers; training on upright images raises it there by 5 to 15 %, with and
-without rounding; a network trained upright changes ten times more of its answers on rotated images than on upright ones.
+Expected: 8 bits after training move normalised variance by a few parts in a thousand; 4-bit weights raise it in
+networks trained with rotations by 2 to 9 %, at the last layers; training on upright images raises it there by 5 to 15
+%, with and without rounding; a network trained upright changes ten times more of its answers on rotated images than
+on upright ones.
 
     python -m tfinv.run quantization
 

@@ -129,7 +129,7 @@ def check_recipes(found: StudyResult, names: list[str]) -> None:
     rows = found.recipes.set_index("recipe")
     assert rows["layers_compared"].iloc[1:].min() >= 30
     for name in names:
-        integer = name.startswith(("qat", "static_int8"))
+        integer = name.startswith(("qat", "static"))
         assert rows.loc[name, "is_integer"] == integer, name
     assert not any("without a partner" in line for line in found.warnings)
 
