@@ -313,5 +313,10 @@ def test_bad_input_is_refused_in_words(model, images, change, error, match):
 
 def test_an_empty_dataset_is_refused(model):
     empty = tf.data.Dataset.from_tensor_slices(np.zeros((0, 12, 12, 1), np.float32))
-    with pytest.raises(ValueError, match=r"images"):
+    with pytest.raises(ValueError, match=r"images must be at least 2 for NormalizedVariance.*Received: 0"):
         run(model, empty)
+    unknown = tf.data.Dataset.from_tensor_slices(np.zeros((3, 12, 12, 1), np.float32)).filter(
+        lambda image: tf.random.uniform(()) > 2
+    )
+    with pytest.raises(ValueError, match=r"images must be at least 2 for NormalizedVariance.*Received: 0"):
+        run(model, unknown)

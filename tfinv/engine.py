@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinv.arguments import required_statistics
+from tfinv.arguments import check_enough, required_statistics
 from tfinv.batches import ImageBatches
 from tfinv.computing import assembled, measure_layer, measure_shards, merged
 from tfinv.gather import States
@@ -55,6 +55,8 @@ def measured(
             for statistic, state in gatherers[-1].states_of(layer.name).items():
                 if statistic in needed:
                     given.setdefault(statistic, {})[layer.name] = state
+    # A data set may not know its size before it has been read.
+    check_enough(setting.measures, batches.count, len(setting.transformations))
     results, kept = {}, {}
     for layer in layers:
         states = {

@@ -176,7 +176,6 @@ def evaluate(
     )
     subsets = {label: each.in_batches_of(plan.batch_size) for label, each in subsets.items()}
     found = _measure_groups(setting, plan, subsets, confidence, resamples, progress)
-    check_enough(measures, batches.count, len(transformations))
     description |= {"samples": batches.count, **provenance(), **dict(metadata or {})}
     if "interpolation_floor" not in description:
         few = next(iter(batches.in_batches_of(SAMPLES))).images
