@@ -103,8 +103,8 @@ def sensitivity(
         mapped = reference.layers.transfer(reference.graph, read_graph(content)) if reference.layers else None
         file = Conversion(content, scheme, {"layer": layer, "mode": mode}, mapped)
         found = measured({"quantized": TFLiteModel(file, input_scale=input_scale, probe=False)})["quantized"]
-        row = {"layer": layer, "operator": first.layer_ops[layer], "tensor": first.layer_tensors[layer].name}
-        row["kib"] = file.size / 1024
+        row: dict[str, Any] = {"layer": layer, "operator": first.layer_ops[layer]}
+        row |= {"tensor": first.layer_tensors[layer].name, "kib": file.size / 1024}
         rows.append(row | _cost(base, found, images.y, transformations, first.output_layer))
     if not rows:
         raise ValueError(f"model must have a layer that {scheme} can quantize. Received: none")

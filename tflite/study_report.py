@@ -89,7 +89,7 @@ def _recipes(report: Report, result: StudyResult) -> None:
     if column in result.recipes and np.isfinite(result.recipes[column].to_numpy(float)).any():
         made = ["trained on" if each in TRAINED else "not trained on" for each in result.recipes["recipe"]]
         points = result.recipes.assign(made=made)
-        labels = {"x_label": "size of the file, KiB", "y_label": "accuracy"}
+        labels: dict[str, Any] = {"x_label": "size of the file, KiB", "y_label": "accuracy"}
         figure = plots.pareto(points, "kib", column, "recipe", group="made", **labels)
         caption = "Size against accuracy under transformation; smaller and higher is better. Intervals: see the table."
         report.figure(figure, caption, caption, name="pareto")

@@ -49,7 +49,7 @@ class TableWarp:
         near, far = left + 1, top + 1
         pixels = [pixel(top, left), pixel(top, near), pixel(far, left), pixel(far, near)]
         self._pixels = np.stack(pixels, axis=-1)
-        self._weights = np.stack([near - x, x - left, far - y, y - top], axis=-1)
+        self._weights = np.stack([near - x, x - left, far - y, y - top], axis=-1).astype(np.float32, copy=False)
 
     @staticmethod
     def serves(transformations: TransformationSet, padding: str, interpolation: str) -> bool:
