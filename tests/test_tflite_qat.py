@@ -32,7 +32,7 @@ def digits() -> datasets.Dataset:
 def plain(digits: datasets.Dataset) -> Any:
     """The rich model, trained in floating point."""
     model = rich_model()
-    train(model, digits.train, epochs=8, learning_rate=5e-3, progress=False)
+    train(model, digits.train, epochs=15, learning_rate=3e-3, progress=False)
     return model
 
 
