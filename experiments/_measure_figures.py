@@ -123,7 +123,7 @@ def draw(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
         results: by name of the network.
     """
     figure = new_figure()
-    panels = figure.subplots(len(drawing.measures), sharex=True, squeeze=False)[:, 0]
+    panels = list(figure.subplots(len(drawing.measures), sharex=True, squeeze=False)[:, 0])
     handles, names = [], list(results)
     for axes, (title, key) in zip(panels, drawing.measures.items(), strict=True):
         frames = {name: _frame(each[key], drawing) for name, each in results.items()}

@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose
 
 import tfinv
 from tfinv.activations import ActivationModel, walk_calls
-from tfinv.measures import LieDerivative
 from tfinv.local_error import _carried
+from tfinv.measures import LieDerivative
 from tfinv.transformations import Affine, warp
 from tfinv.transformations.generators import GENERATORS, generator_tangent
 
