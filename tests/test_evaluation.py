@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 
@@ -145,11 +146,27 @@ def test_one_trace_serves_all_blocks_and_the_short_last_one(model, images, monke
     assert len(traces) == 5
 
 
+def test_many_short_evaluations_in_one_process_are_quiet(model, images):
+    """TensorFlow warned of "retracing" from the fifth on."""
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+    try:
+        for _ in range(7):
+            run(model, images[:4], "rotations(2)", [KEY, "NormalizedVarianceSE"], layers="conv")
+    finally:
+        logger.removeHandler(handler)
+    assert said == []
+
+
 def test_progress_tells_the_speed_and_the_time_left(model, images, capsys):
-    tfinv.evaluate(model, images, "rotations(6)", KEY, layers="logits", batch_size=1)
+    many = np.tile(images, (20, 1, 1, 1))  # enough for tqdm, which draws ten times a second at most
+    tfinv.evaluate(model, many, "rotations(6)", KEY, layers="logits", batch_size=1)
     shown = capsys.readouterr().err
     # tqdm turns the speed round below one image a second.
-    assert re.search(r"measuring: .*\d+/138 \[\d+:\d+<\d+:\d+, +[\d.]+(img/s|s/img)\]", shown)
+    assert re.search(r"measuring: .*\d+/2760 \[\d+:\d+<\d+:\d+, +[\d.]+(img/s|s/img)\]", shown)
     run(model, images, layers="logits")
     assert "measuring" not in capsys.readouterr().err
 

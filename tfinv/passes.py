@@ -204,7 +204,12 @@ class Pass:
                         derivatives[name][each] = tf.cast(slopes[name], tf.float32)
                 return gather(values, index, labels, derivatives)
 
-            return tf.function(of_model, input_signature=[images_spec, vector, vector], autograph=False)
+            signature = (images_spec, vector, vector)
+            # Traced here, once: TensorFlow takes many evaluations in one process for one function traced many times.
+            graph = tf.function(of_model, input_signature=signature, autograph=False).get_concrete_function()
+            return lambda *batch: graph(
+                *(tf.convert_to_tensor(each, spec.dtype) for each, spec in zip(batch, signature, strict=True))
+            )
         warp_graph = tf.function(transformed, input_signature=[images_spec], autograph=False)
         gather_graph = tf.function(gather, reduce_retracing=True, autograph=False)
 
