@@ -43,14 +43,15 @@ def state(model: Any) -> tuple[list[Any], list[int], Any]:
 
 
 @pytest.fixture(scope="module")
-def before(plain: Any) -> tuple[list[Any], list[int], Any]:
-    """The state of the float model before it is trained on."""
-    return state(plain)
+def training(plain: Any, digits: datasets.Dataset) -> tuple[Any, QatConversion, Any]:
+    """What was made of the float model, and its state right before and right after."""
+    before = state(plain)
+    return before, qat_int8(plain, digits.train, 2, progress=False), state(plain)
 
 
 @pytest.fixture(scope="module")
-def result(plain: Any, before: Any, digits: datasets.Dataset) -> QatConversion:
-    return qat_int8(plain, digits.train, 2, progress=False)
+def result(training: tuple[Any, QatConversion, Any]) -> QatConversion:
+    return training[1]
 
 
 def test_the_file_computes_with_integers_only(result: QatConversion) -> None:
@@ -142,11 +143,12 @@ def test_kernels_have_one_scale_a_channel_and_dense_layers_one(result: QatConver
     assert sizes == {"CONV_2D": 16, "DEPTHWISE_CONV_2D": 16, "FULLY_CONNECTED": 1}
 
 
-def test_the_users_model_is_left_alone(result: QatConversion, plain: Any, before: Any) -> None:
+def test_the_users_model_is_left_alone(training: tuple[Any, QatConversion, Any], plain: Any) -> None:
+    before, result, after = training
     assert result.model is not plain
-    for old, new in zip(before[0], plain.get_weights(), strict=True):
+    for old, new in zip(before[0], after[0], strict=True):
         assert_array_equal(old, new)
-    assert state(plain)[1] == before[1] and plain.optimizer is before[2]
+    assert after[1] == before[1] and after[2] is before[2]
 
 
 def test_equal_seeds_give_equal_files(digits: datasets.Dataset) -> None:
