@@ -59,9 +59,10 @@ types: $(VENV)/.installed-dev  ## check types
 docs: $(VENV)/.installed-dev  ## build the reference from the docstrings into site/
 	$(BIN)/python .ci/build_docs.py site
 
-bench: $(VENV)/.installed-dev  ## run the benchmarks
+bench: $(VENV)/.installed-dev  ## run the benchmarks, a quarter of an hour (benchmarks/results.json)
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "no benchmarks yet"; exit 1; }
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+	$(BIN)/python benchmarks/growth_figure.py
 
 clean:  ## remove .venv and everything built; runs/ stays
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache
