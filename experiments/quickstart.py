@@ -178,12 +178,13 @@ def _headlines(
 ) -> list[str]:
     merged = plain.profile.merge(augmented.profile, on="layer", suffixes=("_plain", "_augmented"))
     change = merged["mean_augmented"] / merged["mean_plain"] - 1
-    strongest = merged["layer"][change.sort_values().index[:3]].tolist()
     output = merged.iloc[-1]
     before, after = output["mean_plain"], output["mean_augmented"]
+    falls = after < before
+    strongest = merged["layer"][change.sort_values(ascending=bool(falls)).index[:3]].tolist()
     first = (
-        f"Augmentation lowers the normalised variance at the output from {before:.2f} to {after:.2f} "
-        f"({abs(after / before - 1):.0%} {'more' if after < before else 'less'} invariant), most in "
+        f"Augmentation {'lowers' if falls else 'raises'} the normalised variance at the output from {before:.2f} to "
+        f"{after:.2f} ({abs(after / before - 1):.0%} {'more' if falls else 'less'} invariant), most in "
         f"{', '.join(strongest[:-1])} and {strongest[-1]}; accuracy over all rotations goes from "
         f"{plain.accuracy.mean():.1%} to {augmented.accuracy.mean():.1%}."
     )
