@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from tfinv.bootstrap import shard_counts
-from tfinv.gather import widened
+from tfinv.gather import settled, widened
 from tfinv.jackknife import Replicates
 from tfinv.measures import Measure
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.column_moments import ShiftedMoments
 
 LayerStates = Mapping[Statistic, Any]
 
@@ -35,9 +36,14 @@ def measure_layer(measures: Sequence[Measure], layer: Layer, states: LayerStates
         if reason:
             results[measure.key] = LayerResult.not_applicable(reason)
             continue
-        wide |= {each: widened(states[each]) for each in measure.requires if each not in wide}
+        wide |= {each: _as_read(states[each]) for each in measure.requires if each not in wide}
         results[measure.key] = measure.compute({each: wide[each] for each in measure.requires})
     return results
+
+
+def _as_read(state: Any) -> Any:
+    """A state as measures read it: in float64, but for column moments, the largest by far, whose readers widen."""
+    return state if isinstance(state, ShiftedMoments) else widened(state)
 
 
 def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
@@ -141,7 +147,8 @@ def assembled(
     kept: dict[str, dict[str, dict[str, Any]]] = {}
     for layer, by_statistic in (states or {}).items():
         for statistic, state in by_statistic.items():
-            kept.setdefault(statistic.key, {})[layer] = {name: np.array(each) for name, each in state._asdict().items()}
+            arrays = settled(state)._asdict().items()
+            kept.setdefault(statistic.key, {})[layer] = {name: np.array(each) for name, each in arrays}
     return Results(by_measure, dict(metadata), kept)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfinv._lazy import LazyModule
 from tfinv.statistics import Context, Layer
+from tfinv.statistics.column_moments import ShiftedMoments
 from tfinv.statistics.fused import FusedDispersion, groups
 
 if TYPE_CHECKING:
@@ -247,7 +248,13 @@ def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
     return done
 
 
+def settled(state: Any) -> Any:
+    """A state of the type that its statistic merges."""
+    return state.settled() if isinstance(state, ShiftedMoments) else state
+
+
 def widened(state: Any) -> Any:
-    """A state with its floating-point arrays in float64, as measures read it."""
+    """A state that merges, with its floating-point arrays in float64."""
+    state = settled(state)
     arrays = (np.asarray(each) for each in state)
     return type(state)(*(each.astype(np.float64, copy=False) if each.dtype.kind == "f" else each for each in arrays))

@@ -44,10 +44,8 @@ def plan_layers(
     """
     count = layers[0].num_transformations
     image = 3 * count * int(np.prod(image_shape)) * 4
-    with tf.Graph().as_default():
-        needs = [
-            _need(layer, statistics, shards, 1 + 1.5 * shards + checkpoint * shards + 1.5 * keep) for layer in layers
-        ]
+    copies = 1 + 1.5 * shards + checkpoint * shards + 1.5 * keep
+    needs = [_need(layer, statistics, shards, copies) for layer in layers]
     return plan(needs, batch_size, parse_budget(budget), image, shrink=not fixed)
 
 
@@ -55,8 +53,8 @@ def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, copies: fl
     fitting = [each for each in statistics if not each.applies(layer)]
     together = [each for group in fused.groups(fitting) for each in group]
     others = [each for each in fitting if each not in together]
-    in_graph = sum(_state_bytes(each, layer) for each in others)
-    state = in_graph + sum(_state_bytes(each, layer) for each in together)
+    in_graph = _state_bytes(others, layer)
+    state = in_graph + sum(fused.state_bytes(each, layer) for each in fused.groups(fitting))
     block = (layer.num_transformations + 1) * int(np.prod(layer.shape)) * 4
     # Operations on variables write a handful of temporary arrays of the size of what they read; two layers at a time.
     updating, updating_block = 2 * 3 * in_graph, 2 * 3 * block if others else 0
@@ -65,7 +63,10 @@ def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, copies: fl
     return Need(layer.name, int(state * copies), block, max(updating, computing), updating_block)
 
 
-def _state_bytes(statistic: Statistic, layer: Layer) -> int:
-    """Bytes of a state, which is built in a graph and so never takes them."""
-    state = statistic.init(layer)
-    return sum(int(np.prod(each.shape)) * tf.as_dtype(each.dtype).size for each in state)
+def _state_bytes(statistics: Sequence[Statistic], layer: Layer) -> int:
+    """Bytes of states, which are built in a graph and so never take them."""
+    if not statistics:
+        return 0
+    with tf.Graph().as_default():
+        arrays = [each for statistic in statistics for each in statistic.init(layer)]
+    return sum(int(np.prod(each.shape)) * tf.as_dtype(each.dtype).size for each in arrays)

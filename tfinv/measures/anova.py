@@ -117,18 +117,19 @@ def f_statistic(moments: Any) -> tuple[NDArray[np.float64], NDArray[np.uint8], t
     """F of every unit from its column moments.
 
     Args:
-        moments: a `ColumnMomentsState` of NumPy arrays.
+        moments: a `ColumnMomentsState` or `ShiftedMoments` of NumPy arrays.
 
     Returns:
         F `(*U)`, its status, and the degrees of freedom `(between, within)`.
     """
-    samples, groups = int(moments.count), len(moments.mean)
+    samples, mean = int(moments.count), moments.mean
+    groups = len(mean)
     # Deviations from the first column are exactly zero for a unit that no transformation moves.
-    deviation = moments.mean - moments.mean[0]
+    deviation = mean - mean[0]
     deviation = deviation - deviation.mean(axis=0)
     between, within = groups - 1, groups * (samples - 1)
     values, status = quotient(
-        samples * np.square(deviation).sum(axis=0) / between, np.asarray(moments.m2).sum(axis=0) / within
+        samples * np.square(deviation).sum(axis=0) / between, np.sum(moments.m2, axis=0, dtype=np.float64) / within
     )
     return values, status, (between, within)
 

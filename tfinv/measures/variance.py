@@ -35,7 +35,8 @@ class _Variance(Measure):
         moments = states[ColumnMoments()]
         freedom = moments.count - 1
         if self.statistic == "variance":
-            return aggregate_maps(moments.m2.sum(axis=0) / (freedom * len(moments.m2)), self.aggregate)
+            total = moments.m2.sum(axis=0, dtype=np.float64)
+            return aggregate_maps(total / (freedom * len(moments.m2)), self.aggregate)
         total, root = np.zeros(moments.m2.shape[1:]), np.empty(moments.m2.shape[1:])
         # One transformation at a time: temporary arrays of all would cost more than the rest.
         for column in moments.m2:

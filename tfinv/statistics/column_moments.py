@@ -13,6 +13,7 @@ from tfinv.statistics.base import RESAMPLES_AT_A_TIME, Context, Layer, Statistic
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from numpy.typing import NDArray
 else:
     tf = LazyModule("tensorflow")
 
@@ -23,6 +24,27 @@ class ColumnMomentsState(NamedTuple):
     count: Any
     mean: Any
     m2: Any
+
+
+class ShiftedMoments(NamedTuple):
+    """What `ColumnMomentsState` says, as the compiled loop gathers it: float32 and not copied.
+
+    `offset` (`*U`) and `shift` (`(T, *U)`) add up to the mean.
+    """
+
+    count: Any
+    offset: Any
+    shift: Any
+    m2: Any
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """`(T, *U)`, computed here."""
+        return np.add(self.shift, self.offset, dtype=np.float64)
+
+    def settled(self) -> ColumnMomentsState:
+        """The state with its mean, which merges."""
+        return ColumnMomentsState(self.count, self.mean, self.m2)
 
 
 class PooledMoments(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfinv._lazy import LazyModule
 from tfinv.statistics.aligned_dispersion import AlignedDispersion, AlignedDispersionState
-from tfinv.statistics.column_moments import ColumnMoments, ColumnMomentsState
+from tfinv.statistics.column_moments import ColumnMoments, ShiftedMoments
 from tfinv.statistics.row_dispersion import RowDispersion, RowDispersionState
 from tfinv.statistics.stored import IntegerSums, Stored
 from tfinv.statistics.views import InverseWarp, Viewed, inverse_matrices, visible
@@ -56,6 +56,12 @@ def groups(statistics: Iterable[Statistic], dtype: Any = "float32") -> list[list
     return [each for each in found.values() if each]
 
 
+def state_bytes(statistics: Sequence[Statistic], layer: Layer) -> int:
+    """What `FusedDispersion` of one of the `groups` holds."""
+    rows, moments, units = _holds_rows(statistics), _holds_moments(statistics), int(np.prod(layer.shape))
+    return units * (rows * 2 * 8 + moments * (1 + 2 * layer.num_transformations) * 4)
+
+
 class _InverseWarp(NamedTuple):
     """`matrices` (`(T, 6)`) and `seen` (`(T, H' W')`) as `aligned_kernel.gather_aligned` takes them."""
 
@@ -76,6 +82,14 @@ class _InverseWarp(NamedTuple):
 
 def _inner(statistic: Statistic) -> Statistic:
     return statistic.statistic if type(statistic) is Viewed else statistic
+
+
+def _holds_rows(statistics: Sequence[Statistic]) -> bool:
+    return not all(isinstance(_inner(each), ColumnMoments) for each in statistics)
+
+
+def _holds_moments(statistics: Sequence[Statistic]) -> bool:
+    return any(isinstance(_inner(each), ColumnMoments) for each in statistics)
 
 
 def _alive(method: weakref.WeakMethod[Any]) -> Any:
@@ -99,8 +113,7 @@ class FusedDispersion:
         self._layer = layer
         self._warp = _InverseWarp.of(self.statistics, layer)
         self.view = None if self._warp else self.statistics[0].view
-        self._rows = not all(isinstance(_inner(each), ColumnMoments) for each in self.statistics)
-        self._moments = any(isinstance(_inner(each), ColumnMoments) for each in self.statistics)
+        self._rows, self._moments = _holds_rows(self.statistics), _holds_moments(self.statistics)
         units = int(np.prod(layer.shape))
         self._stds, self._variances = (np.zeros(units if self._rows else 0) for _ in range(2))
         shape = (layer.num_transformations if self._moments else 0, units)
@@ -174,7 +187,7 @@ class FusedDispersion:
         """Whether nothing but finite numbers came in."""
         return bool(np.isfinite(np.sum(self._variances if self._rows else self._mean, dtype=np.float64)))
 
-    def state(self, statistic: Statistic) -> RowDispersionState | AlignedDispersionState | ColumnMomentsState:
+    def state(self, statistic: Statistic) -> RowDispersionState | AlignedDispersionState | ShiftedMoments:
         """The state of one of the statistics; what need not be computed is not copied."""
         self._settle()
         inner, shape = _inner(statistic), self._layer.shape
@@ -184,9 +197,9 @@ class FusedDispersion:
             if isinstance(inner, AlignedDispersion):
                 return AlignedDispersionState(np.float64(self._count), mean, visible(self._layer))
             return RowDispersionState(np.float64(self._count), mean)
-        shape = (self._layer.num_transformations, *shape)
-        mean = np.add(self._mean, self._offset, dtype=np.float64)
-        return ColumnMomentsState(np.float64(self._count), mean.reshape(shape), self._m2.reshape(shape))
+        wide = (self._layer.num_transformations, *shape)
+        parts = self._offset.reshape(shape), self._mean.reshape(wide), self._m2.reshape(wide)
+        return ShiftedMoments(np.float64(self._count), *parts)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything needed to go on later; not copied."""

@@ -13,15 +13,20 @@ if TYPE_CHECKING:
 CHUNK = 1024
 """Units worked on at a time: their accumulators for a few samples stay in the nearest caches."""
 
+TRANSFORMATIONS = 4
+"""So many transformations of two samples are added at a time."""
+
 # Contraction alone (a * b + c in one rounding): anything looser would let NaN through or move the zero of a constant.
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 # Work arrays hold several rows of CHUNK numbers one behind the other, at distances that the compiler knows: only then
-# does it see that they do not overlap, and works on many units at a time.
+# does it see that they do not overlap, and works on many units at a time. Were the distances multiples of a page, all
+# rows would compete for the same few places in the nearest cache.
+DISTANCE = CHUNK + 80
 # Of a sample: mean and m2 of its row so far, relative to the row's first member, and that member.
-MEAN, M2, FIRST, SAMPLE = 0, CHUNK, 2 * CHUNK, 3 * CHUNK
+MEAN, M2, FIRST, SAMPLE = 0, DISTANCE, 2 * DISTANCE, 3 * DISTANCE
 # Of a column: sums of deviations and of their squares, and the two parts of the mean that they deviate from.
-TOTAL, SQUARES, OFFSET, CENTRE, COLUMN = 0, CHUNK, 2 * CHUNK, 3 * CHUNK, 4 * CHUNK
+TOTAL, SQUARES, OFFSET, CENTRE, COLUMN = 0, DISTANCE, 2 * DISTANCE, 3 * DISTANCE, 4 * DISTANCE
 
 
 @njit(**OPTIONS)
@@ -41,34 +46,42 @@ def add_pair(x: Any, y: Any, rows: Any, column: Any, inverse: Any) -> None:
 
 
 @njit(**OPTIONS)
-def add_square(
-    x: Any, y: Any, next_x: Any, next_y: Any, rows: Any, columns: Any, inverse: Any, next_inverse: Any
-) -> None:
-    """Two transformations more for the rows of two samples, and two samples more for both columns.
+def add_two(x: Any, y: Any, offset: Any, columns: Any, i: int) -> None:
+    """Two samples more for a unit's column."""
+    x_away, y_away = x - offset - columns[CENTRE + i], y - offset - columns[CENTRE + i]
+    columns[TOTAL + i] += x_away + y_away
+    columns[SQUARES + i] += x_away * x_away + y_away * y_away
 
-    Accumulators of rows are then read and written once for two activations, like those of columns.
+
+@njit(**OPTIONS)
+def add_four(a: Any, b: Any, c: Any, d: Any, rows: Any, i: int, inverse: Any) -> None:
+    """Four transformations more for a unit's row: Chan's rule for deviations from the mean so far."""
+    first, mean = rows[FIRST + i], rows[MEAN + i]
+    a, b, c, d = a - first - mean, b - first - mean, c - first - mean, d - first - mean
+    total = (a + b) + (c + d)
+    # Never negative: the very first of all deviations is zero, and later there are more members than these four.
+    rows[M2 + i] += (a * a + b * b) + (c * c + d * d) - total * total * inverse
+    rows[MEAN + i] = mean + total * inverse
+
+
+@njit(**OPTIONS)
+def add_tile(
+    x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any, y2: Any, y3: Any, rows: Any, columns: Any, inverse: Any
+) -> None:
+    """Four transformations more for the rows of two samples, and two samples more for four columns.
+
+    Accumulators are read and written once for all eight activations of a unit, which is what takes the time.
     """
-    for i in range(x.size):
+    for i in range(x0.size):
+        a, b, c, d = x0[i], x1[i], x2[i], x3[i]
+        e, f, g, h = y0[i], y1[i], y2[i], y3[i]
         offset = columns[OFFSET + i]
-        centre, next_centre = columns[CENTRE + i], columns[COLUMN + CENTRE + i]
-        x_away, y_away = x[i] - offset - centre, y[i] - offset - centre
-        columns[TOTAL + i] += x_away + y_away
-        columns[SQUARES + i] += x_away * x_away + y_away * y_away
-        x_away, y_away = next_x[i] - offset - next_centre, next_y[i] - offset - next_centre
-        columns[COLUMN + TOTAL + i] += x_away + y_away
-        columns[COLUMN + SQUARES + i] += x_away * x_away + y_away * y_away
-        x_first, y_first = rows[FIRST + i], rows[SAMPLE + FIRST + i]
-        x_mean, y_mean = rows[MEAN + i], rows[SAMPLE + MEAN + i]
-        x_value, y_value = x[i] - x_first, y[i] - y_first
-        x_moves, y_moves = x_value - x_mean, y_value - y_mean
-        x_mean, y_mean = x_mean + x_moves * inverse, y_mean + y_moves * inverse
-        x_squares, y_squares = x_moves * (x_value - x_mean), y_moves * (y_value - y_mean)
-        x_value, y_value = next_x[i] - x_first, next_y[i] - y_first
-        x_moves, y_moves = x_value - x_mean, y_value - y_mean
-        x_mean, y_mean = x_mean + x_moves * next_inverse, y_mean + y_moves * next_inverse
-        rows[M2 + i] += x_squares + x_moves * (x_value - x_mean)
-        rows[SAMPLE + M2 + i] += y_squares + y_moves * (y_value - y_mean)
-        rows[MEAN + i], rows[SAMPLE + MEAN + i] = x_mean, y_mean
+        add_two(a, e, offset, columns, i)
+        add_two(b, f, offset, columns, COLUMN + i)
+        add_two(c, g, offset, columns, 2 * COLUMN + i)
+        add_two(d, h, offset, columns, 3 * COLUMN + i)
+        add_four(a, b, c, d, rows, i, inverse)
+        add_four(e, f, g, h, rows, SAMPLE + i, inverse)
 
 
 @njit(**OPTIONS)
@@ -110,6 +123,13 @@ def add_spread(m2: Any, factor: Any, stds: Any, variances: Any) -> None:
 
 
 @njit(**OPTIONS)
+def aligned(size: int) -> Any:
+    """`np.empty` in float32 whose numbers begin where a cache line does."""
+    array = np.empty(size + 16, np.float32)
+    return array[(-array.ctypes.data // 4) % 16 :][:size]
+
+
+@njit(**OPTIONS)
 def gather(
     block: NDArray[np.float32],
     count: float,
@@ -138,8 +158,7 @@ def gather(
         m2: `(T, U)`, sum of squared deviations from it.
     """
     samples, _, units = block.shape
-    work = np.empty(samples * SAMPLE, np.float32)
-    both = np.empty(2 * COLUMN, np.float32)
+    work, tile = aligned(samples * SAMPLE), aligned(TRANSFORMATIONS * COLUMN)
     inverse_total = np.float32(1.0 / (count + samples))
     inverse_freedom = np.float32(1.0 / max(columns - 1, 1))
     for start in range(0, units, CHUNK):
@@ -152,32 +171,36 @@ def gather(
         if moments:
             if count == 0:
                 offset[start:stop] = block[0, 0, start:stop]
-            both[OFFSET : OFFSET + size] = both[COLUMN + OFFSET : COLUMN + OFFSET + size] = offset[start:stop]
-        for t in range(0, columns, 2):
-            end = min(t + 2, columns)
+            for k in range(TRANSFORMATIONS):
+                tile[k * COLUMN + OFFSET : k * COLUMN + OFFSET + size] = offset[start:stop]
+        for t in range(0, columns, TRANSFORMATIONS):
+            end = min(t + TRANSFORMATIONS, columns)
             for k in range(t, end if moments else t):
-                column = both[(k - t) * COLUMN : (k - t + 1) * COLUMN]
+                column = tile[(k - t) * COLUMN : (k - t + 1) * COLUMN]
                 if count == 0:
                     # Deviations from the first sample keep constant columns at exactly zero.
                     mean[k, start:stop] = block[0, k, start:stop] - offset[start:stop]
                 column[CENTRE : CENTRE + size] = mean[k, start:stop]
                 column[:OFFSET] = 0
             s = 0
-            while rows and moments and s + 2 <= samples and t + 2 <= columns:
+            while rows and moments and s + 2 <= samples and t + TRANSFORMATIONS <= columns:
                 x, y = block[s], block[s + 1]
-                add_square(
+                add_tile(
                     x[t, start:stop],
-                    y[t, start:stop],
                     x[t + 1, start:stop],
+                    x[t + 2, start:stop],
+                    x[t + 3, start:stop],
+                    y[t, start:stop],
                     y[t + 1, start:stop],
+                    y[t + 2, start:stop],
+                    y[t + 3, start:stop],
                     work[s * SAMPLE : (s + 2) * SAMPLE],
-                    both,
-                    np.float32(1.0 / (t + 1)),
-                    np.float32(1.0 / (t + 2)),
+                    tile,
+                    np.float32(1.0 / (t + TRANSFORMATIONS)),
                 )
                 s += 2
             for k in range(t, end):
-                inverse, column = np.float32(1.0 / (k + 1)), both[(k - t) * COLUMN : (k - t + 1) * COLUMN]
+                inverse, column = np.float32(1.0 / (k + 1)), tile[(k - t) * COLUMN : (k - t + 1) * COLUMN]
                 for rest in range(s, samples):
                     if rows:
                         add_to_row(block[rest, k, start:stop], work[rest * SAMPLE : (rest + 1) * SAMPLE], inverse)
