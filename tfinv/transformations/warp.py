@@ -128,7 +128,7 @@ def _warp_affine(
     maps = [each for each in transformations if isinstance(each, Affine)]
     matrices = sampling_matrices(maps, height, width, inverse=inverse).astype(np.float32)
     samples, count = tf.shape(images)[0], len(maps)
-    repeated = tf.repeat(images, count, axis=0) if count > 1 else images
+    repeated = tf.reshape(tf.tile(images[:, None], [1, count, 1, 1, 1]), [-1, height, width, channels])
     warped = warp_each(
         repeated, tf.tile(matrices, [samples, 1, 1]), interpolation=interpolation, padding=padding, fill_value=fill
     )
