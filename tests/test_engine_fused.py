@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -114,6 +118,39 @@ def test_a_reset_forgets_everything(rng):
     assert gatherer.state(ColumnMoments()).count == 0
     gatherer.update(block)
     assert_moments({each: widened(gatherer.state(each)) for each in ALL}, block, 1e-5)
+
+
+FIRST_CALL = """
+import gc
+import sys
+import numpy as np
+from tfinv.statistics import ColumnMoments, Layer, RowDispersion
+from tfinv.statistics.fused import FusedDispersion, load_loops
+from tfinv.statistics.stored import Stored
+
+gc.disable()
+load_loops("integer_kernel")
+for dtype in (np.float32, np.int8):
+    gatherer = FusedDispersion([RowDispersion("std"), ColumnMoments()], Layer("layer", (7,), 3))
+    block = np.ones((5, 3, 7), dtype)
+    before = sys.getrefcount(block)
+    gatherer.update_stored(Stored(block))
+    assert sys.getrefcount(block) == before, dtype
+"""
+
+
+def test_compiling_keeps_no_block_alive(tmp_path):
+    """An interpreter refuses to run again while a view of its memory exists, wherever that is."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", FIRST_CALL], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("samples", range(1, 10))
+@pytest.mark.parametrize("columns", range(2, 10))
+def test_every_rest_of_a_tile_is_added(rng, samples, columns):
+    block = rng.normal(100, 3, (samples + 5, columns, 11)).astype(np.float32)
+    assert_moments(states(block, [5, samples]), block, 1e-4)
 
 
 def test_statistics_are_grouped_by_their_view_and_others_left_alone():

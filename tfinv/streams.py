@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from tfinv.statistics.fused import load_loops
 from tfinv.statistics.stored import Stored
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Stream:
         self._warp, self._count = warp, count
         self._workers: Sequence[Worker] = ()
         self._pool = ThreadPoolExecutor()
+        load_loops("integer_kernel")
         self._samples = 0
 
     def block_size(self, samples: int) -> int:

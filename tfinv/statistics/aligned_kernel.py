@@ -16,10 +16,12 @@ from tfinv.statistics.kernel import (
     OFFSET,
     OPTIONS,
     SAMPLE,
+    STATES,
     add_pair,
     add_spread,
     add_to_column,
     add_to_row,
+    aligned,
     merge_column,
 )
 
@@ -102,7 +104,7 @@ def _add_run(warped: Any, start: int, stop: int, seen: int, pair: bool, work: An
             add_to_column(y, column[start:])
 
 
-@njit(**OPTIONS)
+@njit(f"void(float32[:,:,:,:,::1], float32[:,::1], int32[:,::1], float64, {STATES})", **OPTIONS)
 def gather_aligned(
     block: NDArray[np.float32],
     matrices: NDArray[np.float32],
@@ -137,8 +139,8 @@ def gather_aligned(
     flat = block.reshape(-1)
     most = max(1, CHUNK // channels)
     index, way = np.empty((most, 4), np.int64), np.empty((most, 2), np.float32)
-    warped, column = np.empty(2 * CHUNK, np.float32), np.empty(COLUMN, np.float32)
-    work = np.empty(samples * SAMPLE if rows else 0, np.float32)
+    warped, column = aligned(2 * CHUNK), aligned(COLUMN)
+    work = aligned(samples * SAMPLE if rows else 0)
     inverse_total = np.float32(1.0 / (count + samples))
     kept = np.zeros(places, np.int32)
     for t in range(columns):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,6 +81,16 @@ class _InverseWarp(NamedTuple):
         return cls(np.ascontiguousarray(matrices), (np.cumsum(shown, axis=0) * shown).astype(np.int32))
 
 
+def load_loops(*names: str) -> None:
+    """Compile loops before there are blocks.
+
+    Compiling leaves circles of garbage behind with all frames that lead to it. Were a block in one of them, its memory
+    would stay in use until garbage is collected, and an interpreter that owns it would refuse to run again.
+    """
+    for name in names:
+        importlib.import_module(f"tfinv.statistics.{name}")
+
+
 def _inner(statistic: Statistic) -> Statistic:
     return statistic.statistic if type(statistic) is Viewed else statistic
 
@@ -121,6 +132,7 @@ class FusedDispersion:
         self._mean, self._m2 = (np.zeros(shape, np.float32) for _ in range(2))
         self._count = 0
         self._integers: IntegerSums | None = None
+        load_loops("aligned_kernel" if self._warp else "kernel")
 
     def reset(self) -> None:
         """Back to the state of no samples."""
@@ -137,15 +149,17 @@ class FusedDispersion:
         Returns:
             0, which a graph can depend on.
         """
-        from tfinv.statistics import aligned_kernel, kernel
-
         self._settle()
         block = np.require(block, np.float32, ["C", "W"])
         rows = (self._rows, self._stds, self._variances)
         moments = (self._moments, self._offset, self._mean, self._m2)
         if self._warp:
+            from tfinv.statistics import aligned_kernel
+
             aligned_kernel.gather_aligned(block, *self._warp, float(self._count), *rows, *moments)
         else:
+            from tfinv.statistics import kernel
+
             flat = block.reshape(len(block), block.shape[1], -1)
             kernel.gather(flat, float(self._count), self._layer.num_transformations, *rows, *moments)
         self._count += len(block)

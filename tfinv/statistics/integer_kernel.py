@@ -17,12 +17,14 @@ MOST_SAMPLES = (2**31 - 1) // 128**2
 MOST_TRANSFORMATIONS = 362
 """`T sum q^2 - (sum q)^2` over more transformations leaves 32 bits."""
 
-CHUNK = 960
-"""Units worked on at a time. Not a power of two, or the sums below would lie at distances that a cache confuses."""
+CHUNK = 2048
+"""Units worked on at a time."""
 
-# Sums, and sums of squares behind them, of two columns and then of four samples, all in one array at distances that the
-# compiler knows: only then does it see that they do not overlap, and works on many units at a time.
-SQUARES, NEXT, ROWS, GROUP = CHUNK, 2 * CHUNK, 4 * CHUNK, 12 * CHUNK
+# Sums, and sums of squares behind them, of rows or columns one behind the other, at distances that the compiler knows:
+# only then does it see that they do not overlap, and works on many units at a time. Were the distances multiples of a
+# page, all sums would compete for the same few places in the nearest cache.
+DISTANCE = CHUNK + 80
+SQUARES, NEXT = DISTANCE, 2 * DISTANCE
 
 
 @njit(**OPTIONS)
@@ -36,8 +38,8 @@ def _squared(a: Any) -> Any:
 
 
 @njit(**OPTIONS)
-def _add_four(flat: Any, at: int, sample: int, column: int, size: int, work: Any) -> None:
-    """Four samples under two transformations: sums of the two columns, and more for the four rows.
+def _add_four(flat: Any, at: int, sample: int, column: int, size: int, rows: Any, columns: Any) -> None:
+    """Four samples under two transformations more for four rows and two columns.
 
     Args:
         flat: the block.
@@ -45,7 +47,8 @@ def _add_four(flat: Any, at: int, sample: int, column: int, size: int, work: Any
         sample: from one sample to the next.
         column: from one transformation to the next.
         size: units.
-        work: see above.
+        rows: sums of the rows.
+        columns: sums of the columns.
     """
     first, second = at + sample, at + 2 * sample
     third = second + sample
@@ -56,18 +59,18 @@ def _add_four(flat: Any, at: int, sample: int, column: int, size: int, work: Any
         g, h = np.int32(flat[np.uint64(second + column + i)]), np.int32(flat[np.uint64(third + column + i)])
         aa, bb, cc, dd = _squared(a), _squared(b), _squared(c), _squared(d)
         ee, ff, gg, hh = _squared(e), _squared(f), _squared(g), _squared(h)
-        work[i] = _plus(_plus(a, b), _plus(c, d))
-        work[SQUARES + i] = _plus(_plus(aa, bb), _plus(cc, dd))
-        work[NEXT + i] = _plus(_plus(e, f), _plus(g, h))
-        work[NEXT + SQUARES + i] = _plus(_plus(ee, ff), _plus(gg, hh))
-        work[ROWS + i] += _plus(a, e)
-        work[ROWS + SQUARES + i] += _plus(aa, ee)
-        work[ROWS + NEXT + i] += _plus(b, f)
-        work[ROWS + NEXT + SQUARES + i] += _plus(bb, ff)
-        work[ROWS + 2 * NEXT + i] += _plus(c, g)
-        work[ROWS + 2 * NEXT + SQUARES + i] += _plus(cc, gg)
-        work[ROWS + 3 * NEXT + i] += _plus(d, h)
-        work[ROWS + 3 * NEXT + SQUARES + i] += _plus(dd, hh)
+        columns[i] += _plus(_plus(a, b), _plus(c, d))
+        columns[SQUARES + i] += _plus(_plus(aa, bb), _plus(cc, dd))
+        columns[NEXT + i] += _plus(_plus(e, f), _plus(g, h))
+        columns[NEXT + SQUARES + i] += _plus(_plus(ee, ff), _plus(gg, hh))
+        rows[i] += _plus(a, e)
+        rows[SQUARES + i] += _plus(aa, ee)
+        rows[NEXT + i] += _plus(b, f)
+        rows[NEXT + SQUARES + i] += _plus(bb, ff)
+        rows[2 * NEXT + i] += _plus(c, g)
+        rows[2 * NEXT + SQUARES + i] += _plus(cc, gg)
+        rows[3 * NEXT + i] += _plus(d, h)
+        rows[3 * NEXT + SQUARES + i] += _plus(dd, hh)
 
 
 @njit(**OPTIONS)
@@ -86,16 +89,39 @@ def _add_column(work: Any, sums: Any, squares: Any) -> None:
 
 
 @njit(**OPTIONS)
-def _add_spread(row: Any, count: Any, factor: Any, stds: Any, variances: Any) -> None:
+def _variance(rows: Any, i: int, count: Any, factor: Any) -> Any:
     """`(T sum q^2 - (sum q)^2) / (T (T - 1))` in squared steps."""
+    return np.float32(np.int32(np.int32(count * rows[SQUARES + i]) - _squared(rows[i]))) * factor
+
+
+@njit(**OPTIONS)
+def _add_spread(rows: Any, count: Any, factor: Any, stds: Any, variances: Any) -> None:
     for i in range(stds.size):
-        spread = np.int32(np.int32(count * row[SQUARES + i]) - _squared(row[i]))
-        variance = np.float32(spread) * factor
+        variance = _variance(rows, i, count, factor)
         stds[i] += np.sqrt(variance)
         variances[i] += variance
 
 
 @njit(**OPTIONS)
+def _add_four_spreads(rows: Any, count: Any, factor: Any, stds: Any, variances: Any) -> None:
+    for i in range(stds.size):
+        a, b = _variance(rows, i, count, factor), _variance(rows, NEXT + i, count, factor)
+        c, d = _variance(rows, 2 * NEXT + i, count, factor), _variance(rows, 3 * NEXT + i, count, factor)
+        stds[i] += (np.sqrt(a) + np.sqrt(b)) + (np.sqrt(c) + np.sqrt(d))
+        variances[i] += (a + b) + (c + d)
+
+
+@njit(**OPTIONS)
+def _aligned(size: int) -> Any:
+    """`np.empty` in int32 whose numbers begin where a cache line does."""
+    array = np.empty(size + 16, np.int32)
+    return array[(-array.ctypes.data // 4) % 16 :][:size]
+
+
+@njit(
+    "void(int8[:,:,::1], int64, boolean, float64, float64[::1], float64[::1], boolean, int32[:,::1], int32[:,::1])",
+    **OPTIONS,
+)
 def gather_integers(
     block: NDArray[np.int8],
     columns: int,
@@ -123,35 +149,38 @@ def gather_integers(
         squares: `(T, U)`, of their squares.
     """
     samples, held, units = block.shape
-    flat, work = block.reshape(-1), np.empty(GROUP, np.int32)
+    flat, work, both = block.reshape(-1), _aligned(samples * NEXT), _aligned(2 * NEXT)
     factor = np.float32(step * step / (columns * max(columns - 1, 1)))
     for start in range(0, units, CHUNK):
         stop = min(start + CHUNK, units)
         size = stop - start
-        for s in range(0, samples, 4):
-            members, done = min(4, samples - s), 0
-            work[:] = 0
-            if members == 4 and moments:
-                for t in range(0, columns - 1, 2):
-                    _add_four(flat, (s * held + t) * units + start, held * units, units, size, work)
-                    _add_column(work, sums[t, start:stop], squares[t, start:stop])
-                    _add_column(work[NEXT:], sums[t + 1, start:stop], squares[t + 1, start:stop])
-                    done = t + 2
-            for t in range(done, columns):
-                work[:ROWS] = 0
-                for member in range(members):
-                    at = ((s + member) * held + t) * units + start
-                    _add_one(flat, at, size, work[ROWS + member * NEXT :])
-                    if moments:
-                        _add_one(flat, at, size, work)
+        work[:] = 0
+        for t in range(0, columns, 2):
+            pair, s = min(2, columns - t), 0
+            both[:] = 0
+            while pair == 2 and s + 4 <= samples:
+                at = (s * held + t) * units + start
+                _add_four(flat, at, held * units, units, size, work[s * NEXT : (s + 4) * NEXT], both)
+                s += 4
+            for k in range(pair):
+                for rest in range(s, samples):
+                    at = (rest * held + t + k) * units + start
+                    _add_one(flat, at, size, work[rest * NEXT :])
+                    _add_one(flat, at, size, both[k * NEXT :])
                 if moments:
-                    _add_column(work, sums[t, start:stop], squares[t, start:stop])
-            for member in range(members if rows else 0):
-                own = work[ROWS + member * NEXT :]
-                _add_spread(own, np.int32(columns), factor, stds[start:stop], variances[start:stop])
+                    _add_column(both[k * NEXT :], sums[t + k, start:stop], squares[t + k, start:stop])
+        own_stds, own_variances, s = stds[start:stop], variances[start:stop], 0
+        while rows and s + 4 <= samples:
+            _add_four_spreads(work[s * NEXT :], np.int32(columns), factor, own_stds, own_variances)
+            s += 4
+        for rest in range(s, samples if rows else 0):
+            _add_spread(work[rest * NEXT :], np.int32(columns), factor, own_stds, own_variances)
 
 
-@njit(**OPTIONS)
+@njit(
+    "void(int32[:,::1], int32[:,::1], int64, float64, float64, int64, float32[::1], float32[:,::1], float32[:,::1])",
+    **OPTIONS,
+)
 def add_moments(
     sums: NDArray[np.int32],
     squares: NDArray[np.int32],
