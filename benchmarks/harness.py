@@ -72,7 +72,7 @@ class PeakMemory:
     """Peak resident memory of this process while a block runs, above what it had before, and the most threads."""
 
     def __enter__(self) -> PeakMemory:
-        self.start = _status("VmRSS")
+        self.start = _status()["VmRSS"]
         self.peak, self.threads, self._stop = self.start, 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -88,17 +88,20 @@ class PeakMemory:
         return self.peak - self.start
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.02):
-            self.peak = max(self.peak, _status("VmRSS"))
-            self.threads = max(self.threads, _status("Threads"))
+        while not self._stop.wait(0.05):
+            now = _status()
+            self.peak, self.threads = max(self.peak, now["VmRSS"]), max(self.threads, now["Threads"])
 
 
-def _status(entry: str) -> int:
+def _status() -> dict[str, int]:
+    """Resident memory of this process in bytes, and its threads."""
+    found = {"VmRSS": 0, "Threads": 0}
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{entry}:"):
-            number = int(line.split()[1])
-            return number * 1024 if line.endswith("kB") else number
-    return 0
+        name, _, rest = line.partition(":")
+        if name in found:
+            number, *unit = rest.split()
+            found[name] = int(number) * (1024 if unit else 1)
+    return found
 
 
 def own_peak() -> int:

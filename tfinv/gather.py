@@ -118,7 +118,7 @@ class Gatherer:
 
         Args:
             layer: its name.
-            block: activations `(S_b, T, *U)`.
+            block: activations `(S_b, T, *U)` or `(S_b * T, *U)`; None where all statistics are `reference_only`.
             index: see `Context`.
             labels: see `Context`.
             reference: see `Context`.
@@ -133,7 +133,7 @@ class Gatherer:
         }
         context = Context(self.layers[layer], index, labels, reference, given, derivatives or {})
         views = _Views(block, context.layer)
-        done = [each.add(views[each.view]) for each in self._fused[layer]]
+        done = [each.add(views[each.view] if each.view else block) for each in self._fused[layer]]
         for statistic, state in self._others[layer].items():
             state.add(views[statistic.view], context)
         return done
@@ -215,11 +215,16 @@ class _Views(dict[Any, Any]):
     """A block as each view shows it, computed once."""
 
     def __init__(self, block: Any, layer: Layer) -> None:
-        super().__init__({None: block})
-        self._layer = layer
+        super().__init__()
+        self._block, self._layer = block, layer
 
     def __missing__(self, view: Any) -> Any:
-        self[view] = view.apply(self[None], self._layer)
+        if view is not None:
+            self[view] = view.apply(self[None], self._layer)
+        elif self._block is None:
+            self[view] = None
+        else:
+            self[view] = tf.reshape(self._block, (-1, self._layer.num_transformations, *self._layer.shape))
         return self[view]
 
 

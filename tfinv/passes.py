@@ -186,8 +186,7 @@ class Pass:
                 reference = None
                 if self._with_reference:  # cut along the first axis, where it costs no copy
                     values, reference = values[: tf.size(index) * count], values[tf.size(index) * count :]
-                block = tf.reshape(values, (-1, count, *layer.shape))
-                done += gatherer.add(layer.name, block, index, labels, reference)
+                done += gatherer.add(layer.name, values, index, labels, reference)
             return done
 
         images_spec = tf.TensorSpec((None, *setting.image_shape), tf.float32)

@@ -192,10 +192,15 @@ class FusedDispersion:
             self._integers = None
 
     def add(self, block: Any) -> Any:
-        """`update` as an operation of a graph; the result is a tensor that must be read for it to run."""
+        """`update` as an operation of a graph; the result is a tensor that must be read for it to run.
+
+        Args:
+            block: `(S_b, T, *U)` or `(S_b * T, *U)`, seen through `view`.
+        """
+        shape = (-1, self._layer.num_transformations, *self._layer.shape)
         # TensorFlow keeps the function as long as the process lives: it must not keep these arrays.
         update = weakref.WeakMethod(self.update)
-        return tf.numpy_function(lambda given: _alive(update)(given), [block], tf.int32, stateful=False)
+        return tf.numpy_function(lambda given: _alive(update)(given.reshape(shape)), [block], tf.int32, stateful=False)
 
     def is_finite(self) -> bool:
         """Whether nothing but finite numbers came in."""
