@@ -129,7 +129,8 @@ def f_statistic(moments: Any) -> tuple[NDArray[np.float64], NDArray[np.uint8], t
     deviation = deviation - deviation.mean(axis=0)
     between, within = groups - 1, groups * (samples - 1)
     values, status = quotient(
-        samples * np.square(deviation).sum(axis=0) / between, np.sum(moments.m2, axis=0, dtype=np.float64) / within
+        samples * np.square(deviation).sum(axis=0) / between,
+        np.asarray(moments.m2).sum(axis=0, dtype=np.float64) / within,
     )
     return values, status, (between, within)
 
