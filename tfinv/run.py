@@ -18,6 +18,7 @@ from typing import Any
 
 from tfinv._lazy import quiet_tensorflow_import
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
+from tfinv.interrupt import lasting_interrupt
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_GATE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 DEFAULT = "quickstart"
@@ -47,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_tensorflow_import()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new network after the fourth
     try:
-        command = _command(arguments)
-        return command(arguments[1:]) if command else _run(_parser().parse_intermixed_args(arguments))
+        with lasting_interrupt():
+            command = _command(arguments)
+            return command(arguments[1:]) if command else _run(_parser().parse_intermixed_args(arguments))
     except KeyboardInterrupt:
         print("\ninterrupted; finished stages are kept, run the same command again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
