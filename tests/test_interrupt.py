@@ -13,10 +13,13 @@ from tfinv import interrupt
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGALRM)
+    """Ctrl-C means what it usually does, also where tests run in the background."""
     monkeypatch.setattr(interrupt, "AGAIN", 0.1)
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
+    alarm = signal.getsignal(signal.SIGALRM)
     yield
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGALRM)) == before
+    after = signal.signal(signal.SIGINT, outside), signal.getsignal(signal.SIGALRM)
+    assert after == (signal.default_int_handler, alarm)
 
 
 def press() -> None:
