@@ -29,15 +29,15 @@ def measure_layer(measures: Sequence[Measure], layer: Layer, states: LayerStates
     Returns:
         Results by measure key; "not applicable" with the reason where a statistic does not apply.
     """
-    wide: dict[Statistic, Any] = {}
+    read: dict[Statistic, Any] = {}
     results = {}
     for measure in measures:
         reason = next((why for each in measure.requires if (why := each.applies(layer))), "")
         if reason:
             results[measure.key] = LayerResult.not_applicable(reason)
             continue
-        wide |= {each: _as_read(states[each]) for each in measure.requires if each not in wide}
-        results[measure.key] = measure.compute({each: wide[each] for each in measure.requires})
+        read |= {each: _as_read(states[each]) for each in measure.requires if each not in read}
+        results[measure.key] = measure.compute({each: read[each] for each in measure.requires})
     return results
 
 

@@ -51,10 +51,10 @@ def plan_layers(
 
 def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, copies: float) -> Need:
     fitting = [each for each in statistics if not each.applies(layer)]
-    together = [each for group in fused.groups(fitting) for each in group]
-    others = [each for each in fitting if each not in together]
+    groups = fused.groups(fitting)
+    others = [each for each in fitting if not any(each in group for group in groups)]
     in_graph = _state_bytes(others, layer)
-    state = in_graph + sum(fused.state_bytes(each, layer) for each in fused.groups(fitting))
+    state = in_graph + sum(fused.state_bytes(each, layer) for each in groups)
     block = (layer.num_transformations + 1) * int(np.prod(layer.shape)) * 4
     # Operations on variables write a handful of temporary arrays of the size of what they read; two layers at a time.
     updating, updating_block = 2 * 3 * in_graph, 2 * 3 * block if others else 0

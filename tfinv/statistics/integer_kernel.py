@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from tfinv.statistics.kernel import OPTIONS
+from tfinv.statistics.kernel import OPTIONS, add_variances, aligned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,15 +107,7 @@ def _add_four_spreads(rows: Any, count: Any, factor: Any, stds: Any, variances: 
     for i in range(stds.size):
         a, b = _variance(rows, i, count, factor), _variance(rows, NEXT + i, count, factor)
         c, d = _variance(rows, 2 * NEXT + i, count, factor), _variance(rows, 3 * NEXT + i, count, factor)
-        stds[i] += (np.sqrt(a) + np.sqrt(b)) + (np.sqrt(c) + np.sqrt(d))
-        variances[i] += (a + b) + (c + d)
-
-
-@njit(**OPTIONS)
-def _aligned(size: int) -> Any:
-    """`np.empty` in int32 whose numbers begin where a cache line does."""
-    array = np.empty(size + 16, np.int32)
-    return array[(-array.ctypes.data // 4) % 16 :][:size]
+        add_variances(a, b, c, d, stds, variances, i)
 
 
 @njit(
@@ -149,7 +141,7 @@ def gather_integers(
         squares: `(T, U)`, of their squares.
     """
     samples, held, units = block.shape
-    flat, work, both = block.reshape(-1), _aligned(samples * NEXT), _aligned(2 * NEXT)
+    flat, work, both = block.reshape(-1), aligned(samples * NEXT, np.int32), aligned(2 * NEXT, np.int32)
     factor = np.float32(step * step / (columns * max(columns - 1, 1)))
     for start in range(0, units, CHUNK):
         stop = min(start + CHUNK, units)

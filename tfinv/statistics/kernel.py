@@ -127,19 +127,25 @@ def add_spread(m2: Any, factor: Any, stds: Any, variances: Any) -> None:
 
 
 @njit(**OPTIONS)
-def add_four_spreads(rows: Any, factor: Any, stds: Any, variances: Any) -> None:
-    """The same for four rows at a time."""
-    for i in range(stds.size):
-        a, b = rows[M2 + i] * factor, rows[SAMPLE + M2 + i] * factor
-        c, d = rows[2 * SAMPLE + M2 + i] * factor, rows[3 * SAMPLE + M2 + i] * factor
-        stds[i] += (np.sqrt(a) + np.sqrt(b)) + (np.sqrt(c) + np.sqrt(d))
-        variances[i] += (a + b) + (c + d)
+def add_variances(a: Any, b: Any, c: Any, d: Any, stds: Any, variances: Any, i: int) -> None:
+    """Add the variances of four rows of a unit, and their roots, to the sums over rows."""
+    stds[i] += (np.sqrt(a) + np.sqrt(b)) + (np.sqrt(c) + np.sqrt(d))
+    variances[i] += (a + b) + (c + d)
 
 
 @njit(**OPTIONS)
-def aligned(size: int) -> Any:
-    """`np.empty` in float32 whose numbers begin where a cache line does."""
-    array = np.empty(size + 16, np.float32)
+def add_four_spreads(rows: Any, factor: Any, stds: Any, variances: Any) -> None:
+    """`add_spread` for four rows at a time."""
+    for i in range(stds.size):
+        a, b = rows[M2 + i] * factor, rows[SAMPLE + M2 + i] * factor
+        c, d = rows[2 * SAMPLE + M2 + i] * factor, rows[3 * SAMPLE + M2 + i] * factor
+        add_variances(a, b, c, d, stds, variances, i)
+
+
+@njit(**OPTIONS)
+def aligned(size: int, dtype: Any = np.float32) -> Any:
+    """`np.empty` of a type of 32 bits whose numbers begin where a cache line does."""
+    array = np.empty(size + 16, dtype)
     return array[(-array.ctypes.data // 4) % 16 :][:size]
 
 
