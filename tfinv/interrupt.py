@@ -1,4 +1,4 @@
-"""Ctrl-C that comes through wherever it is pressed (command line)."""
+"""Ctrl-C that comes through wherever it is pressed, or waits for the end of a block (command line, evaluation)."""
 
 from __future__ import annotations
 
@@ -46,3 +46,27 @@ def lasting_interrupt() -> Iterator[None]:
         if pressed:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, pressed[0])
+
+
+@contextmanager
+def postponed_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event that this yields, so that a block of samples is never left half counted.
+
+    A second Ctrl-C stops at once. Outside the main thread, where there are no signals, it does nothing.
+    """
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(number: int, frame: Any) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -12,8 +12,9 @@ from tfinv._lazy import LazyModule
 from tfinv.activations import ActivationModel, ActivationSource
 from tfinv.arguments import required_statistics
 from tfinv.batches import ImageBatches
-from tfinv.checkpoint import Checkpoint, postponed_interrupt
+from tfinv.checkpoint import Checkpoint
 from tfinv.gather import Gatherer, States, passes
+from tfinv.interrupt import postponed_interrupt
 from tfinv.measures import Measure
 from tfinv.statistics import Layer, Statistic
 from tfinv.streams import Stream, StreamSource
