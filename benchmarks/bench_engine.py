@@ -27,7 +27,7 @@ from harness import RESULTS, PeakMemory, in_process, interleaved, record
 from networks import images, simple_conv
 
 import tfinv
-from tfinv.arguments import block_size
+from tfinv.evaluation.arguments import block_size
 
 SAMPLES, ROTATIONS = 96, "rotations(49)"
 KEY = "NormalizedVariance"

@@ -25,9 +25,9 @@ from harness import RESULTS, interleaved, record
 
 import tfinv
 from tfinv import models
-from tfinv.arguments import block_size
+from tfinv.evaluation.arguments import block_size
 from tfinv.tflite import TFLiteModel, float32, static_int8
-from tfinv.tflite.interpreter import Runner
+from tfinv.tflite.files.interpreter import Runner
 from tfinv.transformations import parse, warp
 
 TARGET = 1.6

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfinv.activations import ActivationModel
-from tfinv.arguments import as_measures
-from tfinv.batches import ImageBatches
-from tfinv.engine import measured
-from tfinv.passes import Setting, make_passes
+from tfinv.engine.batches import ImageBatches
+from tfinv.engine.groups import measured
+from tfinv.engine.passes import Setting, make_passes
+from tfinv.evaluation.arguments import as_measures
 from tfinv.statistics import Layer
 from tfinv.transformations import TransformationSet, as_set, warp
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfinv import environment
-from tfinv.files import write_json
+from tfinv.support import environment
+from tfinv.support.files import write_json
 
 REPEATS = 5
 RESULTS = Path(__file__).parent / "results.json"

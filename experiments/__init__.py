@@ -1,7 +1,7 @@
 """Research questions as programs, one file each, and what one's own experiment may share with them."""
 
-from tfinv.experiments._drawing import redraw, save_drawing
-from tfinv.experiments._evidence import (
+from tfinv.experiments._shared.drawing import redraw, save_drawing
+from tfinv.experiments._shared.evidence import (
     MARGIN,
     Interval,
     agreement,
@@ -12,8 +12,7 @@ from tfinv.experiments._evidence import (
     slope,
     spread,
 )
-from tfinv.experiments._matrix import matrix
-from tfinv.experiments._study import (
+from tfinv.experiments._shared.standard import (
     MEASURE,
     ROTATED,
     SAME_EQUIVARIANCE,
@@ -23,6 +22,7 @@ from tfinv.experiments._study import (
     standard,
     with_interval,
 )
+from tfinv.plots.matrix import matrix
 
 __all__ = [
     "MARGIN",

@@ -11,8 +11,8 @@ Duration on 2 cores: smoke 15 s, cpu 8 min, full (a GPU is advised) 9 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments._study import standard
-from tfinv.experiments._variants import compare_variants
+from tfinv.experiments._shared.standard import standard
+from tfinv.experiments._shared.variants import compare_variants
 
 
 def run(run: Run) -> Finding:

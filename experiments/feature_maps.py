@@ -57,7 +57,7 @@ def run(run: Run) -> Finding:
 
 def draw(study: Study) -> None:
     """The most and the least invariant maps of one layer, of the first seed's network, on one image."""
-    from tfinv.activations import ActivationModel
+    from tfinv.activations.sub_model import ActivationModel
     from tfinv.transformations import warp
 
     settings, network = study.settings, study.rotated(study.run.seed)

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments._evidence import Interval
-from tfinv.experiments._quantization_figures import figures
-from tfinv.files import write_text
+from tfinv.experiments._pages.quantization_figures import figures
+from tfinv.experiments._shared.evidence import Interval
+from tfinv.support.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tfinv.tflite.study_result import StudyResult
+    from tfinv.tflite.studies.result import StudyResult
 
 MEASURE = "NormalizedVariance"
 KINDS = {"plain": None, "augmented": {"rotation": 180.0}}
@@ -131,7 +131,7 @@ def _repairs(result: StudyResult) -> pd.DataFrame:
     """Changes of accuracy between two recipes that differ in one thing, of one network."""
     import pandas as pd
 
-    from tfinv.tflite.study_verdict import REPAIRS
+    from tfinv.tflite.studies.verdict import REPAIRS
 
     values: Any = result.recipes.set_index("recipe")
     rows = []

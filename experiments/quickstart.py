@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.experiment import Experiment, Run
-from tfinv.files import write_json
 from tfinv.results import Results
+from tfinv.support.files import write_json
 from tfinv.uncertainty import difference
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _measure(run: Run, model: Any, data: Dataset, transformations: Transformatio
 
 
 def _keras(run: Run, data: Dataset, transformations: TransformationSet, name: str, augmentation: Any) -> _Network:
-    from tfinv.accuracy import accuracy_under
+    from tfinv.training.accuracy import accuracy_under
 
     model = _trained(run, data, augmentation)
     results = _measure(run, model, data, transformations)
@@ -98,7 +98,7 @@ def _keras(run: Run, data: Dataset, transformations: TransformationSet, name: st
 
 def _tflite(run: Run, data: Dataset, transformations: TransformationSet, recipe: str) -> _Network:
     from tfinv import tflite
-    from tfinv.accuracy import accuracy_under
+    from tfinv.training.accuracy import accuracy_under
 
     keras_model = _trained(run, data, {"rotation": 180.0})
     calibration = data.train.subset(min(200, len(data.train)), run.seed)
@@ -216,8 +216,9 @@ def _report(
     summary: pd.DataFrame,
     headlines: list[str],
 ) -> None:
-    from tfinv import environment, plots
+    from tfinv import plots
     from tfinv.report import Report, explain
+    from tfinv.support import environment
     from tfinv.transformations import AffineAugmentation, warp
 
     plain, augmented, reference, *_, static = networks

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 import tfinv
-from tfinv import passes
-from tfinv.checkpoint import Checkpoint
+from tfinv.engine import passes
+from tfinv.engine.checkpoint import Checkpoint
 
 OPTIONS = {"plain": {}, "shards": {"confidence": 0.9, "shards": 4}, "classes": {"stratified": True}}
 MEASURES = ("NormalizedVariance", "Goodfellow(percentile=0.2)", "GoodfellowNormal", "PredictionConsistency")

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfinv.activations.layer_graph import flatten
 from tfinv.tflite import agreement
-from tfinv.tflite.fake_quant_model import fake_quantized, set_ranges
-from tfinv.tflite.fake_quant_rules import is_identity
-from tfinv.tflite.layer_graph import flatten
-from tfinv.tflite.qat_conversion import IntegerFile, to_integer_file
-from tfinv.tflite.scope_matching import output_label
+from tfinv.tflite.qat.integer_file import IntegerFile, to_integer_file
+from tfinv.tflite.qat.keras_route.model import fake_quantized, set_ranges
+from tfinv.tflite.qat.keras_route.rules import is_identity
+from tfinv.tflite.qat.match_scopes import output_label
 
 layers = keras.layers
 MATCHED = [

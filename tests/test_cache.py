@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tfinv.cache import Cache, config_hash
+from tfinv.support.cache import Cache, config_hash
 
 
 class Maker:

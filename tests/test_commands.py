@@ -14,9 +14,9 @@ from PIL import Image
 
 import tfinv
 from tfinv import datasets, models
-from tfinv.accuracy import accuracy, accuracy_under
 from tfinv.results import Results
 from tfinv.run import main
+from tfinv.training.accuracy import accuracy, accuracy_under
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tfinv import measures
-from tfinv.experiments import _measure_figures
-from tfinv.experiments._measure_figures import DRAWINGS, FLOOR, NETWORKS, Drawing, draw
+from tfinv.experiments._pages import measure_figures as _measure_figures
+from tfinv.experiments._pages.measure_figures import DRAWINGS, FLOOR, NETWORKS, Drawing, draw
 from tfinv.results import LayerResult, MeasureResult, Results
 
 ROOT = Path(__file__).parents[1]

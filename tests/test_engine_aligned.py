@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 from laws import layer_of
 
-from tfinv.gather import Gatherer, widened
-from tfinv.statistics import ColumnMoments, RowDispersion, fused
+from tfinv.engine.gatherer import Gatherer, widened
+from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.aligned_dispersion import AlignedDispersion
-from tfinv.statistics.fused import FusedDispersion, groups
-from tfinv.statistics.kernel import CHUNK
+from tfinv.statistics.compiled import fused
+from tfinv.statistics.compiled.fused import FusedDispersion, groups
+from tfinv.statistics.compiled.loop import CHUNK
 from tfinv.statistics.views import InverseWarp, Viewed, visible
 from tfinv.transformations import parse
 

@@ -14,8 +14,8 @@ import pytest
 from interrupted_evaluation import MEASURES, evaluate
 
 import tfinv
-from tfinv import passes
-from tfinv.checkpoint import Checkpoint
+from tfinv.engine import passes
+from tfinv.engine.checkpoint import Checkpoint
 
 SCRIPT = Path(__file__).parent / "interrupted_evaluation.py"
 

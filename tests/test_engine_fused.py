@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 from laws import layer_of
 
-from tfinv.gather import Gatherer, widened
-from tfinv.statistics import ColumnMoments, RowDispersion, fused
-from tfinv.statistics.fused import FusedDispersion
+from tfinv.engine.gatherer import Gatherer, widened
+from tfinv.statistics import ColumnMoments, RowDispersion
+from tfinv.statistics.compiled import fused
+from tfinv.statistics.compiled.fused import FusedDispersion
 from tfinv.statistics.row_distances import RowDistances
 from tfinv.statistics.views import InverseWarp, Viewed
 
@@ -125,11 +126,11 @@ import gc
 import sys
 import numpy as np
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
-from tfinv.statistics.fused import FusedDispersion, load_loops
-from tfinv.statistics.stored import Stored
+from tfinv.statistics.compiled.fused import FusedDispersion, load_loops
+from tfinv.statistics.compiled.stored import Stored
 
 gc.disable()
-load_loops("integer_kernel")
+load_loops("integer_loop")
 for dtype in (np.float32, np.int8):
     gatherer = FusedDispersion([RowDispersion("std"), ColumnMoments()], Layer("layer", (7,), 3))
     block = np.ones((5, 3, 7), dtype)

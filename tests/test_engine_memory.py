@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import tfinv
-from tfinv.memory import Need, parse_budget, plan, readable
-from tfinv.planning import plan_layers
+from tfinv.engine.memory import Need, parse_budget, plan, readable
+from tfinv.engine.planning import plan_layers
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
-from tfinv.statistics.fused import FusedDispersion
+from tfinv.statistics.compiled.fused import FusedDispersion
 from tfinv.statistics.row_distances import RowDistances
 
 NEEDS = [Need("a", 100, 10), Need("b", 60, 5, work=40), Need("c", 200, 20), Need("d", 10, 1, work_block=7)]

@@ -14,9 +14,9 @@ import tensorflow as tf
 from references import column_dispersion, row_dispersion
 
 import tfinv
-from tfinv import passes
+from tfinv.engine import passes
 from tfinv.measures import NormalizedVariance, SampleVariance, TransformationVariance
-from tfinv.statistics import fused
+from tfinv.statistics.compiled import fused
 from tfinv.status import Status
 from tfinv.transformations import identity, rotations, warp
 
@@ -263,7 +263,7 @@ def test_units_valid_in_some_classes_are_averaged_over_those():
         layer = tfinv.LayerResult(np.array(values, float), np.array(status))
         return tfinv.Results({KEY: tfinv.MeasureResult(KEY, {"layer": layer})})
 
-    from tfinv.stratified import over_classes
+    from tfinv.evaluation.stratified import over_classes
 
     first = result([1.0, np.inf, 1.0], [Status.VALID, Status.SAMPLE_CONSTANT, Status.DEAD])
     second = result([3.0, 2.0, 1.0], [Status.VALID, Status.VALID, Status.DEAD])

@@ -30,8 +30,8 @@ from tfinv.experiments import (
     spread,
     standard,
 )
-from tfinv.experiments._drawing import KINDS, drawing
-from tfinv.experiments._findings import ORDER, collect
+from tfinv.experiments._pages.findings import ORDER, collect
+from tfinv.experiments._shared.drawing import KINDS, drawing
 from tfinv.experiments.published_accuracy import wilson
 from tfinv.run import experiment_names, find_experiment, main
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tfinv import interrupt
+from tfinv.support import interrupt
 
 
 @pytest.fixture(autouse=True)

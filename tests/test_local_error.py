@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 import tfinv
 from tfinv.activations import ActivationModel, walk_calls
-from tfinv.local_error import _carried
+from tfinv.evaluation.lie_derivative import _carried
 from tfinv.measures import LieDerivative
 from tfinv.transformations import Affine, warp
 from tfinv.transformations.generators import GENERATORS, generator_tangent
@@ -90,7 +90,7 @@ def test_contributions_of_all_layers_add_up_to_the_error_of_the_output():
 def test_random_probes_estimate_the_exact_contributions(monkeypatch):
     model, data = network(), images(6)
     exact = tfinv.lie_derivative(model, data, ["rotation"], progress=False)["LieContribution"]
-    monkeypatch.setattr("tfinv.local_error.EXACT_OUTPUTS", 0)
+    monkeypatch.setattr("tfinv.evaluation.lie_derivative.EXACT_OUTPUTS", 0)
     probed = tfinv.lie_derivative(model, data, ["rotation"], probes=200, progress=False)["LieContribution"]
     for name in exact:
         assert_allclose(probed[name].mean, exact[name].mean, rtol=0.25, atol=1e-12, err_msg=name)

@@ -9,7 +9,7 @@ import scipy.stats
 from test_measures_variance import GOLDEN, LAYERS, channels_last, golden_input
 
 import tfinv
-from tfinv.gather import passes
+from tfinv.engine.gatherer import passes
 from tfinv.measures import Anova, AnovaF, NormalizedVariance
 from tfinv.measures.anova import correct
 from tfinv.results import LayerResult

@@ -12,7 +12,7 @@ from references import goodfellow
 from test_measures_variance import GOLDEN, LAYERS, channels_last, golden_input
 
 import tfinv
-from tfinv.gather import passes
+from tfinv.engine.gatherer import passes
 from tfinv.measures import Goodfellow, GoodfellowNormal, NormalizedVariance
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, LocalFiring, NormalFiring, TopValues

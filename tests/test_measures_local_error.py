@@ -11,11 +11,11 @@ from laws import assert_laws
 from references import rotation, smooth_images, warp
 
 import tfinv
-from tfinv import passes
 from tfinv.activations import ActivationModel
-from tfinv.checkpoint import Checkpoint
+from tfinv.engine import passes
+from tfinv.engine.checkpoint import Checkpoint
 from tfinv.measures import LieDerivative, parse
-from tfinv.statistics.local_error import LocalError
+from tfinv.statistics.lie_error import LocalError
 from tfinv.transformations.generators import GENERATORS, generator_tangent
 
 ROTATION, SCALE = LieDerivative("rotation"), LieDerivative("scale")

@@ -9,9 +9,9 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import binom
 
-from tfinv.tflite.behaviour import angles, behaviour, identities
-from tfinv.tflite.bootstrap import intervals
-from tfinv.tflite.predictions import Predictions
+from tfinv.resampling.images import intervals
+from tfinv.tflite.comparison.behaviour import angles, behaviour, identities
+from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.transformations import parse
 
 

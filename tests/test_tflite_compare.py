@@ -16,7 +16,7 @@ import tfinv
 from tfinv import run
 from tfinv.activations import ActivationModel
 from tfinv.tflite import Comparison, TFLiteModel, compare_files, dynamic_int8, float32, measure_models, static_int8
-from tfinv.tflite.gate import check
+from tfinv.tflite.comparison.gate import check
 from tfinv.transformations import parse, warp
 
 SAMPLES, SET = 60, "rotations(4)"

@@ -11,6 +11,7 @@ import pytest
 from tflite_models import decibels, digits, plain_network, residual_network, trained
 
 from tfinv.datasets import Split
+from tfinv.support.quiet import quiet
 from tfinv.tflite import (
     RECIPES,
     Conversion,
@@ -23,9 +24,8 @@ from tfinv.tflite import (
     weight_int4,
     with_transformations,
 )
-from tfinv.tflite.calibration import calibration_batches
-from tfinv.tflite.post_training import quantize_all
-from tfinv.tflite.quiet import quiet
+from tfinv.tflite.convert.calibration import calibration_batches
+from tfinv.tflite.convert.litert_quantizer import quantize_all
 
 CALIBRATION = 150
 # recipe: least SQNR of the logits against Keras (measured: 133, 62, 32, 33, 38, 9), computes with integers only
@@ -294,8 +294,8 @@ def test_transformed_calibration_widens_the_ranges(network, converted):
 
 
 def test_equalization_keeps_the_function_and_balances_the_channels(chain):
-    from tfinv.tflite.equalization import channel_ranges, find_pairs
-    from tfinv.tflite.layer_graph import flatten
+    from tfinv.activations.layer_graph import flatten
+    from tfinv.tflite.convert.equalization import channel_ranges, find_pairs
 
     images, _ = digits()
     before = chain.get_weights()
@@ -349,8 +349,8 @@ def test_equalization_leaves_dead_channels_alone(chain):
 
 def test_equalization_leaves_what_it_must_not_touch(network):
     """ReLU6 saturates, the pooled map is read twice; only the plain chain at the end can be balanced."""
-    from tfinv.tflite.equalization import find_pairs
-    from tfinv.tflite.layer_graph import flatten
+    from tfinv.activations.layer_graph import flatten
+    from tfinv.tflite.convert.equalization import find_pairs
 
     balanced = equalize(network)
     pairs = find_pairs(flatten(balanced))
@@ -490,7 +490,7 @@ def test_nested_sequential_model_converts():
 
 def test_importing_the_package_brings_neither_tensorflow_nor_the_tools():
     code = (
-        "import sys, tfinv.tflite, tfinv.tflite.convert, tfinv.tflite.model;"
+        "import sys, tfinv.tflite, tfinv.tflite.convert.recipes, tfinv.tflite.files.model;"
         "heavy = {'tensorflow', 'keras', 'litert_quantizer', 'pandas', 'ai_edge_litert.interpreter'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

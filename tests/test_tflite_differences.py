@@ -14,12 +14,12 @@ from numpy.testing import assert_allclose
 import tfinv
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.tflite import compare
-from tfinv.tflite.behaviour import behaviour
-from tfinv.tflite.gate import METRICS, check, metric_value, parse_condition
-from tfinv.tflite.matching import Match
-from tfinv.tflite.predictions import Predictions
-from tfinv.tflite.storage import frame_from_json, frame_to_json
-from tfinv.tflite.verdict import (
+from tfinv.tflite.comparison.behaviour import behaviour
+from tfinv.tflite.comparison.gate import METRICS, check, metric_value, parse_condition
+from tfinv.tflite.comparison.match_files import Match
+from tfinv.tflite.comparison.predictions import Predictions
+from tfinv.tflite.comparison.storage import frame_from_json, frame_to_json
+from tfinv.tflite.comparison.verdict import (
     accuracy_sentences,
     collapse_sentences,
     describe,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tfinv.tflite.fidelity import COLUMNS, Fidelity, FidelityRecorder, Limits
-from tfinv.tflite.tensors import Tensor
+from tfinv.tflite.comparison.fidelity import COLUMNS, Fidelity, FidelityRecorder, Limits
+from tfinv.tflite.files.tensors import Tensor
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from tflite_models import decibels, digits, residual_network, trained
 
 import tfinv
 from tfinv.activations import ActivationModel, ActivationSource
+from tfinv.support.quiet import quiet
 from tfinv.tflite import (
     TFLiteModel,
     check_input_scale,
@@ -23,11 +24,10 @@ from tfinv.tflite import (
     static_int8,
     weight_int4,
 )
-from tfinv.tflite.flatbuffer import read_graph
-from tfinv.tflite.interpreter import Runner
-from tfinv.tflite.probe import probe
-from tfinv.tflite.quiet import quiet
-from tfinv.tflite.tensors import Tensor, dequantize, quantize
+from tfinv.tflite.files.flatbuffer import read_graph
+from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.probe import probe
+from tfinv.tflite.files.tensors import Tensor, dequantize, quantize
 
 FIXTURE_IMAGES = 37
 
@@ -165,7 +165,7 @@ def test_input_scales(scale, inputs, float_model, images):
 
 
 def test_input_scale_per_channel_and_its_text():
-    from tfinv.tflite.scaling import input_scale
+    from tfinv.tflite.files.input_scale import input_scale
 
     images = np.random.default_rng(0).random((2, 3, 3, 3), dtype=np.float32)
     scale = input_scale(([0.1, 0.2, 0.3], [1.0, 2.0, 4.0]))

@@ -7,11 +7,11 @@ import pytest
 from tflite_models import digits, plain_network, residual_network, trained
 
 from tfinv.activations import ActivationModel
+from tfinv.activations.layer_calls import layer_calls
 from tfinv.tflite import LayerMap, TFLiteModel, float16, float32, layer_map, match, static_int8, weight_int4
-from tfinv.tflite.flatbuffer import read_graph
-from tfinv.tflite.layer_calls import layer_calls
-from tfinv.tflite.matching import correlation
-from tfinv.tflite.naming import base_name, mentions, short_names
+from tfinv.tflite.comparison.match_files import correlation
+from tfinv.tflite.files.flatbuffer import read_graph
+from tfinv.tflite.files.tensor_names import base_name, mentions, short_names
 
 LAYERS = ["stem_relu", "pool", "depthwise_relu", "point_norm", "sum_relu", "wide", "average", "hidden_relu", "logits"]
 

@@ -12,12 +12,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from qat_models import FUSED, MATCHED, conv, rich_model, small, sqnr
 
 from tfinv import datasets
-from tfinv.accuracy import accuracy
 from tfinv.activations import ActivationModel
 from tfinv.tflite import Conversion, QatConversion, QatReport, TFLiteModel, agreement, float32, qat_int8
-from tfinv.tflite.fake_quant_model import fake_quantized, set_ranges
-from tfinv.tflite.qat_plan import make_plan
+from tfinv.tflite.qat.keras_route.model import fake_quantized, set_ranges
+from tfinv.tflite.qat.plan import make_plan
 from tfinv.training import train
+from tfinv.training.accuracy import accuracy
 from tfinv.transformations import AffineAugmentation
 
 layers = keras.layers

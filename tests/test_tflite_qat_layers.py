@@ -12,13 +12,13 @@ from qat_models import conv, converted, inner, small, twice, two_readers
 
 from tfinv import datasets
 from tfinv.activations import ActivationModel
+from tfinv.activations.layer_graph import flatten
 from tfinv.tflite import TFLiteModel, float32, qat_int8, static_int8
-from tfinv.tflite.batch_norm_folding import find_folds
-from tfinv.tflite.fake_quant_model import fake_quantized, set_ranges
-from tfinv.tflite.fake_quantization import FakeQuant, fake_quantize_weights
-from tfinv.tflite.flatbuffer import read_graph
-from tfinv.tflite.integer_kernels import use_integer_kernels
-from tfinv.tflite.layer_graph import flatten
+from tfinv.tflite.convert.batch_norm_folding import find_folds
+from tfinv.tflite.files.flatbuffer import read_graph
+from tfinv.tflite.qat.integer_kernels import use_integer_kernels
+from tfinv.tflite.qat.keras_route.layers import FakeQuant, fake_quantize_weights
+from tfinv.tflite.qat.keras_route.model import fake_quantized, set_ranges
 
 layers = keras.layers
 

@@ -16,9 +16,9 @@ from numpy.testing import assert_array_equal
 from qat_models import FUSED, MATCHED, conv, rich_model, small, sqnr, twice
 
 from tfinv import datasets
-from tfinv.accuracy import accuracy
 from tfinv.tflite import QatConversion, TFLiteModel, qat_int8
 from tfinv.training import train
+from tfinv.training.accuracy import accuracy
 from tfinv.transformations import AffineAugmentation
 
 layers = keras.layers
@@ -118,7 +118,7 @@ def test_without_the_extra_the_error_says_what_to_install(
 
 @needs_tfmot
 def test_a_copy_that_computes_something_else_is_refused() -> None:
-    from tfinv.tflite.tfmot_rebuild import check_equal
+    from tfinv.tflite.qat.tfmot_route.rebuild import check_equal
 
     images = np.linspace(0, 1, 12, dtype="float32").reshape(3, 4)
 
@@ -145,7 +145,7 @@ def test_only_the_process_imports_the_other_keras() -> None:
 
 
 def test_batches_travel_whole(rng: np.random.Generator) -> None:
-    from tfinv.tflite.tfmot_worker import read_batches
+    from tfinv.tflite.qat.tfmot_route.worker import read_batches
 
     images, labels = rng.random((3, 2, 2, 1), "float32"), np.array([1, 2, 3])
     message = json.dumps(list(images.shape)).encode() + b"\n" + images.tobytes() + labels.tobytes()

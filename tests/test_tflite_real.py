@@ -11,9 +11,9 @@ from tfinv import datasets, models, run
 from tfinv.datasets import Split
 from tfinv.results import Results
 from tfinv.tflite import StudyResult, TFLiteModel, compare_files, static_int8, study
-from tfinv.tflite.gate import check
-from tfinv.tflite.predictions import are_probabilities
-from tfinv.tflite.study_recipes import RECIPES
+from tfinv.tflite.comparison.gate import check
+from tfinv.tflite.comparison.predictions import are_probabilities
+from tfinv.tflite.studies.recipes import RECIPES
 from tfinv.transformations import parse, warp
 
 

@@ -11,10 +11,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tflite_models import digits, plain_network, trained
 
 from tfinv import evaluate
-from tfinv.gather import Gatherer
-from tfinv.statistics import ColumnMoments, Layer, RowDispersion, integer_kernel
-from tfinv.statistics.stored import Stored
-from tfinv.streams import Stream
+from tfinv.engine.gatherer import Gatherer
+from tfinv.engine.streams import Stream
+from tfinv.statistics import ColumnMoments, Layer, RowDispersion
+from tfinv.statistics.compiled import integer_loop as integer_kernel
+from tfinv.statistics.compiled.stored import Stored
 from tfinv.tflite import TFLiteModel, float32, static_int8
 from tfinv.transformations import parse, warp
 from tfinv.transformations.table_warp import TableWarp

@@ -28,8 +28,8 @@ from tfinv.tflite import (
     weight_int4,
     with_transformations,
 )
-from tfinv.tflite.study_recipes import RECIPES, choose
-from tfinv.tflite.study_verdict import trade_offs
+from tfinv.tflite.studies.recipes import RECIPES, choose
+from tfinv.tflite.studies.verdict import trade_offs
 from tfinv.transformations import parse, warp
 
 SET = "rotations(4)"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tfinv import datasets, models
-from tfinv.accuracy import accuracy, accuracy_under
 from tfinv.datasets import Split
-from tfinv.seeding import attempt_seed, draw_new_weights
 from tfinv.training import TrainingResult, train
+from tfinv.training.accuracy import accuracy, accuracy_under
+from tfinv.training.seeding import attempt_seed, draw_new_weights
 from tfinv.transformations import AffineAugmentation
 
 SHAPE = (16, 16, 1)

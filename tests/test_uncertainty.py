@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 import tfinv
-from tfinv.bootstrap import interval as bootstrap_interval
-from tfinv.bootstrap import shard_counts
-from tfinv.computing import merged, without_each
+from tfinv.engine.measuring import merged, without_each
 from tfinv.evaluation import shard_indices
-from tfinv.jackknife import Replicates, interval, pseudo_values, standard_error
+from tfinv.resampling.jackknife import Replicates, interval, pseudo_values, standard_error
+from tfinv.resampling.shards import interval as bootstrap_interval
+from tfinv.resampling.shards import shard_counts
 from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
-from tfinv.statistics.local_error import LocalError
+from tfinv.statistics.lie_error import LocalError
 from tfinv.uncertainty import difference
 
 KEY = "NormalizedVariance"

@@ -13,11 +13,11 @@ from tfinv.status import Status
 
 if TYPE_CHECKING:
     from tfinv import datasets, measures, models, plots, report, tflite, transformations, uncertainty
-    from tfinv.activations import ActivationModel
-    from tfinv.arrays import evaluate_arrays
-    from tfinv.evaluation import evaluate
-    from tfinv.local_error import lie_derivative
-    from tfinv.merging import merge
+    from tfinv.activations.sub_model import ActivationModel
+    from tfinv.evaluation.arrays import evaluate_arrays
+    from tfinv.evaluation.evaluate import evaluate
+    from tfinv.evaluation.lie_derivative import lie_derivative
+    from tfinv.evaluation.merging import merge
     from tfinv.transformations import AffineAugmentation
 
 __version__ = "0.1.0"
@@ -26,9 +26,9 @@ _ATTRIBUTES = {
     "ActivationModel": "tfinv.activations",
     "AffineAugmentation": "tfinv.transformations",
     "evaluate": "tfinv.evaluation",
-    "evaluate_arrays": "tfinv.arrays",
-    "lie_derivative": "tfinv.local_error",
-    "merge": "tfinv.merging",
+    "evaluate_arrays": "tfinv.evaluation.arrays",
+    "lie_derivative": "tfinv.evaluation.lie_derivative",
+    "merge": "tfinv.evaluation.merging",
 }
 _MODULES = ("datasets", "measures", "models", "plots", "report", "tflite", "transformations", "uncertainty")
 

@@ -12,13 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfinv import _lazy
-from tfinv.activations import ActivationModel, LayerChoice
-from tfinv.evaluation import as_measures, evaluate
-from tfinv.files import write_text
+from tfinv.activations.sub_model import ActivationModel, LayerChoice
+from tfinv.evaluation.evaluate import as_measures, evaluate
+from tfinv.support.files import write_text
+from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.transformations import as_set
 
-_lazy.select_tensorflow_backend()
+select_tensorflow_backend()
 
 
 class InvarianceCallback(keras.callbacks.Callback):

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tfinv import environment
-from tfinv.cache import Cache, config_hash
-from tfinv.files import atomic_write, write_json, write_text
 from tfinv.results import Results
+from tfinv.support import environment
+from tfinv.support.cache import Cache, config_hash
+from tfinv.support.files import atomic_write, write_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,7 +173,7 @@ class Run:
         """
         from tfinv import models
         from tfinv.models.load import is_file_name
-        from tfinv.training import train
+        from tfinv.training.train import train
         from tfinv.transformations import AffineAugmentation
 
         seed = self.seed if seed is None else seed
@@ -231,7 +231,7 @@ class Run:
             samples: names the images: data set, split, how many, seed; part of the cache key.
             **options: of `tfinv.evaluate`.
         """
-        from tfinv.evaluation import evaluate
+        from tfinv.evaluation.evaluate import evaluate
 
         config = {
             "model": getattr(model, "tfinv_config", None) or model.id,

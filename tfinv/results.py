@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.files import atomic_write
-from tfinv.jackknife import Replicates
+from tfinv.resampling.jackknife import Replicates
 from tfinv.status import Status
+from tfinv.support.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd

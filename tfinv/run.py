@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfinv._lazy import quiet_tensorflow_import
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
-from tfinv.interrupt import lasting_interrupt
+from tfinv.support.interrupt import lasting_interrupt
+from tfinv.support.lazy import quiet_tensorflow_import
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_GATE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 DEFAULT = "quickstart"

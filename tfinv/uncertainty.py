@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tfinv import bootstrap
-from tfinv.jackknife import interval, pseudo_values
+from tfinv.resampling import shards as bootstrap
+from tfinv.resampling.jackknife import interval, pseudo_values
 from tfinv.results import MeasureResult, Results
 
 if TYPE_CHECKING:

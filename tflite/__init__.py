@@ -9,11 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfinv.tflite.calibration import with_transformations
-    from tfinv.tflite.comparing import compare_files
-    from tfinv.tflite.comparison import Comparison
-    from tfinv.tflite.conversion import Conversion
-    from tfinv.tflite.convert import (
+    from tfinv.tflite.comparison.compare_files import compare_files
+    from tfinv.tflite.comparison.comparison import Comparison
+    from tfinv.tflite.comparison.differences import compare
+    from tfinv.tflite.comparison.match_files import Match, match
+    from tfinv.tflite.comparison.measure_models import Measured, measure_models
+    from tfinv.tflite.convert.calibration import with_transformations
+    from tfinv.tflite.convert.equalization import equalize
+    from tfinv.tflite.convert.match_keras_layers import layer_map
+    from tfinv.tflite.convert.recipes import (
         RECIPES,
         dynamic_int8,
         float16,
@@ -22,53 +26,49 @@ if TYPE_CHECKING:
         static_int16x8,
         weight_int4,
     )
-    from tfinv.tflite.diagnosis import check_input_scale, latency, memory_estimate, self_check
-    from tfinv.tflite.differences import compare
-    from tfinv.tflite.equalization import equalize
-    from tfinv.tflite.layer_matching import layer_map
-    from tfinv.tflite.layer_sensitivity import sensitivity
-    from tfinv.tflite.layermap import LayerMap
-    from tfinv.tflite.matching import Match, match
-    from tfinv.tflite.model import TFLiteModel
-    from tfinv.tflite.paired import Measured, measure_models
-    from tfinv.tflite.qat import qat_int8
-    from tfinv.tflite.qat_report import Agreement, QatConversion, QatReport, agreement
-    from tfinv.tflite.study_result import StudyResult
-    from tfinv.tflite.studying import study
+    from tfinv.tflite.files.conversion import Conversion
+    from tfinv.tflite.files.layer_map import LayerMap
+    from tfinv.tflite.files.model import TFLiteModel
+    from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate, self_check
+    from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
+    from tfinv.tflite.qat.train import qat_int8
+    from tfinv.tflite.studies.result import StudyResult
+    from tfinv.tflite.studies.sensitivity import sensitivity
+    from tfinv.tflite.studies.study import study
 
 _HOME = {
-    "Agreement": "qat_report",
-    "Comparison": "comparison",
-    "Conversion": "conversion",
-    "LayerMap": "layermap",
-    "Match": "matching",
-    "Measured": "paired",
-    "QatConversion": "qat_report",
-    "QatReport": "qat_report",
-    "RECIPES": "convert",
-    "StudyResult": "study_result",
-    "TFLiteModel": "model",
-    "agreement": "qat_report",
-    "check_input_scale": "diagnosis",
-    "compare": "differences",
-    "compare_files": "comparing",
-    "dynamic_int8": "convert",
-    "equalize": "equalization",
-    "float16": "convert",
-    "float32": "convert",
-    "latency": "diagnosis",
-    "layer_map": "layer_matching",
-    "match": "matching",
-    "measure_models": "paired",
-    "memory_estimate": "diagnosis",
-    "qat_int8": "qat",
-    "self_check": "diagnosis",
-    "sensitivity": "layer_sensitivity",
-    "static_int16x8": "convert",
-    "static_int8": "convert",
-    "study": "studying",
-    "weight_int4": "convert",
-    "with_transformations": "calibration",
+    "Agreement": "qat.report",
+    "Comparison": "comparison.comparison",
+    "Conversion": "files.conversion",
+    "LayerMap": "files.layer_map",
+    "Match": "comparison.match_files",
+    "Measured": "comparison.measure_models",
+    "QatConversion": "qat.report",
+    "QatReport": "qat.report",
+    "RECIPES": "convert.recipes",
+    "StudyResult": "studies.result",
+    "TFLiteModel": "files.model",
+    "agreement": "qat.report",
+    "check_input_scale": "files.self_check",
+    "compare": "comparison.differences",
+    "compare_files": "comparison.compare_files",
+    "dynamic_int8": "convert.recipes",
+    "equalize": "convert.equalization",
+    "float16": "convert.recipes",
+    "float32": "convert.recipes",
+    "latency": "files.self_check",
+    "layer_map": "convert.match_keras_layers",
+    "match": "comparison.match_files",
+    "measure_models": "comparison.measure_models",
+    "memory_estimate": "files.self_check",
+    "qat_int8": "qat.train",
+    "self_check": "files.self_check",
+    "sensitivity": "studies.sensitivity",
+    "static_int16x8": "convert.recipes",
+    "static_int8": "convert.recipes",
+    "study": "studies.study",
+    "weight_int4": "convert.recipes",
+    "with_transformations": "convert.calibration",
 }
 
 __all__ = [

@@ -31,9 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
     options = _parser().parse_args(shared.with_signs(arguments))
 
-    from tfinv.tflite.comparing import compare_files
-    from tfinv.tflite.gate import check, parse_condition
-    from tfinv.tflite.model import TFLiteModel
+    from tfinv.tflite.comparison.compare_files import compare_files
+    from tfinv.tflite.comparison.gate import check, parse_condition
+    from tfinv.tflite.files.model import TFLiteModel
 
     conditions = [parse_condition(each) for each in options.fail_if]  # before anything that takes long
     first = TFLiteModel(options.before, input_scale=shared.input_scale(options.input_scale))
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from tfinv.tflite.gate import METRICS
+    from tfinv.tflite.comparison.gate import METRICS
 
     metrics = "\n".join(f"  {name:26} {text}" for name, text in METRICS.items())
     parser = shared.parser(

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
     options = parser.parse_args(shared.with_signs(arguments))
 
-    from tfinv.evaluation import as_measures, evaluate
+    from tfinv.evaluation.evaluate import as_measures, evaluate
     from tfinv.transformations import parse
 
     measures, transformations = as_measures(options.measures), parse(options.transformations)
@@ -116,9 +116,10 @@ def save_figures(results: Results, folder: Any) -> list[str]:
 
 def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: str) -> None:
     """Write `profile.csv`, the figures and `report.html`."""
-    from tfinv import environment, plots
-    from tfinv.files import write_text
+    from tfinv import plots
     from tfinv.report import Report, explain
+    from tfinv.support import environment
+    from tfinv.support.files import write_text
 
     write_text(folder / "profile.csv", frame.to_csv(index=False))
     report = Report("Invariance by layer", subtitle).verdict(_sentences(results))

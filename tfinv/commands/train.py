@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.commands import arguments as shared
-from tfinv.files import write_json, write_text
+from tfinv.support.files import write_json, write_text
 
 _EPILOG = """\
 writes model.keras, history.csv, training.json and accuracy.csv into --out
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     import keras
 
     from tfinv import datasets, models
-    from tfinv.training import accuracy_under, train
+    from tfinv.training.train import accuracy_under, train
     from tfinv.transformations import AffineAugmentation
 
     name, *pairs = options.architecture

@@ -6,14 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tfinv._lazy import LazyModule
+from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from tfinv.datasets.split import Split
-else:
-    tf = LazyModule("tensorflow")
 
 
 def as_dataset(

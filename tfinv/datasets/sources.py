@@ -6,13 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfinv._lazy import LazyModule
+from tfinv.support.lazy import keras
 
 if TYPE_CHECKING:
-    import keras
     from numpy.typing import NDArray
-else:
-    keras = LazyModule("keras")
 
 VARIABLE = "TFINV_DATA"
 

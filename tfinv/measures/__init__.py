@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from tfinv.keys import from_key
 from tfinv.measures.anova import Anova, AnovaF
 from tfinv.measures.base import Measure
+from tfinv.measures.classifier import AccuracyUnder, EffectiveInvariance, LogitVariance, PredictionConsistency
 from tfinv.measures.distance import NormalizedDistance, SampleDistance, TransformationDistance
 from tfinv.measures.equivariance import LinearEquivariance
 from tfinv.measures.goodfellow import Goodfellow, GoodfellowNormal
-from tfinv.measures.local_error import LieDerivative
-from tfinv.measures.predictions import AccuracyUnder, EffectiveInvariance, LogitVariance, PredictionConsistency
+from tfinv.measures.lie_derivative import LieDerivative
 from tfinv.measures.same_equivariance import (
     NormalizedVarianceSE,
     SampleVarianceSE,
@@ -22,6 +21,7 @@ from tfinv.measures.same_equivariance_distance import (
     TransformationDistanceSE,
 )
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
+from tfinv.support.keys import from_key
 
 __all__ = [
     "AccuracyUnder",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from tfinv.keys import key_of
 from tfinv.results import LayerResult
+from tfinv.support.keys import key_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfinv._lazy import LazyModule
-
-if TYPE_CHECKING:
-    import keras
-else:
-    keras = LazyModule("keras")
+from tfinv.support.lazy import keras
 
 TORCH = "torch"
 BATCH_NORMALIZATION_MOMENTUM = 0.9  # Keras' default of 0.99 needs 500 steps and more to follow small data sets

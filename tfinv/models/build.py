@@ -6,9 +6,8 @@ import difflib
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfinv._lazy import LazyModule
 from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.ffnet import ffnet
 from tfinv.models.load import is_file_name, load
@@ -17,11 +16,7 @@ from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
 from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
-
-if TYPE_CHECKING:
-    import keras
-else:
-    keras = LazyModule("keras")
+from tfinv.support.lazy import keras
 
 APPLICATIONS = "keras.applications."
 _BUILDERS: dict[str, Callable[..., Any]] = {

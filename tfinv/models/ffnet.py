@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from tfinv._lazy import LazyModule
 from tfinv.models.blocks import Blocks, check_counts, image_input
-
-if TYPE_CHECKING:
-    import keras
-else:
-    keras = LazyModule("keras")
+from tfinv.support.lazy import keras
 
 
 def ffnet(

@@ -7,15 +7,10 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfinv._lazy import LazyModule
 from tfinv.models.stand_ins import subclasses, suggestion, with_plain_layers
-
-if TYPE_CHECKING:
-    import keras
-else:
-    keras = LazyModule("keras")
+from tfinv.support.lazy import keras
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 

@@ -7,14 +7,9 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfinv._lazy import LazyModule
-
-if TYPE_CHECKING:
-    import keras
-else:
-    keras = LazyModule("keras")
+from tfinv.support.lazy import keras
 
 
 def subclasses(stand_ins: Mapping[str, str]) -> dict[str, type]:

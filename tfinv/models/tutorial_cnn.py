@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfinv._lazy import LazyModule
 from tfinv.models.blocks import Blocks, check_counts, image_input
-
-if TYPE_CHECKING:
-    import keras
-else:
-    keras = LazyModule("keras")
+from tfinv.support.lazy import keras
 
 
 def tutorial_cnn(

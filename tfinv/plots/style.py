@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
-from tfinv.files import atomic_write
+from tfinv.support.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -154,8 +154,8 @@ class Report:
         Returns:
             The path.
         """
-        from tfinv.files import write_text
         from tfinv.report.html import render_html
+        from tfinv.support.files import write_text
 
         write_text(path, render_html(self.title, self.subtitle, self.blocks))
         return Path(path)
@@ -170,9 +170,9 @@ class Report:
         Returns:
             The path.
         """
-        from tfinv.files import write_text
         from tfinv.plots.style import save
         from tfinv.report.markdown import render_markdown
+        from tfinv.support.files import write_text
 
         target = Path(path)
         folder = target.parent / "figures" if figure_folder is None else Path(figure_folder)

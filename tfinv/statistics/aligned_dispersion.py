@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
 from tfinv.statistics.views import InverseWarp, visible
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = LazyModule("tensorflow")
+from tfinv.support.lazy import tf
 
 
 class AlignedDispersionState(NamedTuple):

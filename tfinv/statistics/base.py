@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tfinv.keys import key_of
+from tfinv.support.keys import key_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic, share
 from tfinv.statistics.views import why_not_spatial
+from tfinv.support.lazy import tf
 from tfinv.transformations.frame import inside_frame
 from tfinv.transformations.warp import warp
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = LazyModule("tensorflow")
 
 
 class ChannelCoMomentsState(NamedTuple):

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv._lazy import LazyModule
 from tfinv.statistics.base import RESAMPLES_AT_A_TIME, Context, Layer, Statistic, share
+from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
-    import tensorflow as tf
     from numpy.typing import NDArray
-else:
-    tf = LazyModule("tensorflow")
 
 
 class ColumnMomentsState(NamedTuple):

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
 from tfinv.statistics.column_moments import ColumnMoments
 from tfinv.statistics.top_values import TopValues
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = LazyModule("tensorflow")
+from tfinv.support.lazy import tf
 
 SPARSE_BELOW = 0.1
 """Images that activate a unit most are looked up one by one while they are less than this share of all."""

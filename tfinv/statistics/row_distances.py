@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic, share
 from tfinv.statistics.pair_distances import NOISE, Metric
+from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
-    import tensorflow as tf
     from numpy.typing import NDArray
-else:
-    tf = LazyModule("tensorflow")
 
 
 class RowDistancesState(NamedTuple):

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic
 from tfinv.statistics.hashing import hash_of
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = LazyModule("tensorflow")
+from tfinv.support.lazy import tf
 
 LEVELS = 32
 

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv._lazy import LazyModule
 from tfinv.statistics.base import Context, Layer, Statistic, View
+from tfinv.support.lazy import tf
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.frame import inside_frame
 from tfinv.transformations.warp import Padding, warp_each
 
 if TYPE_CHECKING:
-    import tensorflow as tf
     from numpy.typing import NDArray
-else:
-    tf = LazyModule("tensorflow")
 
 
 def why_not_spatial(layer: Layer) -> str:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from tfinv._lazy import select_tensorflow_backend
+from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.draws import MapRanges, backward_matrices
 from tfinv.transformations.members import TransformationSet

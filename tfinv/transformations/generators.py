@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from tfinv._lazy import LazyModule
+from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
-    import tensorflow as tf
     from numpy.typing import NDArray
-else:
-    tf = LazyModule("tensorflow")
 
 Generator = Literal["rotation", "scale", "translation_x", "translation_y", "shear"]
 GENERATORS: tuple[Generator, ...] = get_args(Generator)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tfinv._lazy import LazyModule
+from tfinv.support.lazy import tf
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.sets import ImageFunction, TransformationSet, as_set
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = LazyModule("tensorflow")
 
 Interpolation = Literal["bilinear", "nearest", "cubic"]
 Padding = Literal["constant", "nearest", "reflect"]

@@ -1,0 +1,121 @@
+"""Collect the findings of finished runs into one page: ``python -m tfinv.experiments._pages.findings [RUNS] [PAGE]``.
+
+A finding is taken from a run of preset `cpu` that finished with the experiment's own settings. Without such a run, what
+the page already says of the experiment stays, as long as its settings are still the experiment's own; otherwise the
+experiment is listed as not run. Figures go beside the page, reduced to 256 colours.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from tfinv.experiment import Experiment, settings_line
+from tfinv.support.files import atomic_write, write_text
+
+ORDER = (
+    *("measures_look", "measures_compared", "accuracy", "training_range", "sample_sizes", "data_subset"),
+    *("other_dataset", "complexity", "diversity", "random_weights", "initialisation", "during_training"),
+    *("batch_normalization", "activation_function", "kernel_size", "max_pooling", "models_compared", "stratified"),
+    *("aggregation", "same_equivariance", "feature_maps", "handshapes"),
+    *("published_accuracy", "published_global", "published_profile"),
+)
+"""The study's questions in the order in which they are numbered, and three comparisons with published numbers."""
+
+_HEAD = """# Findings
+
+What the study's experiments found at preset `cpu`: small networks, subsets of the data, few seeds. Intervals are 95 %
+Student intervals over seeds unless a finding says otherwise; with three seeds they are wide, and "cannot be told" means
+that they contain the bound in question. Every finding is written by the run itself; `python -m tfinv.run NAME` repeats
+it. The last three hold tfinv against published numbers. The page is made by
+`python -m tfinv.experiments._pages.findings`.
+"""
+
+
+def collect(runs: Path, page: Path) -> list[str]:
+    """Write the page and its figures.
+
+    Args:
+        runs: folder of output folders by experiment.
+        page: the Markdown file; figures go into the folder `figures` beside it.
+
+    Returns:
+        The experiments without a finding.
+    """
+    from tfinv.run import find_experiment
+
+    earlier = _sections(page)
+    parts, rows, missing = [], ["| | experiment | verdict |", "|---|---|---|"], []
+    for number, name in enumerate(ORDER, start=1):
+        experiment, folder = find_experiment(name), runs / name
+        if _is_finished(experiment, folder):
+            body = _body(experiment, folder, page)
+        elif _is_current(experiment, earlier.get(name, "")):
+            body = earlier[name]
+        else:
+            missing.append(name)
+            rows.append(f"| {number} | `{name}` | not run |")
+            continue
+        verdict = body.split("**Verdict: ")[1].split(".**")[0]
+        rows.append(f"| {number} | [`{name}`](#{number}-{name}) | {verdict} |")
+        parts.append(f"## {number} {name}\n\n{body}")
+    said = f"Not run at preset `cpu` so far: {', '.join(missing)}.\n" if missing else ""
+    write_text(page, "\n".join([_HEAD, *rows, "", said, *parts]).rstrip() + "\n")
+    return missing
+
+
+def _sections(page: Path) -> dict[str, str]:
+    """What the page says of each experiment, below the heading."""
+    text = page.read_text() if page.is_file() else ""
+    found = re.split(r"^## \d+ (\w+)\n\n", text, flags=re.MULTILINE)[1:]
+    return {name: f"{body.rstrip()}\n" for name, body in zip(found[::2], found[1::2], strict=True)}
+
+
+def _is_current(experiment: Experiment, section: str) -> bool:
+    """Whether the section was written by a run with the experiment's present settings and question."""
+    return section.startswith(experiment.question) and section.rstrip().endswith(
+        f"\n{settings_line(experiment.configure('cpu'))}"
+    )
+
+
+def _is_finished(experiment: Experiment, folder: Path) -> bool:
+    """Whether the folder holds a finished run of preset `cpu` with the experiment's own settings."""
+    try:
+        finished = json.loads((folder / "finished.json").read_text())
+    except (OSError, ValueError):
+        return False
+    own = json.loads(json.dumps(experiment.configure("cpu")))
+    return finished["preset"] == "cpu" and finished["settings"] == own
+
+
+def _body(experiment: Experiment, folder: Path, page: Path) -> str:
+    lines = []
+    for line in (folder / "finding.md").read_text().splitlines():
+        if line.startswith("# "):
+            line = f"{line[2:]} *Source: {experiment.source}.*"
+        elif line.startswith("!["):
+            figure = line[line.index("](") + 2 : line.rindex(".png)")]
+            target = page.parent / "figures" / f"{experiment.name}.png"
+            _reduce(folder / f"{figure}.png", target)
+            line = f"{line[: line.index('](')]}](figures/{target.name})"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _reduce(source: Path, target: Path) -> None:
+    buffer = io.BytesIO()
+    with Image.open(source) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    with atomic_write(target) as file:
+        file.write(buffer.getvalue())
+
+
+if __name__ == "__main__":
+    given = [Path(each) for each in sys.argv[1:3]]
+    not_run = collect(*given, *(Path("runs"), Path("docs/findings.md"))[len(given) :])
+    print(f"not run: {', '.join(not_run) or 'none'}")

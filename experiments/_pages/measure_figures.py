@@ -1,0 +1,173 @@
+"""Draw each measure of a plain and an augmented network: ``python -m tfinv.experiments._pages.measure_figures``.
+
+Two small networks are trained on scikit-learn's digits from one seed, one of them on randomly rotated images, and
+measured under 16 rotations; docs/measures.md shows the figures. Two minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv import plots
+from tfinv.experiments._pages.findings import _reduce as reduce_colours
+from tfinv.plots.profile import draw_line, profile_limits
+from tfinv.plots.style import MUTED, layer_axis, legend, new_figure, set_plot_height, styled
+from tfinv.results import MeasureResult, Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+FOLDER = Path("docs/figures/measures")
+ROTATIONS, SAMPLES, EPOCHS, SEED = "rotations(16)", 300, 25, 0
+NETWORKS: Mapping[str, Mapping[str, float] | None] = {"plain": None, "rotated in training": {"rotation": 180.0}}
+FLOOR = "identity network (the warp's own error)"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure.
+
+    Args:
+        measures: keys by the title of their panel, drawn one below the other.
+        axis: what x is: layers, or the transformations or classes of measures of the output.
+        logarithmic: keys of measures whose values span orders of magnitude.
+    """
+
+    measures: Mapping[str, str]
+    axis: str = "layer, from input to output"
+    logarithmic: Sequence[str] = ()
+
+
+def _family(pattern: str, options: str) -> Drawing:
+    kinds = ("Transformation", "Sample", "Normalized")
+    return Drawing({pattern.format(kind): pattern.format(kind) + options for kind in kinds})
+
+
+_MEAN = "(aggregate='mean')"
+DRAWINGS: Mapping[str, Drawing] = {
+    "variance": _family("{}Variance", _MEAN),
+    "distance": _family("{}Distance", _MEAN),
+    "anova": Drawing({"AnovaF": "AnovaF", "Anova": "Anova"}),
+    "goodfellow": Drawing({"Goodfellow": "Goodfellow", "GoodfellowNormal": "GoodfellowNormal"}),
+    "predictions": Drawing(
+        {each: each for each in ("AccuracyUnder", "PredictionConsistency", "EffectiveInvariance")}, "rotation"
+    ),
+    "logit_variance": Drawing({"LogitVariance": "LogitVariance"}, "class"),
+    "variance_se": _family("{}VarianceSE", _MEAN),
+    "distance_se": _family("{}DistanceSE", "(per_map=True)"),
+    "simple_distance_se": Drawing({"SimpleDistanceSE": "SimpleDistanceSE"}),
+    "linear_equivariance": Drawing({"LinearEquivariance": "LinearEquivariance"}),
+    "lie_derivative": Drawing(
+        {"LieDerivative": "LieDerivative", "LieContribution, of tfinv.lie_derivative": "LieContribution"},
+        logarithmic=("LieDerivative",),
+    ),
+}
+
+
+def make(folder: Path = FOLDER) -> list[Path]:
+    """Train, measure, and write every figure.
+
+    Args:
+        folder: for the figures, made where it is missing.
+
+    Returns:
+        The files.
+    """
+    results = {name: _measured(augmentation) for name, augmentation in NETWORKS.items()}
+    written = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, drawing in DRAWINGS.items():
+            made = plots.save(draw(drawing, results), Path(scratch, f"{name}.png"))
+            reduce_colours(made, folder / made.name)
+            written.append(folder / made.name)
+    return written
+
+
+def _measured(augmentation: Mapping[str, float] | None) -> Results:
+    """All measures of one network, those of `lie_derivative` among them."""
+    from tfinv import datasets, models
+    from tfinv.evaluation.evaluate import evaluate
+    from tfinv.evaluation.lie_derivative import lie_derivative
+    from tfinv.training.train import train
+    from tfinv.transformations import AffineAugmentation
+
+    data = datasets.load("digits")
+    model = models.build("simple_conv", (16, 16, 1), 10, filters=16, activation="relu", seed=SEED)
+    turned = AffineAugmentation(**augmentation) if augmentation else None
+    train(model, data.train, epochs=EPOCHS, learning_rate=5e-3, schedule="cosine", augmentation=turned, seed=SEED)
+    images = data.test.subset(SAMPLES, SEED)
+    keys = [key for drawing in DRAWINGS.values() for key in drawing.measures.values() if key != "LieContribution"]
+    banded = [key for key in keys if "Variance" in key]
+    first = evaluate(model, images, ROTATIONS, banded, confidence=0.95)
+    second = evaluate(model, images, ROTATIONS, [key for key in keys if key not in banded])
+    third = lie_derivative(model, images.x, ["rotation"])
+    floors = first.metadata["interpolation_floor"] | second.metadata["interpolation_floor"]
+    measures = {"LieContribution": third["LieContribution"], **first.measures, **second.measures}
+    return Results(measures, {"interpolation_floor": floors})
+
+
+@styled
+def draw(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
+    """One panel a measure, one line a network.
+
+    Args:
+        drawing: what to draw.
+        results: by name of the network.
+    """
+    figure = new_figure()
+    panels = list(figure.subplots(len(drawing.measures), sharex=True, squeeze=False)[:, 0])
+    handles, names = [], list(results)
+    for axes, (title, key) in zip(panels, drawing.measures.items(), strict=True):
+        frames = {name: _frame(each[key], drawing) for name, each in results.items()}
+        handles = [
+            draw_line(axes, np.arange(len(frame)), frame, frame if "low" in frame else None, name, index)
+            for index, (name, frame) in enumerate(frames.items())
+        ]
+        profile_limits(axes, frames.values(), [each for each in frames.values() if "low" in each])
+        axes.set_title(title, fontsize=10)
+        floor = next(iter(results.values())).metadata["interpolation_floor"].get(key)
+        if floor and title.startswith(("Transformation", "Normalized", "Simple")):
+            values = [floor.get(layer, np.nan) for layer in frames[names[0]]["layer"]]
+            handles += axes.plot(np.arange(len(values)), values, color=MUTED, linestyle=(0, (2, 2)), linewidth=1.2)
+        if key in drawing.logarithmic:
+            axes.set_yscale("log")
+            axes.autoscale(axis="y")
+            axes.yaxis.set_major_formatter("{x:g}")
+        if drawing.axis == "class":
+            for line in axes.lines:
+                line.set_linestyle("none")
+    floored = len(handles) > len(names)
+    layer_axis(panels[-1], list(_frame(results[names[0]][key], drawing)["layer"]))
+    panels[-1].set_xlabel(drawing.axis)
+    legend(figure, handles, [*names, FLOOR] if floored else names)
+    set_plot_height(figure, panels, 1.25 * len(panels) + 0.25)
+    return figure
+
+
+def _frame(measure: MeasureResult, drawing: Drawing) -> pd.DataFrame:
+    """`layer, mean` and maybe `low, high`: of the layers that have values, or one row a value of the output."""
+    import pandas as pd
+
+    if drawing.axis.startswith("layer"):
+        return measure.profile().dropna(subset="mean").reset_index(drop=True)
+    values = next(reversed([each.values for each in measure.values() if each.values.size]))
+    return pd.DataFrame({"layer": _names(drawing.axis, len(values)), "mean": values})
+
+
+def _names(axis: str, count: int) -> Sequence[Any]:
+    from tfinv.transformations import parse
+
+    return parse(ROTATIONS).labels if axis == "rotation" else [str(each) for each in range(count)]
+
+
+if __name__ == "__main__":
+    for path in make(*map(Path, sys.argv[1:2])):
+        print(path)

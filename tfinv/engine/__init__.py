@@ -1,0 +1,1 @@
+"""Private: the passes over images that gather statistics."""

@@ -1,0 +1,262 @@
+"""Gather statistics of many layers block by block, in place and in one graph (statistics, driven by the engine)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.statistics import Context, Layer
+from tfinv.statistics.column_moments import ShiftedMoments
+from tfinv.statistics.compiled.fused import FusedDispersion, groups
+from tfinv.support.lazy import tf
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tfinv.statistics import Statistic
+    from tfinv.statistics.compiled.stored import Stored
+
+States = dict["Statistic", dict[str, Any]]
+
+
+class _InVariables:
+    """The state of one statistic on one layer in variables, updated by operations."""
+
+    def __init__(self, statistic: Statistic, layer: Layer, dtype: str) -> None:
+        self._statistic = statistic
+        state = statistic.init(layer, dtype)
+        self._type: Any = type(state)
+        self._variables = tuple(tf.Variable(each) for each in state)
+        self._neutral = lambda: statistic.init(layer, dtype)
+
+    def add(self, block: Any, context: Context) -> None:
+        new = self._statistic.update(self._type(*self._variables), block, context)
+        for variable, value in zip(self._variables, new, strict=True):
+            variable.assign(value)
+
+    def reset(self) -> None:
+        for variable, value in zip(self._variables, self._neutral(), strict=True):
+            variable.assign(value)
+
+    def is_finite(self) -> bool:
+        return all(np.isfinite(np.sum(each.numpy(), dtype=np.float64)) for each in self._variables)
+
+    def state(self) -> Any:
+        return self._type(*(each.numpy() for each in self._variables))
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        for name, variable in zip(self._type._fields, self._variables, strict=True):
+            variable.assign(arrays[name])
+
+
+class Gatherer:
+    """Holds the state of every statistic on every layer it applies to, and updates them.
+
+    Row dispersions and column moments go through one compiled loop where there is one; all else are operations on
+    variables.
+
+    Args:
+        statistics: the union of what the measures need in this pass.
+        layers: the layers, in network order.
+        dtype: of blocks and accumulators.
+        given: finished states that statistics of a second pass depend on.
+    """
+
+    def __init__(
+        self,
+        statistics: Sequence[Statistic],
+        layers: Sequence[Layer],
+        dtype: str = "float32",
+        given: States | None = None,
+    ) -> None:
+        self.layers = {layer.name: layer for layer in layers}
+        self._dtype = dtype
+        self._fused: dict[str, list[FusedDispersion]] = {}
+        self._others: dict[str, dict[Statistic, _InVariables]] = {}
+        self._given: dict[str, dict[Statistic, Any]] = {}
+        for layer in layers:
+            fitting = [statistic for statistic in statistics if not statistic.applies(layer)]
+            together = groups(fitting, dtype)
+            self._fused[layer.name] = [FusedDispersion(each, layer) for each in together]
+            taken = {each for group in together for each in group}
+            others = {each: _InVariables(each, layer, dtype) for each in fitting if each not in taken}
+            self._others[layer.name] = others
+            self._given[layer.name] = {}
+            for statistic in dict.fromkeys(needed for each in fitting for needed in each.depends):
+                state = statistic.summary((given or {})[statistic][layer.name])
+                variables = (tf.Variable(tf.constant(np.asarray(field), self._type_of(field))) for field in state)
+                self._given[layer.name][statistic] = type(state)(*variables)
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether `add_directly` can do everything, so that no graph is needed."""
+        no_view = all(each.view is None for fused in self._fused.values() for each in fused)
+        return no_view and not any(self._others.values())
+
+    def give(self, given: States) -> None:
+        """Replace the finished states that this pass depends on."""
+        for layer, by_statistic in self._given.items():
+            for statistic, variables in by_statistic.items():
+                for variable, value in zip(variables, statistic.summary(given[statistic][layer]), strict=True):
+                    variable.assign(tf.constant(np.asarray(value), variable.dtype))
+
+    def add(
+        self,
+        layer: str,
+        block: Any,
+        index: Any = None,
+        labels: Any = None,
+        reference: Any = None,
+        derivatives: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """Update all statistics of one layer with a block; in-graph.
+
+        Args:
+            layer: its name.
+            block: activations `(S_b, T, *U)` or `(S_b * T, *U)`; None where all statistics are `reference_only`.
+            index: see `Context`.
+            labels: see `Context`.
+            reference: see `Context`.
+            derivatives: see `Context`.
+
+        Returns:
+            Tensors that a graph must return, or the updates behind them never run.
+        """
+        given = {
+            statistic: type(state)(*(tf.convert_to_tensor(each) for each in state))
+            for statistic, state in self._given[layer].items()
+        }
+        context = Context(self.layers[layer], index, labels, reference, given, derivatives or {})
+        views = _Views(block, context.layer)
+        done = [each.add(views[each.view] if each.view else block) for each in self._fused[layer]]
+        for statistic, state in self._others[layer].items():
+            state.add(views[statistic.view], context)
+        return done
+
+    def add_directly(self, layer: str, block: NDArray[np.float32]) -> None:
+        """Update all statistics of one layer without a graph, where `is_direct`.
+
+        Args:
+            layer: its name.
+            block: activations `(S_b, T or more, *U)`; columns after the first `T` are not read.
+        """
+        for each in self._fused[layer]:
+            each.update(block)
+
+    def add_stored(self, layer: str, block: Stored) -> None:
+        """`add_directly` with a block as a quantized network stores it."""
+        for each in self._fused[layer]:
+            each.update_stored(block)
+
+    def reset(self) -> None:
+        """Back to the states of no samples."""
+        for each in (*self._all_fused(), *self._all_others()):
+            each.reset()
+
+    def check_finite(self) -> None:
+        """Refuse states that NaN or infinity got into.
+
+        Raises:
+            ValueError: names the first layer in network order with such activations.
+        """
+        for layer in self.layers:
+            if not all(each.is_finite() for each in (*self._fused[layer], *self._others[layer].values())):
+                raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {layer!r}")
+
+    def states_of(self, layer: str) -> dict[Statistic, Any]:
+        """The states of one layer as NumPy arrays by statistic; valid until the next update or reset."""
+        fused = {each: group.state(each) for group in self._fused[layer] for each in group.statistics}
+        return fused | {each: other.state() for each, other in self._others[layer].items()}
+
+    def states(self) -> States:
+        """All states by statistic and layer, see `states_of`."""
+        states: States = {}
+        for layer in self.layers:
+            for statistic, state in self.states_of(layer).items():
+                states.setdefault(statistic, {})[layer] = state
+        return states
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything needed to go on later, by a name that `restore` knows; valid until the next update."""
+        found: dict[str, NDArray[Any]] = {}
+        for number, fused in enumerate(self._all_fused()):
+            found |= {f"fused{number}.{name}": array for name, array in fused.arrays().items()}
+        for number, other in enumerate(self._all_others()):
+            found |= {f"other{number}.{name}": array for name, array in other.state()._asdict().items()}
+        return found
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `arrays` gave, in a gatherer made with the same arguments."""
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            part, _, field = name.partition(".")
+            parts.setdefault(part, {})[field] = array
+        for number, fused in enumerate(self._all_fused()):
+            fused.restore(parts[f"fused{number}"])
+        for number, other in enumerate(self._all_others()):
+            other.restore(parts[f"other{number}"])
+
+    def _all_fused(self) -> list[FusedDispersion]:
+        return [each for fused in self._fused.values() for each in fused]
+
+    def _all_others(self) -> list[_InVariables]:
+        return [each for others in self._others.values() for each in others.values()]
+
+    def _type_of(self, value: Any) -> Any:
+        return self._dtype if np.asarray(value).dtype.kind == "f" else np.asarray(value).dtype
+
+
+class _Views(dict[Any, Any]):
+    """A block as each view shows it, computed once."""
+
+    def __init__(self, block: Any, layer: Layer) -> None:
+        super().__init__()
+        self._block, self._layer = block, layer
+
+    def __missing__(self, view: Any) -> Any:
+        if view is not None:
+            self[view] = view.apply(self[None], self._layer)
+        elif self._block is None:
+            self[view] = None
+        else:
+            self[view] = tf.reshape(self._block, (-1, self._layer.num_transformations, *self._layer.shape))
+        return self[view]
+
+
+def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
+    """Order statistics into passes, so that each finds what it depends on finished.
+
+    What others depend on and needs the untransformed images alone comes first, in a pass of one forward an image:
+    the statistics that need all transformations then still share one pass. Derivatives have a pass of their own.
+
+    Args:
+        statistics: what the measures require; what those depend on is added.
+
+    Returns:
+        One list of statistics a pass.
+    """
+    waiting = list(dict.fromkeys(each for statistic in statistics for each in (*statistic.depends, statistic)))
+    done: list[list[Statistic]] = []
+    while waiting:
+        finished = {each for batch in done for each in batch}
+        ready = [each for each in waiting if finished.issuperset(each.depends)]
+        early = [each for each in ready if each.reference_only and any(each in other.depends for other in waiting)]
+        ready = early or ready
+        ready = [each for each in ready if (each.along is None) == (ready[0].along is None)]
+        done.append(ready)
+        waiting = [each for each in waiting if each not in ready]
+    return done
+
+
+def settled(state: Any) -> Any:
+    """A state of the type that its statistic merges."""
+    return state.settled() if isinstance(state, ShiftedMoments) else state
+
+
+def widened(state: Any) -> Any:
+    """A state that merges, with its floating-point arrays in float64."""
+    state = settled(state)
+    arrays = (np.asarray(each) for each in state)
+    return type(state)(*(each.astype(np.float64, copy=False) if each.dtype.kind == "f" else each for each in arrays))

@@ -1,0 +1,245 @@
+"""Run images through a model and gather statistics: the only loop over images (evaluation)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfinv.activations.sub_model import ActivationModel, ActivationSource
+from tfinv.engine.batches import ImageBatches
+from tfinv.engine.checkpoint import Checkpoint
+from tfinv.engine.gatherer import Gatherer, States, passes
+from tfinv.engine.streams import Stream, StreamSource
+from tfinv.evaluation.arguments import required_statistics
+from tfinv.measures import Measure
+from tfinv.statistics import Layer, Statistic
+from tfinv.support.interrupt import postponed_interrupt
+from tfinv.support.lazy import tf
+from tfinv.transformations import TransformationSet, warp
+from tfinv.transformations.generators import Generator, generator_tangent
+from tfinv.transformations.table_warp import TableWarp
+
+CHECK_EVERY = 50
+"""Blocks between two looks for NaN."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same throughout an evaluation.
+
+    Args:
+        source: gives the activations of `layers`.
+        layers: the layers, in network order.
+        measures: the measures.
+        transformations: the set.
+        image_shape: `(H, W, C)`.
+        padding: see `transformations.warp`.
+        interpolation: see `transformations.warp`.
+        checkpoint: where to keep what was gathered.
+        keep_statistics: whether results hold the states.
+        advance: called with a number of transformed images after each block.
+    """
+
+    source: ActivationSource
+    layers: tuple[Layer, ...]
+    measures: tuple[Measure, ...]
+    transformations: TransformationSet
+    image_shape: tuple[int, ...]
+    padding: Any
+    interpolation: Any
+    checkpoint: Checkpoint | None = None
+    keep_statistics: bool = False
+    advance: Callable[[int], Any] = lambda images: None
+
+
+class Pass:
+    """One run over the images for statistics that need nothing of each other.
+
+    Args:
+        setting: the evaluation.
+        layers: the group of layers.
+        statistics: what is gathered.
+    """
+
+    def __init__(self, setting: Setting, layers: Sequence[Layer], statistics: Sequence[Statistic]) -> None:
+        self.statistics = statistics
+        self._setting = setting
+        self.layers = [layer for layer in layers if any(not each.applies(layer) for each in statistics)]
+        self._reference_only = all(each.reference_only for each in statistics)
+        self._with_reference = not self._reference_only and any(each.needs_reference for each in statistics)
+        generators: list[Generator] = [each.along for each in statistics if each.along]
+        self._generators = tuple(dict.fromkeys(generators))
+        self._gatherer: Gatherer | None = None
+        self._step: Any = None
+        self._stream: Stream | None = None
+
+    @property
+    def images_per_sample(self) -> int:
+        """Forward passes that one sample takes."""
+        if self._reference_only:
+            return max(1, len(self._generators))
+        return len(self._setting.transformations) * bool(self.layers)
+
+    def run(self, batches: ImageBatches, given: States, part: str, *, copy: bool = False) -> Gatherer:
+        """Gather the statistics of some samples, or take them from the checkpoint.
+
+        Args:
+            batches: the samples.
+            given: finished states that the statistics depend on.
+            part: name for the checkpoint.
+            copy: whether the checkpoint must hold the states through the next run of this pass.
+
+        Returns:
+            The gatherer with the states; it is used again by the next run.
+
+        Raises:
+            ValueError: NaN in images or activations, named.
+            KeyboardInterrupt: Ctrl-C, after the block in progress.
+        """
+        gatherer = self._prepared(given)
+        if not self.layers:
+            return gatherer
+        checkpoint = self._setting.checkpoint
+        finished = checkpoint.get(part) if checkpoint else None
+        if finished is not None:
+            gatherer.restore(finished)
+            self._setting.advance((batches.count or 0) * self.images_per_sample)
+            return gatherer
+        if self._reference_only:
+            count = len(self._setting.transformations)
+            # Derivatives and what they are compared with take about four times the memory of activations.
+            batches = batches.in_batches_of(batches.batch_size * (max(1, count // 4) if self._generators else count))
+        if self._stream is not None:
+            at_once = min(batches.batch_size, batches.count or batches.batch_size)
+            batches = batches.in_batches_of(self._stream.block_size(at_once) or batches.batch_size)
+        self._loop(batches, gatherer, part)
+        gatherer.check_finite()
+        if checkpoint:
+            arrays = gatherer.arrays()
+            checkpoint.put(part, {name: array.copy() for name, array in arrays.items()} if copy else arrays)
+        return gatherer
+
+    def _prepared(self, given: States) -> Gatherer:
+        if self._gatherer is None:
+            self._gatherer = Gatherer(self.statistics, self.layers, given=given)
+            self._step = self._make_step(self._gatherer)
+        else:
+            self._gatherer.reset()
+            self._gatherer.give(given)
+        return self._gatherer
+
+    def _loop(self, batches: ImageBatches, gatherer: Gatherer, part: str) -> None:
+        checkpoint, done = self._setting.checkpoint, 0
+        if checkpoint and (progress := checkpoint.progress(part)):
+            done = progress[0]
+            gatherer.restore(progress[1])
+            self._setting.advance(done * self.images_per_sample)
+        if checkpoint is None:
+            for number, batch in enumerate(batches):
+                self._one(batch, number, gatherer)
+            return
+        with postponed_interrupt() as pressed:
+            for number, batch in enumerate(batches.after(done)):
+                self._one(batch, number, gatherer)
+                done += len(batch.images)
+                checkpoint.tick(part, done, gatherer.arrays, now=pressed.is_set())
+                if pressed.is_set():
+                    raise KeyboardInterrupt
+
+    def _one(self, batch: Any, number: int, gatherer: Gatherer) -> None:
+        self._step(batch.images, batch.index, batch.labels)
+        if number % CHECK_EVERY == 0:
+            gatherer.check_finite()
+        self._setting.advance(len(batch.images) * self.images_per_sample)
+
+    def _make_step(self, gatherer: Gatherer) -> Any:
+        """A function of a batch `(images, index, labels)` that updates all states."""
+        setting, count = self._setting, len(self._setting.transformations)
+        source = setting.source
+        names = [layer.name for layer in self.layers]
+        if names and names != list(source.layer_shapes):
+            source = source.select(names)
+
+        def transformed(images: Any) -> Any:
+            """`(S_b * T [+ S_b], H, W, C)`; the untransformed images, where needed, come last."""
+            if self._reference_only:
+                return images
+            warped = warp(images, setting.transformations, padding=setting.padding, interpolation=setting.interpolation)
+            warped = tf.reshape(warped, (-1, *setting.image_shape))
+            return tf.concat([warped, images], axis=0) if self._with_reference else warped
+
+        def gather(activations: Mapping[str, Any], index: Any, labels: Any, derivatives: Any = None) -> list[Any]:
+            done = []
+            for layer in self.layers:
+                values = tf.cast(activations[layer.name], tf.float32)
+                if self._reference_only:
+                    own = derivatives and derivatives[layer.name]
+                    done += gatherer.add(layer.name, None, index, labels, values, own)
+                    continue
+                reference = None
+                if self._with_reference:  # cut along the first axis, where it costs no copy
+                    values, reference = values[: tf.size(index) * count], values[tf.size(index) * count :]
+                done += gatherer.add(layer.name, values, index, labels, reference)
+            return done
+
+        images_spec = tf.TensorSpec((None, *setting.image_shape), tf.float32)
+        if isinstance(source, ActivationModel):
+            vector = tf.TensorSpec((None,), tf.int64)
+
+            def of_model(images: Any, index: Any, labels: Any) -> list[Any]:
+                if not self._generators:
+                    return gather(source(transformed(images)), index, labels)
+                values, derivatives = {}, {name: {} for name in names}
+                for each in self._generators:
+                    values, slopes = source.differentiated(images, generator_tangent(images, each))
+                    for name in names:
+                        derivatives[name][each] = tf.cast(slopes[name], tf.float32)
+                return gather(values, index, labels, derivatives)
+
+            signature = (images_spec, vector, vector)
+            # Traced here, once: TensorFlow takes many evaluations in one process for one function traced many times.
+            graph = tf.function(of_model, input_signature=signature, autograph=False).get_concrete_function()
+            return lambda *batch: graph(
+                *(tf.convert_to_tensor(each, spec.dtype) for each, spec in zip(batch, signature, strict=True))
+            )
+        warp_graph = tf.function(transformed, input_signature=[images_spec], autograph=False)
+        gather_graph = tf.function(gather, reduce_retracing=True, autograph=False)
+
+        stream = self._stream = self._make_stream(source, gatherer, warp_graph)
+
+        def step(images: Any, index: Any, labels: Any) -> None:
+            if stream is not None and stream.is_ready:
+                stream(images)
+                return
+            activations = source(warp_graph(images).numpy())
+            if self._reference_only or not gatherer.is_direct:
+                gather_graph({name: tf.constant(activations[name]) for name in names}, index, labels)
+                return
+            for layer in self.layers:
+                values = np.asarray(activations[layer.name], np.float32)
+                gatherer.add_directly(layer.name, values.reshape(len(images), -1, *layer.shape))
+
+        return step
+
+    def _make_stream(self, source: Any, gatherer: Gatherer, warp_graph: Any) -> Stream | None:
+        """Gathers without copies, where the source and the statistics allow it."""
+        if not isinstance(source, StreamSource) or self._reference_only or self._with_reference:
+            return None
+        if not gatherer.is_direct:
+            return None
+        setting, count = self._setting, len(self._setting.transformations)
+        if TableWarp.serves(setting.transformations, setting.padding, setting.interpolation):
+            return Stream(source, self.layers, gatherer, TableWarp(setting.transformations, setting.image_shape), count)
+
+        def warped(images: Any) -> Any:
+            return warp_graph(images).numpy().reshape(-1, count, *setting.image_shape)
+
+        return Stream(source, self.layers, gatherer, warped, count)
+
+
+def make_passes(setting: Setting, layers: Sequence[Layer]) -> list[Pass]:
+    """The passes that the measures take on a group of layers."""
+    return [Pass(setting, layers, statistics) for statistics in passes(required_statistics(setting.measures))]

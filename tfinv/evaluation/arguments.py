@@ -1,0 +1,165 @@
+"""What users give to `evaluate`, checked and brought into one form (evaluation)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.activations.sub_model import ActivationModel, ActivationSource, LayerChoice
+from tfinv.measures import Measure, parse
+
+if TYPE_CHECKING:
+    from tfinv.statistics import Statistic
+
+IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
+"""Transformed images in a block, where the user says nothing: enough for the cores. Accumulators of columns are read
+and written once a block, so up to four times as many images where that makes up this many samples."""
+
+
+def as_measures(measures: Any) -> list[Measure]:
+    """Whatever a user may give for measures, as a list of measures with different keys.
+
+    Raises:
+        ValueError: none, or an unknown key.
+        TypeError: something that is no measure, such as a class in place of an instance.
+    """
+    given = [measures] if isinstance(measures, (str, Measure)) or not isinstance(measures, Iterable) else list(measures)
+    found: dict[str, Measure] = {}
+    for each in given:
+        measure = parse(each) if isinstance(each, str) else each
+        if not isinstance(measure, Measure):
+            hint = f"; write {each.__name__}()" if isinstance(each, type) else ""
+            raise TypeError(f"measures must be Measure objects or their keys{hint}. Received: {each!r}")
+        found[measure.key] = measure
+    if not found:
+        raise ValueError("measures must hold at least one measure. Received: none")
+    return list(found.values())
+
+
+def required_statistics(measures: Sequence[Measure]) -> list[Statistic]:
+    """The union of what the measures need, each once."""
+    return list(dict.fromkeys(statistic for measure in measures for statistic in measure.requires))
+
+
+def as_source(model: Any, layers: LayerChoice, image_shape: tuple[int, ...]) -> ActivationSource:
+    """Whatever a user may give for a model, as a source of the chosen layers that takes such images."""
+    if isinstance(model, (str, os.PathLike)):
+        from tfinv import models
+
+        model = models.load(model)
+    if isinstance(model, ActivationModel):
+        model = model.keras_model if layers is not None else model
+    if not isinstance(model, ActivationSource):
+        return ActivationModel(model, layers, input_shape=image_shape)
+    if tuple(model.input_shape) != tuple(image_shape):
+        raise ValueError(
+            f"images must fit the model's input (H, W, C) = {tuple(model.input_shape)}. Received: images of "
+            f"{tuple(image_shape)}"
+        )
+    return model if layers is None else model.select(layers)
+
+
+def block_size(batch_size: Any, count: int) -> int:
+    """Samples in a block of `count` transformations."""
+    if batch_size is not None:
+        return whole_number("batch_size", batch_size, 1)
+    return max(1, IMAGES_PER_BLOCK // count, min(SAMPLES_PER_BLOCK, 4 * IMAGES_PER_BLOCK // count))
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Refuse what is not a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}. Received: {value!r}")
+    return int(value)
+
+
+def check_confidence(confidence: Any, shards: Any) -> int:
+    """Refuse a confidence that is not inside (0, 1); return the number of shards."""
+    if confidence is not None and (
+        isinstance(confidence, bool) or not isinstance(confidence, (int, float)) or not 0 < confidence < 1
+    ):
+        raise ValueError(f"confidence must be a number above 0 and below 1, such as 0.95. Received: {confidence!r}")
+    return whole_number("shards", shards, 2)
+
+
+def check_interval(interval: Any, resamples: Any) -> int:
+    """Refuse an unknown kind of interval; return the number of resamples that it takes, 0 for none."""
+    if interval not in ("jackknife", "bootstrap"):
+        raise ValueError(f"interval must be 'jackknife' or 'bootstrap'. Received: {interval!r}")
+    return whole_number("resamples", resamples, 50) * (interval == "bootstrap")
+
+
+def check_enough(measures: Sequence[Measure], samples: int | None, transformations: int) -> None:
+    """Refuse fewer samples or transformations than a measure is defined for; None is an unknown number."""
+    for measure in measures:
+        if transformations < measure.min_transformations:
+            raise ValueError(
+                f"transformations must be at least {measure.min_transformations} for {measure.key}, a deviation over "
+                f"one is undefined. Received: {transformations}"
+            )
+        if samples is not None and samples < measure.min_samples:
+            raise ValueError(
+                f"images must be at least {measure.min_samples} for {measure.key}, a deviation over one is undefined. "
+                f"Received: {samples}"
+            )
+
+
+def check_labels(measures: Sequence[Measure], given: bool) -> None:
+    """Refuse missing labels where a measure needs them."""
+    for measure in measures:
+        if not given and any(each.needs_labels for each in measure.requires):
+            raise ValueError(
+                f"labels must be given for {measure.key}, which compares predictions with classes. Received: none"
+            )
+
+
+def check_gradients(measures: Sequence[Measure], source: Any) -> None:
+    """Refuse a source that cannot be differentiated where a measure needs derivatives."""
+    for measure in measures:
+        if not isinstance(source, ActivationModel) and any(each.along for each in measure.requires):
+            raise TypeError(
+                f"model must be a Keras model for {measure.key}, which needs gradients: TFLite models and activations "
+                f"from elsewhere have none. Received: {type(source).__name__}"
+            )
+
+
+def check_arrays(arrays: Mapping[str, Any]) -> tuple[int, int]:
+    """Refuse activations that are not finite arrays `(S, T, *U)` of one `S` and `T`; return these two."""
+    if not arrays:
+        raise ValueError("activations must hold at least one layer. Received: none")
+    sizes = set()
+    for name, array in arrays.items():
+        if array.ndim < 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.number):
+            raise ValueError(
+                f"activations must be numeric arrays (S, T, *U). Received: {array.dtype} of shape {array.shape} for "
+                f"layer {name!r}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {name!r}")
+        sizes.add(array.shape[:2])
+    if len(sizes) > 1:
+        raise ValueError(f"activations must agree on (S, T) in all layers. Received: {sorted(sizes)}")
+    return sizes.pop()
+
+
+def check_references(
+    measures: Sequence[Measure], reference: Mapping[str, Any] | None, arrays: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Refuse activations of untransformed images that are missing or do not fit; return them as arrays."""
+    given = {name: np.asarray(array) for name, array in (reference or {}).items()}
+    needing = [m for m in measures if any(e.needs_reference for s in m.requires for e in (s, *s.depends))]
+    if needing and not given:
+        raise ValueError(
+            f"reference must hold the activations of the untransformed images for {needing[0].key}. Received: none"
+        )
+    for name, array in arrays.items():
+        shape = given[name].shape if name in given else None
+        if given and shape != (array.shape[0], *array.shape[2:]):
+            expected = (array.shape[0], *array.shape[2:])
+            raise ValueError(f"reference must have the shape {expected} for layer {name!r}. Received: {shape}")
+        if given and not np.isfinite(given[name]).all():
+            raise ValueError(f"reference must be finite. Received: NaN or infinity in layer {name!r}")
+    return given

@@ -1,0 +1,146 @@
+"""`evaluate_arrays`: activations that come from anywhere, and measures in, `Results` out (evaluation)."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tfinv.engine.gatherer import Gatherer, States, passes
+from tfinv.engine.measuring import assembled, measure_layer, measure_shards, merged
+from tfinv.evaluation.arguments import (
+    as_measures,
+    check_arrays,
+    check_confidence,
+    check_enough,
+    check_gradients,
+    check_interval,
+    check_labels,
+    check_references,
+    required_statistics,
+)
+from tfinv.measures import Measure
+from tfinv.results import Results
+from tfinv.statistics import Layer, Statistic
+from tfinv.support.environment import versions
+from tfinv.support.lazy import tf
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def evaluate_arrays(
+    activations: Mapping[str, ArrayLike],
+    measures: Any,
+    *,
+    labels: ArrayLike | None = None,
+    reference: Mapping[str, ArrayLike] | None = None,
+    confidence: float | None = None,
+    shards: int = 20,
+    interval: Literal["jackknife", "bootstrap"] = "jackknife",
+    resamples: int = 1000,
+    keep_statistics: bool = False,
+    first_sample: int = 0,
+    metadata: Mapping[str, Any] | None = None,
+) -> Results:
+    """Measure activations that come from anywhere: another framework, a saved file, a simulation.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfinv
+        >>> activations = {"conv": np.random.default_rng(0).normal(size=(10, 4, 6, 6, 8))}
+        >>> results = tfinv.evaluate_arrays(activations, ["NormalizedVariance(aggregate='mean')"])
+        >>> results["NormalizedVariance(aggregate='mean')"]["conv"].values.shape
+        (8,)
+
+    Args:
+        activations: by layer name an array `(S, T, *U)`, channels last; float64 is computed in float64, all else in
+            float32.
+        measures: a measure or a sequence of them, as objects or keys.
+        labels: int `(S,)`, for measures that compare predictions with classes.
+        reference: by layer name an array `(S, *U)`, activations of the untransformed images, for measures that
+            compare with them.
+        confidence: see `evaluate`.
+        shards: see `evaluate`.
+        interval: see `evaluate`.
+        resamples: see `evaluate`.
+        keep_statistics: see `evaluate`.
+        first_sample: see `evaluate`.
+        metadata: entries for `Results.metadata`.
+
+    Returns:
+        `Results`, layers in the order given; the last counts as the model's output.
+
+    Raises:
+        ValueError: arrays without sample and transformation axes, that disagree on `S` or `T`, or hold NaN; labels or
+            reference missing where a measure needs them.
+        TypeError: a measure that needs gradients.
+    """
+    measures = as_measures(measures)
+    arrays = {name: np.asarray(array) for name, array in activations.items()}
+    samples, count = check_arrays(arrays)
+    check_enough(measures, samples, count)
+    check_gradients(measures, arrays)
+    check_labels(measures, labels is not None)
+    references = check_references(measures, reference, arrays)
+    shards = 0 if confidence is None else check_confidence(confidence, shards)
+    resamples = check_interval(interval, resamples)
+    parts = shard_indices(samples, shards) if shards else [np.arange(samples)]
+    classes = None if labels is None else np.asarray(labels, np.int64)
+    results, means, draws, kept = {}, {}, {}, {}
+    for name, array in arrays.items():
+        layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)
+        states = _gather_array(layer, array, measures, parts, first_sample, classes, references.get(name))
+        if confidence is not None:
+            results[name], means[name], draws[name] = measure_shards(measures, layer, states, resamples)
+        else:
+            results[name] = measure_layer(measures, layer, states[0])
+        if keep_statistics:
+            kept[name] = {each: merged(each, [part[each] for part in states]) for each in states[0]}
+    description = {"samples": samples, "num_transformations": count, **provenance(), **dict(metadata or {})}
+    sizes = [len(part) for part in parts]
+    if confidence is not None:
+        description["shards"] = sizes
+    return assembled(measures, results, description, means, confidence, sizes, kept, draws)
+
+
+def _gather_array(
+    layer: Layer, array: Any, measures: Sequence[Measure], parts: Sequence[Any], first: int, labels: Any, reference: Any
+) -> list[dict[Statistic, Any]]:
+    """The states of each part of the samples of one layer."""
+    dtype = "float64" if array.dtype == np.float64 else "float32"
+    found: list[dict[Statistic, Any]] = [{} for _ in parts]
+    given: States = {}
+    for statistics in passes(required_statistics(measures)):
+        gatherer = Gatherer(statistics, [layer], dtype, given)
+        for states, part in zip(found, parts, strict=True):
+            gatherer.reset()
+            gatherer.add(
+                layer.name,
+                tf.constant(array[part], dtype),
+                tf.constant(part + first, tf.int64),
+                None if labels is None else tf.constant(labels[part], tf.int64),
+                None if reference is None else tf.constant(reference[part], dtype),
+            )
+            for statistic, state in gatherer.states_of(layer.name).items():
+                states[statistic] = type(state)(*(np.array(each) for each in state))
+        for statistic in found[0]:
+            given[statistic] = {layer.name: merged(statistic, [states[statistic] for states in found])}
+    needed = required_statistics(measures)
+    return [{each: states[each] for each in needed if each in states} for states in found]
+
+
+def shard_indices(samples: int, shards: int) -> list[NDArray[np.int64]]:
+    """Random parts of nearly one size, the same for every evaluation of as many samples."""
+    order = np.random.default_rng(0).permutation(samples)
+    return [np.sort(part) for part in np.array_split(order, min(shards, samples))]
+
+
+def provenance() -> dict[str, Any]:
+    """What results are made with, for their metadata."""
+    return {
+        "versions": versions("tfinv", "tensorflow", "keras", "numpy"),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

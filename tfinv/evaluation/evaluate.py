@@ -1,0 +1,294 @@
+"""`evaluate`: images, transformations, a model and measures in, `Results` out (evaluation)."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from tfinv.activations.sub_model import ActivationSource, LayerChoice
+from tfinv.engine.batches import ImageBatches
+from tfinv.engine.checkpoint import Checkpoint
+from tfinv.engine.gatherer import passes
+from tfinv.engine.groups import joined, measure_group, measure_group_in_shards
+from tfinv.engine.memory import Plan
+from tfinv.engine.passes import Setting, make_passes
+from tfinv.engine.planning import plan_layers
+from tfinv.evaluation.arguments import (
+    as_measures,
+    as_source,
+    block_size,
+    check_confidence,
+    check_enough,
+    check_gradients,
+    check_interval,
+    check_labels,
+    required_statistics,
+    whole_number,
+)
+from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
+from tfinv.evaluation.interpolation_floor import SAMPLES, interpolation_floor
+from tfinv.evaluation.stratified import classes_of, over_classes
+from tfinv.measures import Measure
+from tfinv.results import Results
+from tfinv.statistics import Layer
+from tfinv.statistics.compiled import fused
+from tfinv.transformations import TransformationSet, as_set
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["as_measures", "evaluate", "evaluate_arrays"]
+
+
+def evaluate(
+    model: Any,
+    images: Any,
+    transformations: Any,
+    measures: Any,
+    *,
+    labels: ArrayLike | None = None,
+    layers: LayerChoice = None,
+    batch_size: int | None = None,
+    padding: str = "constant",
+    interpolation: str = "bilinear",
+    stratified: bool = False,
+    confidence: float | None = None,
+    shards: int = 20,
+    interval: Literal["jackknife", "bootstrap"] = "jackknife",
+    resamples: int = 1000,
+    keep_statistics: bool = False,
+    first_sample: int = 0,
+    memory_budget: int | float | str | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    verbose: bool = False,
+    progress: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+) -> Results:
+    """Measure every unit of every layer of a model, in one pass over images and transformations.
+
+    Each image is transformed by all `T` transformations, the model runs once on each (`S * T` forward passes whatever
+    the number of measures), and mergeable statistics are updated in the same graph.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> import tfinv
+        >>> inputs = keras.Input((16, 16, 1))
+        >>> x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+        >>> x = keras.layers.GlobalAveragePooling2D(name="gap")(x)
+        >>> model = keras.Model(inputs, keras.layers.Dense(10, name="logits")(x))
+        >>> images = np.random.default_rng(0).random((8, 16, 16, 1), dtype="float32")
+        >>> results = tfinv.evaluate(model, images, "rotations(4)", ["NormalizedVariance"], progress=False)
+        >>> list(results["NormalizedVariance"])
+        ['conv', 'gap', 'logits']
+
+    Args:
+        model: a Keras model, a `.keras` file, or any `ActivationSource` such as a TFLite model.
+        images: array `(S, H, W, C)`, a `tfinv.datasets.Split`, or a `tf.data.Dataset`.
+        transformations: a `TransformationSet`, its id such as `"rotations(16)"`, or a sequence of `Affine`.
+        measures: a measure or a sequence of them, as objects or keys.
+        labels: int `(S,)`, for measures that compare predictions with classes; default: those that come with `images`.
+        layers: names, globs or layer types; None for all.
+        batch_size: samples per block; `batch_size * T` images are in memory at a time. Default: about 256 images.
+        padding: what comes in from outside the frame, see `transformations.warp`.
+        interpolation: see `transformations.warp`.
+        stratified: measure the samples of each class apart, in one run over shuffled data: the results hold the mean
+            over classes, and `results.of_class(label)` those of each class. A `tf.data.Dataset` is read into memory.
+        confidence: add confidence intervals of the layer means, such as 0.95: `profile()` then has the columns `low`
+            and `high`. They hold for other samples under the same transformations, and come from the statistics of
+            `shards` random parts of the samples (no further forward passes); a `tf.data.Dataset` is read into memory.
+        shards: number of parts; each costs one more copy of the accumulators.
+        interval: `"jackknife"` leaves out each part in turn; `"bootstrap"` draws as many parts with replacement
+            `resamples` times, for intervals that need not be symmetric, and computes the measures each time.
+        resamples: at least 50.
+        keep_statistics: keep the accumulators in `Results.statistics`, so that `tfinv.merge` can join the results of
+            disjoint samples.
+        first_sample: position of the first image in the whole data, where these images are one part of them: measures
+            that draw samples draw the same ones as an evaluation of all.
+        memory_budget: bytes, or text such as `"8GiB"`, for accumulators and activations; layers that do not fit
+            together are measured in several runs over the images. Default: half of the free memory.
+        checkpoint: a file to save to about once a minute, or a `tfinv.engine.checkpoint.Checkpoint`: the same call
+            after an interruption goes on from it and finds the same numbers. It is removed at the end. A
+            `tf.data.Dataset` must give its images in the same order again.
+        verbose: print which layers are measured together, and the memory that takes.
+        progress: show a progress bar with images per second and the time left.
+        metadata: entries to add to `Results.metadata`, such as the data set's name.
+
+    Returns:
+        `Results` with one `MeasureResult` a measure, layers in network order.
+
+    Raises:
+        ValueError: bad images, too few samples or transformations for a measure, an unknown layer or measure, images
+            that do not fit the model, NaN in images or activations (named), a budget too small for one layer, a
+            checkpoint of another evaluation.
+        TypeError: a model that has no graph of layers, or no gradients for a measure that needs them.
+    """
+    measures = as_measures(measures)
+    transformations = as_set(transformations)
+    _check_together(stratified, confidence, keep_statistics)
+    check_enough(measures, None, len(transformations))
+    batches = ImageBatches(
+        images, block_size(batch_size, len(transformations)), labels, whole_number("first_sample", first_sample, 0)
+    )
+    check_labels(measures, batches.has_labels)
+    source = as_source(model, layers, batches.shape)
+    check_gradients(measures, source)
+    shards = 0 if confidence is None else check_confidence(confidence, shards)
+    resamples = check_interval(interval, resamples)
+    batches = batches.in_memory() if stratified or shards else batches
+    check_enough(measures, batches.count, len(transformations))
+    subsets = _subsets(batches, measures, stratified, shards)
+    description = {
+        "model": source.id,
+        "transformations": transformations.id,
+        "num_transformations": len(transformations),
+        "samples": batches.count,
+        "first_sample": first_sample,
+        "image_shape": list(batches.shape),
+        "padding": padding,
+        "interpolation": interpolation,
+        "skipped_layers": dict(getattr(source, "skipped", {})),
+    }
+    if shards or keep_statistics or checkpoint is not None:
+        description["data"] = batches.fingerprint()
+    if shards:
+        description["shards"] = [each.count for each in subsets.values()]
+    spec = _layers(source, transformations, batches.count)
+    keeper = Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint
+    if keeper:
+        options = {"stratified": stratified, "confidence": confidence, "keep_statistics": keep_statistics}
+        options["resamples"] = resamples
+        keeper.open(_configuration(description, measures, spec, batch_size, options))
+    plan = _plan(measures, spec, batches, memory_budget, batch_size is not None, shards, keeper, keep_statistics)
+    if verbose:
+        print(plan)
+    setting = Setting(
+        source,
+        tuple(spec),
+        tuple(measures),
+        transformations,
+        batches.shape,
+        padding,
+        interpolation,
+        keeper,
+        keep_statistics,
+    )
+    subsets = {label: each.in_batches_of(plan.batch_size) for label, each in subsets.items()}
+    found = _measure_groups(setting, plan, subsets, confidence, resamples, progress)
+    description |= {"samples": batches.count, **provenance(), **dict(metadata or {})}
+    if "interpolation_floor" not in description:
+        few = next(iter(batches.in_batches_of(SAMPLES))).images
+        options = {"padding": padding, "interpolation": interpolation}
+        description["interpolation_floor"] = interpolation_floor(few, transformations, measures, spec, options)
+    by_label = {label: joined([each[label] for each in found], description) for label in found[0]}
+    results = over_classes(by_label, description) if stratified else by_label[""]
+    if keeper:
+        keeper.finish()
+    return results
+
+
+def _measure_groups(
+    setting: Setting,
+    plan: Plan,
+    subsets: Mapping[Any, ImageBatches],
+    confidence: float | None,
+    resamples: int,
+    progress: bool,
+) -> list[dict[Any, Results]]:
+    """By group of layers the results by label."""
+    from tqdm import tqdm
+
+    chosen = [[each for each in setting.layers if each.name in group] for group in plan.groups]
+    images = sum(each.images_per_sample for layers in chosen for each in make_passes(setting, layers))
+    counts = [each.count for each in subsets.values()]
+    total = None if None in counts else sum(each or 0 for each in counts) * images
+    found = []
+    with tqdm(total=total, unit="img", desc="measuring", disable=not progress, leave=False) as bar:
+        for number, layers in enumerate(chosen):
+            if len(chosen) > 1:
+                bar.set_description(f"measuring, layers {number + 1} of {len(chosen)}")
+            part = replace(setting, advance=bar.update)
+            if len(chosen) > 1:
+                part = replace(part, source=setting.source.select([each.name for each in layers]))
+            if confidence is None:
+                found.append(measure_group(part, layers, subsets))
+            else:
+                samples = list(subsets.values())
+                found.append({"": measure_group_in_shards(part, layers, samples, confidence, resamples)})
+            if number + 1 < len(chosen):
+                # A graph and the states that it updates refer to each other in circles: make room for the next ones.
+                gc.collect()
+    return found
+
+
+def _subsets(
+    batches: ImageBatches, measures: Sequence[Measure], stratified: bool, shards: int
+) -> dict[Any, ImageBatches]:
+    if stratified:
+        return dict(classes_of(batches, measures))
+    if not shards:
+        return {"": batches}
+    parts = shard_indices(batches.count or 0, shards)
+    return {number: batches.only(part) for number, part in enumerate(parts)}
+
+
+def _plan(
+    measures: Sequence[Measure],
+    layers: Sequence[Layer],
+    batches: ImageBatches,
+    budget: Any,
+    fixed: bool,
+    shards: int,
+    keeper: Checkpoint | None,
+    keep: bool,
+) -> Plan:
+    statistics = [each for batch in passes(required_statistics(measures)) for each in batch]
+    plan = plan_layers(
+        layers,
+        statistics,
+        batches.shape,
+        batches.batch_size,
+        budget=budget,
+        fixed=fixed,
+        shards=shards,
+        checkpoint=keeper is not None,
+        keep=keep,
+    )
+    if keeper is None:
+        return plan
+    # Free memory may differ when the evaluation goes on, but what was gathered so far belongs to the first plan.
+    notes = keeper.notes.setdefault("plan", {"groups": plan.groups, "batch_size": plan.batch_size})
+    groups = tuple(tuple(each) for each in notes["groups"])
+    return plan if groups == plan.groups else replace(plan, groups=groups, batch_size=notes["batch_size"])
+
+
+def _configuration(
+    description: Mapping[str, Any],
+    measures: Sequence[Measure],
+    layers: Sequence[Layer],
+    batch_size: int | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        **description,
+        "measures": [each.key for each in measures],
+        "layers": [each.name for each in layers],
+        "batch_size": batch_size,
+        **options,
+        "compiled": fused.is_available(),
+        "versions": provenance()["versions"],
+    }
+
+
+def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> list[Layer]:
+    shapes, count = source.layer_shapes, len(transformations)
+    last = getattr(source, "output_layer", list(shapes)[-1])
+    return [Layer(name, shape, count, transformations, name == last, samples) for name, shape in shapes.items()]
+
+
+def _check_together(stratified: bool, confidence: Any, keep_statistics: bool) -> None:
+    if stratified and (confidence is not None or keep_statistics):
+        other = "confidence" if confidence is not None else "keep_statistics"
+        raise ValueError(f"stratified cannot be combined with {other}. Received: both")

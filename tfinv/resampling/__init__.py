@@ -1,0 +1,1 @@
+"""Jackknife and bootstrap: intervals from parts of the samples."""

@@ -1,0 +1,97 @@
+"""How far a number would move with other samples, from its values without each shard of them (results)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.resampling import shards as bootstrap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Layer profiles computed without each shard of the samples in turn, and perhaps of resampled shards.
+
+    Args:
+        confidence: the confidence of the intervals, such as 0.95.
+        sizes: number of samples in each shard, `(G,)`.
+        means: by layer the `G` values of the layer profile, the `g`-th without the samples of shard `g`.
+        draws: by layer the `B` values of the layer profile in resamples of the shards; where there are some, intervals
+            come from them, otherwise from `means`.
+    """
+
+    confidence: float
+    sizes: tuple[int, ...]
+    means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    draws: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def interval(self, layer: str, estimate: float) -> tuple[float, float]:
+        """The confidence interval around one layer's value; NaN where the layer has none."""
+        if layer in self.draws:
+            return bootstrap.interval(self.draws[layer], estimate, len(self.sizes), self.confidence)
+        if layer not in self.means:
+            return float("nan"), float("nan")
+        return interval(pseudo_values(estimate, self.means[layer], self.sizes), self.sizes, estimate, self.confidence)
+
+
+def pseudo_values(estimate: float, without: Any, sizes: Sequence[int]) -> NDArray[np.float64]:
+    r"""What each shard contributes to an estimate, so that their spread tells how far the estimate is off.
+
+        \tilde\theta_g = h_g \hat\theta - (h_g - 1) \hat\theta_{(g)},   \quad h_g = n / m_g
+
+    Args:
+        estimate: the number from all samples.
+        without: `(G,)`, the number without the samples of each shard.
+        sizes: number of samples in each shard, `(G,)`.
+
+    Returns:
+        `(G,)`.
+
+    Source: Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m", equation 2.
+    """
+    ratio = sum(sizes) / np.asarray(sizes, np.float64)
+    return ratio * estimate - (ratio - 1) * np.asarray(without, np.float64)
+
+
+def standard_error(pseudo: Any, sizes: Sequence[int]) -> float:
+    r"""Standard error of an estimate from the pseudo-values of its shards.
+
+        SE^2 = \frac{1}{G} \sum_g \frac{(\tilde\theta_g - \bar\theta)^2}{h_g - 1},
+        \quad \bar\theta = \sum_g \tilde\theta_g / h_g
+
+    Source: Busing, Meijer and van der Leeden 1999, equation 3.
+    """
+    pseudo = np.asarray(pseudo, np.float64)
+    ratio = sum(sizes) / np.asarray(sizes, np.float64)
+    centre = np.sum(pseudo / ratio)
+    return float(np.sqrt(np.mean((pseudo - centre) ** 2 / (ratio - 1))))
+
+
+def interval(pseudo: Any, sizes: Sequence[int], estimate: float, confidence: float) -> tuple[float, float]:
+    """Confidence interval: the estimate and Student's t with `G - 1` degrees of freedom times its standard error.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.resampling.jackknife import interval, pseudo_values
+        >>> shards = np.array([2.0, 3.0, 4.0, 7.0])
+        >>> without = [np.delete(shards, each).mean() for each in range(4)]
+        >>> low, high = interval(pseudo_values(4.0, without, [1] * 4), [1] * 4, 4.0, 0.95)
+        >>> round(low, 3), round(high, 3)
+        (0.563, 7.437)
+
+    Args:
+        pseudo: see `pseudo_values`.
+        sizes: number of samples in each shard.
+        estimate: the middle.
+        confidence: such as 0.95.
+    """
+    from scipy.stats import t
+
+    reach = float(t.ppf((1 + confidence) / 2, len(sizes) - 1)) * standard_error(pseudo, sizes)
+    return estimate - reach, estimate + reach

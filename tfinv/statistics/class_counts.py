@@ -1,0 +1,136 @@
+"""What a classifier says under each transformation: right, unchanged, how surely (statistics of the model's output)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tfinv.statistics.base import Context, Layer, Statistic, View
+from tfinv.support.lazy import tf
+
+
+def why_not_classes(layer: Layer) -> str:
+    """Why a layer's units are not the classes of a classifier; "" where they are."""
+    if not layer.is_output:
+        return "it is not the model's output"
+    if len(layer.shape) != 1 or layer.shape[0] < 2:
+        return f"an output of shape {layer.shape} has no unit for each of two or more classes"
+    return ""
+
+
+class CorrectPredictionsState(NamedTuple):
+    """Counts: `count` samples, `correct` (`(T,)`), and `unknown` labels, which are no class of the model."""
+
+    count: Any
+    correct: Any
+    unknown: Any
+
+
+@dataclass(frozen=True)
+class CorrectPredictions(Statistic):
+    """How many samples are classified as their label says, under each transformation."""
+
+    needs_labels = True
+
+    def applies(self, layer: Layer) -> str:
+        return why_not_classes(layer)
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> CorrectPredictionsState:
+        zero = tf.zeros((), dtype)
+        return CorrectPredictionsState(zero, tf.zeros(layer.num_transformations, dtype), zero)
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> CorrectPredictionsState:
+        assert context is not None and context.labels is not None
+        labels = tf.cast(context.labels, tf.int64)
+        correct = tf.equal(tf.argmax(block, axis=-1), labels[:, None])
+        unknown = (labels < 0) | (labels >= block.shape[-1])
+        own = CorrectPredictionsState(
+            tf.cast(tf.shape(block)[0], block.dtype),
+            tf.reduce_sum(tf.cast(correct, block.dtype), axis=0),
+            tf.reduce_sum(tf.cast(unknown, block.dtype)),
+        )
+        return self.merge(state, own)
+
+    def merge(self, first: Any, second: Any) -> CorrectPredictionsState:
+        return CorrectPredictionsState(*(mine + theirs for mine, theirs in zip(first, second, strict=True)))
+
+
+class ConsistentPredictionsState(NamedTuple):
+    """Sums over samples.
+
+    `count`: samples; `consistent` `(T,)`: predictions equal to that of the untransformed image; `confidence` `(T,)`:
+    of those, the geometric mean of both confidences; `labelled`: samples with a label; `correct` `(T,)` and
+    `correct_untransformed`: of those, classified right; `contradicting`: outputs that `from_logits` is wrong about.
+    """
+
+    count: Any
+    consistent: Any
+    confidence: Any
+    labelled: Any
+    correct: Any
+    correct_untransformed: Any
+    contradicting: Any
+
+
+@dataclass(frozen=True)
+class ConsistentPredictions(Statistic):
+    """Whether the predicted class survives each transformation, how confident both predictions are, and their accuracy.
+
+    Args:
+        from_logits: outputs are logits, and confidence is their softmax; otherwise they are probabilities.
+    """
+
+    needs_reference = True
+
+    from_logits: bool = True
+
+    def applies(self, layer: Layer) -> str:
+        return why_not_classes(layer)
+
+    def init(self, layer: Layer, dtype: Any = "float32") -> ConsistentPredictionsState:
+        zero, row = tf.zeros((), dtype), tf.zeros(layer.num_transformations, dtype)
+        return ConsistentPredictionsState(zero, row, row, zero, row, zero, zero)
+
+    def update(self, state: Any, block: Any, context: Context | None = None) -> ConsistentPredictionsState:
+        assert context is not None and context.reference is not None
+        reference, kind = context.reference, block.dtype
+        predicted, expected = tf.argmax(block, axis=-1), tf.argmax(reference, axis=-1)
+        same = tf.cast(tf.equal(predicted, expected[:, None]), kind)
+        confidence = tf.sqrt(self._confidence(block) * self._confidence(reference)[:, None])
+        labels = tf.fill(tf.shape(expected), tf.constant(-1, tf.int64)) if context.labels is None else context.labels
+        right = tf.cast(tf.equal(predicted, labels[:, None]), kind)
+        own = ConsistentPredictionsState(
+            tf.cast(tf.shape(block)[0], kind),
+            tf.reduce_sum(same, axis=0),
+            tf.reduce_sum(same * confidence, axis=0),
+            tf.reduce_sum(tf.cast(labels >= 0, kind)),
+            tf.reduce_sum(right, axis=0),
+            tf.reduce_sum(tf.cast(tf.equal(expected, labels), kind)),
+            tf.reduce_sum(tf.cast(self._contradicts(reference), kind)),
+        )
+        return self.merge(state, own)
+
+    def merge(self, first: Any, second: Any) -> ConsistentPredictionsState:
+        return ConsistentPredictionsState(*(mine + theirs for mine, theirs in zip(first, second, strict=True)))
+
+    def _confidence(self, outputs: Any) -> Any:
+        return tf.reduce_max(tf.nn.softmax(outputs, axis=-1) if self.from_logits else outputs, axis=-1)
+
+    def _contradicts(self, outputs: Any) -> Any:
+        """Which rows `(S_b, classes)` are a distribution where logits are expected, or none where they are not."""
+        tolerance = 0.02  # 8-bit outputs add up to one only roughly
+        lowest, highest = tf.reduce_min(outputs, axis=-1), tf.reduce_max(outputs, axis=-1)
+        if self.from_logits:
+            return (lowest >= 0) & (tf.abs(tf.reduce_sum(outputs, axis=-1) - 1) < tolerance)
+        return (lowest < -tolerance) | (highest > 1 + tolerance)
+
+
+@dataclass(frozen=True)
+class CentredLogits(View):
+    """Logits without their mean over classes, which no prediction depends on."""
+
+    def applies(self, layer: Layer) -> str:
+        return why_not_classes(layer)
+
+    def apply(self, block: Any, layer: Layer) -> Any:
+        return block - tf.reduce_mean(block, axis=-1, keepdims=True)

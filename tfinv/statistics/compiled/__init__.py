@@ -1,0 +1,1 @@
+"""Private: compiled loops that read a block once."""

@@ -1,0 +1,6 @@
+"""Train classifiers with a seed, and tell how accurate they are under transformations."""
+
+from tfinv.training.accuracy import accuracy, accuracy_under
+from tfinv.training.train import TrainingResult, train
+
+__all__ = ["TrainingResult", "accuracy", "accuracy_under", "train"]

@@ -1,0 +1,211 @@
+"""Share of correctly classified images, upright and under transformations (datasets, transformations -> training)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tfinv.support.lazy import keras, tf
+from tfinv.transformations import as_set, warp
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from tfinv.transformations import TransformationSet
+
+Classifier = Any
+"""A Keras model, or a function from float32 images `(N, H, W, C)` to logits `(N, classes)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images and labels that were checked against each other and against a model.
+
+    Args:
+        x: float32 `(S, H, W, C)`, finite.
+        y: int64 `(S,)`.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @classmethod
+    def of(cls, data: Any, model: Classifier, argument: str) -> LabelledImages:
+        """Take a `Split` or a pair `(x, y)` that `model` can be shown.
+
+        Raises:
+            ValueError: no labels, images that are not `(S, H, W, C)`, finite and of the model's input shape, or labels
+                that are not class numbers of the model's output; `argument` is named.
+            TypeError: neither a split nor a pair.
+        """
+        pair = (data.x, data.y) if hasattr(data, "x") and hasattr(data, "y") else data
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"{argument} must be a Split or a pair (x, y). Received: {type(data).__name__}")
+        x, y = pair
+        if y is None:
+            raise ValueError(f"{argument} must have labels. Received: images alone")
+        x, y = np.asarray(x), np.asarray(y)
+        _check_images(x, argument)
+        if y.shape != (len(x),) or y.dtype.kind not in "iu":
+            raise ValueError(
+                f"the labels of {argument} must be {len(x)} integers, one an image. "
+                f"Received: {y.dtype} of shape {y.shape}"
+            )
+        _check_fit(x.shape[1:], y, model, argument)
+        return cls(np.ascontiguousarray(x, np.float32), y.astype(np.int64))
+
+
+def accuracy(model: Classifier, data: Any, *, batch_size: int = 256) -> float:
+    """The share of images whose largest logit is that of their class.
+
+    Example:
+        >>> from tfinv import datasets, models
+        >>> from tfinv.training.accuracy import accuracy
+        >>> digits = datasets.load("digits")
+        >>> 0 <= accuracy(models.build("ffnet", digits.input_shape, 10), digits.test) <= 1
+        True
+
+    Args:
+        model: a Keras model, or a function from float32 images `(N, H, W, C)` to logits `(N, classes)`.
+        data: a `tfinv.datasets.Split` or a pair `(x, y)`.
+        batch_size: images shown to the model at a time.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: data that do not fit the model, or logits that are NaN.
+    """
+    images = LabelledImages.of(data, model, "data")
+    return float(_accuracies(model, images, None, batch_size, {}, progress=False)[0])
+
+
+def accuracy_under(
+    model: Classifier,
+    x: ArrayLike,
+    y: ArrayLike,
+    transformations: Any,
+    *,
+    interpolation: str = "bilinear",
+    padding: str = "constant",
+    fill_value: float = 0.0,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> NDArray[np.float64]:
+    """The accuracy when all images are shown under each transformation of a set.
+
+        acc[j] = mean_s [ argmax model(t_j(x_s)) = y_s ]
+
+    Example:
+        >>> from tfinv import datasets, models
+        >>> from tfinv.training.accuracy import accuracy_under
+        >>> test = datasets.load("digits").test
+        >>> model = models.build("ffnet", (16, 16, 1), 10)
+        >>> accuracy_under(model, test.x, test.y, "rotations(8)").shape
+        (8,)
+
+    Args:
+        model: a Keras model, or a function from float32 images `(N, H, W, C)` to logits `(N, classes)`.
+        x: images `(S, H, W, C)`.
+        y: int `(S,)`.
+        transformations: a `TransformationSet`, its id, or a sequence of `Affine`.
+        interpolation: see `warp`.
+        padding: see `warp`.
+        fill_value: see `warp`.
+        batch_size: transformed images shown to the model at a time, about.
+        progress: show a progress bar.
+
+    Returns:
+        float64 `(T,)` in [0, 1].
+
+    Raises:
+        ValueError: data that do not fit the model, a bad set, or logits that are NaN.
+    """
+    images = LabelledImages.of((x, y), model, "x")
+    options = {"interpolation": interpolation, "padding": padding, "fill_value": fill_value}
+    return _accuracies(model, images, as_set(transformations), batch_size, options, progress)
+
+
+def _accuracies(
+    model: Classifier,
+    data: LabelledImages,
+    transformations: TransformationSet | None,
+    batch_size: int,
+    options: dict[str, Any],
+    progress: bool,
+) -> NDArray[np.float64]:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1. Received: {batch_size!r}")
+    count = 1 if transformations is None else len(transformations)
+    step = max(1, batch_size // count)
+    predict = _predictor(model, data.x.shape[1:], transformations, options)
+    correct = np.zeros(count)
+    with tqdm(total=len(data) * count, unit="img", desc="accuracy", disable=not progress, leave=False) as bar:
+        for start in range(0, len(data), step):
+            images, labels = data.x[start : start + step], data.y[start : start + step]
+            logits = np.asarray(predict(images))
+            if np.isnan(logits).any():
+                raise ValueError("model must give finite logits. Received: NaN")
+            guesses = logits.reshape(len(images), count, -1).argmax(axis=-1)
+            correct += (guesses == labels[:, None]).sum(axis=0)
+            bar.update(len(images) * count)
+    return correct / len(data)
+
+
+def _predictor(
+    model: Classifier, shape: tuple[int, ...], transformations: TransformationSet | None, options: dict[str, Any]
+) -> Callable[[Any], Any]:
+    """A function from images `(S_b, H, W, C)` to the logits `(S_b * T, classes)` of their transformed versions."""
+    in_graph = isinstance(model, keras.Model)
+
+    def transformed(images: Any) -> Any:
+        if transformations is None:
+            return images
+        return tf.reshape(warp(images, transformations, **options), [-1, *shape])
+
+    if not in_graph:
+        return lambda images: model(np.asarray(transformed(images)))
+    spec = tf.TensorSpec([None, *shape], tf.float32)
+    predict = tf.function(
+        lambda images: model(transformed(images), training=False), input_signature=[spec], autograph=False
+    )
+    return predict.get_concrete_function()  # a call would count towards TensorFlow's warning of frequent tracing
+
+
+def _check_images(x: NDArray[Any], argument: str) -> None:
+    if x.ndim != 4 or 0 in x.shape or x.dtype.kind not in "fiu":
+        raise ValueError(
+            f"the images of {argument} must be numbers (S, H, W, C), at least one image. "
+            f"Received: {x.dtype} of shape {x.shape}"
+        )
+    if not np.isfinite(x).all():
+        bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
+        raise ValueError(f"the images of {argument} must be finite. Received: NaN or infinity in image {bad}")
+
+
+def _check_fit(image_shape: tuple[int, ...], y: NDArray[Any], model: Classifier, argument: str) -> None:
+    if isinstance(model, keras.Model):
+        expected, output = model.input_shape, model.output_shape
+        if not isinstance(expected, tuple) or len(expected) != 4 or not isinstance(output, tuple) or len(output) != 2:
+            raise ValueError(
+                "model must take one batch of images (N, H, W, C) and give logits (N, classes). "
+                f"Received: inputs {expected}, outputs {output}"
+            )
+        fits = all(want in (None, have) for want, have in zip(expected[1:], image_shape, strict=True))
+        if not fits:
+            raise ValueError(
+                f"the images of {argument} must have the model's input shape {expected[1:]}. Received: {image_shape}"
+            )
+        if y.max() >= output[1]:
+            raise ValueError(
+                f"the labels of {argument} must be below the model's {output[1]} outputs. Received: label {y.max()}"
+            )
+    if y.min() < 0:
+        raise ValueError(f"the labels of {argument} must be class numbers from 0. Received: {y.min()}")

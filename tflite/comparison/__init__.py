@@ -1,0 +1,1 @@
+"""Two files and many images: what changed."""

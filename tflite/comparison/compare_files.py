@@ -1,0 +1,334 @@
+"""`compare_files`: two `.tflite` files and images in, a `Comparison` out (comparison)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.evaluation.arguments import as_measures, whole_number
+from tfinv.resampling.jackknife import Replicates
+from tfinv.results import MeasureResult, Results
+from tfinv.support.environment import describe as describe_environment
+from tfinv.tflite.comparison import verdict
+from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
+from tfinv.tflite.comparison.comparison import Comparison
+from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.comparison.match_files import Match, match
+from tfinv.tflite.comparison.measure_models import FIDELITY_SAMPLES, Measured, measure_models
+from tfinv.tflite.comparison.weight_ranges import weight_ranges
+from tfinv.tflite.files.model import Source, TFLiteModel
+from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate
+from tfinv.transformations import TransformationSet, as_set
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfinv.datasets import Split
+
+MEASURES = ("NormalizedVariance", "NormalizedVarianceSE")
+MATCHING_SAMPLES, SCALE_SAMPLES, CHECK_SAMPLES = 32, 200, 8
+
+
+def compare_files(
+    before: Source | TFLiteModel,
+    after: Source | TFLiteModel,
+    data: Any,
+    transformations: Any = "rotations(16)",
+    *,
+    input_scale: Any = "0..1",
+    after_input_scale: Any = None,
+    measures: Any = MEASURES,
+    names: tuple[str, str] | None = None,
+    max_samples: int | None = None,
+    measured_samples: int | None = 1000,
+    fidelity_samples: int = FIDELITY_SAMPLES,
+    confidence: float = 0.95,
+    shards: int = 20,
+    seed: int = 0,
+    padding: str = "constant",
+    interpolation: str = "bilinear",
+    progress: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Say what changed from one `.tflite` file to another of the same network, layer by layer and in its behaviour.
+
+    Layers are matched by name, order and numbers. Both files see the same images under the same transformations, so
+    that differences are the files' own; each difference of a layer comes with an interval.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from tfinv.tflite import compare_files, float32, static_int8
+        >>> inputs = keras.Input((8, 8, 1))
+        >>> x = keras.layers.GlobalMaxPooling2D(name="pool")(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+        >>> network = keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))
+        >>> rng = np.random.default_rng(0)
+        >>> images, labels = rng.random((40, 8, 8, 1), "float32"), rng.integers(3, size=40)
+        >>> found = compare_files(float32(network), static_int8(network, images), (images, labels), "rotations(4)",
+        ...     measures="NormalizedVariance", progress=False)
+        >>> found.names, found.layers["layer"].tolist()
+        (('float32', 'static_int8'), ['conv', 'pool', 'logits'])
+
+    Args:
+        before: the reference, usually the float file: a path, bytes, a `Conversion` or a `TFLiteModel`.
+        after: the other file, usually a quantized one.
+        data: images to test on: name or path of a data set, a `Split`, a pair `(x, y)`, or an array `(S, H, W, C)` in
+            [0, 1]. Without labels there are no accuracies.
+        transformations: a set, its id, or a sequence of `Affine`.
+        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
+        after_input_scale: the same for the second file; None for equal.
+        measures: measures of invariance, as objects or keys.
+        names: what the two files are called; None for the names of the files.
+        max_samples: use a stratified subset of so many images; None for all.
+        measured_samples: measure layers on a stratified subset of so many images; None for all. Predictions are of
+            all.
+        fidelity_samples: compare activations number by number on so many images.
+        confidence: of the intervals of layer means.
+        shards: parts of the images that these intervals are made from.
+        seed: of the subsets and of resampling.
+        padding: see `transformations.warp`.
+        interpolation: see `transformations.warp`.
+        progress: show progress bars.
+        metadata: entries to add to the record.
+
+    Returns:
+        Everything that was found.
+
+    Raises:
+        ValueError: a corrupt or refused file, files with different input shapes, without a common layer or of different
+            networks, images that do not fit, labels that are no classes of the model.
+    """
+    transformations, measures = as_set(transformations), as_measures(measures)
+    first = _as_model(before, input_scale)
+    second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
+    images = as_split(data, first.input_shape, max_samples, seed)
+    some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
+    matched = _matched(first, second, images, some)
+    called = names or _names(first, second)
+    for model in (first, second):
+        model.self_check(some[:CHECK_SAMPLES])
+    found = measure_models(
+        dict(zip(called, (first, second), strict=True)),
+        images,
+        transformations,
+        measures,
+        pairs={called[1]: matched.pairs},
+        measured=subset(images, measured_samples, seed),
+        fidelity_samples=whole_number("fidelity_samples", fidelity_samples, 1),
+        confidence=confidence,
+        shards=shards,
+        padding=padding,
+        interpolation=interpolation,
+        progress=progress,
+        metadata={"seed": seed, **(metadata or {})},
+    )
+    settings = {
+        "transformations": transformations.id,
+        "measures": [each.key for each in measures],
+        "samples": len(images),
+        "measured_samples": found[called[0]].results.metadata["samples"],
+        "fidelity_samples": min(fidelity_samples, len(images)),
+        "confidence": confidence,
+        "padding": padding,
+        "interpolation": interpolation,
+        "seed": seed,
+        **(metadata or {}),
+    }
+    return _assembled((first, second), called, images, transformations, matched, found, settings)
+
+
+def _assembled(
+    models: tuple[TFLiteModel, TFLiteModel],
+    names: tuple[str, str],
+    images: Split,
+    transformations: TransformationSet,
+    matched: Match,
+    found: Mapping[str, Measured],
+    settings: Mapping[str, Any],
+) -> Comparison:
+    import pandas as pd
+
+    before, after = found[names[0]].results, renamed(found[names[1]].results, matched)
+    layers = compare(before, after, layers={name: name for name in matched.pairs})
+    layers["after_layer"] = layers["layer"].map(matched.pairs)
+    fidelity = _fidelity(found[names[1]].fidelity, models, matched)
+    predictions = {name: each.predictions for name, each in found.items() if each.predictions is not None}
+    seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
+    rows = [{"model": name, **_facts(model)} for name, model in zip(names, models, strict=True)]
+    if seen:
+        rows = [{"model": row["model"], **each.row(), **row} for row, each in zip(rows, seen, strict=True)]
+    curves = [each.to_frame(transformations).assign(model=name) for name, each in zip(names, seen, strict=False)]
+    classes = next((each.num_classes for each in predictions.values()), None)
+    facts = {**settings, "num_classes": classes, "files": {n: m.metadata for n, m in zip(names, models, strict=True)}}
+    return Comparison(
+        names=names,
+        verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
+        warnings=tuple(_warnings(models, names, images, matched, bool(seen))),
+        layers=layers,
+        fidelity=fidelity,
+        models=pd.DataFrame(rows),
+        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
+        operators=_operators(models, names),
+        match=matched,
+        before=before,
+        after=after,
+        predictions=predictions,
+        metadata={**facts, "environment": describe_environment()},
+    )
+
+
+def as_split(data: Any, input_shape: Sequence[int], max_samples: int | None, seed: int) -> Split:
+    """Images to test on, whatever they were given as, and a subset of them.
+
+    Raises:
+        ValueError: images of another shape, values outside [0, 1], labels that do not fit.
+    """
+    from tfinv import datasets
+
+    if isinstance(data, (str, Path)):
+        data = datasets.load(data).test
+    elif not isinstance(data, datasets.Split):
+        pair = data if isinstance(data, (tuple, list)) and len(data) == 2 else (data, None)
+        labels = None if pair[1] is None else np.asarray(pair[1]).astype(np.int64, casting="same_kind")
+        data = datasets.Split(np.asarray(pair[0], np.float32), labels)
+    if tuple(data.x.shape[1:]) != tuple(input_shape):
+        raise ValueError(
+            f"images must fit the models' input (H, W, C) = {tuple(input_shape)}; tfinv.datasets.adapt resizes them. "
+            f"Received: images of {tuple(data.x.shape[1:])}"
+        )
+    return subset(data, max_samples, seed)
+
+
+def subset(images: Split, count: int | None, seed: int) -> Split:
+    """A stratified subset; all images where there are no more than that."""
+    if count is None or whole_number("max_samples", count, 2) >= len(images):
+        return images
+    return images.subset(count, seed)
+
+
+def renamed(results: Results, matched: Match) -> Results:
+    """Results of the second file with the layer names of the first; a layer without a partner keeps its own."""
+    names = {other: name for name, other in matched.pairs.items()}
+
+    def new(layer: str) -> str:
+        return names.get(layer, f"{layer} (unmatched)" if layer in matched.pairs else layer)
+
+    measures = {}
+    for key, measure in results.items():
+        old = measure.replicates
+        replicates = old and Replicates(
+            old.confidence, old.sizes, {new(name): each for name, each in old.means.items()}
+        )
+        measures[key] = MeasureResult(key, {new(name): each for name, each in measure.items()}, replicates)
+    return Results(measures, results.metadata)
+
+
+def _matched(first: TFLiteModel, second: TFLiteModel, images: Split, some: Any) -> Match:
+    """The match; where the files look like strangers because of the input scale, say so."""
+    try:
+        return match(first, second, some)
+    except ValueError as error:
+        if "same network" not in str(error):
+            raise
+        few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
+        hints = [check_input_scale(model, few.x, few.y) for model in (first, second)] if few.y is not None else []
+        hint = next((each for each in hints if each), "")
+        raise ValueError(f"{error}. {hint}" if hint else str(error)) from None
+
+
+def _as_model(source: Source | TFLiteModel, scale: Any) -> TFLiteModel:
+    return source if isinstance(source, TFLiteModel) else TFLiteModel(source, input_scale=scale)
+
+
+def _names(first: TFLiteModel, second: TFLiteModel) -> tuple[str, str]:
+    return (first.name, second.name) if first.name != second.name else ("before", "after")
+
+
+def _behaviours(
+    predictions: Mapping[str, Any],
+    names: tuple[str, str],
+    labels: Any,
+    transformations: TransformationSet,
+    seed: int,
+) -> tuple[Behaviour, Behaviour] | tuple[()]:
+    if len(predictions) < 2:
+        return ()
+    reference, other = (predictions[name] for name in names)
+    if labels is not None and labels.max() >= reference.num_classes:
+        raise ValueError(
+            f"labels must be classes of the model, below {reference.num_classes}. Received: {int(labels.max())}"
+        )
+    if other.num_classes != reference.num_classes:
+        raise ValueError(
+            "before and after must have the same number of classes. "
+            f"Received: {reference.num_classes} and {other.num_classes}"
+        )
+    same = identities(transformations)
+    return (
+        behaviour(reference, labels, is_identity=same, seed=seed),
+        behaviour(other, labels, reference, is_identity=same, seed=seed),
+    )
+
+
+def _fidelity(frame: Any, models: tuple[TFLiteModel, TFLiteModel], matched: Match) -> pd.DataFrame:
+    """The recorder's table with operators, tensor names and ranges of weights."""
+    first, second = models
+    result = frame.copy()
+    result.insert(2, "operator", [first.layer_ops[layer] for layer in frame["layer"]])
+    result["matched_by"] = [matched.how[layer] for layer in frame["layer"]]
+    result["correlation"] = [matched.correlations.get(layer, math.nan) for layer in frame["layer"]]
+    for side, model, column in (("before", first, "layer"), ("after", second, "after_layer")):
+        ranges = weight_ranges(model)
+        bounds = [ranges.get(layer, (math.nan, math.nan)) for layer in frame[column]]
+        result[f"weights_{side}_min"], result[f"weights_{side}_max"] = zip(*bounds, strict=True)
+        result[f"tensor_{side}"] = [model.layer_tensors[layer].name for layer in frame[column]]
+    return result
+
+
+def _facts(model: TFLiteModel) -> dict[str, Any]:
+    """What is known of a file without images."""
+    timed, memory = latency(model), memory_estimate(model)
+    return {
+        "kib": len(model.graph.content) / 1024,
+        "latency_ms": timed.milliseconds,
+        "latency_ms_low": timed.low,
+        "latency_ms_high": timed.high,
+        "threads": timed.threads,
+        "delegate": timed.delegate,
+        "working_kib": memory.working / 1024,
+        "constants_kib": memory.constants / 1024,
+        "operators": len(model.graph.operators),
+        "float_operators": len(model.graph.float_operators()),
+        "self_check": model.check.summary() if model.check else "not run",
+    }
+
+
+def _operators(models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str]) -> pd.DataFrame:
+    import pandas as pd
+
+    counts = [model.graph.histogram for model in models]
+    kinds = list(dict.fromkeys(kind for each in counts for kind in each))
+    columns = {name: [each.get(kind, 0) for kind in kinds] for name, each in zip(names, counts, strict=True)}
+    return pd.DataFrame({"operator": kinds, **columns})
+
+
+def _warnings(
+    models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str], images: Split, matched: Match, classifies: bool
+) -> list[str]:
+    found = []
+    few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
+    for name, model in zip(names, models, strict=True):
+        if few.y is not None and classifies and (text := check_input_scale(model, few.x, few.y)):
+            found.append(f"{name}: {text}")
+        if model.check is not None and not model.check.passed:
+            found.append(f"{name}: self-check {model.check.summary()}")
+        found += [f"{name}: {layer} is not measured, {why}" for layer, why in model.skipped.items()]
+    for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
+        if layers:
+            found.append(f"layers of {name} without a partner: {', '.join(layers)}")
+    if not classifies:
+        found.append("the models' output is not one number a class, so nothing is said of predictions")
+    return found

@@ -1,0 +1,141 @@
+"""What a comparison of two files found: tables, words, a report, one file to keep (comparison)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfinv.results import Results
+from tfinv.tflite.comparison.match_files import Match
+from tfinv.tflite.comparison.predictions import Predictions
+from tfinv.tflite.comparison.storage import load_parts, save_parts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "tfinv-comparison"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two files of one network, measured on the same images under the same transformations.
+
+    Args:
+        names: what the two are called, the reference first.
+        verdict: what was found, in sentences, the most important first.
+        warnings: what a reader must know before trusting it: a suspicious input scale, a failed check.
+        layers: one row a measure and layer, as `compare` gives: before, after, difference with paired interval.
+        fidelity: one row a layer: `sqnr_db`, `cosine`, `mse`, `max_error`, `saturated`, `clipped`, `effective_bits`,
+            ranges of activations and weights, operator and tensor names.
+        models: one row a model: accuracy, flips, consistency and more with intervals, size, latency, memory.
+        curves: one row a model and transformation: accuracy, flips, consistency, effective invariance.
+        operators: one row an operator type: how often each file has it.
+        match: which layer is which, and what has no partner.
+        before: all measures of the reference, unit by unit.
+        after: of the other model, layers named as in the reference.
+        predictions: class and confidence of every image by model; empty where models are no classifiers.
+        metadata: settings, versions, hashes.
+    """
+
+    names: tuple[str, str]
+    verdict: tuple[str, ...]
+    warnings: tuple[str, ...]
+    layers: pd.DataFrame = field(repr=False)
+    fidelity: pd.DataFrame = field(repr=False)
+    models: pd.DataFrame = field(repr=False)
+    curves: pd.DataFrame = field(repr=False)
+    operators: pd.DataFrame = field(repr=False)
+    match: Match = field(repr=False)
+    before: Results = field(repr=False)
+    after: Results = field(repr=False)
+    predictions: Mapping[str, Predictions] = field(repr=False)
+    metadata: Mapping[str, Any] = field(repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""
+        return self.layers.merge(self.fidelity.drop(columns="after_layer"), on="layer", how="left")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one `.npz` file, atomically.
+
+        Args:
+            path: the file; by convention it ends in `.npz`.
+        """
+        facts = {
+            "names": list(self.names),
+            "verdict": list(self.verdict),
+            "warnings": list(self.warnings),
+            "match": asdict(self.match),
+            "metadata": dict(self.metadata),
+            "predictions": list(self.predictions),
+        }
+        arrays = {
+            f"{number}.{name}": array
+            for number, each in enumerate(self.predictions.values())
+            for name, array in each.to_arrays().items()
+        }
+        save_parts(
+            path,
+            FORMAT,
+            VERSION,
+            facts,
+            frames={name: getattr(self, name) for name in ("layers", "fidelity", "models", "curves", "operators")},
+            results={"before": self.before, "after": self.after},
+            arrays=arrays,
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Comparison:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a truncated file, another kind of file, or an unknown version.
+        """
+        facts, frames, results, arrays = load_parts(path, FORMAT, VERSION)
+        predictions = {
+            name: Predictions.from_arrays({each: arrays[f"{number}.{each}"] for each in Predictions.ARRAYS})
+            for number, name in enumerate(facts["predictions"])
+        }
+        match = facts["match"]
+        pairs = {name: tuple(match[name]) for name in ("unmatched_before", "unmatched_after")}
+        return cls(
+            names=(facts["names"][0], facts["names"][1]),
+            verdict=tuple(facts["verdict"]),
+            warnings=tuple(facts["warnings"]),
+            match=Match(**{**match, **pairs}),
+            predictions=predictions,
+            metadata=facts["metadata"],
+            **frames,
+            **results,
+        )
+
+    def report(self, folder: str | os.PathLike[str]) -> Path:
+        """Write `report.html` (self-contained), `report.md` with its figures, and the tables as CSV.
+
+        Args:
+            folder: where; it is made if need be.
+
+        Returns:
+            The path of `report.html`.
+        """
+        from tfinv.tflite.comparison.report import write
+
+        return write(self, Path(folder))
+
+    def model_explorer(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write node data for the Model Explorer viewer: one JSON file a quantity, by tensor of the second file.
+
+        Args:
+            folder: where; it is made if need be.
+
+        Returns:
+            The paths, to be loaded in the viewer beside the `.tflite` file.
+        """
+        from tfinv.tflite.comparison.model_explorer import write
+
+        return write(self, Path(folder))

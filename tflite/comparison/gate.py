@@ -1,0 +1,223 @@
+"""Conditions under which a comparison fails, for continuous integration; when in doubt it fails (comparison)."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.tflite.comparison.behaviour import NEAR_CHANCE
+
+if TYPE_CHECKING:
+    from tfinv.tflite.comparison.comparison import Comparison
+
+METRICS: dict[str, str] = {
+    "max_profile_increase": "largest relative increase of a layer's mean, over layers and measures (0.1 is 10 %)",
+    "max_profile_change": "the same, increase or decrease",
+    "output_profile_increase": "relative increase of the first measure at the last common layer that it exists on",
+    "flip_rate": "share of transformed images that are answered differently from before",
+    "upright_flip_rate": "share of untransformed images that are answered differently from before",
+    "accuracy_drop": "accuracy lost on untransformed images (0.01 is one point)",
+    "transformed_accuracy_drop": "accuracy lost on transformed images",
+    "worst_accuracy_drop": "accuracy lost under the transformation where most is lost",
+    "consistency_drop": "share of predictions that transformations no longer leave unchanged",
+    "accuracy": "accuracy after, on untransformed images",
+    "transformed_accuracy": "accuracy after, on transformed images",
+    "min_sqnr_db": "lowest ratio of signal to quantization noise of a layer, in dB",
+    "size_ratio": "size of the file after, as a share of the file before",
+    "latency_ratio": "median latency after, as a share of that before, on this machine",
+}
+"""What a condition may name."""
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+_FORM = re.compile(r"\s*([a-z_]+)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(%?)\s*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition that makes a comparison fail.
+
+    Args:
+        metric: a key of `METRICS`.
+        sign: `>`, `>=`, `<` or `<=`.
+        limit: the number to compare with.
+    """
+
+    metric: str
+    sign: str
+    limit: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a value meets the condition; NaN, of which nothing is known, does."""
+        return math.isnan(value) or _OPERATORS[self.sign](value, self.limit)
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.sign}{self.limit:g}"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether a comparison passes.
+
+    Args:
+        reasons: why it fails; none where it passes.
+        values: the metrics that were looked at.
+    """
+
+    reasons: tuple[str, ...]
+    values: Mapping[str, float]
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a reason."""
+        return bool(self.reasons)
+
+    @property
+    def reason(self) -> str:
+        """All reasons in one line."""
+        return "; ".join(self.reasons)
+
+
+def parse_condition(text: str) -> Condition:
+    """Read a condition such as `"max_profile_increase>0.1"` or `"flip_rate >= 5%"`.
+
+    Example:
+        >>> from tfinv.tflite.comparison.gate import parse_condition
+        >>> str(parse_condition("flip_rate > 5%"))
+        'flip_rate>0.05'
+
+    Args:
+        text: a metric of `METRICS`, one of `>`, `>=`, `<`, `<=`, and a number, perhaps with `%`.
+
+    Raises:
+        ValueError: it does not read like that, or names another metric.
+    """
+    found = _FORM.fullmatch(str(text))
+    if not found:
+        raise ValueError(f"condition must read like max_profile_increase>0.1 or flip_rate>5%. Received: {text!r}")
+    metric, sign, number, percent = found.groups()
+    if metric not in METRICS:
+        close = difflib.get_close_matches(metric, METRICS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"condition must name one of {', '.join(METRICS)}.{hint} Received: {text!r}")
+    return Condition(metric, sign, float(number) / (100 if percent else 1))
+
+
+def check(
+    conditions: Iterable[str | Condition], comparison: Comparison, *, allow_unmatched: Sequence[str] = ()
+) -> Gate:
+    """Whether a comparison meets none of the conditions that would make it fail.
+
+    It fails closed: also where a layer of one file has no partner in the other, where a layer's mean is not a number
+    after but was before, where a metric that a condition needs does not exist, where the self-check of a file failed,
+    and where a model has collapsed or knows hardly more than chance.
+
+    Args:
+        conditions: texts or parsed conditions; each says when to fail.
+        comparison: what was found.
+        allow_unmatched: layers (names or globs) that need no partner.
+
+    Returns:
+        The gate with all reasons to fail.
+
+    Raises:
+        ValueError: a condition that does not parse.
+    """
+    parsed = [each if isinstance(each, Condition) else parse_condition(each) for each in conditions]
+    reasons = list(_reasons_without_condition(comparison, allow_unmatched))
+    values = {each.metric: metric_value(each.metric, comparison) for each in parsed}
+    for condition in parsed:
+        value = values[condition.metric]
+        if math.isnan(value):
+            reasons.append(f"{condition.metric} is not known, so {condition} cannot be ruled out")
+        elif condition.holds(value):
+            reasons.append(f"{condition.metric} is {value:.4g} ({condition})")
+    return Gate(tuple(reasons), values)
+
+
+def metric_value(metric: str, comparison: Comparison) -> float:
+    """The value of one of `METRICS`; NaN where it does not exist."""
+    existing = comparison.layers[np.isfinite(comparison.layers["before"].to_numpy(float))]
+    relative = existing["relative"].to_numpy(float)
+    before, after = (dict(comparison.models.iloc[i]) for i in (0, 1))
+
+    def lost(column: str) -> float:
+        return float(before.get(column, math.nan)) - float(after.get(column, math.nan))
+
+    def ratio(column: str) -> float:
+        first = float(before.get(column, math.nan))
+        return float(after.get(column, math.nan)) / first if first else math.nan
+
+    functions: dict[str, Callable[[], float]] = {
+        "max_profile_increase": lambda: _largest(relative),
+        "max_profile_change": lambda: _largest(np.abs(relative)),
+        "output_profile_increase": lambda: _output_increase(comparison),
+        "flip_rate": lambda: float(after.get("transformed_flips", math.nan)),
+        "upright_flip_rate": lambda: float(after.get("flips", math.nan)),
+        "accuracy_drop": lambda: lost("accuracy"),
+        "transformed_accuracy_drop": lambda: lost("transformed_accuracy"),
+        "worst_accuracy_drop": lambda: _worst_drop(comparison),
+        "consistency_drop": lambda: lost("consistency"),
+        "accuracy": lambda: float(after.get("accuracy", math.nan)),
+        "transformed_accuracy": lambda: float(after.get("transformed_accuracy", math.nan)),
+        "min_sqnr_db": lambda: float(comparison.fidelity["sqnr_db"].min()) if len(comparison.fidelity) else math.nan,
+        "size_ratio": lambda: ratio("kib"),
+        "latency_ratio": lambda: ratio("latency_ms"),
+    }
+    return functions[metric]()
+
+
+def _reasons_without_condition(comparison: Comparison, allowed: Sequence[str]) -> Iterable[str]:
+    match = comparison.match
+    for side, names in (("before", match.unmatched_before), ("after", match.unmatched_after)):
+        missing = [name for name in names if not any(fnmatch.fnmatchcase(name, each) for each in allowed)]
+        if missing:
+            yield f"no partner for {len(missing)} layer(s) of the file {side}: {', '.join(missing[:5])}"
+    frame = comparison.layers
+    lost = frame[np.isfinite(frame["before"].to_numpy(float)) & ~np.isfinite(frame["after"].to_numpy(float))]
+    if len(lost):
+        yield f"{lost['measure'].iloc[0]} exists no more at {', '.join(dict.fromkeys(lost['layer']))}"
+    for row in comparison.models.to_dict("records"):
+        yield from _reasons_of_model(row)
+
+
+def _reasons_of_model(row: Mapping[Any, Any]) -> Iterable[str]:
+    if str(row.get("self_check", "")).startswith("FAILED"):
+        yield f"{row['model']}: the self-check {row['self_check']}"
+    kappa = float(row.get("kappa", math.nan))
+    if row.get("collapsed") is True or row.get("collapsed") is np.True_:
+        yield f"{row['model']} has collapsed: it answers nearly the same for every image"
+    elif kappa < NEAR_CHANCE:
+        yield f"{row['model']} knows hardly more than chance (kappa {kappa:.2f}); check the input scale"
+
+
+def _largest(values: Any) -> float:
+    """The largest; NaN where there is none, or one is NaN: it may be the worst."""
+    return float(np.max(values)) if len(values) else math.nan
+
+
+def _output_increase(comparison: Comparison) -> float:
+    frame = comparison.layers
+    own = frame[frame["measure"] == frame["measure"].iloc[0]]
+    known = own[np.isfinite(own["before"].to_numpy(float))]
+    return float(known["relative"].iloc[-1]) if len(known) else math.nan
+
+
+def _worst_drop(comparison: Comparison) -> float:
+    curves = comparison.curves
+    if curves.empty:
+        return math.nan
+    names = comparison.names
+    before, after = (curves[curves["model"] == name]["accuracy"].to_numpy(float) for name in names)
+    return _largest(before - after)

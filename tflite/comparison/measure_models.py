@@ -1,0 +1,131 @@
+"""Measure several models on the same images under the same transformations (activations -> results, predictions)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tfinv.engine.batches import ImageBatches
+from tfinv.evaluation.arguments import block_size
+from tfinv.evaluation.evaluate import evaluate
+from tfinv.results import Results
+from tfinv.tflite.comparison.observing import Observer, PairedRun
+from tfinv.tflite.comparison.predictions import Predictions
+from tfinv.transformations import as_set
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIDELITY_SAMPLES = 128
+"""Images on which activations are compared number by number; each counts under every transformation."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found about one of several models.
+
+    Args:
+        results: layer measures, with what paired intervals need; layers under the model's own names.
+        predictions: class and confidence of every image; None where the output is not one number a class.
+        fidelity: against the reference, one row a matched layer; None for the reference and for models without pairs.
+    """
+
+    results: Results
+    predictions: Predictions | None
+    fidelity: pd.DataFrame | None
+
+
+def measure_models(
+    models: Mapping[str, Any],
+    images: Any,
+    transformations: Any,
+    measures: Any,
+    *,
+    reference: str | None = None,
+    pairs: Mapping[str, Mapping[str, str]] | None = None,
+    measured: Any = None,
+    fidelity_samples: int = FIDELITY_SAMPLES,
+    confidence: float = 0.95,
+    shards: int = 20,
+    batch_size: int | None = None,
+    padding: str = "constant",
+    interpolation: str = "bilinear",
+    memory_budget: int | float | str | None = None,
+    progress: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+) -> dict[str, Measured]:
+    """Measure models so that their differences are those of the models alone.
+
+    Each model's layers are measured as `evaluate` does, with intervals whose shards of images all models share. A
+    further run shows every model the same blocks of transformed images, for predictions and for the comparison of
+    activations number by number: no more than one block of activations of two models is in memory. Interpreters are
+    not built anew.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from tfinv.tflite import TFLiteModel, dynamic_int8, float32, measure_models
+        >>> inputs = keras.Input((8, 8, 1))
+        >>> x = keras.layers.GlobalMaxPooling2D(name="pool")(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+        >>> network = keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))
+        >>> models = {"float": TFLiteModel(float32(network)), "int8": TFLiteModel(dynamic_int8(network))}
+        >>> images = np.random.default_rng(0).random((20, 8, 8, 1), "float32")
+        >>> found = measure_models(models, images, "rotations(4)", "NormalizedVariance", reference="float",
+        ...     pairs={"int8": {name: name for name in models["float"].layer_shapes}}, progress=False)
+        >>> found["int8"].predictions.transformed.shape, found["int8"].fidelity["layer"].tolist()
+        ((20, 4), ['conv', 'pool', 'logits'])
+
+    Args:
+        models: `TFLiteModel` or another `ActivationSource` by name, of one input shape.
+        images: array `(S, H, W, C)` in [0, 1] or a `Split`; all predictions are of these.
+        transformations: a set, its id, or a sequence of `Affine`.
+        measures: measures or their keys.
+        reference: the model that others are compared with; None for the first.
+        pairs: by model, the model's layer by the reference's, as `match(...).pairs`; models without an entry get no
+            fidelity.
+        measured: images whose activations are measured; None for `images`.
+        fidelity_samples: images on which activations are compared number by number, in blocks spread over all.
+        confidence: of the intervals.
+        shards: see `evaluate`.
+        batch_size: see `evaluate`.
+        padding: see `evaluate`.
+        interpolation: see `evaluate`.
+        memory_budget: see `evaluate`.
+        progress: show progress bars.
+        metadata: entries for all `Results.metadata`.
+
+    Returns:
+        What was found, by model.
+
+    Raises:
+        ValueError: no model, an unknown reference, images that do not fit a model, NaN in activations.
+    """
+    if not models:
+        raise ValueError("models must hold at least one model. Received: none")
+    reference = next(iter(models)) if reference is None else reference
+    for name in (reference, *(pairs or {})):
+        if name not in models:
+            raise ValueError(f"reference and pairs must name models among {', '.join(models)}. Received: {name!r}")
+    transformations = as_set(transformations)
+    options: dict[str, Any] = {"padding": padding, "interpolation": interpolation}
+    results = {}
+    for name, model in models.items():
+        results[name] = evaluate(
+            model,
+            images if measured is None else measured,
+            transformations,
+            measures,
+            batch_size=batch_size,
+            confidence=confidence,
+            shards=shards,
+            memory_budget=memory_budget,
+            progress=progress,
+            metadata={**getattr(model, "metadata", {}), **(metadata or {}), "name": name},
+            **options,
+        )
+    batches = ImageBatches(images, block_size(batch_size, len(transformations)))
+    observers = {name: Observer(model) for name, model in models.items()}
+    run = PairedRun(observers, reference, pairs or {}, transformations, batches, options)
+    run.run(fidelity_samples, progress)
+    frames = {name: each.to_frame() for name, each in run.recorders.items()}
+    return {name: Measured(results[name], observers[name].predictions(), frames.get(name)) for name in models}

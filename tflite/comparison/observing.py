@@ -1,0 +1,151 @@
+"""Show several models the same transformed images, block by block (activations -> predictions, fidelity)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.engine.batches import ImageBatches
+from tfinv.support.lazy import tf
+from tfinv.tflite.comparison.behaviour import identities
+from tfinv.tflite.comparison.fidelity import FidelityRecorder
+from tfinv.tflite.comparison.predictions import Predictions, are_probabilities, one_block
+from tfinv.tflite.files.model import TFLiteModel
+from tfinv.transformations import TransformationSet, warp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_OUTPUT = "\0output"
+"""A name that no layer has."""
+
+
+class Observer:
+    """A model that is shown blocks of images, and its predictions so far."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._upright: list[tuple[Any, Any]] = []
+        self._transformed: list[tuple[Any, Any]] = []
+        self._classes = 0
+        self._from_logits: bool | None = None
+        if isinstance(model, TFLiteModel):
+            self._is_classifier = len(model.graph.outputs) == 1
+        else:
+            self._output = getattr(model, "output_layer", list(model.layer_shapes)[-1])
+            self._is_classifier = True
+            self._alone = model.select([self._output])
+
+    def show(self, images: NDArray[np.float32], with_layers: bool) -> tuple[Mapping[str, Any], NDArray[np.float32]]:
+        """Activations (none, if not wanted) and outputs for images `(N, H, W, C)`."""
+        model = self.model
+        if not isinstance(model, TFLiteModel):
+            found = model(images) if with_layers else {}
+            outputs = found[self._output] if self._output in found else self._alone(images)[self._output]
+            return {name: np.asarray(each) for name, each in found.items()}, np.asarray(outputs)
+        tensors = {name: tensor.index for name, tensor in model.layer_tensors.items()} if with_layers else {}
+        read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.graph.outputs[0]})
+        outputs = read.pop(_OUTPUT)
+        return read, outputs
+
+    def note(self, outputs: NDArray[np.float32], samples: int, count: int, upright: int) -> None:
+        """Keep what was predicted.
+
+        Args:
+            outputs: `(S_b * columns, K)`; the columns are the transformations, perhaps one more.
+            samples: S_b.
+            count: T.
+            upright: the column of the untransformed images.
+
+        Raises:
+            ValueError: NaN or infinity.
+        """
+        self._is_classifier &= outputs.ndim == 2 and outputs.shape[-1] > 1
+        if not self._is_classifier:
+            return
+        outputs = outputs.reshape(samples, -1, outputs.shape[-1])
+        self._classes = outputs.shape[-1]
+        if self._from_logits is None:
+            self._from_logits = not are_probabilities(outputs[:, upright])
+        classes, confidence = one_block(outputs, self._from_logits)
+        self._upright.append((classes[:, upright], confidence[:, upright]))
+        self._transformed.append((classes[:, :count], confidence[:, :count]))
+
+    def predictions(self) -> Predictions | None:
+        """All that was kept; None where outputs are not one number a class."""
+        if not self._is_classifier or not self._upright:
+            return None
+        upright, transformed = (
+            [np.concatenate(each) for each in zip(*parts, strict=True)] for parts in (self._upright, self._transformed)
+        )
+        return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes)
+
+
+class PairedRun:
+    """One run over the images that shows each block to all models."""
+
+    def __init__(
+        self,
+        observers: Mapping[str, Observer],
+        reference: str,
+        pairs: Mapping[str, Mapping[str, str]],
+        transformations: TransformationSet,
+        batches: ImageBatches,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._observers, self._reference, self._batches = observers, reference, batches
+        self._count = len(transformations)
+        same = np.flatnonzero(identities(transformations))
+        self._upright = int(same[0]) if same.size else self._count
+        self.recorders = {
+            name: FidelityRecorder(each, getattr(observers[name].model, "layer_tensors", {}))
+            for name, each in pairs.items()
+            if name != reference
+        }
+
+        def transformed(images: Any) -> Any:
+            warped = warp(images, transformations, **options)
+            if not same.size:  # the untransformed image comes last
+                warped = tf.concat([warped, images[:, None]], axis=1)
+            return tf.reshape(warped, (-1, *batches.shape))
+
+        # A concrete function: several runs in one process would make TensorFlow warn of retracing.
+        spec = tf.TensorSpec((None, *batches.shape), tf.float32)
+        self._warp = tf.function(transformed).get_concrete_function(spec)
+
+    def run(self, fidelity_samples: int, progress: bool) -> None:
+        """Go over all images.
+
+        Args:
+            fidelity_samples: on how many of them to compare activations, at least.
+            progress: show a progress bar.
+        """
+        from tqdm.auto import tqdm
+
+        samples = self._batches.count or 0
+        blocks = -(-samples // self._batches.batch_size)
+        wanted = min(blocks, -(-fidelity_samples // self._batches.batch_size)) if self.recorders else 0
+        chosen = set(np.linspace(0, blocks - 1, wanted).astype(int).tolist())
+        total = samples * self._count * len(self._observers)
+        with tqdm(total=total, unit="img", desc="comparing", disable=not progress, leave=False) as bar:
+            for number, batch in enumerate(self._batches):
+                self._block(self._warp(tf.constant(batch.images)).numpy(), len(batch.images), number in chosen, bar)
+
+    def _block(self, images: NDArray[np.float32], samples: int, compare: bool, bar: Any) -> None:
+        order = [self._reference, *(name for name in self._observers if name != self._reference)]
+        before: Mapping[str, Any] = {}
+        for name in order:
+            is_reference = name == self._reference
+            observer = self._observers[name]
+            layers, outputs = observer.show(images, compare and (is_reference or name in self.recorders))
+            try:
+                if layers and not is_reference:
+                    self.recorders[name].update(before, layers)
+                observer.note(outputs, samples, self._count, self._upright)
+            except ValueError as error:
+                raise ValueError(f"model {name!r}: {error}") from None
+            if is_reference:
+                before = layers
+            bar.update(samples * self._count)

@@ -1,0 +1,147 @@
+"""The report on a comparison: verdict, models, accuracy against angle, profiles, layers, environment (reports)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfinv.report import Report, explain
+from tfinv.support.files import write_text
+from tfinv.tflite.comparison import report_parts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfinv.tflite.comparison.comparison import Comparison
+
+MODEL_COLUMNS = (
+    "model",
+    "accuracy",
+    "transformed_accuracy",
+    "flips",
+    "transformed_flips",
+    "consistency",
+    "effective_invariance",
+    "collapsed",
+    "kib",
+    "latency_ms",
+    "working_kib",
+    "delegate",
+)
+FIDELITY_COLUMNS = (
+    "layer",
+    "operator",
+    "sqnr_db",
+    "effective_bits",
+    "cosine",
+    "mse",
+    "max_error",
+    "saturated",
+    "clipped",
+)
+RANGE_COLUMNS = (
+    "layer",
+    "range_before_min",
+    "range_before_max",
+    "range_after_min",
+    "range_after_max",
+    "weights_before_min",
+    "weights_before_max",
+    "weights_after_min",
+    "weights_after_max",
+)
+NEEDS_ACCURACY = {"accuracy", "transformed_accuracy", "consistency", "effective_invariance", "chance"}
+"""Columns and terms that say nothing, or mislead, where accuracy is not known."""
+TERMS = (
+    "layer profile",
+    "normalized variance",
+    "same-equivariance",
+    "flip rate",
+    "consistency",
+    "change beyond noise",
+    "interval",
+    "SQNR",
+    "collapse",
+    "chance",
+    "dead unit",
+)
+
+
+def write(comparison: Comparison, folder: Path) -> Path:
+    """Write the report and its tables; see `Comparison.report`."""
+    report = build(comparison)
+    report.write_markdown(folder / "report.md")
+    for name in ("layers", "fidelity", "models", "curves", "operators"):
+        frame: pd.DataFrame = getattr(comparison, name)
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False))
+    return report.write_html(folder / "report.html")
+
+
+def build(comparison: Comparison) -> Report:
+    """The report, not yet written."""
+    first, second = comparison.names
+    facts = comparison.metadata
+    data = f"{facts['dataset']}: " if "dataset" in facts else ""
+    subtitle = f"{data}{facts['samples']} images under {facts['transformations']}"
+    report = Report(f"{second} against {first}: is it still as invariant?", subtitle)
+    report.verdict([*(f"**Warning**: {each}" for each in comparison.warnings), *comparison.verdict])
+    _add_models(report, comparison)
+    if len(comparison.curves):
+        report.section("Under each transformation")
+        report_parts.add_curves(
+            report, comparison.curves, 1 / facts["num_classes"] if _has_labels(comparison) else None
+        )
+    _add_invariance(report, comparison)
+    _add_layers(report, comparison)
+    report.glossary(explain(*(each for each in TERMS if _has_labels(comparison) or each not in NEEDS_ACCURACY)))
+    return report.environment({**facts, "match": comparison.match.describe().replace("\n", "; ")})
+
+
+def _add_models(report: Report, comparison: Comparison) -> None:
+    columns = [name for name in MODEL_COLUMNS if name in comparison.models]
+    hidden = set() if _has_labels(comparison) else NEEDS_ACCURACY
+    report.section(
+        "The two files",
+        "`upright` is on the untransformed images, `transformed` on all transformations but the identity. `flips` are "
+        "predictions that differ from the first file's. Intervals in brackets hold at 95 % for other images. Latency: "
+        "median of one image on one thread of this machine; working memory: activations that are alive at once.",
+    )
+    kept = comparison.models[[name for name in columns if name not in hidden]]
+    bounds = [name for name in comparison.models if name.endswith(("_low", "_high", "_change"))]
+    report_parts.add_two_models(report, kept.join(comparison.models[bounds]), "Behaviour, size and speed")
+    report.table(comparison.operators, "Operators in each file", collapsed=True)
+
+
+def _add_invariance(report: Report, comparison: Comparison) -> None:
+    frame, facts = comparison.layers, comparison.metadata
+    report.section(
+        "Invariance by layer",
+        f"Measured on {facts['measured_samples']} of the images. The intervals of differences come from leaving out "
+        "parts of the images, the same for both files, and hold for all layers of a measure together.",
+    )
+    for measure in dict.fromkeys(frame["measure"]):
+        own = frame[(frame["measure"] == measure) & np.isfinite(frame["difference"].to_numpy(float))]
+        if own.empty:
+            continue
+        report_parts.add_change(report, comparison.before, comparison.after, measure, own, comparison.names)
+        shown = own[["layer", "before", "after", "difference", "low", "high", "relative", "real"]]
+        caption = f"{report_parts.measure_name(measure).capitalize()} by layer; `real`: beyond noise"
+        report_parts.add_layers(report, shown, caption, collapsed=True)
+
+
+def _add_layers(report: Report, comparison: Comparison) -> None:
+    facts, frame = comparison.metadata, comparison.fidelity
+    report.section(
+        "How faithful each layer is",
+        f"Numbers of the second file against those of the first on {facts['fidelity_samples']} images under all "
+        "transformations. `saturated`: values at an integer limit other than zero; `clipped`: values of the first "
+        "file that the second cannot represent.\n\n" + comparison.match.describe().replace("\n", "\n\n"),
+    )
+    report_parts.add_layers(report, frame[list(FIDELITY_COLUMNS)], "Fidelity by layer")
+    report_parts.add_layers(report, frame[list(RANGE_COLUMNS)], "Ranges of activations and weights", collapsed=True)
+
+
+def _has_labels(comparison: Comparison) -> bool:
+    return "accuracy" in comparison.models and bool(np.isfinite(comparison.models["accuracy"].to_numpy(float)).all())

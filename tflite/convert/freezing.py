@@ -1,0 +1,143 @@
+"""From a Keras 3 model to a float `.tflite` file, by a frozen concrete function (convert)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tfinv.support.lazy import keras, tf
+from tfinv.support.quiet import quiet
+
+
+def freeze(model: Any) -> Any:
+    """A concrete function of a model with its weights as constants, for images `(None, H, W, C)`, float32.
+
+    Handing the Keras model itself to the converter gives a file that dies at its first invocation, or takes several
+    times as long.
+
+    Args:
+        model: a Keras 3 model with one input of a fixed image size, computing in float32.
+
+    Raises:
+        TypeError: not a Keras 3 model.
+        ValueError: several inputs, an open image size, or a model that computes in float16.
+    """
+    return freeze_call(lambda image: model(image, training=False), _image_shape(model))
+
+
+def freeze_call(call: Callable[[Any], Any], input_shape: tuple[int, ...]) -> Any:
+    """A concrete function of images `(None, *input_shape)`, float32, with all variables as constants."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    specification = tf.TensorSpec((None, *input_shape), tf.float32, name="image")
+    traced = tf.function(call, autograph=False).get_concrete_function(specification)
+    frozen = convert_variables_to_constants_v2(traced)
+    # A custom gradient (swish has one) keeps the converter from giving the file a signature.
+    for operation in frozen.graph.get_operations():
+        if "_gradient_op_type" in operation.node_def.attr:
+            operation._clear_attr("_gradient_op_type")
+    return frozen
+
+
+def to_tflite(model: Any, *, float16: bool = False) -> tuple[bytes, str]:
+    """Convert a Keras 3 model to a `.tflite` file in floating point.
+
+    Args:
+        model: see `freeze`.
+        float16: store the weights as float16.
+
+    Returns:
+        The file, and what the converter printed.
+
+    Raises:
+        TypeError: not a Keras 3 model.
+        ValueError: the model, or one of its layers, cannot be converted; the layer is named.
+    """
+    return convert(lambda: freeze(model), model, _store_float16 if float16 else None)
+
+
+def convert(
+    freezing: Callable[[], Any], model: Any, configure: Callable[[Any], None] | None = None
+) -> tuple[bytes, str]:
+    """Convert a concrete function to a `.tflite` file.
+
+    Args:
+        freezing: makes the function, see `freeze_call`.
+        model: the Keras model behind it, for the names in error messages.
+        configure: sets options of the `tf.lite.TFLiteConverter`.
+
+    Returns:
+        The file, and what the converter printed.
+
+    Raises:
+        ValueError: the function cannot be converted; the layer is named.
+    """
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    with quiet() as log:
+        function = freezing()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+        if configure is not None:
+            configure(converter)
+        try:
+            content = bytes(converter.convert())
+        except ConverterError as error:
+            failure = str(error)
+        else:
+            failure = ""
+    if failure:
+        raise ValueError(_explain(failure, function, model))
+    return content, log.text
+
+
+def _store_float16(converter: Any) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _image_shape(model: Any) -> tuple[int, ...]:
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}")
+    shapes = [tuple(each.shape) for each in getattr(model, "inputs", None) or ()]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or None in shapes[0][1:]:
+        raise ValueError(
+            "model must be functional or sequential, built, with one input of images (N, H, W, C) of a fixed size. "
+            f"Received: {type(model).__name__} {model.name!r} with inputs {shapes or 'unknown'}"
+        )
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if layer.compute_dtype not in ("float32", None) and layer.weights:
+            raise ValueError(
+                "model must compute in float32: build it without mixed precision and copy the weights. "
+                f"Received: layer {layer.name!r} ({type(layer).__name__}) computing in {layer.compute_dtype}"
+            )
+    return shapes[0][1:]
+
+
+def _explain(failure: str, function: Any, model: Any) -> str:
+    """One line that names the layers behind the operations that TFLite does not have."""
+    kinds = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", failure)))
+    named = []
+    for operation in function.graph.get_operations():
+        if operation.type in kinds:
+            layer = _layer_of(operation.name, model)
+            if layer and layer not in named:
+                named.append(layer)
+    what = ", ".join(named) or "a layer"
+    if kinds:
+        return f"{what} cannot be converted: TFLite has no operator for {', '.join(kinds)}"
+    lines = [line.strip() for line in failure.splitlines() if "error:" in line] or failure.strip().splitlines()
+    places = (_layer_of(operation, model) for operation in re.findall(r'"([^"@:]+/[^"@:]+)', lines[0]))
+    what = next((each for each in places if each), "model")
+    reason = re.sub(r"^\S*\s*error: loc\(.*?\)+: ", "", lines[0])
+    return f"{what} cannot be converted: {' '.join(reason.split())[:400]}"
+
+
+def _layer_of(operation: str, model: Any) -> str:
+    """The innermost layer in whose scope an operation lies, with its class."""
+    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False, recursive=True)}
+    for scope in reversed(operation.split("/")[:-1]):
+        for name in (scope, re.sub(r"_\d+$", "", scope)):
+            if name in layers and not isinstance(layers[name], keras.Model):
+                return f"layer {name!r} ({type(layers[name]).__name__})"
+    return ""

@@ -1,0 +1,231 @@
+"""Recipes from a Keras model to a `.tflite` file; their names say what is stored and computed how (convert)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from typing import Any, get_args
+
+import numpy as np
+
+from tfinv.support.quiet import quiet
+from tfinv.tflite.convert.calibration import calibration_batches
+from tfinv.tflite.convert.freezing import to_tflite
+from tfinv.tflite.convert.litert_quantizer import Io, quantize_all, quantize_weights, quantizer_version
+from tfinv.tflite.convert.match_keras_layers import layer_map
+from tfinv.tflite.files.conversion import Conversion
+from tfinv.tflite.files.flatbuffer import read_graph
+
+_CALIBRATION_BYTES = 256 * 2**20
+
+
+def float32(model: Any) -> Conversion:
+    """Everything in float32: the reference that quantized files are compared with.
+
+    Example:
+        >>> import keras
+        >>> from tfinv.tflite import float32
+        >>> inputs = keras.Input((8, 8, 1))
+        >>> x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+        >>> float32(keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))).operators
+        {'CONV_2D': 1, 'MEAN': 1, 'FULLY_CONNECTED': 1}
+
+    Args:
+        model: a functional or sequential Keras 3 model, nested models included, with one input of images.
+
+    Returns:
+        The file, its layers mapped to the model's.
+
+    Raises:
+        TypeError: not such a model.
+        ValueError: a layer cannot be converted (it is named).
+    """
+    content, log = to_tflite(model)
+    return Conversion(content, "float32", {}, layer_map(content, model), log, versions())
+
+
+def float16(model: Any) -> Conversion:
+    """Weights stored as float16, given back as float32 before use: half the size, nearly the same numbers.
+
+    Args:
+        model: see `float32`.
+
+    Returns:
+        The file.
+
+    Raises:
+        TypeError, ValueError: see `float32`.
+    """
+    content, log = to_tflite(model, float16=True)
+    return Conversion(content, "float16", {}, layer_map(content, model), log, versions())
+
+
+def dynamic_int8(model: Any) -> Conversion:
+    """Kernels stored as int8, one scale a channel; activations are quantized on the fly, image by image.
+
+    Args:
+        model: see `float32`; or its `float32` conversion, which saves time where several recipes are wanted.
+
+    Returns:
+        The file, with float inputs and outputs.
+
+    Raises:
+        TypeError, ValueError: see `float32`.
+    """
+    return _quantized(_reference(model), "dynamic_int8", {}, partial(quantize_weights, bits=8, compute="integer"))
+
+
+def weight_int4(model: Any) -> Conversion:
+    """Kernels stored as int4, one scale a channel, and given back as float32 before use; activations are float32.
+
+    The tool has no 4-bit depthwise convolution; those kernels stay float32 and are listed in `float_kernels`.
+
+    Args:
+        model: see `float32`; or its `float32` conversion, which saves time where several recipes are wanted.
+
+    Returns:
+        The file, with float inputs and outputs.
+
+    Raises:
+        TypeError, ValueError: see `float32`.
+    """
+    return _quantized(_reference(model), "weight_int4", {}, partial(quantize_weights, bits=4, compute="float"))
+
+
+def static_int8(
+    model: Any, calibration: Any, *, per_channel: bool = True, io: Io = "float32", equalize: bool = False
+) -> Conversion:
+    """Kernels and activations as int8, computed with integers throughout; ranges from calibration images.
+
+    Activation ranges are the true minimum and maximum over all calibration images, so two hundred representative
+    images serve better than ten; use `with_transformations` where the model will meet transformed ones.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from tfinv.tflite import static_int8
+        >>> inputs = keras.Input((8, 8, 1))
+        >>> x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+        >>> model = keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))
+        >>> images = np.random.default_rng(0).random((50, 8, 8, 1), "float32")
+        >>> static_int8(model, images, io="int8").is_integer
+        True
+
+    Args:
+        model: see `dynamic_int8`; with `equalize` it must be the Keras model.
+        calibration: images as the model takes them: an array `(N, H, W, C)`, a `tf.data.Dataset` or a `Split`.
+        per_channel: one scale for each kernel channel; False for one a kernel, as some accelerators need.
+        io: type of inputs and outputs. `"float32"` (default) is a drop-in replacement of the float file;
+            `"int8"` is for devices that handle no floats at all.
+        equalize: first equalize channel ranges across layers (`tfinv.tflite.convert.equalization.equalize`).
+
+    Returns:
+        The file.
+
+    Raises:
+        TypeError: see `float32`, or calibration that holds no images.
+        ValueError: see `float32`; calibration without images, of another shape, or not finite; an unknown `io`.
+    """
+    options = {"per_channel": _flag("per_channel", per_channel), "io": _io(io), "equalize": _flag("equalize", equalize)}
+    if equalize:
+        if isinstance(model, Conversion):
+            raise TypeError("model must be the Keras model where equalize is True. Received: a Conversion")
+        from tfinv.tflite.convert.equalization import equalize as equalize_channels
+
+        model = equalize_channels(model)
+    return _static(model, "static_int8", calibration, options, 8, per_channel, io)
+
+
+def static_int16x8(model: Any, calibration: Any, *, io: Io = "float32") -> Conversion:
+    """Activations as int16, kernels as int8: for layers whose activations need more than 256 levels.
+
+    Runs on the built-in kernels, ten times slower on a server than int8.
+
+    Args:
+        model: see `dynamic_int8`.
+        calibration: see `static_int8`.
+        io: `"float32"`, or `"int8"` for integer inputs and outputs, which are int16 here.
+
+    Returns:
+        The file.
+
+    Raises:
+        TypeError, ValueError: see `static_int8`.
+    """
+    return _static(model, "static_int16x8", calibration, {"io": _io(io)}, 16, True, io)
+
+
+RECIPES: Mapping[str, Callable[..., Conversion]] = {
+    recipe.__name__: recipe for recipe in (float32, float16, dynamic_int8, static_int8, static_int16x8, weight_int4)
+}
+"""The post-training recipes by name, from most to least precise storage; those named static take calibration images."""
+
+
+def _reference(model: Any) -> Conversion:
+    """The float file that a recipe starts from."""
+    if not isinstance(model, Conversion):
+        return float32(model)
+    if model.recipe != "float32":
+        raise ValueError(
+            f"model must be a Keras model or what float32 made of it. Received: a {model.recipe} conversion"
+        )
+    return model
+
+
+def _static(
+    model: Any, recipe: str, calibration: Any, options: dict[str, Any], bits: int, per_channel: bool, io: Io
+) -> Conversion:
+    reference = _reference(model)
+    shape = reference.graph.tensors[reference.graph.inputs[0]].shape[1:]
+    images = _Counter(calibration_batches(calibration, shape, _batch_size(reference)))
+    tool = partial(quantize_all, activation_bits=bits, per_channel=per_channel, io=io)
+    result = _quantized(reference, recipe, options, lambda content: tool(content, images))
+    return replace(result, options={**options, "calibration_images": images.count})
+
+
+def _quantized(
+    reference: Conversion, recipe: str, options: Mapping[str, Any], tool: Callable[[bytes], bytes]
+) -> Conversion:
+    with quiet() as log:
+        content = tool(reference.content)
+    layers = reference.layers.transfer(reference.graph, read_graph(content)) if reference.layers else None
+    text = "\n".join(filter(None, (reference.log, log.text)))
+    return Conversion(content, recipe, options, layers, text, reference.versions)
+
+
+class _Counter:
+    """Passes batches on and counts their images."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches, self.count = batches, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._batches:
+            self.count += len(batch)
+            yield batch
+
+
+def _batch_size(reference: Conversion) -> int:
+    """Images a calibration batch, all their activations within the budget."""
+    tensors = reference.graph.tensors
+    per_image = sum(abs(int(np.prod(tensors[index].shape))) * 4 for index in reference.graph.activations)
+    return int(np.clip(_CALIBRATION_BYTES // max(1, per_image), 1, 256))
+
+
+def _io(io: str) -> str:
+    if io not in get_args(Io):
+        raise ValueError(f"io must be one of {get_args(Io)}. Received: {io!r}")
+    return io
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False. Received: {value!r}")
+    return bool(value)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the tools that make files."""
+    names = ("tensorflow", "keras", "ai-edge-litert")
+    return {**{name: version(name) for name in names}, "litert-quantizer": quantizer_version()}

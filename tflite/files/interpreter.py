@@ -1,0 +1,194 @@
+"""Run a `.tflite` file and read its tensors: the only file that imports the LiteRT interpreter (activations)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfinv.support.quiet import quiet
+from tfinv.tflite.files.buffers import Buffers
+from tfinv.tflite.files.flatbuffer import Graph
+from tfinv.tflite.files.tensors import Tensor, dequantize, quantize
+
+_BATCH_BYTES = 256 * 2**20
+"""Activations of one batch, all layers together, may take this much memory in the interpreter."""
+
+
+class Runner:
+    """One interpreter at a fixed batch size, all tensors preserved.
+
+    Args:
+        graph: the file.
+        batch: images per invocation; None to choose.
+        threads: of the interpreter; None to choose.
+        preserve: keep intermediate tensors readable.
+        delegate: use the XNNPACK kernels where they exist, rather than the built-in ones.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        batch: int | None = None,
+        threads: int | None = None,
+        *,
+        preserve: bool = True,
+        delegate: bool = True,
+    ) -> None:
+        self.graph = graph
+        self.threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        self.input = _single_input(graph)
+        self._options = {"preserve": preserve, "delegate": delegate}
+        self._lock = threading.Lock()
+        self._buffers = Buffers()
+        self.interpreter, self.batch = self._build(batch or _affordable_batch(graph))
+        self._shapes = {each["index"]: tuple(map(int, each["shape"])) for each in self.interpreter.get_tensor_details()}
+        self.delegate = describe_kernels(self.interpreter, preserve=preserve)
+
+    def _build(self, batch: int) -> tuple[Any, int]:
+        declared = max(1, self.input.shape[0])
+        interpreter = new_interpreter(self.graph.content, self.threads, **self._options)
+        if batch == declared:
+            _allocate(interpreter)
+            return interpreter, batch
+        shape = [batch, *self.input.shape[1:]]
+        try:
+            with quiet():
+                interpreter.resize_tensor_input(self.input.index, shape)
+                interpreter.allocate_tensors()
+            outputs = interpreter.get_output_details()
+            if all(len(each["shape"]) and each["shape"][0] == batch for each in outputs):
+                return interpreter, batch
+        except (RuntimeError, ValueError):
+            pass  # a graph with a fixed batch, such as one with a RESHAPE to constant sizes
+        interpreter = new_interpreter(self.graph.content, self.threads, **self._options)
+        _allocate(interpreter)
+        return interpreter, declared
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Shape of a tensor at this batch size."""
+        return self._shapes[index]
+
+    def read(self, inputs: NDArray[np.float32], wanted: Mapping[str, int]) -> dict[str, NDArray[np.float32]]:
+        """Run the model on all inputs and read some tensors.
+
+        Args:
+            inputs: float32 `(N, H, W, C)` as the model expects them, before quantization.
+            wanted: tensor number by name.
+
+        Returns:
+            `{name: float32 (N, *U)}`.
+        """
+        count = len(inputs)
+        results = {name: self._buffers.array(name, (count, *self.shape(i)[1:])) for name, i in wanted.items()}
+        with self._lock:
+            for start in range(0, count, self.batch):
+                stop = min(start + self.batch, count)
+                self.feed(inputs[start:stop])
+                self.interpreter.invoke()
+                for name, index in wanted.items():
+                    self._fetch(index, results[name][start:stop])
+        return results
+
+    @contextmanager
+    def invoked(self, inputs: NDArray[np.float32]) -> Iterator[Callable[[int], NDArray[Any]]]:
+        """Run the model on at most one batch; within the context tensors can be looked at where they are.
+
+        Args:
+            inputs: as for `read`.
+
+        Yields:
+            A function from a tensor's number to its stored values, a view that must be gone before the next run.
+        """
+        with self._lock:
+            self.feed(inputs)
+            self.interpreter.invoke()
+            yield lambda index: self.interpreter.tensor(index)()
+
+    def invoke_once(self) -> None:
+        """Run the model on zeros."""
+        self.feed(np.zeros((self.batch, *self.shape(self.input.index)[1:]), np.float32))
+        self.interpreter.invoke()
+
+    def feed(self, inputs: NDArray[np.float32]) -> None:
+        """Write at most one batch of inputs, quantized as the input tensor wants them."""
+        target = self.interpreter.tensor(self.input.index)()
+        quantize(inputs, self.input, target[: len(inputs)])
+        target[len(inputs) :] = 0  # the rest of a last, short batch
+
+    def _fetch(self, index: int, out: NDArray[np.float32]) -> None:
+        # A view, because get_tensor would copy first; it must be gone before the next invoke.
+        stored = self.interpreter.tensor(index)()[: len(out)]
+        tensor = self.graph.tensors[index]
+        if tensor.is_quantized:
+            dequantize(stored, tensor, out)
+        else:
+            out[...] = stored
+
+
+def new_interpreter(content: bytes, threads: int, *, preserve: bool, delegate: bool) -> Any:
+    """A LiteRT interpreter, not yet allocated.
+
+    Raises:
+        ValueError: the interpreter refuses the file.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.BUILTIN if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        with quiet():
+            return Interpreter(
+                model_content=content,
+                num_threads=threads,
+                experimental_op_resolver_type=resolver,
+                experimental_preserve_all_tensors=preserve,
+            )
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the interpreter refuses this model: {one_line(error)}") from None
+
+
+def describe_kernels(interpreter: Any, *, preserve: bool) -> str:
+    """Which kernels run: `"XNNPACK (9 of 11 operators)"`, `"XNNPACK"` or `"built-in kernels"`."""
+    operators = interpreter._get_ops_details()
+    delegated = {int(i) for each in operators if each["op_name"] == "DELEGATE" for i in each["outputs"]}
+    if not delegated:
+        return "built-in kernels"
+    if not preserve:  # one delegate may hide many operators
+        return "XNNPACK"
+    own = [each for each in operators if each["op_name"] != "DELEGATE"]
+    taken = sum(any(int(i) in delegated for i in each["outputs"]) for each in own)
+    return f"XNNPACK ({taken} of {len(own)} operators)"
+
+
+def one_line(error: BaseException | str) -> str:
+    """An error message as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _allocate(interpreter: Any) -> None:
+    try:
+        with quiet():
+            interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the interpreter refuses this model: {one_line(error)}") from None
+
+
+def _single_input(graph: Graph) -> Tensor:
+    if len(graph.inputs) != 1 or len(graph.tensors[graph.inputs[0]].shape) != 4:
+        shapes = [graph.tensors[index].shape for index in graph.inputs]
+        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
+    tensor = graph.tensors[graph.inputs[0]]
+    if min(tensor.shape[1:]) < 1:
+        raise ValueError(f"model must have a fixed height, width and channel count. Received: {tensor.shape}")
+    return tensor
+
+
+def _affordable_batch(graph: Graph) -> int:
+    """32 images, or fewer where their activations would not fit the budget."""
+    sizes = (abs(int(np.prod(graph.tensors[index].shape))) * 4 for index in graph.activations)
+    return int(np.clip(_BATCH_BYTES // max(1, sum(sizes)), 1, 32))

@@ -1,0 +1,269 @@
+"""A `.tflite` file as a source of activations, with the names of its layers (activations)."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfinv.activations.sub_model import LayerChoice, select_names
+from tfinv.tflite.files.conversion import Conversion
+from tfinv.tflite.files.flatbuffer import Graph, Tensor
+from tfinv.tflite.files.input_scale import InputScale
+from tfinv.tflite.files.input_scale import input_scale as parse_scale
+from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.layer_map import LayerMap
+from tfinv.tflite.files.tensor_names import short_names
+
+if TYPE_CHECKING:
+    from tfinv.engine.streams import Worker
+    from tfinv.tflite.files.self_check import SelfCheck
+
+Source = Conversion | bytes | str | os.PathLike[str]
+
+
+class TFLiteModel:
+    """A `.tflite` model that gives the activations of its layers as real numbers.
+
+    Intermediate tensors are read with all tensors preserved, always: without that, reads fail or are silently wrong.
+    Integers become real numbers by each tensor's own scale and zero point. The interpreter is built once, for a fixed
+    batch; a model that cannot be resized runs at the batch size of its file.
+
+    Layers carry Keras names where the file comes as a `Conversion`, otherwise names read out of the file. What could
+    not be mapped to a Keras layer is kept under its name in the file.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from tfinv.tflite import TFLiteModel, float32
+        >>> inputs = keras.Input((8, 8, 1))
+        >>> x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+        >>> x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        >>> model = TFLiteModel(float32(keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))))
+        >>> model.layer_shapes
+        {'conv': (6, 6, 4), 'pool': (4,), 'logits': (3,)}
+        >>> model(np.zeros((5, 8, 8, 1), "float32"))["pool"].shape
+        (5, 4)
+
+    Args:
+        model: a `Conversion`, the bytes of a file, or its path.
+        layers: which layers to read: a name, a glob, an operator such as `"CONV_2D"`, or several; None for all.
+        input_scale: how images in [0, 1] become model inputs: `"0..1"`, `"0..255"`, `"-1..1"` or `(mean, std)`.
+        num_threads: threads of the interpreter; None for all usable cores, at most 4. The numbers do not depend on it.
+        batch_size: images per invocation; None for 32, or less where activations are large.
+        probe: try the file in a process of its own first, because a corrupt one can end the process that runs it.
+            None for yes, except for a `Conversion` made in this process.
+
+    Raises:
+        ValueError: not an intact TFLite file, or one that the interpreter refuses (with its words), several inputs, an
+            unknown layer or input scale.
+        FileNotFoundError: no such file.
+    """
+
+    def __init__(
+        self,
+        model: Source,
+        *,
+        layers: LayerChoice = None,
+        input_scale: str | Sequence[Any] | InputScale = "0..1",
+        num_threads: int | None = None,
+        batch_size: int | None = None,
+        probe: bool | None = None,
+    ) -> None:
+        self.name, conversion = _open(model, probe)
+        self.graph: Graph = conversion.graph
+        self.layer_map: LayerMap | None = conversion.layers
+        """Which Keras layer is which tensor; None for a file that came without its Keras model."""
+        self.input_scale: InputScale = parse_scale(input_scale)
+        self.runner = Runner(self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads))
+        self.skipped: dict[str, str] = {}
+        """Activations that cannot be measured, and why."""
+        self._layers = self._name_layers(layers)
+        self._crew: dict[tuple[int, int], list[Runner]] = {}
+        self.check: SelfCheck | None = None
+        """The last `self_check`; None before the first."""
+
+    def _name_layers(self, layers: LayerChoice) -> dict[str, int]:
+        names = self._names = layer_names(self.graph, self.layer_map.matched if self.layer_map else None)
+        if self.layer_map is not None:
+            inner = {index for name, index in short_names(self.graph).items() if name in self.layer_map.inner}
+            names = {name: index for name, index in names.items() if index not in inner}
+        for name, index in list(names.items()):
+            shape = self.runner.shape(index)
+            if len(shape) < 2 or shape[0] != self.runner.batch:
+                self.skipped[name] = f"its shape {shape} is not one array per image of a batch of {self.runner.batch}"
+                del names[name]
+        kinds = {name: self.graph.producers[index].name for name, index in names.items()}
+        return {name: names[name] for name in select_names(kinds, layers, self.skipped)}
+
+    @property
+    def id(self) -> str:
+        """Name and hash of the file."""
+        return f"{self.name}-{hashlib.sha256(self.graph.content).hexdigest()[:12]}"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """`(H, W, C)` of the images."""
+        return self.runner.shape(self.runner.input.index)[1:]
+
+    @property
+    def layer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Unit shape `*U` by layer name, in network order."""
+        return {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
+
+    @property
+    def output_layer(self) -> str:
+        """The layer that the model's (first) output shows; it may be one that is not selected."""
+        source = self.graph.source(self.graph.outputs[0])
+        return next((name for name, index in self._names.items() if index == source), list(self._names)[-1])
+
+    @property
+    def layer_ops(self) -> dict[str, str]:
+        """Operator that computes each layer, such as `CONV_2D`."""
+        return {name: self.graph.producers[index].name for name, index in self._layers.items()}
+
+    @property
+    def layer_tensors(self) -> dict[str, Tensor]:
+        """The tensor behind each layer, with storage type, scales and zero points."""
+        return {name: self.graph.tensors[index] for name, index in self._layers.items()}
+
+    @property
+    def batch_size(self) -> int:
+        """Images per invocation."""
+        return self.runner.batch
+
+    @property
+    def threads(self) -> int:
+        """Threads of the interpreter."""
+        return self.runner.threads
+
+    def workers(self, count: int, images: int) -> Sequence[Worker]:
+        """Interpreters that run side by side, built at the first call; see `tfinv.engine.streams.StreamSource`."""
+        from tfinv.tflite.files.workers import StreamWorker
+
+        key = (count, images)
+        if key not in self._crew:
+            self._crew.clear()
+            threads = 1 if count > 1 else self.threads
+            self._crew[key] = [Runner(self.graph, images, threads) for _ in range(count)]
+        runners = self._crew[key]
+        if runners[0].batch != images:
+            return ()
+        return [StreamWorker(each, self.model_inputs, self.layer_tensors) for each in runners]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a result should record about the run: file, input scale, threads, kernels, check."""
+        return {
+            "model": self.id,
+            "bytes": len(self.graph.content),
+            "input_scale": self.input_scale.text,
+            "threads": self.runner.threads,
+            "batch_size": self.batch_size,
+            "delegate": self.runner.delegate,
+            "self_check": self.check.summary() if self.check else "not run",
+        }
+
+    def select(self, layers: LayerChoice) -> TFLiteModel:
+        """The same model, interpreter shared, with only some of the layers read."""
+        other = copy.copy(self)
+        other.skipped = {}
+        other._layers = other._name_layers(layers)
+        return other
+
+    def with_input_scale(self, scale: str | Sequence[Any] | InputScale) -> TFLiteModel:
+        """The same model, interpreter shared, fed with another input scale."""
+        other = copy.copy(self)
+        other.input_scale = parse_scale(scale)
+        return other
+
+    def __call__(self, images: Any) -> dict[str, NDArray[np.float32]]:
+        """The activations of the chosen layers.
+
+        Args:
+            images: `(N, H, W, C)` in [0, 1], any N.
+
+        Returns:
+            `{layer: float32 (N, *U)}` in network order, dequantized.
+
+        Raises:
+            ValueError: images of another shape, or with NaN or infinite values.
+        """
+        return self.runner.read(self.model_inputs(images), self._layers)
+
+    def predict(self, images: Any) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
+        """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several."""
+        outputs = {f"output_{i}": index for i, index in enumerate(self.graph.outputs)}
+        result = self.runner.read(self.model_inputs(images), outputs)
+        return result["output_0"] if len(result) == 1 else result
+
+    def self_check(self, images: Any = None) -> SelfCheck:
+        """Compare what is read here with other ways to run the file; see `tfinv.tflite.files.self_check.self_check`."""
+        from tfinv.tflite.files import self_check as diagnosis
+
+        found: SelfCheck = diagnosis.self_check(self, images)  # type: ignore[arg-type]  # one file, two module names
+        self.check = found
+        return found
+
+    def model_inputs(self, images: Any) -> NDArray[np.float32]:
+        """Images in [0, 1], checked, as the model takes them before quantization."""
+        images = np.asarray(images, np.float32)
+        if images.ndim != 4 or images.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"images must have the shape (N, {', '.join(map(str, self.input_shape))}) of the model's input. "
+                f"Received: shape {images.shape}"
+            )
+        if not np.isfinite(images).all():
+            raise ValueError("images must be finite. Received: NaN or infinite values")
+        return self.input_scale(images)
+
+
+def layer_names(graph: Graph, matched: Mapping[str, int] | None) -> dict[str, int]:
+    """Tensor number by layer name, in network order: Keras names where known, names from the file elsewhere."""
+    own = short_names(graph)
+    if not matched:
+        return own
+    keras_name = {index: name for name, index in matched.items()}
+    names = {}
+    for name, index in own.items():
+        unique = name if name not in matched else f"{name}/{graph.producers[index].name.lower()}"
+        names[keras_name.get(index, unique)] = index
+    return names
+
+
+def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion]:
+    """Name and content of whatever stands for a file; a path brings what `Conversion.save` wrote next to it."""
+    where = ""
+    try:
+        if isinstance(model, Conversion):
+            return model.recipe, model if not try_first else _tried(model)
+        if isinstance(model, (bytes, bytearray, memoryview)):
+            name, conversion = "tflite", Conversion(bytes(model), "unknown")
+        elif isinstance(model, (str, os.PathLike)):
+            path = Path(model)
+            where = f"{path}: "
+            name, conversion = path.stem, Conversion.load(path)
+        else:
+            raise TypeError(f"model must be a Conversion, the bytes of a .tflite file or its path. Received: {model!r}")
+        return name, conversion if try_first is False else _tried(conversion)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+
+
+def _tried(conversion: Conversion) -> Conversion:
+    from tfinv.tflite.files.probe import probe  # here: it runs as a program too
+
+    conversion.graph  # noqa: B018  what can be told without a process of its own comes first
+    probe(conversion.content)
+    return conversion
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and (not isinstance(value, (int, np.integer)) or value < 1):
+        raise ValueError(f"{name} must be a positive integer or None. Received: {value!r}")
+    return None if value is None else int(value)

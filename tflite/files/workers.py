@@ -1,0 +1,53 @@
+"""Activations of a `.tflite` model where its interpreter left them, several interpreters side by side (activations)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.statistics.compiled.stored import Stored
+from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.tensors import Tensor, dequantize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+class StreamWorker:
+    """One interpreter of a model; see `tfinv.engine.streams.Worker`.
+
+    Args:
+        runner: the interpreter.
+        prepare: from images to model inputs.
+        tensors: by layer name.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        prepare: Callable[[Any], NDArray[np.float32]],
+        tensors: Mapping[str, Tensor],
+    ) -> None:
+        self._runner, self._prepare, self._tensors = runner, prepare, tensors
+
+    @contextmanager
+    def run(self, images: NDArray[np.float32]) -> Iterator[Mapping[str, Stored]]:
+        """Activations of images in [0, 1], at most a batch of the interpreter, valid within the context."""
+        inputs = self._prepare(images)
+        with self._runner.invoked(inputs) as view:
+            found = {name: _stored(view(tensor.index)[: len(inputs)], tensor) for name, tensor in self._tensors.items()}
+            yield found
+            found.clear()  # the interpreter refuses to run while a view of its memory is alive
+
+
+def _stored(values: NDArray[Any], tensor: Tensor) -> Stored:
+    if not tensor.is_quantized:
+        return Stored(values)
+    if tensor.scales.size > 1:
+        return Stored(dequantize(values, tensor))
+    return Stored(values, float(tensor.scales[0]), float(tensor.zero_points[0]))

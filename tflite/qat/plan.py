@@ -1,0 +1,180 @@
+"""The arguments of quantization-aware training, checked, with the images that set the ranges (tflite)."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfinv.support.lazy import keras
+from tfinv.tflite.convert.calibration import calibration_batches
+from tfinv.training.accuracy import LabelledImages
+
+_CALIBRATION_IMAGES = 512
+_COMPARED_IMAGES = 256
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class QatPlan:
+    """What both routes read.
+
+    Args:
+        model: the float model.
+        data: training images and labels.
+        calibration: images that set the ranges, and that the trained model and its file are compared on.
+        labels: theirs, int64 `(N,)`; None where there are none.
+        augmented: `calibration` under the augmentation; sets the ranges too. None without an augmentation.
+        augmentation: the run's own copy of what the user gave.
+    """
+
+    model: Any
+    data: LabelledImages
+    calibration: NDArray[np.float32]
+    labels: NDArray[np.int64] | None
+    augmented: NDArray[np.float32] | None
+    augmentation: Callable[..., Any] | None
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    io: str
+    seed: int
+    weight_bits: int
+    progress: bool
+
+    @property
+    def ranges(self) -> NDArray[np.float32]:
+        """All images that set the ranges."""
+        return self.calibration if self.augmented is None else np.concatenate([self.calibration, self.augmented])
+
+    @property
+    def range_batches(self) -> list[NDArray[np.float32]]:
+        """The same in batches."""
+        images = self.ranges
+        return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+
+    @property
+    def compared(self) -> NDArray[np.float32]:
+        """Images to compare the trained model and its file on."""
+        return self.calibration[:_COMPARED_IMAGES]
+
+    def accuracy(self, model: Any) -> float | None:
+        """The accuracy of a model on the calibration images; None where they have no labels."""
+        if self.labels is None:
+            return None
+        return float((outputs(model, self.calibration).argmax(axis=1) == self.labels).mean())
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a conversion records, as JSON values."""
+        augmentation = None if self.augmentation is None else _describe(self.augmentation)
+        names = ("epochs", "learning_rate", "batch_size", "io", "seed", "weight_bits")
+        return {name: getattr(self, name) for name in names} | {
+            "augmentation": augmentation,
+            "calibration_images": len(self.ranges),
+        }
+
+
+def make_plan(
+    model: Any, data: Any, calibration: Any, augmentation: Callable[..., Any] | None, **options: Any
+) -> QatPlan:
+    """Check the arguments of `qat_int8`, draw calibration images, and augment them.
+
+    Raises:
+        ValueError, TypeError: see `qat_int8`.
+    """
+    _check(**options)
+    images = LabelledImages.of(_in_memory(data), model, "data")
+    if calibration is None:
+        chosen = np.unique(np.linspace(0, len(images) - 1, _CALIBRATION_IMAGES).astype(int))
+        upright, labels = images.x[chosen], images.y[chosen]
+    else:
+        upright = np.concatenate(list(calibration_batches(calibration, images.x.shape[1:], _BATCH)))
+        labels = getattr(calibration, "y", None)
+    keras.utils.set_random_seed(options["seed"])
+    own = _own_copy(augmentation, options["seed"])
+    augmented = None if own is None or calibration is not None else _augment(own, upright)
+    return QatPlan(model, images, upright, labels, augmented, own, **options)
+
+
+def outputs(model: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a Keras model gives for images, in inference mode."""
+    with warnings.catch_warnings():
+        # Models from HDF5 files name their single input; a bare array serves as well.
+        warnings.filterwarnings("ignore", "The structure of `inputs`")
+        batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+        return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
+
+
+def training_call(augmentation: Callable[..., Any]) -> Callable[[Any], Any]:
+    """The augmentation as a function of images, told that it is training if it asks."""
+    accepted = inspect.signature(getattr(augmentation, "call", augmentation)).parameters
+    return lambda images: augmentation(images, **({"training": True} if "training" in accepted else {}))
+
+
+def _own_copy(augmentation: Any, seed: int) -> Any:
+    """A copy of a Keras layer, so that the user's keeps its state and the draws start at the seed."""
+    if augmentation is not None and not callable(augmentation):
+        raise TypeError(f"augmentation must be a Keras layer or a function of images. Received: {augmentation!r}")
+    if augmentation is None or not isinstance(augmentation, keras.layers.Layer):
+        return augmentation
+    config = augmentation.get_config()
+    return type(augmentation).from_config(config | ({"seed": seed} if "seed" in config else {}))
+
+
+def _augment(augmentation: Callable[..., Any], images: NDArray[np.float32]) -> NDArray[np.float32]:
+    call = training_call(augmentation)
+    batches = [np.asarray(call(images[i : i + _BATCH]), np.float32) for i in range(0, len(images), _BATCH)]
+    result = np.concatenate(batches)
+    if result.shape != images.shape or not np.isfinite(result).all():
+        raise ValueError(f"augmentation must keep the shape {images.shape} and be finite. Received: {result.shape}")
+    return result
+
+
+def _in_memory(data: Any) -> Any:
+    """A `tf.data.Dataset` of pairs as two arrays; anything else as it is."""
+    if not hasattr(data, "element_spec"):
+        return data
+    if int(data.cardinality()) == -1:
+        raise ValueError("data must be finite. Received: a tf.data.Dataset that repeats for ever")
+    spec = data.element_spec
+    if not isinstance(spec, tuple) or len(spec) != 2:
+        raise TypeError(f"data must be a dataset of pairs (images, labels). Received: {spec}")
+    pairs = list(data.as_numpy_iterator())
+    if not pairs:
+        raise ValueError("data must hold at least one image. Received: an empty dataset")
+    join = np.concatenate if spec[0].shape.rank == 4 else np.stack
+    return join([x for x, _ in pairs]), join([np.asarray(y) for _, y in pairs])
+
+
+def _describe(augmentation: Any) -> str:
+    if isinstance(augmentation, keras.layers.Layer):
+        config = {
+            k: v for k, v in augmentation.get_config().items() if k not in ("name", "dtype", "trainable", "layers")
+        }
+        return f"{type(augmentation).__name__}({', '.join(f'{k}={v!r}' for k, v in config.items() if v is not None)})"
+    return getattr(augmentation, "__name__", type(augmentation).__name__)
+
+
+def _check(
+    epochs: Any, learning_rate: Any, batch_size: Any, io: Any, seed: Any, weight_bits: Any, progress: Any
+) -> None:
+    for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}. Received: {value!r}")
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float)):
+        raise TypeError(f"learning_rate must be a number. Received: {learning_rate!r}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be a positive number. Received: {learning_rate!r}")
+    if io not in ("float32", "int8"):
+        raise ValueError(f"io must be 'float32' or 'int8'. Received: {io!r}")
+    if weight_bits not in (4, 8):
+        raise ValueError(f"weight_bits must be 4 or 8. Received: {weight_bits!r}")
+    if not isinstance(progress, (bool, np.bool_)):
+        raise TypeError(f"progress must be True or False. Received: {progress!r}")

@@ -1,0 +1,1 @@
+"""Quantization-aware training by tensorflow-model-optimization, in a process of its own."""

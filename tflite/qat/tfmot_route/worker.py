@@ -1,0 +1,166 @@
+"""The process of route `tfmot`, started by `tfmot_route`: rebuild, quantize, train, convert (tflite).
+
+Only here, in `tfmot_rebuild` and in `tfmot_quantize` are tf_keras and tensorflow-model-optimization imported, because
+importing them changes what `tf.keras` means for the whole process.
+
+    python -m tfinv.tflite.qat.tfmot_route.worker FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfinv.tflite.qat.match_scopes import Step
+from tfinv.tflite.qat.tfmot_route.quantize import quantize, set_ranges, share_scales, tuned_weights
+from tfinv.tflite.qat.tfmot_route.rebuild import check_equal, predict, readers_of, rebuild
+
+
+def main(folder: Path, stream: BinaryIO) -> None:
+    """Do everything that the files in a folder ask for, and leave the results there.
+
+    Args:
+        folder: holds `spec.json`, `weights.npz` and `images.npz`; receives `model.tflite`, `result.json`, `tuned.npz`.
+        stream: training batches, see `read_batches`.
+    """
+    spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    with np.load(folder / "images.npz", allow_pickle=False) as file:
+        images = dict(file)
+    with np.load(folder / "weights.npz", allow_pickle=False) as file:
+        weights = dict(file)
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(spec["seed"])
+    model = rebuild(spec, weights)
+    check_equal(model, images["calibration"][: len(images["expected"])], images["expected"])
+    quantized = quantize(model, spec)
+    set_ranges(quantized, images["ranges"])
+    share_scales(quantized, spec)
+    outputs: dict[str, Any] = {"before": predict(quantized, images["calibration"])}
+    history = train(_up_to_logits(quantized, spec), spec, stream)
+    share_scales(quantized, spec)
+    outputs["after"] = predict(quantized, images["calibration"])
+    np.savez(folder / "outputs.npz", **outputs)  # type: ignore[arg-type]
+    tuned: dict[str, Any] = tuned_weights(quantized, spec)
+    np.savez(folder / "tuned.npz", **tuned)  # type: ignore[arg-type]
+    _convert(folder, quantized, spec, images, history)
+
+
+def train(model: Any, spec: dict[str, Any], stream: BinaryIO) -> dict[str, list[float]]:
+    """Train on the stream; give back loss and accuracy by epoch."""
+    import tf_keras
+
+    model.compile(
+        tf_keras.optimizers.Adam(spec["learning_rate"]),
+        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    history: dict[str, list[float]] = {"loss": [], "accuracy": []}
+    for _ in range(spec["epochs"]):
+        logs: dict[str, Any] = {}
+        model.reset_metrics()
+        for images, labels in read_batches(stream):
+            logs = model.train_on_batch(images, labels, reset_metrics=False, return_dict=True)
+            if not np.isfinite(logs["loss"]):
+                raise ValueError(
+                    f"learning_rate must be small enough for a finite loss. Received: {spec['learning_rate']!r}"
+                )
+        for name in history:
+            history[name].append(float(logs[name]))
+    return history
+
+
+def read_batches(stream: BinaryIO) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """The batches of one epoch: a line with the shape `[N, H, W, C]`, float32 images, int64 labels; `[]` ends it."""
+    while shape := json.loads(stream.readline() or b"null"):
+        count = int(np.prod(shape))
+        images = np.frombuffer(_exactly(stream, 4 * count), np.float32).reshape(shape)
+        yield images, np.frombuffer(_exactly(stream, 8 * shape[0]), np.int64)
+    if shape is None:
+        raise EOFError("the training data ended early")
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) != count:
+        raise EOFError("the training data ended early")
+    return data
+
+
+def _up_to_logits(quantized: Any, spec: dict[str, Any]) -> Any:
+    import tf_keras
+
+    if spec["logits"] == spec["output"]:
+        return quantized
+    name = next(call["name"] for call in spec["calls"] if call["output"] == spec["output"])
+    return tf_keras.Model(quantized.input, quantized.get_layer(f"quant_{name}").input)
+
+
+def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Any, history: Any) -> None:
+    import tf_keras
+
+    from tfinv.tflite.qat.integer_file import to_integer_file
+    from tfinv.tflite.qat.report import agreement
+
+    steps = _steps(spec)
+    file = to_integer_file(
+        lambda image: quantized(image, training=False), quantized, images["ranges"], steps, spec["label"], spec["io"]
+    )
+    conversion = file.conversion(steps, spec["label"])
+    assert conversion.layers is not None
+    tensors: dict[str, Any] = {}
+    for position, step in enumerate(steps):  # the last step of a label gives its output
+        calls = [each.name for each in steps[:position]].count(step.name)
+        tensors[step.label] = quantized.get_layer(step.name).get_output_at(calls)
+    taps = tf_keras.Model(quantized.input, {label: tensors[label] for label in conversion.layers.matched})
+    found = agreement(lambda batch: taps(batch, training=False), conversion, images["calibration"][: spec["compared"]])
+    (folder / "model.tflite").write_bytes(file.content)
+    result = {
+        "steps": steps,
+        "history": history,
+        "calibrated": file.calibrated,
+        "float_fallback": file.float_fallback,
+        "log": file.log,
+        "agreement": {"classes": found.classes, "sqnr": dict(found.sqnr), "images": found.images},
+        "not_compared": found.not_compared,
+    }
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def _steps(spec: dict[str, Any]) -> list[Step]:
+    """What the file is made of; tfmot's normalizations and ReLUs leave no name in a tensor that swallowed them."""
+    producer = {call["output"]: call for call in spec["calls"]}
+    readers = readers_of(spec)
+    steps = []
+    for call in spec["calls"]:
+        before = producer.get(call["inputs"][0])
+        fuses = call["kind"] in ("BatchNormalization", "ReLU") and before is not None
+        alone = before is not None and len(readers[before["output"]]) == 1
+        if not call["is_identity"]:
+            label = before["label"] if fuses and alone and before is not None else ""
+            steps.append(Step(f"quant_{call['name']}", call["label"], label))
+    return steps
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+if __name__ == "__main__":
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    place = Path(sys.argv[1])
+    try:
+        main(place, sys.stdin.buffer)
+    except Exception as error:
+        traceback.print_exc()
+        kind = "ValueError" if isinstance(error, ValueError) else type(error).__name__
+        (place / "error.json").write_text(json.dumps({"kind": kind, "message": _one_line(error)}), encoding="utf-8")
+        sys.exit(1)

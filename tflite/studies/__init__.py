@@ -1,0 +1,1 @@
+"""All recipes: what every way of quantizing does to invariance."""

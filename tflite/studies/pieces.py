@@ -1,0 +1,241 @@
+"""The finished pieces that a study is put together from, kept so that an interrupted one goes on (study)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.engine.batches import ImageBatches
+from tfinv.results import Results
+from tfinv.support.cache import Cache
+from tfinv.support.environment import versions
+from tfinv.support.files import write_json
+from tfinv.tflite.comparison.match_files import match
+from tfinv.tflite.comparison.measure_models import measure_models
+from tfinv.tflite.comparison.observing import Observer, PairedRun
+from tfinv.tflite.comparison.predictions import Predictions
+from tfinv.tflite.comparison.storage import load_parts, save_parts
+from tfinv.tflite.files.conversion import Conversion
+from tfinv.tflite.files.model import TFLiteModel
+from tfinv.tflite.files.self_check import latency, memory_estimate
+from tfinv.tflite.studies.recipes import CALIBRATED, RECIPES, REFERENCE, TRAINED, Materials
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfinv.datasets import Split
+    from tfinv.transformations import TransformationSet
+
+_KIND, _VERSION = "tfinv-study-piece", 1
+_MATCHING_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every file is measured.
+
+    Args:
+        transformations: the set.
+        measures: keys.
+        confidence: of the intervals of layer means.
+        shards: parts of the images that these intervals are made from.
+        fidelity_samples: images on which activations are compared number by number.
+        seed: of subsets.
+    """
+
+    transformations: TransformationSet
+    measures: tuple[str, ...]
+    confidence: float
+    shards: int
+    fidelity_samples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One file, measured.
+
+    Args:
+        conversion: the file.
+        facts: size, latency, memory, operators.
+        results: layer measures under the names that the reference gives the layers.
+        predictions: class and confidence of every image; None where the output is not one number a class.
+        fidelity: against the reference, one row a matched layer; empty for the reference itself.
+        unmatched: layers without a partner in the reference.
+    """
+
+    conversion: Conversion
+    facts: Mapping[str, Any]
+    results: Results
+    predictions: Predictions | None
+    fidelity: pd.DataFrame
+    unmatched: tuple[str, ...] = ()
+
+
+def fingerprint(*arrays: Any) -> str:
+    """A short hash of arrays and texts."""
+    digest = hashlib.sha256()
+    for each in arrays:
+        if isinstance(each, str):
+            digest.update(each.encode())
+        elif each is not None:
+            array = np.ascontiguousarray(each)
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def model_fingerprint(model: Any) -> str:
+    """A short hash of a Keras model's architecture and weights."""
+    return fingerprint(json.dumps(model.get_config(), sort_keys=True, default=str), *model.get_weights())
+
+
+def made(cache: Cache, recipe: str, materials: Materials, identity: Mapping[str, str]) -> tuple[Conversion, Any]:
+    """A file by a recipe and its facts, from the cache where it was made before."""
+    config: dict[str, Any] = {"recipe": recipe, "model": identity["model"], "scale": materials.input_scale.text}
+    if recipe in CALIBRATED | TRAINED:
+        config |= {"train": identity["train"], "seed": materials.seed, "transformations": materials.transformations.id}
+    if recipe in CALIBRATED:
+        config["calibration"] = materials.calibration_samples
+    if recipe in TRAINED:
+        config |= {"epochs": materials.epochs, "rate": materials.learning_rate}
+    config["versions"] = versions("tensorflow", "keras", "litert-quantizer")
+
+    def make(folder: Path) -> None:
+        conversion = RECIPES[recipe][1](materials)
+        conversion.save(folder / "model.tflite")
+        write_json(folder / "facts.json", _facts(conversion))
+
+    def load(folder: Path) -> tuple[Conversion, Any]:
+        return Conversion.load(folder / "model.tflite"), json.loads((folder / "facts.json").read_text())
+
+    return cache.get("conversion", config, make, load)
+
+
+def measured(
+    cache: Cache,
+    recipe: str,
+    conversion: Conversion,
+    facts: Mapping[str, Any],
+    reference: TFLiteModel,
+    images: tuple[Split, Split],
+    settings: Settings,
+    identity: Mapping[str, str],
+    progress: bool,
+) -> Piece:
+    """Measure a file, or load what was measured before.
+
+    Args:
+        cache: where pieces are kept.
+        recipe: its name.
+        conversion: the file.
+        facts: see `Piece`.
+        reference: the float file, opened.
+        images: those for predictions, and those whose activations are measured.
+        settings: how.
+        identity: hashes of the images, by `test` and `measured`.
+        progress: show progress bars.
+    """
+    config = {
+        "file": conversion.sha256,
+        "reference": reference.id,
+        "scale": reference.input_scale.text,
+        "test": identity["test"],
+        "measured": identity["measured"],
+        "transformations": settings.transformations.id,
+        "measures": list(settings.measures),
+        "confidence": settings.confidence,
+        "shards": settings.shards,
+        "fidelity_samples": settings.fidelity_samples,
+        "version": versions("tfinv"),
+    }
+
+    def make(folder: Path) -> None:
+        results, predictions, fidelity, unmatched = _measure(recipe, conversion, reference, images, settings, progress)
+        arrays = {} if predictions is None else predictions.to_arrays()
+        save_parts(
+            folder / "measured.npz",
+            _KIND,
+            _VERSION,
+            {"unmatched": list(unmatched), "classifies": predictions is not None},
+            frames={"fidelity": fidelity},
+            results={"results": results},
+            arrays=arrays,
+        )
+
+    def load(folder: Path) -> Piece:
+        found, frames, results, arrays = load_parts(folder / "measured.npz", _KIND, _VERSION)
+        predictions = Predictions.from_arrays(arrays) if found["classifies"] else None
+        unmatched = tuple(found["unmatched"])
+        return Piece(conversion, facts, results["results"], predictions, frames["fidelity"], unmatched)
+
+    return cache.get("measurement", config, make, load)
+
+
+def _measure(
+    recipe: str,
+    conversion: Conversion,
+    reference: TFLiteModel,
+    images: tuple[Split, Split],
+    settings: Settings,
+    progress: bool,
+) -> tuple[Results, Predictions | None, pd.DataFrame, tuple[str, ...]]:
+    import pandas as pd
+
+    from tfinv.tflite.comparison.compare_files import renamed
+
+    model = TFLiteModel(conversion, input_scale=reference.input_scale, probe=False)
+    test, few = images
+    found = measure_models(
+        {recipe: model},
+        test,
+        settings.transformations,
+        list(settings.measures),
+        measured=few,
+        confidence=settings.confidence,
+        shards=settings.shards,
+        progress=progress,
+        metadata={"recipe": recipe, "seed": settings.seed},
+    )[recipe]
+    if recipe == REFERENCE:
+        return found.results, found.predictions, pd.DataFrame({"layer": []}), ()
+    some = few.x[np.linspace(0, len(few) - 1, min(len(few), _MATCHING_SAMPLES)).astype(int)]
+    try:
+        matched = match(reference, model, some)
+    except ValueError:  # weights that training or four bits moved far are still those of this network
+        matched = match(reference, model)
+    observers = {"reference": Observer(reference), recipe: Observer(model)}
+    count = min(settings.fidelity_samples, len(few))
+    batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
+    options: dict[str, Any] = {"padding": "constant", "interpolation": "bilinear"}
+    run = PairedRun(observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, options)
+    run.run(count, progress)
+    fidelity = run.recorders[recipe].to_frame()
+    return renamed(found.results, matched), found.predictions, fidelity, matched.unmatched_before
+
+
+def _facts(conversion: Conversion) -> dict[str, Any]:
+    """What is known of a file without images."""
+    model = TFLiteModel(conversion, probe=False)
+    check = model.self_check()
+    timed, memory = latency(model), memory_estimate(model)
+    milliseconds = timed.milliseconds if math.isfinite(timed.milliseconds) else None
+    return {
+        "kib": conversion.size / 1024,
+        "latency_ms": milliseconds,
+        "threads": timed.threads,
+        "delegate": timed.delegate,
+        "working_kib": memory.working / 1024,
+        "is_integer": conversion.is_integer,
+        "float_operators": len(conversion.float_operators),
+        "float_kernels": len(conversion.float_kernels),
+        "operators": conversion.operators,
+        "self_check": check.summary() if check else "not run",
+    }

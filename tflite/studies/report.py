@@ -1,0 +1,145 @@
+"""The report of a study: verdict, recipes, trade-off, profiles, changes, accuracy against angle (study)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv import plots
+from tfinv.report import Report, explain
+from tfinv.support.files import write_text
+from tfinv.tflite.comparison import report_parts as parts
+from tfinv.tflite.studies.recipes import RECIPES, REFERENCE, TRAINED
+from tfinv.tflite.studies.sensitivities import add_to_report as add_sensitivity
+
+if TYPE_CHECKING:
+    from tfinv.tflite.studies.result import StudyResult
+
+_MOST_LINES = 6
+"""Profiles that one figure can hold."""
+_TERMS = (
+    "layer profile",
+    "normalized variance",
+    "same-equivariance",
+    "interval",
+    "change beyond noise",
+    "flip rate",
+    "consistency",
+    "collapse",
+    "calibration",
+    "quantization-aware training",
+    "SQNR",
+)
+
+
+def write(result: StudyResult, folder: Path) -> Path:
+    """Write `report.html`, `report.md` with its figures, and the tables as CSV.
+
+    Args:
+        result: the study.
+        folder: where; it is made if need be.
+
+    Returns:
+        The path of `report.html`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("recipes", "layers", "curves", "operators", "sensitivity"):
+        if name != "sensitivity" or len(result.sensitivity):
+            write_text(folder / f"{name}.csv", getattr(result, name).to_csv(index=False))
+    report = build(result)
+    report.write_markdown(folder / "report.md")
+    return report.write_html(folder / "report.html")
+
+
+def build(result: StudyResult) -> Report:
+    """The report of a study, not yet written."""
+    about = result.metadata
+    subtitle = f"{about['transformations']}, {about['samples']} images, seed {about['seed']}"
+    report = Report("What quantization does to invariance", subtitle).verdict(result.verdict)
+    if result.warnings:
+        report.section("Before you trust it", "\n".join(f"- {each}" for each in result.warnings))
+    _recipes(report, result)
+    _accuracy(report, result)
+    _invariance(report, result)
+    add_sensitivity(report, result.sensitivity, about["measures"][0])
+    _layers(report, result)
+    report.glossary(explain(*_TERMS))
+    return report.environment(dict(about))
+
+
+def _recipes(report: Report, result: StudyResult) -> None:
+    import pandas as pd
+
+    text = "\n".join(f"- `{name}`: {RECIPES[name][0]}" for name in result.recipes["recipe"])
+    report.section("Recipes", text)
+    frame: Any = result.recipes.rename(columns={"recipe": "model"})
+    hidden = ["kappa", "classes_used", "threads", "delegate", "float_kernels"]
+    shown = [each for each in frame if each not in hidden and not re.search("_change(_low|_high)?$", each)]
+    shown.insert(shown.index("profile") + 1, "largest_change")
+    caption = "All recipes on the same images; shares with 95 % intervals. Latency: one image, one thread."
+    parts.add_models(report, frame[shown], caption)
+    report.table(result.operators, "Operators in each file", collapsed=True)
+    if result.failed:
+        rows = [{"recipe": name, "reason": reason} for name, reason in result.failed.items()]
+        report.table(pd.DataFrame(rows), "Recipes that could not be followed")
+    column = "transformed_accuracy"
+    if column in result.recipes and np.isfinite(result.recipes[column].to_numpy(float)).any():
+        made = ["trained on" if each in TRAINED else "not trained on" for each in result.recipes["recipe"]]
+        points = result.recipes.assign(made=made)
+        labels: dict[str, Any] = {"x_label": "size of the file, KiB", "y_label": "accuracy"}
+        figure = plots.pareto(points, "kib", column, "recipe", group="made", **labels)
+        caption = "Size against accuracy under transformation; smaller and higher is better. Intervals: see the table."
+        report.figure(figure, caption, caption, name="pareto")
+
+
+def _accuracy(report: Report, result: StudyResult) -> None:
+    if result.curves.empty:
+        return
+    report.section("Accuracy under transformation", "Consistency is never to be read without accuracy.")
+    classes = result.metadata.get("num_classes")
+    parts.add_curves(report, result.curves, 1 / classes if classes else None, only=_shown(result))
+
+
+def _invariance(report: Report, result: StudyResult) -> None:
+    shown = _shown(result)
+    report.section("Invariance by layer", f"Profiles of {', '.join(shown)}: the recipes that change most.")
+    for measure in result.metadata["measures"]:
+        parts.add_profiles(report, {name: result.results[name] for name in shown}, measure)
+    changed = _most_changed(result)
+    if changed is None:
+        return
+    own: Any = result.layers[result.layers["recipe"] == changed]
+    names = (REFERENCE, changed)
+    for measure in result.metadata["measures"]:
+        if np.isfinite(own[own["measure"] == measure]["difference"].to_numpy(float)).any():
+            parts.add_change(report, result.results[REFERENCE], result.results[changed], measure, own, names)
+
+
+def _layers(report: Report, result: StudyResult) -> None:
+    columns = ["recipe", "measure", "layer", "before", "after", "difference", "low", "high", "relative", "real"]
+    columns += ["sqnr_db", "cosine", "saturated", "clipped", "effective_bits"]
+    shown: Any = result.layers[[each for each in columns if each in result.layers]]
+    if len(shown):
+        report.section("All layers", "Intervals hold for all layers of a recipe together.")
+        parts.add_layers(report, shown, "Every recipe, measure and layer against float32")
+
+
+def _most_changed(result: StudyResult) -> str | None:
+    """The recipe without training whose layers change most; else any."""
+    others: Any = result.recipes[result.recipes["recipe"] != REFERENCE]
+    still: Any = others[~others["recipe"].str.contains("qat|tuned")]
+    chosen = still if len(still) else others
+    if chosen.empty:
+        return None
+    return str(chosen["recipe"].iloc[int(chosen["largest_change"].abs().to_numpy(float).argmax())])
+
+
+def _shown(result: StudyResult) -> list[str]:
+    """Float32 and the recipes that change most, in the order of the table."""
+    others: Any = result.recipes[result.recipes["recipe"] != REFERENCE]
+    order = others["largest_change"].abs().sort_values(ascending=False, kind="stable").index[: _MOST_LINES - 1]
+    chosen = set(others["recipe"].loc[order])
+    return [REFERENCE, *(name for name in others["recipe"] if name in chosen)]

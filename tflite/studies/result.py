@@ -1,0 +1,130 @@
+"""What a study found: tables, words, a report, one file to keep (study)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfinv.results import Results
+from tfinv.tflite.comparison.predictions import Predictions
+from tfinv.tflite.comparison.storage import load_parts, save_parts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "tfinv-study"
+VERSION = 2
+_FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Every way of quantizing one model, measured on the same images under the same transformations.
+
+    Args:
+        verdict: what was found, in sentences, the most important first.
+        warnings: what a reader must know before trusting it, recipes that failed included.
+        recipes: one row a recipe, float32 first: `recipe, kib`; accuracy, flips, consistency and more with `_low,
+            _high`; `profile` (mean of the first measure over layers), `largest_change` of a layer as a share and
+            `at_layer`, `layers_beyond_noise`, `output_sqnr_db`; latency, memory; `best_trade_off`.
+        layers: one row a recipe, measure and layer: `before, after, difference, low, high, relative, real`, and
+            `sqnr_db, cosine, saturated` and the like; `tensor`, the layer's output in the recipe's file.
+        curves: one row a recipe (`model`) and transformation: accuracy, flips, consistency, effective invariance.
+        operators: one row an operator type: how often each recipe's file has it.
+        sensitivity: one row a `scheme`, `mode` and layer, see `tfinv.tflite.sensitivity`; empty where not asked for.
+        failed: why a recipe could not be made, by name.
+        results: all measures by recipe, unit by unit, layers named as in the float file.
+        predictions: class and confidence of every image by recipe; empty where the model is no classifier.
+        metadata: settings, versions, hashes.
+    """
+
+    verdict: tuple[str, ...]
+    warnings: tuple[str, ...]
+    recipes: pd.DataFrame = field(repr=False)
+    layers: pd.DataFrame = field(repr=False)
+    curves: pd.DataFrame = field(repr=False)
+    operators: pd.DataFrame = field(repr=False)
+    sensitivity: pd.DataFrame = field(repr=False)
+    failed: Mapping[str, str]
+    results: Mapping[str, Results] = field(repr=False)
+    predictions: Mapping[str, Predictions] = field(repr=False)
+    metadata: Mapping[str, Any] = field(repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One tidy table: `layers` with the recipe's size and accuracies beside each row."""
+        kept = ["recipe", "kib", "accuracy", "transformed_accuracy", "flips", "transformed_flips", "collapsed"]
+        return self.layers.merge(self.recipes[[each for each in kept if each in self.recipes]], on="recipe")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one `.npz` file, atomically.
+
+        Args:
+            path: the file; by convention it ends in `.npz`.
+        """
+        facts = {
+            "verdict": list(self.verdict),
+            "warnings": list(self.warnings),
+            "failed": dict(self.failed),
+            "predictions": list(self.predictions),
+            "metadata": dict(self.metadata),
+        }
+        arrays = {
+            f"{number}.{name}": array
+            for number, each in enumerate(self.predictions.values())
+            for name, array in each.to_arrays().items()
+        }
+        frames = {name: getattr(self, name) for name in _FRAMES}
+        save_parts(path, FORMAT, VERSION, facts, frames=frames, results=self.results, arrays=arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> StudyResult:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a truncated file, another kind of file, or an unknown version.
+        """
+        facts, frames, results, arrays = load_parts(path, FORMAT, VERSION)
+        predictions = {
+            name: Predictions.from_arrays({each: arrays[f"{number}.{each}"] for each in Predictions.ARRAYS})
+            for number, name in enumerate(facts["predictions"])
+        }
+        return cls(
+            verdict=tuple(facts["verdict"]),
+            warnings=tuple(facts["warnings"]),
+            failed=facts["failed"],
+            results=results,
+            predictions=predictions,
+            metadata=facts["metadata"],
+            **{name: frames[name] for name in _FRAMES},
+        )
+
+    def report(self, folder: str | os.PathLike[str]) -> Path:
+        """Write `report.html` (self-contained), `report.md` with its figures, and the tables as CSV.
+
+        Args:
+            folder: where; it is made if need be.
+
+        Returns:
+            The path of `report.html`.
+        """
+        from tfinv.tflite.studies.report import write
+
+        return write(self, Path(folder))
+
+    def model_explorer(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write node data for the Model Explorer viewer: a folder a recipe with one JSON file a quantity.
+
+        Args:
+            folder: where; it is made if need be.
+
+        Returns:
+            The paths, each to be loaded in the viewer beside the recipe's `.tflite` file; those of the sensitivity of
+            layers, in the folder `float32`, beside the float file.
+        """
+        from tfinv.tflite.comparison.model_explorer import write_study
+
+        return write_study(self, Path(folder))

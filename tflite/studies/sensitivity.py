@@ -1,0 +1,174 @@
+"""`sensitivity`: which layers cost the most invariance when they are quantized, one at a time (study)."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from tfinv.evaluation.arguments import as_measures
+from tfinv.support.quiet import quiet
+from tfinv.tflite.comparison.behaviour import behaviour, identities
+from tfinv.tflite.comparison.compare_files import as_split
+from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.comparison.measure_models import Measured, measure_models
+from tfinv.tflite.convert import recipes as convert
+from tfinv.tflite.convert.calibration import calibration_batches
+from tfinv.tflite.convert.litert_quantizer import quantize_all, quantize_weights
+from tfinv.tflite.files.conversion import Conversion
+from tfinv.tflite.files.flatbuffer import read_graph
+from tfinv.tflite.files.model import TFLiteModel
+from tfinv.transformations import TransformationSet, as_set
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Scheme = Literal["weight_int4", "weight_int8", "static_int8"]
+Mode = Literal["one", "all_but_one"]
+SCHEMES: tuple[str, ...] = get_args(Scheme)
+MODES: tuple[str, ...] = get_args(Mode)
+
+
+def sensitivity(
+    model: Any,
+    data: Any,
+    transformations: Any = "rotations(16)",
+    *,
+    scheme: Scheme = "weight_int4",
+    mode: Mode = "one",
+    calibration: Any = None,
+    input_scale: Any = "0..1",
+    measure: Any = "NormalizedVariance",
+    max_samples: int | None = 300,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Quantize one layer at a time, or all but one, and rank the layers by the invariance that costs.
+
+    Layers are those with kernels. The cost of a file is how far it moves the measure at the network's output; with
+    `mode="all_but_one"` a layer matters where leaving it in floating point makes the cost small.
+
+    Example:
+        >>> from tfinv import datasets, models
+        >>> from tfinv.tflite import sensitivity
+        >>> few = datasets.load("digits").test.subset(40, seed=0)
+        >>> network = models.build("ffnet", (16, 16, 1), 10, seed=0)
+        >>> frame = sensitivity(network, few, "rotations(4)", progress=False)
+        >>> sorted(frame["rank"])[:2]
+        [1, 2]
+
+    Args:
+        model: a Keras model, or the `Conversion` of one by `float32`.
+        data: images to measure on, see `compare_files`.
+        transformations: a set, its id, or a sequence of `Affine`.
+        scheme: `"weight_int4"` and `"weight_int8"` round kernels; `"static_int8"` kernels and activations.
+        mode: quantize `"one"` layer, or `"all_but_one"`.
+        calibration: images as the model takes them, for `"static_int8"`.
+        input_scale: see `TFLiteModel`.
+        measure: a measure of invariance.
+        max_samples: use a stratified subset of so many images; None for all.
+        seed: of the subset.
+        progress: show progress bars.
+
+    Returns:
+        One row a layer, most sensitive first: `rank, layer, operator, tensor, kib` of the file; `before, after,
+        difference, low, high, relative, relative_low, relative_high, real` of the measure at the output; `mean_change`,
+        the mean absolute relative change over layers; `flips, transformed_flips, transformed_accuracy`, NaN where the
+        model is no classifier. `tensor` is the layer's output in the float file. Layers whose kernel the scheme cannot
+        store, as depthwise ones of 4 bits, are listed in `frame.attrs["not_quantized"]`.
+
+    Raises:
+        ValueError: an unknown scheme or mode, no calibration for `"static_int8"`, no layer that can be quantized.
+    """
+    _check(scheme, mode, calibration)
+    transformations, (chosen,) = as_set(transformations), as_measures(measure)
+    reference = model if isinstance(model, Conversion) else convert.float32(model)
+    first = TFLiteModel(reference, input_scale=input_scale, probe=False)
+    images = as_split(data, first.input_shape, max_samples, seed)
+    measured = partial(
+        measure_models, images=images, transformations=transformations, measures=[chosen], confidence=0.95, shards=20,
+        fidelity_samples=1, progress=progress,
+    )  # fmt: skip
+    base = measured({"float32": first})["float32"]
+    rows, kept = [], []
+    for layer in _layers(first):
+        content = _quantized(reference, first, layer, scheme, "one", calibration)
+        if not Conversion(content, scheme).integer_tensors:
+            kept.append(layer)
+            continue
+        if mode == "all_but_one":
+            content = _quantized(reference, first, layer, scheme, mode, calibration)
+        mapped = reference.layers.transfer(reference.graph, read_graph(content)) if reference.layers else None
+        file = Conversion(content, scheme, {"layer": layer, "mode": mode}, mapped)
+        found = measured({"quantized": TFLiteModel(file, input_scale=input_scale, probe=False)})["quantized"]
+        row: dict[str, Any] = {"layer": layer, "operator": first.layer_ops[layer]}
+        row |= {"tensor": first.layer_tensors[layer].name, "kib": file.size / 1024}
+        rows.append(row | _cost(base, found, images.y, transformations, first.output_layer))
+    if not rows:
+        raise ValueError(f"model must have a layer that {scheme} can quantize. Received: none")
+    frame = _ranked(rows, mode)
+    frame.attrs["not_quantized"] = kept
+    return frame
+
+
+def _check(scheme: str, mode: str, calibration: Any) -> None:
+    for name, value, known in (("scheme", scheme, SCHEMES), ("mode", mode, MODES)):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {known}. Received: {value!r}")
+    if scheme == "static_int8" and calibration is None:
+        raise ValueError("calibration must be images for scheme 'static_int8'. Received: None")
+
+
+def _layers(model: TFLiteModel) -> list[str]:
+    """Layers whose operator reads a kernel, a constant of two or more dimensions."""
+    kernels = {name for name, each in model.graph.weights().items() if len(each.shape) > 1}
+    found = []
+    for name, tensor in model.layer_tensors.items():
+        inputs = model.graph.producers[tensor.index].inputs
+        if any(model.graph.tensors[index].name in kernels for index in inputs if index >= 0):
+            found.append(name)
+    return found
+
+
+def _quantized(
+    reference: Conversion, model: TFLiteModel, layer: str, scheme: Scheme, mode: Mode, calibration: Any
+) -> bytes:
+    """The float file with one layer, or all but one, quantized."""
+    own = "^" + re.escape(model.layer_tensors[layer].name)
+    scope: dict[str, Any] = {"only": own} if mode == "one" else {"skip": own}
+    with quiet():
+        if scheme == "static_int8":
+            batches = calibration_batches(calibration, model.input_shape, 64)
+            options: dict[str, Any] = {"activation_bits": 8, "per_channel": True, "io": "float32"}
+            return quantize_all(reference.content, batches, **options, **scope)
+        bits = 4 if scheme == "weight_int4" else 8
+        return quantize_weights(reference.content, bits=bits, compute="float", **scope)
+
+
+def _cost(
+    base: Measured, found: Measured, labels: Any, transformations: TransformationSet, output: str
+) -> dict[str, Any]:
+    """What one file does to the output's invariance and to the answers."""
+    frame: Any = compare(base.results, found.results, simultaneous=False)
+    at_output = frame[frame["layer"] == output] if (frame["layer"] == output).any() else frame.tail(1)
+    kept = ("before", "after", "difference", "low", "high", "relative", "relative_low", "relative_high", "real")
+    row = {name: at_output[name].iloc[0] for name in kept}
+    row["mean_change"] = float(np.nanmean(frame["relative"].abs().to_numpy(float)))
+    shares = ("flips", "transformed_flips", "transformed_accuracy")
+    if base.predictions is None or found.predictions is None:
+        return row | dict.fromkeys(shares, float("nan"))
+    seen = behaviour(found.predictions, labels, base.predictions, is_identity=identities(transformations))
+    return row | {name: getattr(seen, name).value for name in shares}
+
+
+def _ranked(rows: list[dict[str, Any]], mode: Mode) -> pd.DataFrame:
+    import pandas as pd
+
+    frame: Any = pd.DataFrame(rows)
+    cost = frame["relative"].abs()
+    order = cost.sort_values(ascending=mode == "all_but_one", kind="stable").index
+    frame = frame.loc[order].reset_index(drop=True)
+    frame.insert(0, "rank", range(1, len(frame) + 1))
+    return frame

@@ -1,0 +1,304 @@
+"""`study`: a Keras model and images in, what every way of quantizing does to its invariance out (study)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.evaluation.arguments import as_measures, whole_number
+from tfinv.support.cache import Cache
+from tfinv.support.environment import describe as describe_environment
+from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
+from tfinv.tflite.comparison.compare_files import MEASURES, as_split, subset
+from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.files.input_scale import input_scale as parse_scale
+from tfinv.tflite.files.interpreter import one_line
+from tfinv.tflite.files.model import TFLiteModel, layer_names
+from tfinv.tflite.files.self_check import check_input_scale
+from tfinv.tflite.qat.train import _without_retracing_warnings
+from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
+from tfinv.tflite.studies.recipes import RECIPES, REFERENCE, Materials, choose
+from tfinv.tflite.studies.result import StudyResult
+from tfinv.tflite.studies.sensitivities import choose_schemes, sensitivities, sentences
+from tfinv.tflite.studies.verdict import describe, trade_offs
+from tfinv.transformations import as_set
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfinv.datasets import Split
+    from tfinv.transformations import TransformationSet
+
+_SCALE_SAMPLES = 200
+
+
+def study(
+    model: Any,
+    train: Any,
+    test: Any,
+    transformations: Any = "rotations(16)",
+    recipes: str | Sequence[str] = "all",
+    *,
+    input_scale: Any = "0..1",
+    measures: Any = MEASURES,
+    max_samples: int | None = None,
+    measured_samples: int | None = 300,
+    calibration_samples: int = 200,
+    epochs: int = 1,
+    learning_rate: float = 1e-4,
+    confidence: float = 0.95,
+    shards: int = 20,
+    fidelity_samples: int = 128,
+    sensitivity: str | Sequence[str] = (),
+    files: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    cache: str | os.PathLike[str] | Cache | None = None,
+    progress: bool = True,
+    report: Callable[[str], None] | None = None,
+) -> StudyResult:
+    """Quantize a trained model in every way and say what each does to its invariance and its answers.
+
+    All files see the same images under the same transformations, so that differences from the float file are the
+    recipe's own, with paired intervals. A recipe that cannot be followed is listed with its reason.
+
+    Example:
+        >>> from tfinv import datasets, models
+        >>> from tfinv.tflite import study
+        >>> few = datasets.load("digits").train.subset(100, seed=0)
+        >>> network = models.build("ffnet", (16, 16, 1), 10, seed=0)
+        >>> found = study(network, few, few, "rotations(4)", ["float16", "weight_int4"],
+        ...     measures="NormalizedVariance", progress=False)
+        >>> found.recipes["recipe"].tolist()
+        ['float32', 'float16', 'weight_int4']
+
+    Args:
+        model: a functional or sequential Keras 3 classifier; it is not changed.
+        train: images in [0, 1] for calibration and training: a `Split`, a pair `(x, y)` or an array.
+        test: images to measure on, of the same kinds. Without labels there are no accuracies.
+        transformations: a set, its id, or a sequence of `Affine`; also those of transformed calibration and training.
+        recipes: `"all"`, or names of `tfinv.tflite.studies.recipes.RECIPES`; float32 is always there.
+        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
+        measures: measures of invariance, as objects or keys.
+        max_samples: use a stratified subset of so many test images; None for all.
+        measured_samples: measure layers on so many of them; None for all.
+        calibration_samples: images that calibrate, upright or transformed.
+        epochs: of each recipe that trains.
+        learning_rate: of each recipe that trains.
+        confidence: of the intervals of layer means.
+        shards: parts of the images that these intervals are made from.
+        fidelity_samples: compare activations number by number on so many images.
+        sensitivity: schemes by which to quantize one layer at a time, and all but one: `"weight_int4"`,
+            `"weight_int8"`, `"static_int8"`, see `sensitivity`. By the first of the measures.
+        files: a folder for the files, `<recipe>.tflite` each; None to keep none.
+        seed: of subsets, training and resampling.
+        cache: a folder where finished files and measurements are kept: an interrupted study goes on from there.
+        progress: show progress bars.
+        report: called with a line of text at every step.
+
+    Returns:
+        Everything that was found.
+
+    Raises:
+        TypeError: a model whose layers form no graph.
+        ValueError: an unknown recipe or scheme, images that do not fit the model, a float conversion that fails.
+    """
+    names, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
+    schemes = choose_schemes(sensitivity)
+    for name, value in (("calibration_samples", calibration_samples), ("epochs", epochs)):
+        whole_number(name, value, 1)
+    shape = tuple(int(size) for size in model.inputs[0].shape[1:])
+    train, test = as_split(train, shape, None, seed), as_split(test, shape, max_samples, seed)
+    few = subset(test, measured_samples, seed)
+    scale, say = parse_scale(input_scale), report or (lambda _: None)
+    materials = Materials(
+        model, train, transformations, scale, calibration_samples, epochs, learning_rate, seed, progress
+    )
+    keys = tuple(each.key for each in measures)
+    settings = Settings(transformations, keys, confidence, shards, fidelity_samples, seed)
+    identity = {"model": model_fingerprint(model)}
+    identity |= {k: fingerprint(s.x, s.y) for k, s in (("train", train), ("test", test), ("measured", few))}
+    with tempfile.TemporaryDirectory() as folder, _without_retracing_warnings():
+        store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
+        pieces, failed = _pieces(names, store, materials, (test, few), settings, identity, say)
+        reference = pieces[REFERENCE].conversion
+        sensitive, notes = sensitivities(store, schemes, reference, materials, few, settings, identity, say)
+    if files is not None:
+        for name, piece in pieces.items():
+            piece.conversion.save(Path(files) / f"{name}.tflite")
+    metadata = {
+        "transformations": transformations.id,
+        "measures": list(keys),
+        "samples": len(test),
+        "measured_samples": len(few),
+        "train_samples": len(train),
+        "calibration_samples": min(calibration_samples, len(train)),
+        "fidelity_samples": min(fidelity_samples, len(few)),
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "confidence": confidence,
+        "input_scale": scale.text,
+        "seed": seed,
+        "hashes": identity,
+        "environment": describe_environment(),
+    }
+    found = _assembled(pieces, failed, test, transformations, metadata, scale)
+    verdict, warnings = (*found.verdict, *sentences(sensitive, keys[0])), (*found.warnings, *notes)
+    return replace(found, verdict=verdict, warnings=warnings, sensitivity=sensitive)
+
+
+def _pieces(
+    names: Sequence[str],
+    store: Cache,
+    materials: Materials,
+    images: tuple[Split, Split],
+    settings: Settings,
+    identity: Mapping[str, str],
+    say: Callable[[str], None],
+) -> tuple[dict[str, Piece], dict[str, str]]:
+    """Every recipe's file, measured; and why others failed."""
+    pieces: dict[str, Piece] = {}
+    failed: dict[str, str] = {}
+    reference: TFLiteModel | None = None
+    for number, name in enumerate(names, 1):
+        say(f"{name} ({number} of {len(names)}): {RECIPES[name][0]}")
+        try:
+            conversion, facts = made(store, name, materials, identity)
+            if reference is None:
+                reference = TFLiteModel(conversion, input_scale=materials.input_scale, probe=False)
+            arguments = (images, settings, identity, materials.progress)
+            pieces[name] = measured(store, name, conversion, facts, reference, *arguments)
+        except (ValueError, TypeError, RuntimeError, ModuleNotFoundError, NotImplementedError) as error:
+            if name == REFERENCE:
+                raise
+            failed[name] = one_line(error)
+            say(f"{name} cannot be made: {failed[name]}")
+    return pieces, failed
+
+
+def _assembled(
+    pieces: Mapping[str, Piece],
+    failed: Mapping[str, str],
+    test: Split,
+    transformations: TransformationSet,
+    metadata: dict[str, Any],
+    scale: Any,
+) -> StudyResult:
+    import pandas as pd
+
+    seen = behaviours(pieces, test.y, transformations, metadata["seed"])
+    layers = _layers(pieces)
+    rows = [_row(name, piece, seen.get(name), layers) for name, piece in pieces.items()]
+    recipes = trade_offs(pd.DataFrame(rows))
+    curves = [each.to_frame(transformations).assign(model=name) for name, each in seen.items()]
+    first = pieces[REFERENCE]
+    metadata["num_classes"] = None if first.predictions is None else first.predictions.num_classes
+    predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
+    return StudyResult(
+        verdict=tuple(describe(recipes, layers, seen, predictions, test.y, identities(transformations), metadata)),
+        warnings=tuple(_warnings(pieces, failed, test, scale)),
+        recipes=recipes,
+        layers=layers,
+        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
+        operators=_operators(pieces),
+        sensitivity=pd.DataFrame(),
+        failed=dict(failed),
+        results={name: piece.results for name, piece in pieces.items()},
+        predictions=predictions,
+        metadata=metadata,
+    )
+
+
+def behaviours(
+    pieces: Mapping[str, Piece], labels: Any, transformations: TransformationSet, seed: int
+) -> dict[str, Behaviour]:
+    """How every file answers, against the reference; empty where the models are no classifiers."""
+    first = pieces[REFERENCE].predictions
+    if first is None:
+        return {}
+    if labels is not None and labels.max() >= first.num_classes:
+        raise ValueError(f"labels must be classes of the model, below {first.num_classes}. Received: {labels.max()}")
+    same, found = identities(transformations), {}
+    for name, piece in pieces.items():
+        if piece.predictions is not None:
+            reference = None if name == REFERENCE else first
+            found[name] = behaviour(piece.predictions, labels, reference, is_identity=same, seed=seed)
+    return found
+
+
+def _layers(pieces: Mapping[str, Piece]) -> pd.DataFrame:
+    """One row a recipe, measure and layer: change against the reference, and fidelity."""
+    import pandas as pd
+
+    frames = []
+    for name, piece in pieces.items():
+        if name == REFERENCE:
+            continue
+        frame = compare(pieces[REFERENCE].results, piece.results).drop(columns="after_layer")
+        own = piece.fidelity.assign(tensor=_tensor_names(piece))
+        columns = ["layer", "sqnr_db", "effective_bits", "cosine", "mse", "max_error", "saturated", "clipped", "tensor"]
+        frame = frame.merge(own[columns], on="layer", how="left")
+        frame.insert(0, "recipe", name)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"recipe": [], "measure": [], "layer": []})
+
+
+def _operators(pieces: Mapping[str, Piece]) -> pd.DataFrame:
+    import pandas as pd
+
+    counts = {name: piece.facts["operators"] for name, piece in pieces.items()}
+    kinds = list(dict.fromkeys(kind for each in counts.values() for kind in each))
+    return pd.DataFrame({"operator": kinds} | {name: [each.get(k, 0) for k in kinds] for name, each in counts.items()})
+
+
+def _tensor_names(piece: Piece) -> list[str]:
+    """The output tensor, in the recipe's own file, of every row of a piece's fidelity."""
+    graph, mapped = piece.conversion.graph, piece.conversion.layers
+    numbers = layer_names(graph, mapped.matched if mapped else None)
+    return [graph.tensors[numbers[layer]].name for layer in piece.fidelity["after_layer"]]
+
+
+def _row(name: str, piece: Piece, seen: Behaviour | None, layers: Any) -> dict[str, Any]:
+    """One row of the table of recipes."""
+    measure = next(iter(piece.results))
+    profile = piece.results[measure].profile()["mean"].to_numpy(float)
+    own = layers[(layers["recipe"] == name) & (layers["measure"] == measure)]
+    relative = own["relative"].to_numpy(float) if len(own) else np.zeros(0)
+    finite = np.flatnonzero(np.isfinite(relative))
+    worst = int(finite[np.abs(relative[finite]).argmax()]) if finite.size else None
+    row: dict[str, Any] = {"recipe": name, "kib": piece.facts["kib"]}
+    row |= seen.row() if seen is not None else {}
+    row |= {
+        "profile": float(np.nanmean(profile)),
+        "largest_change": 0.0 if worst is None else float(relative[worst]),
+        "at_layer": "" if worst is None else str(own["layer"].iloc[worst]),
+        "layers_beyond_noise": int(own["real"].sum()) if len(own) else 0,
+        "layers_compared": len(own),
+        "output_sqnr_db": float(own["sqnr_db"].iloc[-1]) if len(own) else float("inf"),
+    }
+    kept = ("latency_ms", "threads", "delegate", "working_kib", "is_integer", "float_operators", "float_kernels")
+    return row | {key: piece.facts[key] for key in kept}
+
+
+def _warnings(pieces: Mapping[str, Piece], failed: Mapping[str, str], test: Split, scale: Any) -> list[str]:
+    found = [f"{name} could not be made: {reason}" for name, reason in failed.items()]
+    first = pieces[REFERENCE]
+    if test.y is not None and first.predictions is not None:
+        few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
+        reference = TFLiteModel(first.conversion, input_scale=scale, probe=False)
+        found += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
+    for name, piece in pieces.items():
+        if "FAILED" in piece.facts["self_check"]:
+            found.append(f"{name}: self-check {piece.facts['self_check']}")
+        if piece.unmatched:
+            found.append(f"{name}: layers without a partner: {', '.join(piece.unmatched)}")
+        if piece.facts["float_operators"] and name.startswith(("static", "qat")):
+            found.append(f"{name}: {piece.facts['float_operators']} operators compute in floating point")
+        if piece.facts["float_kernels"] and name in ("weight_int4", "dynamic_int8"):
+            found.append(f"{name}: {piece.facts['float_kernels']} kernels stay float32")
+    return found
