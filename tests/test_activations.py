@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tfinv.activations import ActivationModel, select_names
+from tfinv.activations import ActivationModel
+from tfinv.activations.selection import select_names
 
 L = keras.layers
 

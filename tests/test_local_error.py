@@ -10,7 +10,8 @@ import tensorflow as tf
 from numpy.testing import assert_allclose
 
 import tfinv
-from tfinv.activations import ActivationModel, walk_calls
+from tfinv.activations import ActivationModel
+from tfinv.activations.keras_graph import walk_calls
 from tfinv.evaluation.lie_derivative import _carried
 from tfinv.measures import LieDerivative
 from tfinv.transformations import Affine, warp

@@ -9,7 +9,7 @@ import scipy.stats
 from test_measures_variance import GOLDEN, LAYERS, channels_last, golden_input
 
 import tfinv
-from tfinv.engine.gatherer import passes
+from tfinv.engine.passes import ordered
 from tfinv.measures import Anova, AnovaF, NormalizedVariance
 from tfinv.measures.anova import correct
 from tfinv.results import LayerResult
@@ -125,7 +125,7 @@ def test_order_changes_nothing_and_neither_does_scale(rng):
 
 def test_no_further_pass_is_needed():
     statistics = [each for measure in (NormalizedVariance(), AnovaF(), Anova()) for each in measure.requires]
-    assert passes(statistics) == [list(NormalizedVariance().requires)]
+    assert ordered(statistics) == [list(NormalizedVariance().requires)]
 
 
 def test_a_moved_unit_of_a_model_is_found():

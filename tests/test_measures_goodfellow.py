@@ -12,7 +12,7 @@ from references import goodfellow
 from test_measures_variance import GOLDEN, LAYERS, channels_last, golden_input
 
 import tfinv
-from tfinv.engine.gatherer import passes
+from tfinv.engine.passes import ordered
 from tfinv.measures import Goodfellow, GoodfellowNormal, NormalizedVariance
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, LocalFiring, NormalFiring, TopValues
@@ -141,7 +141,7 @@ def test_sparse_saturated_and_constant_units():
 
 def test_thresholds_take_one_cheap_pass_and_all_else_one_more():
     statistics = [each for measure in (NormalizedVariance(), Goodfellow()) for each in measure.requires]
-    first, second = passes(statistics)
+    first, second = ordered(statistics)
     assert first == [TopValues()]
     assert set(second) == {*NormalizedVariance().requires, LocalFiring()}
 

@@ -12,7 +12,8 @@ import pytest
 from tflite_models import decibels, digits, residual_network, trained
 
 import tfinv
-from tfinv.activations import ActivationModel, ActivationSource
+from tfinv.activations import ActivationModel
+from tfinv.activations.source import ActivationSource
 from tfinv.support.quiet import quiet
 from tfinv.tflite import (
     TFLiteModel,

@@ -12,7 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfinv.activations.sub_model import ActivationModel, LayerChoice
+from tfinv.activations.source import LayerChoice
+from tfinv.activations.sub_model import ActivationModel
 from tfinv.evaluation.evaluate import as_measures, evaluate
 from tfinv.support.files import write_text
 from tfinv.support.lazy import select_tensorflow_backend

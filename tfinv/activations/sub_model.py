@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
+from tfinv.activations.keras_graph import call_names, flat_outputs, graph_of, plain_call, walk
+from tfinv.activations.selection import select_names
+from tfinv.activations.source import LayerChoice
 from tfinv.support.lazy import keras
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-LayerChoice = str | type | Sequence[str | type] | None
-
-
-@runtime_checkable
-class ActivationSource(Protocol):
-    """Anything that gives activations for images: a Keras sub-model, a TFLite interpreter, a function of one's own.
-
-    `layer_shapes` maps layer names in network order to unit shapes `*U`; `input_shape` is `(H, W, C)`; a call maps
-    float32 images `(N, H, W, C)` to `{layer: float32 (N, *U)}`; `select` restricts the layers; `id` names the model.
-    """
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def input_shape(self) -> tuple[int, ...]: ...
-    @property
-    def layer_shapes(self) -> Mapping[str, tuple[int, ...]]: ...
-    def select(self, layers: Any) -> ActivationSource: ...
-    def __call__(self, images: NDArray[np.float32]) -> Mapping[str, Any]: ...
+    pass
 
 
 @dataclass(frozen=True)
@@ -75,7 +54,7 @@ class ActivationModel:
     """
 
     def __init__(self, model: Any, layers: LayerChoice = None, *, input_shape: tuple[int, ...] | None = None) -> None:
-        graph = _graph_of(model)
+        graph = graph_of(model)
         self.keras_model = model
         self._input_shape = _image_shape(graph, input_shape)
         inputs = keras.Input(self._input_shape, name="images")
@@ -156,86 +135,6 @@ class ActivationModel:
         return values, derivatives
 
 
-def select_names(
-    types: Mapping[str, type | str], layers: LayerChoice, skipped: Mapping[str, str] | None = None
-) -> list[str]:
-    """The names that a choice of layers means, in network order.
-
-    Args:
-        types: layer type (class or class name) by layer name.
-        layers: see `ActivationModel`.
-        skipped: names that exist but cannot be measured, with the reason, for the error message.
-
-    Returns:
-        Names in the order of `types`.
-
-    Raises:
-        ValueError: nothing was asked for, or something that does not exist.
-        TypeError: a choice that is neither text nor a type.
-    """
-    if layers is None:
-        return list(types)
-    choices = [layers] if isinstance(layers, (str, type)) else list(layers)
-    if not choices:
-        raise ValueError("layers must name at least one layer. Received: none")
-    chosen: set[str] = set()
-    for choice in choices:
-        found = _matching(types, choice)
-        if not found:
-            raise ValueError(_unknown_layer(choice, types, skipped or {}))
-        chosen |= found
-    return [name for name in types if name in chosen]
-
-
-def _matching(types: Mapping[str, type | str], choice: Any) -> set[str]:
-    if isinstance(choice, type):
-        return {name for name, kind in types.items() if isinstance(kind, type) and issubclass(kind, choice)}
-    if not isinstance(choice, str):
-        raise TypeError(f"layers must be names, globs or layer types. Received: {choice!r}")
-    if choice in types:
-        return {choice}
-    calls = {name for name in types if name.split("@")[0] == choice or name.split(":")[0] == choice}
-    globbed = {name for name in types if fnmatch.fnmatchcase(name, choice)}
-    of_type = {n for n, kind in types.items() if choice == (kind if isinstance(kind, str) else kind.__name__)}
-    return calls or globbed or of_type
-
-
-def _unknown_layer(choice: Any, types: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
-    text = choice if isinstance(choice, str) else choice.__name__
-    if text in skipped:
-        return f"layer {text!r} cannot be measured: {skipped[text]}"
-    close = difflib.get_close_matches(text, types, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"layers must name layers of the model: {', '.join(types)}.{hint} Received: {text!r}"
-
-
-def _graph_of(model: Any) -> Any:
-    """The Keras Function behind a model: the graph of calls that can be walked."""
-    if isinstance(model, keras.Sequential):
-        graph = getattr(model, "_functional", None)
-        if graph is None:
-            raise ValueError(
-                f"model must be built before its layers can be read: give the Sequential model {model.name!r} a "
-                "keras.Input as its first layer, or call model.build((None, H, W, C)). Received: an unbuilt model"
-            )
-        return graph
-    if isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth"):
-        return model
-    if isinstance(model, keras.Model):
-        raise TypeError(
-            f"model must be a functional or sequential Keras model. Received: the subclassed model "
-            f"{type(model).__name__}, whose layers form no graph. Rebuild it with keras.Model(inputs, outputs), or "
-            "compute the activations yourself and give them to tfinv.evaluate_arrays"
-        )
-    raise TypeError(f"model must be a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}")
-
-
-def _is_nested(operation: Any) -> bool:
-    if isinstance(operation, keras.Sequential):
-        return getattr(operation, "_functional", None) is not None
-    return isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth")
-
-
 def _image_shape(graph: Any, given: tuple[int, ...] | None) -> tuple[int, ...]:
     shapes = [tuple(each.shape) for each in graph.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4:
@@ -254,68 +153,15 @@ def _image_shape(graph: Any, given: tuple[int, ...] | None) -> tuple[int, ...]:
     return expected
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call of one layer on real tensors."""
-
-    name: str
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...]
-
-
-def walk_calls(model: Any, images: Any, keep_tape: Callable[[Any], None]) -> Iterator[Call]:
-    """Run a model layer by layer, eagerly, with a gradient tape around each call; nested models are entered.
-
-    Args:
-        model: a functional or sequential Keras model.
-        images: tensor `(N, H, W, C)`.
-        keep_tape: is given the persistent tape of each call, in the order of the calls.
-
-    Yields:
-        The calls in network order; shared layers keep one name.
-    """
-    import tensorflow as tf
-
-    def run(operation: Any, arguments: Any, options: Any) -> Any:
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(_tensors((arguments, options)))
-            outputs = operation(*arguments, **options)
-        keep_tape(tape)
-        return outputs
-
-    for path, _, inputs, outputs in _calls(_graph_of(model), [images], "", run):
-        yield Call(path, tuple(inputs), tuple(outputs))
-
-
-def _tensors(structure: Any) -> list[Any]:
-    return [each for each in keras.tree.flatten(structure) if hasattr(each, "dtype") and hasattr(each, "shape")]
-
-
 def _taps(graph: Any, images: Any) -> list[_Tap]:
     """Call every layer on symbolic images and name each output, in network order."""
-    calls = list(_calls(graph, [images], "", _plain_call))
-    names = _call_names([(path, len(outputs)) for path, _, _, outputs in calls])
+    calls = list(walk(graph, [images], "", plain_call))
+    names = call_names([(path, len(outputs)) for path, _, _, outputs in calls])
     return [
         _Tap(name, operation, tensor)
         for (_, operation, _, outputs), own in zip(calls, names, strict=True)
         for name, tensor in zip(own, outputs, strict=True)
     ]
-
-
-def _call_names(calls: Sequence[tuple[str, int]]) -> list[list[str]]:
-    """The names of the outputs of each call, given its path and the number of its outputs."""
-    total = Counter(path for path, _ in calls)
-    seen: Counter[str] = Counter()
-    names = []
-    for path, count in calls:
-        seen[path] += 1
-        base = f"{path}@{seen[path]}" if total[path] > 1 else path
-        names.append([f"{base}:{position}" for position in range(count)] if count > 1 else [base])
-    return names
-
-
-def _plain_call(operation: Any, arguments: Any, options: Any) -> Any:
-    return operation(*arguments, **options)
 
 
 def _calls_layer(graph: Any, model: Any, names: Sequence[str]) -> Any:
@@ -328,7 +174,7 @@ def _calls_layer(graph: Any, model: Any, names: Sequence[str]) -> Any:
 
         def call(self, images: Any) -> dict[str, Any]:
             found: dict[str, Any] = {}
-            for name, tensor in zip(order, _flat_outputs(graph, images), strict=False):
+            for name, tensor in zip(order, flat_outputs(graph, images), strict=False):
                 found[name] = tensor
                 if found.keys() >= wanted:
                     break
@@ -338,28 +184,3 @@ def _calls_layer(graph: Any, model: Any, names: Sequence[str]) -> Any:
     symbolic = keras.KerasTensor((None, *model.inputs[0].shape[1:]))
     order = [tap.name for tap in _taps(graph, symbolic)]
     return Calls()
-
-
-def _flat_outputs(graph: Any, images: Any) -> Iterator[Any]:
-    for _, _, _, outputs in _calls(graph, [images], "", _plain_call):
-        yield from outputs
-
-
-def _calls(
-    graph: Any, inputs: Sequence[Any], prefix: str, run: Callable[[Any, Any, Any], Any]
-) -> Generator[tuple[str, Any, list[Any], list[Any]], None, list[Any]]:
-    """Run a graph call by call; yield path, layer, inputs and outputs of each, and return the graph's outputs."""
-    tensors = {id(reference): value for reference, value in zip(graph.inputs, inputs, strict=True)}
-    by_depth = graph._nodes_by_depth
-    for node in (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]):
-        if node.is_input:
-            continue
-        path = prefix + node.operation.name
-        arguments, options = node.arguments.fill_in(tensors)
-        if _is_nested(node.operation):
-            outputs = yield from _calls(_graph_of(node.operation), _tensors(arguments), path + "/", run)
-        else:
-            outputs = keras.tree.flatten(run(node.operation, arguments, options))
-            yield path, node.operation, _tensors((arguments, options)), outputs
-        tensors |= {id(reference): value for reference, value in zip(node.outputs, outputs, strict=True)}
-    return [tensors[id(reference)] for reference in graph.outputs]

@@ -225,31 +225,6 @@ class _Views(dict[Any, Any]):
         return self[view]
 
 
-def passes(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
-    """Order statistics into passes, so that each finds what it depends on finished.
-
-    What others depend on and needs the untransformed images alone comes first, in a pass of one forward an image:
-    the statistics that need all transformations then still share one pass. Derivatives have a pass of their own.
-
-    Args:
-        statistics: what the measures require; what those depend on is added.
-
-    Returns:
-        One list of statistics a pass.
-    """
-    waiting = list(dict.fromkeys(each for statistic in statistics for each in (*statistic.depends, statistic)))
-    done: list[list[Statistic]] = []
-    while waiting:
-        finished = {each for batch in done for each in batch}
-        ready = [each for each in waiting if finished.issuperset(each.depends)]
-        early = [each for each in ready if each.reference_only and any(each in other.depends for other in waiting)]
-        ready = early or ready
-        ready = [each for each in ready if (each.along is None) == (ready[0].along is None)]
-        done.append(ready)
-        waiting = [each for each in waiting if each not in ready]
-    return done
-
-
 def settled(state: Any) -> Any:
     """A state of the type that its statistic merges."""
     return state.settled() if isinstance(state, ShiftedMoments) else state

@@ -11,7 +11,7 @@ from tfinv.engine.batches import ImageBatches
 from tfinv.engine.gatherer import States
 from tfinv.engine.measuring import assembled, measure_layer, measure_shards, merged
 from tfinv.engine.passes import Pass, Setting, make_passes
-from tfinv.evaluation.arguments import check_enough, required_statistics
+from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tfinv.activations.sub_model import ActivationModel, ActivationSource
+from tfinv.activations.source import ActivationSource, StreamSource
+from tfinv.activations.sub_model import ActivationModel
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
-from tfinv.engine.gatherer import Gatherer, States, passes
-from tfinv.engine.streams import Stream, StreamSource
-from tfinv.evaluation.arguments import required_statistics
+from tfinv.engine.gatherer import Gatherer, States
+from tfinv.engine.streams import Stream
 from tfinv.measures import Measure
+from tfinv.measures.base import required_statistics
 from tfinv.statistics import Layer, Statistic
 from tfinv.support.interrupt import postponed_interrupt
 from tfinv.support.lazy import tf
@@ -242,4 +243,29 @@ class Pass:
 
 def make_passes(setting: Setting, layers: Sequence[Layer]) -> list[Pass]:
     """The passes that the measures take on a group of layers."""
-    return [Pass(setting, layers, statistics) for statistics in passes(required_statistics(setting.measures))]
+    return [Pass(setting, layers, statistics) for statistics in ordered(required_statistics(setting.measures))]
+
+
+def ordered(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
+    """Order statistics into passes, so that each finds what it depends on finished.
+
+    What others depend on and needs the untransformed images alone comes first, in a pass of one forward an image:
+    the statistics that need all transformations then still share one pass. Derivatives have a pass of their own.
+
+    Args:
+        statistics: what the measures require; what those depend on is added.
+
+    Returns:
+        One list of statistics a pass.
+    """
+    waiting = list(dict.fromkeys(each for statistic in statistics for each in (*statistic.depends, statistic)))
+    done: list[list[Statistic]] = []
+    while waiting:
+        finished = {each for batch in done for each in batch}
+        ready = [each for each in waiting if finished.issuperset(each.depends)]
+        early = [each for each in ready if each.reference_only and any(each in other.depends for other in waiting)]
+        ready = early or ready
+        ready = [each for each in ready if (each.along is None) == (ready[0].along is None)]
+        done.append(ready)
+        waiting = [each for each in waiting if each not in ready]
+    return done

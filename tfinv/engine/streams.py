@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tfinv.statistics.compiled.fused import load_loops
-from tfinv.statistics.compiled.stored import Stored
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tfinv.activations.source import StreamSource, Worker
     from tfinv.engine.gatherer import Gatherer
     from tfinv.statistics import Layer
 
@@ -23,36 +23,6 @@ IMAGES, SAMPLES = 128, 8
 """What a worker should run at least at a time: column moments are read and written once for all samples of a part."""
 ROUNDS = 4
 """Parts of a block for each worker: at the end of a block workers wait for each other."""
-
-
-class Worker(Protocol):
-    """Runs a model on a fixed number of images."""
-
-    def run(self, images: NDArray[np.float32]) -> AbstractContextManager[Mapping[str, Stored]]:
-        """Activations of images `(N, H, W, C)`, at most as many as the worker was made for, valid within the context.
-
-        They are where the model left them, not copied. Different workers can run at the same time.
-        """
-        ...
-
-
-@runtime_checkable
-class StreamSource(Protocol):
-    """An `ActivationSource` whose activations need not be copied."""
-
-    def workers(self, count: int, images: int) -> Sequence[Worker]:
-        """Workers that can run side by side, kept for the next call; none where the model cannot be run so.
-
-        Args:
-            count: how many.
-            images: how many images each runs at a time.
-        """
-        ...
-
-    @property
-    def threads(self) -> int:
-        """How many threads the model may use."""
-        ...
 
 
 class Stream:

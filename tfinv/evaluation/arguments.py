@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.sub_model import ActivationModel, ActivationSource, LayerChoice
+from tfinv.activations.source import ActivationSource, LayerChoice
+from tfinv.activations.sub_model import ActivationModel
 from tfinv.measures import Measure, parse
+from tfinv.support.checks import whole_number
 
 if TYPE_CHECKING:
-    from tfinv.statistics import Statistic
+    pass
 
 IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
 """Transformed images in a block, where the user says nothing: enough for the cores. Accumulators of columns are read
@@ -37,11 +39,6 @@ def as_measures(measures: Any) -> list[Measure]:
     if not found:
         raise ValueError("measures must hold at least one measure. Received: none")
     return list(found.values())
-
-
-def required_statistics(measures: Sequence[Measure]) -> list[Statistic]:
-    """The union of what the measures need, each once."""
-    return list(dict.fromkeys(statistic for measure in measures for statistic in measure.requires))
 
 
 def as_source(model: Any, layers: LayerChoice, image_shape: tuple[int, ...]) -> ActivationSource:
@@ -69,13 +66,6 @@ def block_size(batch_size: Any, count: int) -> int:
     return max(1, IMAGES_PER_BLOCK // count, min(SAMPLES_PER_BLOCK, 4 * IMAGES_PER_BLOCK // count))
 
 
-def whole_number(name: str, value: Any, least: int) -> int:
-    """Refuse what is not a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}. Received: {value!r}")
-    return int(value)
-
-
 def check_confidence(confidence: Any, shards: Any) -> int:
     """Refuse a confidence that is not inside (0, 1); return the number of shards."""
     if confidence is not None and (
@@ -90,21 +80,6 @@ def check_interval(interval: Any, resamples: Any) -> int:
     if interval not in ("jackknife", "bootstrap"):
         raise ValueError(f"interval must be 'jackknife' or 'bootstrap'. Received: {interval!r}")
     return whole_number("resamples", resamples, 50) * (interval == "bootstrap")
-
-
-def check_enough(measures: Sequence[Measure], samples: int | None, transformations: int) -> None:
-    """Refuse fewer samples or transformations than a measure is defined for; None is an unknown number."""
-    for measure in measures:
-        if transformations < measure.min_transformations:
-            raise ValueError(
-                f"transformations must be at least {measure.min_transformations} for {measure.key}, a deviation over "
-                f"one is undefined. Received: {transformations}"
-            )
-        if samples is not None and samples < measure.min_samples:
-            raise ValueError(
-                f"images must be at least {measure.min_samples} for {measure.key}, a deviation over one is undefined. "
-                f"Received: {samples}"
-            )
 
 
 def check_labels(measures: Sequence[Measure], given: bool) -> None:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tfinv.engine.gatherer import Gatherer, States, passes
+from tfinv.engine.gatherer import Gatherer, States
 from tfinv.engine.measuring import assembled, measure_layer, measure_shards, merged
+from tfinv.engine.passes import ordered
 from tfinv.evaluation.arguments import (
     as_measures,
     check_arrays,
     check_confidence,
-    check_enough,
     check_gradients,
     check_interval,
     check_labels,
     check_references,
-    required_statistics,
 )
 from tfinv.measures import Measure
+from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
 from tfinv.support.environment import versions
@@ -113,7 +113,7 @@ def _gather_array(
     dtype = "float64" if array.dtype == np.float64 else "float32"
     found: list[dict[Statistic, Any]] = [{} for _ in parts]
     given: States = {}
-    for statistics in passes(required_statistics(measures)):
+    for statistics in ordered(required_statistics(measures)):
         gatherer = Gatherer(statistics, [layer], dtype, given)
         for states, part in zip(found, parts, strict=True):
             gatherer.reset()

@@ -8,33 +8,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from tfinv.activations.sub_model import ActivationSource, LayerChoice
+from tfinv.activations.source import ActivationSource, LayerChoice
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
-from tfinv.engine.gatherer import passes
 from tfinv.engine.groups import joined, measure_group, measure_group_in_shards
 from tfinv.engine.memory import Plan
-from tfinv.engine.passes import Setting, make_passes
+from tfinv.engine.passes import Setting, make_passes, ordered
 from tfinv.engine.planning import plan_layers
 from tfinv.evaluation.arguments import (
     as_measures,
     as_source,
     block_size,
     check_confidence,
-    check_enough,
     check_gradients,
     check_interval,
     check_labels,
-    required_statistics,
-    whole_number,
 )
 from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
 from tfinv.evaluation.interpolation_floor import SAMPLES, interpolation_floor
 from tfinv.evaluation.stratified import classes_of, over_classes
 from tfinv.measures import Measure
+from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
+from tfinv.support.checks import whole_number
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:
@@ -244,7 +242,7 @@ def _plan(
     keeper: Checkpoint | None,
     keep: bool,
 ) -> Plan:
-    statistics = [each for batch in passes(required_statistics(measures)) for each in batch]
+    statistics = [each for batch in ordered(required_statistics(measures)) for each in batch]
     plan = plan_layers(
         layers,
         statistics,

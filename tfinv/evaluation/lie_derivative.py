@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.sub_model import ActivationModel, walk_calls
+from tfinv.activations.keras_graph import walk_calls
+from tfinv.activations.sub_model import ActivationModel
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import as_source, check_gradients
 from tfinv.evaluation.evaluate import evaluate

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tfinv.engine.measuring import assembled, merged
-from tfinv.evaluation.arguments import as_measures, required_statistics
+from tfinv.evaluation.arguments import as_measures
 from tfinv.measures import Measure
+from tfinv.measures.base import required_statistics
 from tfinv.results import LayerResult, Results
 from tfinv.statistics import Layer, Statistic
 from tfinv.transformations import rotations

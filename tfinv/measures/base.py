@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -71,3 +71,23 @@ def aggregate_maps(values: NDArray[np.float64], how: Aggregate) -> NDArray[np.fl
         return values
     function = {"mean": np.mean, "max": np.max, "sum": np.sum}[how]
     return function(values, axis=tuple(range(values.ndim - 1)))
+
+
+def required_statistics(measures: Sequence[Measure]) -> list[Statistic]:
+    """The union of what the measures need, each once."""
+    return list(dict.fromkeys(statistic for measure in measures for statistic in measure.requires))
+
+
+def check_enough(measures: Sequence[Measure], samples: int | None, transformations: int) -> None:
+    """Refuse fewer samples or transformations than a measure is defined for; None is an unknown number."""
+    for measure in measures:
+        if transformations < measure.min_transformations:
+            raise ValueError(
+                f"transformations must be at least {measure.min_transformations} for {measure.key}, a deviation over "
+                f"one is undefined. Received: {transformations}"
+            )
+        if samples is not None and samples < measure.min_samples:
+            raise ValueError(
+                f"images must be at least {measure.min_samples} for {measure.key}, a deviation over one is undefined. "
+                f"Received: {samples}"
+            )

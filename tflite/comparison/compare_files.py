@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.evaluation.arguments import as_measures, whole_number
+from tfinv.evaluation.arguments import as_measures
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import MeasureResult, Results
+from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.activations.sub_model import LayerChoice, select_names
+from tfinv.activations.selection import select_names
+from tfinv.activations.source import LayerChoice
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph, Tensor
 from tfinv.tflite.files.input_scale import InputScale
@@ -22,7 +23,7 @@ from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.tensor_names import short_names
 
 if TYPE_CHECKING:
-    from tfinv.engine.streams import Worker
+    from tfinv.activations.source import Worker
     from tfinv.tflite.files.self_check import SelfCheck
 
 Source = Conversion | bytes | str | os.PathLike[str]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.evaluation.arguments import as_measures, whole_number
+from tfinv.evaluation.arguments import as_measures
 from tfinv.support.cache import Cache
+from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES, as_split, subset

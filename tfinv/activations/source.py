@@ -1,0 +1,63 @@
+"""What gives activations: the protocols that every source of them fulfils."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tfinv.statistics.compiled.stored import Stored
+
+LayerChoice = str | type | Sequence[str | type] | None
+
+
+@runtime_checkable
+class ActivationSource(Protocol):
+    """Anything that gives activations for images: a Keras sub-model, a TFLite interpreter, a function of one's own.
+
+    `layer_shapes` maps layer names in network order to unit shapes `*U`; `input_shape` is `(H, W, C)`; a call maps
+    float32 images `(N, H, W, C)` to `{layer: float32 (N, *U)}`; `select` restricts the layers; `id` names the model.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def layer_shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+    def select(self, layers: Any) -> ActivationSource: ...
+    def __call__(self, images: NDArray[np.float32]) -> Mapping[str, Any]: ...
+
+
+class Worker(Protocol):
+    """Runs a model on a fixed number of images."""
+
+    def run(self, images: NDArray[np.float32]) -> AbstractContextManager[Mapping[str, Stored]]:
+        """Activations of images `(N, H, W, C)`, at most as many as the worker was made for, valid within the context.
+
+        They are where the model left them, not copied. Different workers can run at the same time.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamSource(Protocol):
+    """An `ActivationSource` whose activations need not be copied."""
+
+    def workers(self, count: int, images: int) -> Sequence[Worker]:
+        """Workers that can run side by side, kept for the next call; none where the model cannot be run so.
+
+        Args:
+            count: how many.
+            images: how many images each runs at a time.
+        """
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many threads the model may use."""
+        ...
