@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import tfinv
 from tfinv.activations import ActivationModel
+from tfinv.activations.keras_graph import layer_values, taped_calls
+from tfinv.activations.layer_graph import flatten
 from tfinv.activations.selection import select_names
 
 L = keras.layers
@@ -91,6 +94,83 @@ def test_layers_with_several_outputs_and_inference_mode():
     assert list(found) == ["drop", "split:0", "split:1", "sum"]
     assert_array_equal(found["drop"], data)
     assert_array_equal(found["split:1"], data[..., 1:])
+
+
+def two_headed(first: str) -> keras.Model:
+    """A model whose outputs are `main`, near the images, and `aux`, far from them; `first` says which comes first."""
+    inputs = keras.Input((8, 8, 3))
+    pooled = L.GlobalAveragePooling2D(name="gap")(L.Conv2D(4, 3, name="conv")(inputs))
+    heads = {"main": L.Dense(5, name="main")(pooled)}
+    heads["aux"] = L.Dense(5, name="aux")(L.Dense(6, activation="relu", name="hidden")(pooled))
+    return keras.Model(inputs, [heads.pop(first), *heads.values()])
+
+
+@pytest.mark.parametrize(("first", "second"), [("main", "aux"), ("aux", "main")])
+def test_the_output_layer_makes_the_first_of_the_models_outputs(first, second):
+    model, data = two_headed(first), images(2, 8, 8, 3)
+    source = ActivationModel(model)
+    assert source.output_layers == (first, second) and source.output_layer == first
+    assert source.select("conv").output_layers == (first, second)
+    found = source(data)
+    for name, expected in zip(source.output_layers, model(data), strict=True):
+        assert_allclose(found[name], expected, rtol=1e-6)
+
+
+def test_only_the_first_output_is_the_classifiers():
+    data, labels = images(12, 8, 8, 3), np.arange(12) % 5
+    for first in ("main", "aux"):
+        model = two_headed(first)
+        results = tfinv.evaluate(model, data, "rotations(4)", ["AccuracyUnder"], labels=labels, progress=False)
+        upright = (np.asarray(model(data)[0]).argmax(1) == labels).mean()  # member 2 turns by 0 degrees
+        layers = results["AccuracyUnder"]
+        assert [name for name, layer in layers.items() if layer.values.size] == [first]
+        assert layers[first].values[2] == upright
+
+
+def test_outputs_of_nested_models_splits_and_dicts_are_followed():
+    inputs = keras.Input((4, 4, 2), name="image")
+    conv = L.Conv2D(4, 1, name="conv")(inputs)
+    inner = keras.Model(inputs, [L.GlobalMaxPooling2D(name="most")(conv), L.Flatten(name="flat")(conv)], name="inner")
+    most, flat = inner(inputs)
+    first, second = keras.ops.split(most, 2, axis=-1)
+    split = first._keras_history.operation.name
+    assert ActivationModel(keras.Model(inputs, most)).output_layers == ("inner/most",)
+    assert ActivationModel(keras.Model(inputs, [flat, most])).output_layers == ("inner/flat", "inner/most")
+    assert ActivationModel(keras.Model(inputs, first)).output_layers == (f"{split}:0",)
+    named = keras.Model({"image": inputs}, {"b": second, "a": flat})
+    source = ActivationModel(named)
+    assert source.output_layers == ("inner/flat", f"{split}:1")
+    data = images(2, 4, 4, 2)
+    found, expected = source(data), named({"image": data})
+    assert_allclose(found["inner/flat"], expected["a"], rtol=1e-6)
+    assert_allclose(found[f"{split}:1"], expected["b"], rtol=1e-6)
+
+
+def test_nested_models_may_be_called_by_keyword_and_on_dicts():
+    side = keras.Input((8, 8, 4))
+    inner = keras.Model(side, L.Conv2D(4, 3, name="conv")(side), name="inner")
+    left, right = keras.Input((6, 6, 4), name="left"), keras.Input((6, 6, 4), name="right")
+    difference = keras.Model({"left": left, "right": right}, L.Subtract(name="minus")([left, right]), name="pair")
+    inputs = keras.Input((8, 8, 4))
+    x = inner(inputs=inputs)
+    x = difference({"right": L.ReLU(name="relu")(x), "left": x})
+    model, data = keras.Model(inputs, L.GlobalAveragePooling2D(name="gap")(x)), images(3, 8, 8, 4)
+    found = ActivationModel(model)(data)
+    assert list(found) == ["inner/conv", "relu", "pair/minus", "gap"]
+    conv = np.asarray(inner.get_layer("conv")(data))
+    assert_allclose(found["inner/conv"], conv, rtol=1e-6)
+    assert_allclose(found["pair/minus"], np.minimum(conv, 0), atol=1e-6)
+    assert_allclose(found["gap"], model(data), atol=1e-6)
+    assert [call.label for call in flatten(model).calls] == list(found)
+    assert [value.name for value in layer_values(model, data)] == list(found)
+
+
+def test_a_tensor_read_twice_is_differentiated_once():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, L.Multiply(name="square")([inputs, inputs]))
+    (call,), (tape,), (output,) = taped_calls(model, keras.ops.convert_to_tensor(images(2, 4)))
+    assert len(call.inputs) == 1
+    assert_allclose(tape.gradient(output, call.inputs)[0], 2 * images(2, 4), rtol=1e-6)
 
 
 def test_only_what_chosen_layers_need_is_run():

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 import tfinv
 from tfinv.activations import ActivationModel
-from tfinv.activations.keras_graph import walk_calls
+from tfinv.activations.keras_graph import taped_calls
 from tfinv.evaluation.lie_derivative import _carried
 from tfinv.measures import LieDerivative
 from tfinv.transformations import Affine, warp
@@ -76,9 +76,7 @@ def test_every_layer_equals_central_differences_of_the_network(generator):
 
 def test_contributions_of_all_layers_add_up_to_the_error_of_the_output():
     model, data = network(), tf.constant(images())
-    tapes: list = []
-    calls = list(walk_calls(model, data, tapes.append))
-    output = calls[-1].outputs[0]
+    calls, tapes, (output,) = taped_calls(model, data)
     direction = tf.constant(np.random.default_rng(0).normal(size=output.shape).astype("float32"))
     carried = _carried(calls, tapes, output, direction, ["rotation"])["rotation"]
     with tf.autodiff.ForwardAccumulator(data, generator_tangent(data, "rotation")) as accumulator:

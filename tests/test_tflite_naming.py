@@ -7,7 +7,7 @@ import pytest
 from tflite_models import digits, plain_network, residual_network, trained
 
 from tfinv.activations import ActivationModel
-from tfinv.activations.layer_calls import layer_calls
+from tfinv.activations.keras_graph import layer_values
 from tfinv.tflite import LayerMap, TFLiteModel, float16, float32, layer_map, match, static_int8, weight_int4
 from tfinv.tflite.comparison.match_files import correlation
 from tfinv.tflite.files.flatbuffer import read_graph
@@ -139,7 +139,7 @@ def test_blocks_may_repeat_their_inner_names():
     assert found.fused_into == {"one/conv": "one/relu", "two/conv": "two/relu"}
 
 
-def test_layer_calls_are_those_of_the_activation_model():
+def test_layer_values_are_those_of_the_activation_model():
     """Same names, same values, random layers at rest."""
     import keras
 
@@ -153,7 +153,7 @@ def test_layer_calls_are_those_of_the_activation_model():
     x = layers.Concatenate(name="join")([shared(body(x)), layers.Dropout(0.5, name="drop")(x)])
     model = keras.Model(inputs, layers.GlobalMaxPooling2D(name="top")(x) + 1.0)
     images = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype(np.float32)
-    calls = layer_calls(model, images)
+    calls = layer_values(model, images)
     expected = ActivationModel(model)(images)
     assert [call.name for call in calls] == list(expected)
     for call in calls:

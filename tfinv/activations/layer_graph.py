@@ -1,12 +1,15 @@
-"""A Keras 3 model as a flat list of layer calls, nested models inlined: what both training routes read (tflite)."""
+"""A Keras 3 model as a flat list of layer calls, nested models inlined."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tfinv.activations.keras_graph import KerasCall, collect, graph_of, output_names, walk
 from tfinv.support.lazy import keras
+from tfinv.support.types import KerasModel
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,14 @@ class LayerGraph:
 
     def readers(self) -> dict[int, list[Call]]:
         """Calls that read a tensor, by tensor number; a call that reads it twice is listed twice."""
-        found: dict[int, list[Call]] = {call.output: [] for call in self.calls} | {0: []}
+        readers: dict[int, list[Call]] = {call.output: [] for call in self.calls} | {0: []}
         for call in self.calls:
             for number in call.inputs:
-                found[number].append(call)
-        return found
+                readers[number].append(call)
+        return readers
 
 
-def flatten(model: Any) -> LayerGraph:
+def flatten(model: KerasModel) -> LayerGraph:
     """The layer calls of a functional or sequential model, nested models inlined.
 
     Example:
@@ -83,37 +86,35 @@ def flatten(model: Any) -> LayerGraph:
         TypeError: not a Keras 3 model, or one whose layers form no graph.
         ValueError: an unbuilt model, several inputs or outputs, or a layer with several outputs.
     """
-    graph = _function_of(model)
+    graph = graph_of(model)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise ValueError(
             f"model must have one input and one output. Received: {model.name!r} with {len(graph.inputs)} inputs and "
             f"{len(graph.outputs)} outputs"
         )
-    flat = LayerGraph(model.name, _name_of_input(graph), tuple(graph.inputs[0].shape))
-    outputs = _inline(graph, [0], (), flat)
-    flat.output = outputs[0]
-    names, labels = _unique_names(flat.calls), _labels(flat.calls)
-    flat.calls = [
-        replace(call, name=names[id(call.layer)], label=label) for call, label in zip(flat.calls, labels, strict=True)
+    calls: list[Call] = []
+
+    def number(layer: Any, arguments: tuple[Any, ...], options: Mapping[str, Any], symbols: Sequence[Any]) -> TensorRef:
+        calls.append(_call(layer, arguments, options, symbols, 1 + len(calls)))
+        return TensorRef(calls[-1].output)
+
+    walked, outputs = collect(walk(model, [TensorRef(0)], number))
+    names = _unique_names(walked)
+    calls = [
+        replace(call, name=names[id(call.layer)], label=labels[0], inputs=tuple(read.number for read in one.inputs))
+        for call, one, labels in zip(calls, walked, output_names(walked), strict=True)
     ]
-    return flat
-
-
-def is_model(layer: Any) -> bool:
-    """Whether a layer is a model whose layers can be walked."""
-    if isinstance(layer, keras.Sequential):
-        return getattr(layer, "_functional", None) is not None
-    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
+    return LayerGraph(model.name, str(graph.inputs[0].name), tuple(graph.inputs[0].shape), calls, outputs[0].number)
 
 
 def kind_of(layer: Any) -> type:
     """The Keras class whose computation a layer does: its own, or the one whose `call` and `build` it inherits."""
-    own = type(layer)
-    for base in own.__mro__:
+    kind = type(layer)
+    for base in kind.__mro__:
         if base.__module__.startswith("keras."):
-            same = getattr(own, "call", None) is getattr(base, "call", None)
-            return base if same and getattr(own, "build", None) is getattr(base, "build", None) else own
-    return own
+            same = getattr(kind, "call", None) is getattr(base, "call", None)
+            return base if same and getattr(kind, "build", None) is getattr(base, "build", None) else kind
+    return kind
 
 
 def fill_in(structure: Any, tensors: dict[int, Any]) -> Any:
@@ -123,80 +124,28 @@ def fill_in(structure: Any, tensors: dict[int, Any]) -> Any:
     )
 
 
-def _function_of(model: Any) -> Any:
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model must be a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}")
-    if isinstance(model, keras.Sequential):
-        function = getattr(model, "_functional", None)
-        if function is None:
-            raise ValueError(
-                f"model must be built, call model.build((None, H, W, C)). Received: the unbuilt {model.name!r}"
-            )
-        return function
-    if not is_model(model):
-        raise TypeError(
-            f"model must be a functional or sequential Keras model, nested ones included. Received: the subclassed "
-            f"model {type(model).__name__} ({model.name!r}), whose layers form no graph"
-        )
-    return model
-
-
-def _inline(graph: Any, numbers: list[int], prefix: tuple[str, ...], flat: LayerGraph) -> list[int]:
-    """Append the calls of one model; return the numbers of its output tensors."""
-    number_of = {id(tensor): number for tensor, number in zip(graph.inputs, numbers, strict=True)}
-    by_depth = graph._nodes_by_depth
-    for node in (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]):
-        if node.is_input:
-            continue
-        inputs = [number_of[id(tensor)] for tensor in node.arguments.keras_tensors]
-        if isinstance(node.operation, keras.Model):
-            inner = _function_of(node.operation)
-            outputs = _inline(inner, inputs, (*prefix, node.operation.name), flat)
-        else:
-            outputs = [_append(node, inputs, number_of, prefix, flat)]
-        number_of |= {id(tensor): number for tensor, number in zip(node.outputs, outputs, strict=True)}
-    return [number_of[id(tensor)] for tensor in graph.outputs]
-
-
-def _append(node: Any, inputs: list[int], number_of: dict[int, int], prefix: tuple[str, ...], flat: LayerGraph) -> int:
-    layer = node.operation
-    if len(node.outputs) != 1:
+def _call(
+    layer: Any, arguments: tuple[Any, ...], options: Mapping[str, Any], symbols: Sequence[Any], output: int
+) -> Call:
+    """A call whose names and inputs are filled in later."""
+    if isinstance(layer, keras.Model):
+        graph_of(layer)  # says why a nested model cannot be walked
+    if len(symbols) != 1:
         raise ValueError(
             f"layers must have one output for quantization-aware training. Received: layer {layer.name!r} "
-            f"({type(layer).__name__}) with {len(node.outputs)}"
+            f"({type(layer).__name__}) with {len(symbols)}"
         )
-    args, kwargs = keras.tree.map_structure(
-        lambda leaf: TensorRef(number_of[id(leaf)]) if isinstance(leaf, keras.KerasTensor) else leaf,
-        (node.arguments.args, node.arguments.kwargs),
-    )
-    output = 1 + max((call.output for call in flat.calls), default=0)
-    path = "/".join((*prefix, layer.name))
-    shape = tuple(node.outputs[0].shape)
-    flat.calls.append(Call(layer.name, path, layer, tuple(args), dict(kwargs), tuple(inputs), output, shape))
-    return output
+    return Call(layer.name, layer.name, layer, tuple(arguments), dict(options), (), output, tuple(symbols[0].shape))
 
 
-def _unique_names(calls: list[Call]) -> dict[int, str]:
+def _unique_names(calls: Sequence[KerasCall]) -> dict[int, str]:
     """A name by layer: its own, with the enclosing models in front where layers of the same name exist."""
-    first = {id(call.layer): call for call in reversed(calls)}
-    count = Counter(call.name for call in first.values())
+    paths = {id(call.layer): (call.layer.name, call.path) for call in reversed(calls)}
+    count = Counter(name for name, _ in paths.values())
     names: dict[int, str] = {}
-    for key, call in first.items():
-        name = call.name if count[call.name] == 1 else call.label.replace("/", "_")
-        while name in names.values():
-            name += "_again"
-        names[key] = name
+    for key, (name, path) in paths.items():
+        unique = name if count[name] == 1 else path.replace("/", "_")
+        while unique in names.values():
+            unique += "_again"
+        names[key] = unique
     return names
-
-
-def _labels(calls: list[Call]) -> list[str]:
-    """The path of each call, numbered where it occurs several times."""
-    total, seen, labels = Counter(call.label for call in calls), Counter[str](), []
-    for call in calls:
-        seen[call.label] += 1
-        labels.append(f"{call.label}@{seen[call.label]}" if total[call.label] > 1 else call.label)
-    return labels
-
-
-def _name_of_input(graph: Any) -> str:
-    return str(graph.inputs[0].name)

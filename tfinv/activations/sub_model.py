@@ -1,19 +1,17 @@
-"""Intermediate outputs of a Keras model through a functional sub-model (activations)."""
+"""Intermediate outputs of a Keras model through a functional sub-model."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfinv.activations.keras_graph import call_names, flat_outputs, graph_of, plain_call, walk
+from tfinv.activations.keras_graph import at_rest, collect, flat_outputs, graph_of, output_names, walk
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.support.lazy import keras
-
-if TYPE_CHECKING:
-    pass
+from tfinv.support.types import KerasModel, Tensor
 
 
 @dataclass(frozen=True)
@@ -21,8 +19,8 @@ class _Tap:
     """One output tensor of one call of one layer."""
 
     name: str
-    operation: Any
-    tensor: Any
+    layer: Any
+    tensor: Tensor
 
 
 class ActivationModel:
@@ -53,7 +51,9 @@ class ActivationModel:
         ValueError: an unbuilt model, several inputs, an unknown layer, or a chosen output that is not per image.
     """
 
-    def __init__(self, model: Any, layers: LayerChoice = None, *, input_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, model: KerasModel, layers: LayerChoice = None, *, input_shape: tuple[int, ...] | None = None
+    ) -> None:
         graph = graph_of(model)
         self.keras_model = model
         self._input_shape = _image_shape(graph, input_shape)
@@ -61,26 +61,30 @@ class ActivationModel:
         usable: dict[str, _Tap] = {}
         self.skipped: dict[str, str] = {}
         """Layers that cannot be measured, and why."""
-        for tap in _taps(graph, inputs):
+        taps, outputs = _taps(model, inputs)
+        for tap in taps:
             shape = getattr(tap.tensor, "shape", ())
             if not shape or shape[0] is not None or None in shape[1:]:
                 self.skipped[tap.name] = f"its output shape {shape} is not one fixed-size array per image"
             else:
                 usable[tap.name] = tap
-        names = select_names({name: type(tap.operation) for name, tap in usable.items()}, layers, self.skipped)
-        self.output_layer = next(reversed(usable), "")
-        """The layer whose output is the model's, whether it was chosen or not."""
-        self.layer_types: dict[str, str] = {name: type(usable[name].operation).__name__ for name in names}
+        names = select_names({name: type(tap.layer) for name, tap in usable.items()}, layers, self.skipped)
+        named = {id(tap.tensor): tap.name for tap in taps}
+        self.output_layers = tuple(named[id(tensor)] for tensor in outputs if id(tensor) in named)
+        """The layers that make the model's outputs, in the order of `model.outputs`, chosen or not."""
+        self.output_layer = next(iter(self.output_layers), "")
+        """The layer that makes the model's (first) output."""
+        self.layer_types: dict[str, str] = {name: type(usable[name].layer).__name__ for name in names}
         self._layer_shapes = {name: tuple(usable[name].tensor.shape[1:]) for name in names}
-        self.model: keras.Model = keras.Model(inputs, self._outputs(graph, inputs, usable, names))
+        self.model: keras.Model = keras.Model(inputs, self._outputs(inputs, usable, names))
 
-    def _outputs(self, graph: Any, inputs: Any, taps: Mapping[str, _Tap], names: Sequence[str]) -> dict[str, Any]:
+    def _outputs(self, inputs: Tensor, taps: Mapping[str, _Tap], names: Sequence[str]) -> dict[str, Tensor]:
         """The symbolic outputs of the sub-model."""
-        inner = [operation.name for operation in {id(tap.operation): tap.operation for tap in taps.values()}.values()]
+        inner = [layer.name for layer in {id(tap.layer): tap.layer for tap in taps.values()}.values()]
         if len(set(inner)) == len(inner):
             return {name: taps[name].tensor for name in names}
         # Keras refuses two layers of one name in a model, which nested models may hold: run the calls in one layer.
-        return _calls_layer(graph, self.keras_model, names)(inputs)
+        return _calls_layer(self.keras_model, inputs.shape[1:], names)(inputs)
 
     @property
     def id(self) -> str:
@@ -105,7 +109,7 @@ class ActivationModel:
         """The sub-model for some of the layers."""
         return ActivationModel(self.keras_model, layers, input_shape=self._input_shape)
 
-    def __call__(self, images: Any) -> dict[str, Any]:
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The chosen activations, in inference mode.
 
         Args:
@@ -117,7 +121,7 @@ class ActivationModel:
         outputs = self.model(images, training=False)
         return {name: outputs[name] for name in self._layer_shapes}
 
-    def differentiated(self, images: Any, tangent: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def differentiated(self, images: Tensor, tangent: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The chosen activations, and their derivatives along a tangent of the images, in forward mode.
 
         Args:
@@ -136,7 +140,7 @@ class ActivationModel:
 
 
 def _image_shape(graph: Any, given: tuple[int, ...] | None) -> tuple[int, ...]:
-    shapes = [tuple(each.shape) for each in graph.inputs]
+    shapes = [tuple(symbol.shape) for symbol in graph.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
     expected = shapes[0][1:]
@@ -153,18 +157,18 @@ def _image_shape(graph: Any, given: tuple[int, ...] | None) -> tuple[int, ...]:
     return expected
 
 
-def _taps(graph: Any, images: Any) -> list[_Tap]:
-    """Call every layer on symbolic images and name each output, in network order."""
-    calls = list(walk(graph, [images], "", plain_call))
-    names = call_names([(path, len(outputs)) for path, _, _, outputs in calls])
-    return [
-        _Tap(name, operation, tensor)
-        for (_, operation, _, outputs), own in zip(calls, names, strict=True)
-        for name, tensor in zip(own, outputs, strict=True)
+def _taps(model: KerasModel, images: Tensor) -> tuple[list[_Tap], list[Tensor]]:
+    """Call every layer on symbolic images; name each output, in network order, and return the model's outputs."""
+    calls, outputs = collect(walk(model, [images], at_rest))
+    taps = [
+        _Tap(name, call.layer, tensor)
+        for call, names in zip(calls, output_names(calls), strict=True)
+        for name, tensor in zip(names, call.outputs, strict=True)
     ]
+    return taps, outputs
 
 
-def _calls_layer(graph: Any, model: Any, names: Sequence[str]) -> Any:
+def _calls_layer(model: KerasModel, shape: Sequence[int], names: Sequence[str]) -> Any:
     """A layer that runs a model call by call, until it has seen the outputs named."""
 
     class Calls(keras.layers.Layer):
@@ -172,15 +176,14 @@ def _calls_layer(graph: Any, model: Any, names: Sequence[str]) -> Any:
             super().__init__(name="calls")
             self.observed = model
 
-        def call(self, images: Any) -> dict[str, Any]:
-            found: dict[str, Any] = {}
-            for name, tensor in zip(order, flat_outputs(graph, images), strict=False):
-                found[name] = tensor
-                if found.keys() >= wanted:
+        def call(self, images: Tensor) -> dict[str, Tensor]:
+            seen: dict[str, Tensor] = {}
+            for name, tensor in zip(order, flat_outputs(model, images), strict=False):
+                seen[name] = tensor
+                if seen.keys() >= wanted:
                     break
-            return {name: found[name] for name in names}
+            return {name: seen[name] for name in names}
 
     wanted = set(names)
-    symbolic = keras.KerasTensor((None, *model.inputs[0].shape[1:]))
-    order = [tap.name for tap in _taps(graph, symbolic)]
+    order = [tap.name for tap in _taps(model, keras.KerasTensor((None, *shape)))[0]]
     return Calls()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.keras_graph import walk_calls
+from tfinv.activations.keras_graph import taped_calls
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import as_source, check_gradients
@@ -118,10 +118,8 @@ def _contributions(
     source: ActivationModel, images: Any, generators: Sequence[Generator], probes: int, seed: int
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """For each generator and layer the squared contribution to the output, mean over outputs: `(N,)`."""
-    calls, tapes = [], []
-    for call in walk_calls(source.keras_model, images, tapes.append):
-        calls.append(call)
-    output = calls[-1].outputs[0]
+    calls, tapes, outputs = taped_calls(source.keras_model, images)
+    output = outputs[0]
     flat = tf.reshape(output, (len(images), -1))
     width = int(flat.shape[1])
     if width <= EXACT_OUTPUTS:
@@ -151,7 +149,7 @@ def _carried(
         back = tape.gradient(call.outputs, call.inputs, output_gradients=given)
         for generator in generators:
             own = _inner(back, call.inputs, generator) - _inner(given, call.outputs, generator)
-            found[generator][call.name] = found[generator].get(call.name, 0.0) + own
+            found[generator][call.path] = found[generator].get(call.path, 0.0) + own
         for value, gradient in zip(call.inputs, back, strict=True):
             if gradient is not None:
                 gradients[id(value)] = gradients[id(value)] + gradient if id(value) in gradients else gradient

@@ -55,9 +55,8 @@ def check(value: Any, schema: Schema, where: str = "it") -> None:
 
 
 def _check_inside(value: Any, schema: Schema, where: str) -> None:
-    container = list if isinstance(schema, list) else dict
-    if not isinstance(value, container):
-        raise ValueError(f"{where} must be {_WORDS[container]}, and is {_kind(value)}")
+    if not isinstance(value, type(schema)):
+        raise ValueError(f"{where} must be {_words(schema)}, and is {_kind(value)}")
     if isinstance(schema, list):
         for number, item in enumerate(value):
             check(item, schema[0], f"{where}[{number}]")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.activations.layer_calls import layer_calls
+from tfinv.activations.keras_graph import layer_values
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.layer_map import LayerMap
@@ -61,7 +61,7 @@ def layer_map(source: Source, model: Any, images: Any = None) -> LayerMap:
     source = source.content if isinstance(source, Conversion) else source
     file = TFLiteModel(source, probe=not isinstance(source, bytes), num_threads=1)
     given = np.asarray(random_inputs(file.graph, _few(file)) if images is None else images, np.float32)
-    calls = layer_calls(model, given)
+    calls = layer_values(model, given)
     layers = {call.name: _Layer(call.path, call.kind, _sample(call.value)) for call in calls}
     for call in calls:
         for position in call.inputs:

@@ -13,7 +13,7 @@ from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.tensor_names import scopes, short_names
 
 
-class Step(NamedTuple):
+class NamedStep(NamedTuple):
     """One layer of the converted model.
 
     Args:
@@ -27,7 +27,7 @@ class Step(NamedTuple):
     fuses_with: str = ""
 
 
-Steps = Sequence[Step]
+Steps = Sequence[NamedStep]
 """Steps in the order of computation; several steps of one label follow each other, the last one is its output."""
 
 

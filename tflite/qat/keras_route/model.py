@@ -13,7 +13,7 @@ from tfinv.activations.layer_graph import LayerGraph, fill_in, flatten
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.tflite.qat.keras_route.rules import refuse_unknown, rewrite_call
 from tfinv.tflite.qat.keras_route.steps import Rewriter, Role, Step
-from tfinv.tflite.qat.match_scopes import Step as NamedStep
+from tfinv.tflite.qat.match_scopes import NamedStep
 
 select_tensorflow_backend()
 

@@ -19,7 +19,7 @@ from tfinv.activations.layer_graph import flatten
 from tfinv.datasets.pipeline import as_dataset
 from tfinv.support.lazy import keras, tf
 from tfinv.tflite.qat.integer_file import IntegerFile
-from tfinv.tflite.qat.match_scopes import Step
+from tfinv.tflite.qat.match_scopes import NamedStep
 from tfinv.tflite.qat.plan import QatPlan, outputs
 from tfinv.tflite.qat.report import Agreement, RouteResult
 from tfinv.tflite.qat.tfmot_route.spec import Spec, make_spec
@@ -140,7 +140,7 @@ def _read(folder: Path, plan: QatPlan, carried: list[Carried]) -> RouteResult:
     lists = {name: tuple(result[name]) for name in ("calibrated", "float_fallback")}
     return RouteResult(
         IntegerFile((folder / "model.tflite").read_bytes(), result["log"], **lists),
-        [Step(*each) for each in result["steps"]],
+        [NamedStep(*each) for each in result["steps"]],
         result["history"],
         _accuracy(found["before"], plan),
         _accuracy(found["after"], plan),

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.tflite.qat.match_scopes import Step
+from tfinv.tflite.qat.match_scopes import NamedStep
 from tfinv.tflite.qat.tfmot_route.quantize import quantize, set_ranges, share_scales, tuned_weights
 from tfinv.tflite.qat.tfmot_route.rebuild import check_equal, predict, readers_of, rebuild
 
@@ -135,7 +135,7 @@ def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Any, hi
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def _steps(spec: dict[str, Any]) -> list[Step]:
+def _steps(spec: dict[str, Any]) -> list[NamedStep]:
     """What the file is made of; tfmot's normalizations and ReLUs leave no name in a tensor that swallowed them."""
     producer = {call["output"]: call for call in spec["calls"]}
     readers = readers_of(spec)
@@ -146,7 +146,7 @@ def _steps(spec: dict[str, Any]) -> list[Step]:
         alone = before is not None and len(readers[before["output"]]) == 1
         if not call["is_identity"]:
             label = before["label"] if fuses and alone and before is not None else ""
-            steps.append(Step(f"quant_{call['name']}", call["label"], label))
+            steps.append(NamedStep(f"quant_{call['name']}", call["label"], label))
     return steps
 
 
