@@ -139,7 +139,7 @@ def test_a_model_trains_on_the_pipeline() -> None:
 
 
 def test_pipeline_refusals() -> None:
-    with pytest.raises(ValueError, match=r"batch_size must be an integer of at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"batch_size must be a whole number of at least 1. Received: 0"):
         SPLIT.as_dataset(0)
     with pytest.raises(ValueError, match="labels must be False for a split without labels"):
         Split(X).as_dataset()

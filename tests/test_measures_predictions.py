@@ -35,7 +35,7 @@ def test_accuracy_equals_a_loop(data):
     result = measured(logits, None, labels, AccuracyUnder())
     np.testing.assert_allclose(result.values, expected, rtol=1e-12)
     worst = int(np.argmin(expected))
-    assert result.note == f"one value a transformation; lowest {expected[worst]:.1%}, transformation {worst}"
+    assert result.note == f"one value per transformation; lowest {expected[worst]:.1%}, transformation {worst}"
 
 
 def test_consistency_equals_a_loop_and_stands_beside_the_accuracy(data):

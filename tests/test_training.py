@@ -14,6 +14,7 @@ from tfinv.datasets import Split
 from tfinv.training import TrainingResult, train
 from tfinv.training.accuracy import accuracy, accuracy_under
 from tfinv.training.seeding import attempt_seed, draw_new_weights
+from tfinv.training.train import _ends_in_softmax
 from tfinv.transformations import AffineAugmentation
 
 SHAPE = (16, 16, 1)
@@ -271,7 +272,7 @@ def bad(x: Any = None, y: Any = None) -> tuple[Any, Any]:
         ),
         (bad(np.ones((4, 16, 16, 3))), {}, r"input shape \(16, 16, 1\).*\(16, 16, 3\)"),
         (bad(np.full((4, *SHAPE), np.nan)), {}, "images of train must be finite.*image 0"),
-        (bad(np.ones((4, 16, 16))), {}, r"numbers \(S, H, W, C\).*\(4, 16, 16\)"),
+        (bad(np.ones((4, 16, 16))), {}, r"images of train must have the shape \(S, H, W, C\).*\(4, 16, 16\)"),
         (bad(np.ones((0, *SHAPE)), np.zeros(0, int)), {}, "at least one image"),
         (bad(y=np.array([0, 1, 2, 10])), {}, "labels of train must be below the model's 10 outputs.* label 10"),
         (bad(y=np.array([0, 1, 2, -1])), {}, "labels of train must be class numbers from 0.* -1"),
@@ -307,3 +308,34 @@ def test_refuses_other_kinds_of_models_and_data() -> None:
         accuracy(lambda x: np.full((len(x), 10), np.nan), bad())
     with pytest.raises(ValueError, match=r"batch_size must be a whole number.* 0"):
         accuracy(models.build("ffnet", SHAPE, 10), bad(), batch_size=0)
+
+
+def test_models_that_take_and_give_dicts_are_trained_and_judged_alike() -> None:
+    image = keras.Input(SHAPE, name="image")
+    probabilities = keras.layers.Dense(3, "softmax", name="probs")(keras.layers.Flatten()(image))
+    plain, named = keras.Model(image, probabilities), keras.Model({"image": image}, {"probs": probabilities})
+    x = np.random.default_rng(0).random((30, *SHAPE), np.float32)
+    y = np.arange(30) % 3
+    assert accuracy(named, (x, y)) == accuracy(plain, (x, y))
+    np.testing.assert_array_equal(
+        accuracy_under(named, x, y, "rotations(4)"), accuracy_under(plain, x, y, "rotations(4)")
+    )
+    start = named.get_weights()
+    first = quiet(named, (x, y), epochs=3)
+    trained = named.get_weights()
+    assert not np.allclose(trained[0], start[0])
+    plain.set_weights(start)
+    second = quiet(plain, (x, y), epochs=3)
+    np.testing.assert_array_equal(plain.get_weights()[0], trained[0])
+    assert first.history.equals(second.history) and first.accuracy == second.accuracy
+
+
+def test_a_softmax_is_found_at_the_models_output() -> None:
+    image = keras.Input(SHAPE)
+    flat = keras.layers.Flatten()(image)
+    logits = keras.layers.Dense(3)(flat)
+    beside = keras.layers.Dense(4, "softmax")(keras.layers.Dense(4)(keras.layers.Dense(4)(flat)))
+    assert not _ends_in_softmax(keras.Model(image, [logits, beside]))
+    inner = keras.Model(image, [logits, keras.layers.Softmax()(logits)])
+    assert _ends_in_softmax(keras.Model(image, inner(image)[1]))
+    assert not _ends_in_softmax(keras.Model(image, inner(image)[0]))

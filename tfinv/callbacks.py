@@ -14,7 +14,9 @@ import numpy as np
 
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
+from tfinv.datasets.given import first
 from tfinv.evaluation.evaluate import as_measures, evaluate
+from tfinv.support.checks import whole_number
 from tfinv.support.files import write_text
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.transformations import as_set
@@ -73,10 +75,10 @@ class InvarianceCallback(keras.callbacks.Callback):
         if tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
             raise ImportError("tensorboard needs the package of that name: pip install 'tfinv[tensorboard]'")
         for name, value in (("every", every), ("max_samples", max_samples)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a whole number of at least 1. Received: {value!r}")
+            if value is not None:
+                whole_number(name, value, 1)
         self.transformations, self.measures = as_set(transformations), as_measures(measures)
-        self.images = _first(images, max_samples)
+        self.images = first(images, max_samples)
         self.every, self.layers, self.before = every, layers, before
         self.csv = None if csv is None else Path(csv)
         self.tensorboard = tensorboard
@@ -133,14 +135,6 @@ class InvarianceCallback(keras.callbacks.Callback):
             for key, measure in results.items():
                 tf.summary.image(key, _pixels(plots.heatmap(measure)), step=epoch)
         self._writer.flush()
-
-
-def _first(images: Any, count: int | None) -> Any:
-    if count is None:
-        return images
-    if hasattr(images, "x"):
-        return images if len(images) <= count else images.take(np.arange(count))
-    return images.take(count) if hasattr(images, "element_spec") else images[:count]
 
 
 def _pixels(figure: Any) -> np.ndarray:

@@ -131,6 +131,30 @@ def collect(steps: Generator[KerasCall, None, list[Any]]) -> tuple[list[KerasCal
             return calls, end.value
 
 
+def show(model: KerasModel, images: Tensor) -> Tensor:
+    """The (first) output of a model for some images, in inference mode; models may take and give dicts and lists.
+
+    Args:
+        model: any Keras model of one input.
+        images: `(N, H, W, C)`.
+    """
+    symbols = getattr(model, "_inputs_struct", None)
+    given = keras.tree.pack_sequence_as(symbols, [images]) if isinstance(symbols, (dict, list, tuple)) else images
+    return keras.tree.flatten(model(given, training=False))[0]
+
+
+def plain(model: KerasModel) -> KerasModel:
+    """A model of the same layers and weights that takes images and gives its (first) output, no dicts or lists.
+
+    Returns:
+        The model itself where it is so already, or where its layers form no graph.
+    """
+    structures = (getattr(model, name, None) for name in ("_inputs_struct", "_outputs_struct"))
+    if not any(isinstance(structure, (dict, list, tuple)) for structure in structures):
+        return model
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+
+
 def at_rest(layer: Any, arguments: tuple[Any, ...], options: Mapping[str, Any], symbols: Sequence[Any] = ()) -> Any:
     """Call a layer as `model(images, training=False)` does."""
     if getattr(layer, "_call_has_training_arg", False):

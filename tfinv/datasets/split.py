@@ -1,8 +1,9 @@
-"""Labelled images in memory: one split, and a train/test pair with its class names (datasets)."""
+"""Labelled images in memory: one split, its pipeline of batches, and a train/test pair with its class names."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.datasets.sampling import stratified_sample
+from tfinv.support.checks import whole_number
+from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
-    import tensorflow as tf
     from numpy.typing import NDArray
 
 
@@ -97,9 +99,51 @@ class Split:
         Raises:
             ValueError: a batch size below 1, or labels asked of a split without any.
         """
-        from tfinv.datasets.pipeline import as_dataset
-
         return as_dataset(self, batch_size, shuffle, seed, repeat, augmentation, labels)
+
+
+def as_dataset(
+    split: Split,
+    batch_size: int,
+    shuffle: bool,
+    seed: int | None,
+    repeat: bool,
+    augmentation: Callable[..., Any] | None,
+    labels: bool,
+) -> tf.data.Dataset:
+    """See `Split.as_dataset`."""
+    whole_number("batch_size", batch_size, 1)
+    if labels and split.y is None:
+        raise ValueError("labels must be False for a split without labels. Received: labels=True")
+    with tf.device("CPU:0"):
+        images = tf.constant(split.x)
+        classes = None if split.y is None or not labels else tf.constant(split.y)
+
+    def gather(index: Any) -> Any:
+        batch = tf.gather(images, index)
+        return batch if classes is None else (batch, tf.gather(classes, index))
+
+    # Positions are shuffled rather than images: a uniform order without a second copy of the images in a buffer.
+    dataset = tf.data.Dataset.range(len(split))
+    if shuffle:
+        dataset = dataset.shuffle(len(split), seed=seed)
+    dataset = dataset.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+    if augmentation is not None:
+        # One batch at a time: in a parallel map, batches would race for the state of a seeded layer.
+        dataset = dataset.map(_on_images(augmentation, labels))
+    if repeat:
+        dataset = dataset.repeat()
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _on_images(augmentation: Callable[..., Any], labels: bool) -> Callable[..., Any]:
+    accepted = inspect.signature(getattr(augmentation, "call", augmentation)).parameters
+    options = {"training": True} if "training" in accepted else {}
+
+    def augment(images: Any) -> Any:
+        return tf.cast(augmentation(images, **options), tf.float32)
+
+    return (lambda images, classes: (augment(images), classes)) if labels else augment
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.given import as_array, as_labels, check_finite, is_dataset, unpack
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -46,13 +48,12 @@ class ImageBatches:
 
     def __init__(self, images: Any, batch_size: int, labels: Any = None, first: int = 0) -> None:
         self.batch_size, self._first = batch_size, first
-        if labels is None:
-            labels = getattr(images, "y", None)
-        images = getattr(images, "x", images)
+        images, known = unpack(images)
+        labels = known if labels is None else labels
         self._array: Any = None
         self._dataset: Any = None
         self._count: list[int | None]
-        if hasattr(images, "element_spec"):
+        if is_dataset(images):
             if labels is not None:
                 raise ValueError("labels must come inside a tf.data.Dataset as (image, label). Received: both")
             self._dataset, self.has_labels = _rebatch(images, batch_size)
@@ -61,18 +62,13 @@ class ImageBatches:
             cardinality = int(self._dataset.unbatch().cardinality())
             self._count = [cardinality if cardinality >= 0 else None]
         else:
-            self._array = _as_images(images)
+            self._array = as_array(images)
             count = len(self._array)
             self.shape = self._array.shape[1:]
             self._count = [count]
             self.has_labels = labels is not None
             self._chosen = np.arange(count, dtype=np.int64)
-            self._labels = np.full(count, -1) if labels is None else np.asarray(labels)
-            if self._labels.shape != (count,) or self._labels.dtype.kind not in "iub":
-                raise ValueError(
-                    f"labels must be {count} integers, one an image. Received: {self._labels.dtype} of shape "
-                    f"{self._labels.shape}"
-                )
+            self._labels = np.full(count, -1) if labels is None else as_labels(labels, count)
 
     @property
     def count(self) -> int | None:
@@ -86,11 +82,8 @@ class ImageBatches:
         """The batches that follow the first `samples` samples, a whole number of batches."""
         for images, labels, index in self._raw(samples):
             images = np.asarray(images, np.float32)
-            finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
-            if not finite.all():
-                bad = int(index[np.flatnonzero(~finite)[0]])
-                raise ValueError(f"images must be finite. Received: NaN or infinity in image {bad}")
-            yield Batch(images, index + self._first, np.asarray(labels, np.int64))
+            check_finite(images, index=index)
+            yield Batch(images, index + self._first, as_labels(labels, len(images)))
 
     def in_batches_of(self, batch_size: int) -> ImageBatches:
         """The same samples in batches of another size."""
@@ -157,19 +150,6 @@ class ImageBatches:
             in_order = index[-1] - index[0] == len(index) - 1
             at = slice(index[0], index[-1] + 1) if in_order else index
             yield self._array[at], self._labels[at], index
-
-
-def _as_images(images: Any) -> NDArray[Any]:
-    array = np.asarray(images)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"images must be a numeric array (S, H, W, C). Received: {type(images).__name__} of {array.dtype}"
-        )
-    if array.ndim != 4:
-        raise ValueError(f"images must have the shape (S, H, W, C). Received: shape {array.shape}")
-    if len(array) == 0:
-        raise ValueError(f"images must hold at least one image. Received: shape {array.shape}")
-    return array
 
 
 def _rebatch(dataset: Any, batch_size: int) -> tuple[Any, bool]:

@@ -1,4 +1,4 @@
-"""Behaviour of the whole classifier, measured on the model's output (measures)."""
+"""Behaviour of the whole classifier, measured on the model's output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AccuracyUnder(Measure):
 
         acc_j = \frac{1}{S} \#\{s : \arg\max f(t_j(x_s)) = y_s\}
 
-    One value a transformation, in the order of the set, on the model's output alone.
+    One value per transformation, in the order of the set, on the model's output alone.
 
     Example:
         >>> import numpy as np
@@ -52,7 +52,7 @@ class AccuracyUnder(Measure):
             )
         values = state.correct / state.count
         worst = int(values.argmin())
-        note = f"one value a transformation; lowest {values[worst]:.1%}, transformation {worst}"
+        note = f"one value per transformation; lowest {values[worst]:.1%}, transformation {worst}"
         return LayerResult(values, finite_status(values), note)
 
 
@@ -62,7 +62,7 @@ class PredictionConsistency(Measure):
 
         c_j = \frac{1}{S} \#\{s : \arg\max f(t_j(x_s)) = \arg\max f(x_s)\}
 
-    One value a transformation, on the model's output alone. 1 means that the transformation changes no prediction. A
+    One value per transformation, on the model's output alone. 1 means that the transformation changes no prediction. A
     model that always says the same class reaches 1 too: `note` gives the accuracy where labels are known, and the two
     belong together.
 
@@ -86,7 +86,7 @@ class PredictionConsistency(Measure):
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         state = states[ConsistentPredictions()]
         values = state.consistent / state.count
-        return LayerResult(values, finite_status(values), f"one value a transformation; {_accuracy(state)}")
+        return LayerResult(values, finite_status(values), f"one value per transformation; {_accuracy(state)}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class EffectiveInvariance(Measure):
         EI_j = \frac{1}{S} \sum_s \begin{cases} \sqrt{\hat p_s \, \hat p_{sj}} & \hat y_{sj} = \hat y_s \\
                                                 0 & \text{otherwise} \end{cases}
 
-    with `p` the probability of the predicted class on the untransformed and on the transformed image. One value a
+    with `p` the probability of the predicted class on the untransformed and on the transformed image. One value per
     transformation, on the model's output alone. It needs no labels, and rewards a confident constant model.
 
     Args:
@@ -127,17 +127,17 @@ class EffectiveInvariance(Measure):
         if state.contradicting >= (state.count if self.from_logits else 1):
             looks, other = ("probabilities", False) if self.from_logits else ("logits", True)
             warning = f"; the outputs look like {looks}: use EffectiveInvariance(from_logits={other})"
-        return LayerResult(values, finite_status(values), f"one value a transformation; {_accuracy(state)}{warning}")
+        return LayerResult(values, finite_status(values), f"one value per transformation; {_accuracy(state)}{warning}")
 
 
 @dataclass(frozen=True)
 class LogitVariance(Measure):
-    r"""Normalised variance of the model's logits: 0 is invariant, 1 means that transformations matter like samples.
+    r"""Normalized variance of the model's logits: 0 is invariant, 1 means that transformations matter like samples.
 
         LV(c) = \frac{ \frac{1}{S} \sum_s \mathrm{var}_j Z[s, j, c] }{ \frac{1}{T} \sum_j \mathrm{var}_s Z[s, j, c] },
         Z[s, j, c] = f(t_j(x_s))_c - \frac{1}{K} \sum_k f(t_j(x_s))_k
 
-    One value a class, on the model's output alone. Centring over the `K` classes removes what no prediction depends
+    One value per class, on the model's output alone. Centring over the `K` classes removes what no prediction depends
     on; it is the difference from `NormalizedVariance` on the same layer.
 
     Args:
@@ -174,11 +174,11 @@ class LogitVariance(Measure):
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         rows = states[self._rows].mean
         if not self.normalize:
-            return LayerResult(rows, finite_status(rows), "one value a class")
+            return LayerResult(rows, finite_status(rows), "one value per class")
         moments = states[self._columns]
         variance = moments.m2 / (moments.count - 1)
         columns = (np.sqrt(variance) if self.statistic == "std" else variance).mean(axis=0)
-        return LayerResult(*quotient(rows, columns), "one value a class")
+        return LayerResult(*quotient(rows, columns), "one value per class")
 
 
 def _accuracy(state: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a classifier says under each transformation: right, unchanged, how surely (statistics of the model's output)."""
+"""What a classifier says under each transformation: right, unchanged, how surely: sums over samples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic, View
+from tfinv.statistics.classification import consistent, correct, effective_invariance, predicted
 from tfinv.support.lazy import tf
 
 
@@ -42,14 +43,14 @@ class CorrectPredictions(Statistic):
     def update(self, state: Any, block: Any, context: Context | None = None) -> CorrectPredictionsState:
         assert context is not None and context.labels is not None
         labels = tf.cast(context.labels, tf.int64)
-        correct = tf.equal(tf.argmax(block, axis=-1), labels[:, None])
+        right = correct(tf.argmax(block, axis=-1), labels)
         unknown = (labels < 0) | (labels >= block.shape[-1])
-        own = CorrectPredictionsState(
+        added = CorrectPredictionsState(
             tf.cast(tf.shape(block)[0], block.dtype),
-            tf.reduce_sum(tf.cast(correct, block.dtype), axis=0),
+            tf.reduce_sum(tf.cast(right, block.dtype), axis=0),
             tf.reduce_sum(tf.cast(unknown, block.dtype)),
         )
-        return self.merge(state, own)
+        return self.merge(state, added)
 
     def merge(self, first: Any, second: Any) -> CorrectPredictionsState:
         return CorrectPredictionsState(*(mine + theirs for mine, theirs in zip(first, second, strict=True)))
@@ -94,27 +95,24 @@ class ConsistentPredictions(Statistic):
     def update(self, state: Any, block: Any, context: Context | None = None) -> ConsistentPredictionsState:
         assert context is not None and context.reference is not None
         reference, kind = context.reference, block.dtype
-        predicted, expected = tf.argmax(block, axis=-1), tf.argmax(reference, axis=-1)
-        same = tf.cast(tf.equal(predicted, expected[:, None]), kind)
-        confidence = tf.sqrt(self._confidence(block) * self._confidence(reference)[:, None])
-        labels = tf.fill(tf.shape(expected), tf.constant(-1, tf.int64)) if context.labels is None else context.labels
-        right = tf.cast(tf.equal(predicted, labels[:, None]), kind)
-        own = ConsistentPredictionsState(
+        classes, confidence = predicted(block, from_logits=self.from_logits)
+        upright, upright_confidence = predicted(reference, from_logits=self.from_logits)
+        same = consistent(classes, upright)
+        labels = tf.fill(tf.shape(upright), tf.constant(-1, tf.int64)) if context.labels is None else context.labels
+        labels = tf.cast(labels, tf.int64)
+        added = ConsistentPredictionsState(
             tf.cast(tf.shape(block)[0], kind),
-            tf.reduce_sum(same, axis=0),
-            tf.reduce_sum(same * confidence, axis=0),
+            tf.reduce_sum(tf.cast(same, kind), axis=0),
+            tf.reduce_sum(effective_invariance(same, confidence, upright_confidence), axis=0),
             tf.reduce_sum(tf.cast(labels >= 0, kind)),
-            tf.reduce_sum(right, axis=0),
-            tf.reduce_sum(tf.cast(tf.equal(expected, labels), kind)),
+            tf.reduce_sum(tf.cast(correct(classes, labels), kind), axis=0),
+            tf.reduce_sum(tf.cast(correct(upright[:, None], labels), kind)),
             tf.reduce_sum(tf.cast(self._contradicts(reference), kind)),
         )
-        return self.merge(state, own)
+        return self.merge(state, added)
 
     def merge(self, first: Any, second: Any) -> ConsistentPredictionsState:
         return ConsistentPredictionsState(*(mine + theirs for mine, theirs in zip(first, second, strict=True)))
-
-    def _confidence(self, outputs: Any) -> Any:
-        return tf.reduce_max(tf.nn.softmax(outputs, axis=-1) if self.from_logits else outputs, axis=-1)
 
     def _contradicts(self, outputs: Any) -> Any:
         """Which rows `(S_b, classes)` are a distribution where logits are expected, or none where they are not."""

@@ -1,4 +1,4 @@
-"""Share of correctly classified images, upright and under transformations (datasets, transformations -> training)."""
+"""Share of correctly classified images, upright and under transformations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from tfinv.activations.keras_graph import show
+from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
+from tfinv.statistics.classification import correct
+from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras, tf
+from tfinv.support.types import Images, Tensor
 from tfinv.transformations import as_set, warp
 
 if TYPE_CHECKING:
@@ -37,32 +42,29 @@ class LabelledImages:
         return len(self.x)
 
     @classmethod
-    def of(cls, data: Any, model: Classifier, argument: str) -> LabelledImages:
-        """Take a `Split` or a pair `(x, y)` that `model` can be shown.
+    def of(cls, data: Images, model: Classifier, argument: str) -> LabelledImages:
+        """Take a `Split`, a pair `(x, y)` or a `tf.data.Dataset` of pairs that `model` can be shown.
 
         Raises:
             ValueError: no labels, images that are not `(S, H, W, C)`, finite and of the model's input shape, or labels
                 that are not class numbers of the model's output; `argument` is named.
             TypeError: neither a split nor a pair.
         """
-        pair = (data.x, data.y) if hasattr(data, "x") and hasattr(data, "y") else data
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"{argument} must be a Split or a pair (x, y). Received: {type(data).__name__}")
-        x, y = pair
-        if y is None:
+        if not hasattr(data, "x") and not hasattr(data, "element_spec"):
+            if not isinstance(data, (tuple, list)) or len(data) != 2:
+                raise TypeError(f"{argument} must be a Split or a pair (x, y). Received: {type(data).__name__}")
+            data = tuple(data)
+        given, labels = in_memory(data, argument)
+        if labels is None:
             raise ValueError(f"{argument} must have labels. Received: images alone")
-        x, y = np.asarray(x), np.asarray(y)
-        _check_images(x, argument)
-        if y.shape != (len(x),) or y.dtype.kind not in "iu":
-            raise ValueError(
-                f"the labels of {argument} must be {len(x)} integers, one an image. "
-                f"Received: {y.dtype} of shape {y.shape}"
-            )
+        x = as_array(given, f"the images of {argument}")
+        check_finite(x, f"the images of {argument}")
+        y = as_labels(labels, len(x), f"the labels of {argument}")
         _check_fit(x.shape[1:], y, model, argument)
-        return cls(np.ascontiguousarray(x, np.float32), y.astype(np.int64))
+        return cls(np.ascontiguousarray(x, np.float32), y)
 
 
-def accuracy(model: Classifier, data: Any, *, batch_size: int = 256) -> float:
+def accuracy(model: Classifier, data: Images, *, batch_size: int = 256) -> float:
     """The share of images whose largest logit is that of their class.
 
     Example:
@@ -84,7 +86,8 @@ def accuracy(model: Classifier, data: Any, *, batch_size: int = 256) -> float:
         ValueError: data that do not fit the model, or logits that are NaN.
     """
     images = LabelledImages.of(data, model, "data")
-    return float(_accuracies(model, images, None, batch_size, {}, progress=False)[0])
+    classes = _classes(model, images.x, None, batch_size, {}, progress=False)
+    return float(correct(classes, images.y).mean())
 
 
 def accuracy_under(
@@ -130,42 +133,41 @@ def accuracy_under(
     """
     images = LabelledImages.of((x, y), model, "x")
     options = {"interpolation": interpolation, "padding": padding, "fill_value": fill_value}
-    return _accuracies(model, images, as_set(transformations), batch_size, options, progress)
+    classes = _classes(model, images.x, as_set(transformations), batch_size, options, progress)
+    return correct(classes, images.y).mean(axis=0)
 
 
-def _accuracies(
+def _classes(
     model: Classifier,
-    data: LabelledImages,
+    x: NDArray[np.float32],
     transformations: TransformationSet | None,
     batch_size: int,
     options: dict[str, Any],
     progress: bool,
-) -> NDArray[np.float64]:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1. Received: {batch_size!r}")
+) -> NDArray[np.int64]:
+    """The predicted class of each image under each transformation: int64 `(S, T)`."""
     count = 1 if transformations is None else len(transformations)
-    step = max(1, batch_size // count)
-    predict = _predictor(model, data.x.shape[1:], transformations, options)
-    correct = np.zeros(count)
-    with tqdm(total=len(data) * count, unit="img", desc="accuracy", disable=not progress, leave=False) as bar:
-        for start in range(0, len(data), step):
-            images, labels = data.x[start : start + step], data.y[start : start + step]
+    step = max(1, whole_number("batch_size", batch_size, 1) // count)
+    predict = _predictor(model, x.shape[1:], transformations, options)
+    classes = np.empty((len(x), count), np.int64)
+    with tqdm(total=classes.size, unit="img", desc="accuracy", disable=not progress, leave=False) as bar:
+        for start in range(0, len(x), step):
+            images = x[start : start + step]
             logits = np.asarray(predict(images))
             if np.isnan(logits).any():
                 raise ValueError("model must give finite logits. Received: NaN")
-            guesses = logits.reshape(len(images), count, -1).argmax(axis=-1)
-            correct += (guesses == labels[:, None]).sum(axis=0)
+            classes[start : start + step] = logits.reshape(len(images), count, -1).argmax(axis=-1)
             bar.update(len(images) * count)
-    return correct / len(data)
+    return classes
 
 
 def _predictor(
     model: Classifier, shape: tuple[int, ...], transformations: TransformationSet | None, options: dict[str, Any]
-) -> Callable[[Any], Any]:
+) -> Callable[[Tensor], Tensor]:
     """A function from images `(S_b, H, W, C)` to the logits `(S_b * T, classes)` of their transformed versions."""
     in_graph = isinstance(model, keras.Model)
 
-    def transformed(images: Any) -> Any:
+    def transformed(images: Tensor) -> Tensor:
         if transformations is None:
             return images
         return tf.reshape(warp(images, transformations, **options), [-1, *shape])
@@ -173,21 +175,8 @@ def _predictor(
     if not in_graph:
         return lambda images: model(np.asarray(transformed(images)))
     spec = tf.TensorSpec([None, *shape], tf.float32)
-    predict = tf.function(
-        lambda images: model(transformed(images), training=False), input_signature=[spec], autograph=False
-    )
+    predict = tf.function(lambda images: show(model, transformed(images)), input_signature=[spec], autograph=False)
     return predict.get_concrete_function()  # a call would count towards TensorFlow's warning of frequent tracing
-
-
-def _check_images(x: NDArray[Any], argument: str) -> None:
-    if x.ndim != 4 or 0 in x.shape or x.dtype.kind not in "fiu":
-        raise ValueError(
-            f"the images of {argument} must be numbers (S, H, W, C), at least one image. "
-            f"Received: {x.dtype} of shape {x.shape}"
-        )
-    if not np.isfinite(x).all():
-        bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
-        raise ValueError(f"the images of {argument} must be finite. Received: NaN or infinity in image {bad}")
 
 
 def _check_fit(image_shape: tuple[int, ...], y: NDArray[Any], model: Classifier, argument: str) -> None:

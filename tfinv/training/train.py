@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from tqdm import tqdm
 
-from tfinv.datasets.pipeline import as_dataset
+from tfinv.activations.keras_graph import plain
+from tfinv.datasets.split import as_dataset
+from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
+from tfinv.support.types import KerasModel
 from tfinv.training.accuracy import LabelledImages, accuracy, accuracy_under
 from tfinv.training.seeding import attempt_seed, draw_new_weights, seed_generators, seed_layer
 
@@ -68,10 +71,8 @@ class _Plan:
         least = {"epochs": 1, "batch_size": 1, "seed": 0, "patience": 1, "max_restarts": 0}
         for name, minimum in least.items():
             value = getattr(self, name)
-            if name == "patience" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-                raise ValueError(f"{name} must be a whole number of at least {minimum}. Received: {value!r}")
+            if name != "patience" or value is not None:
+                whole_number(name, value, minimum)
         rate, accuracy = self.learning_rate, self.min_accuracy
         if isinstance(rate, (int, float)) and not 0 < rate < math.inf:
             raise ValueError(f"learning_rate must be a positive number. Received: {rate!r}")
@@ -219,7 +220,8 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
     validation: Any = plan.validation
     if validation is not None:
         validation = as_dataset(validation, max(256, plan.batch_size), False, None, False, None, True)
-    model.compile(
+    fitted_model = plain(model)
+    fitted_model.compile(
         optimizer=keras.optimizers.Adam(plan.rate()),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model)),
         metrics=["accuracy"],
@@ -233,7 +235,7 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
             callbacks.append(_progress(bar, model.name, plan.epochs))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`shuffle=True` was passed")
-            fitted = model.fit(
+            fitted = fitted_model.fit(
                 batches, epochs=plan.epochs, validation_data=validation, callbacks=callbacks, verbose=0, shuffle=False
             )
     history = pd.DataFrame(fitted.history, index=pd.RangeIndex(len(fitted.epoch)))
@@ -261,10 +263,13 @@ def _figures(logs: Any) -> dict[str, str]:
     return {name: f"{float(logs[name]):.3f}" for name in shown if logs and name in logs}
 
 
-def _ends_in_softmax(model: Any) -> bool:
-    layers = getattr(model, "layers", None)
-    last = layers[-1] if layers else model
-    if isinstance(last, keras.Model):
-        return _ends_in_softmax(last)
+def _ends_in_softmax(model: KerasModel, output: int = 0) -> bool:
+    """Whether an output of a model, by default the first, is a softmax's."""
+    if hasattr(model, "outputs"):
+        last, _, output = model.outputs[output]._keras_history
+    else:
+        last = model.layers[-1] if getattr(model, "layers", None) else model
+    if isinstance(last, keras.Model) and last is not model:
+        return _ends_in_softmax(last, output)
     is_softmax = getattr(last, "activation", None) is keras.activations.softmax
     return is_softmax or isinstance(last, keras.layers.Softmax)

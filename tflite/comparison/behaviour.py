@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.resampling.images import NOTHING, Estimate, intervals
+from tfinv.statistics.classification import consistent, correct, effective_invariance
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.transformations import Affine
 
@@ -182,11 +183,11 @@ def _curves(
     predictions: Predictions, labels: NDArray[np.int64] | None, reference: Predictions | None
 ) -> dict[str, NDArray[np.float64]]:
     """Float64 `(S, T)` by name of `CURVES`, those that exist."""
-    same = predictions.transformed == predictions.upright[:, None]
-    certain = np.sqrt(predictions.confidence * predictions.upright_confidence[:, None])
-    found: dict[str, Any] = {"consistency": same, "effective_invariance": same * certain}
+    same = consistent(predictions.transformed, predictions.upright)
+    certain = effective_invariance(same, predictions.confidence, predictions.upright_confidence)
+    found: dict[str, Any] = {"consistency": same, "effective_invariance": certain}
     if labels is not None:
-        found["accuracy"] = predictions.transformed == labels[:, None]
+        found["accuracy"] = correct(predictions.transformed, labels)
     if reference is not None:
         found["flips"] = predictions.transformed != reference.transformed
     return {name: each.astype(np.float64) for name, each in found.items()}
@@ -220,7 +221,7 @@ def _changes(
     if labels is None or reference is None:
         return {}
     upright = (predictions.upright == labels).astype(np.float64) - (reference.upright == labels)
-    both = ((each.transformed == labels[:, None])[:, moved].mean(axis=1) for each in (predictions, reference))
+    both = (correct(model.transformed, labels)[:, moved].mean(axis=1) for model in (predictions, reference))
     rows = intervals(np.column_stack([upright, np.subtract(*both)]), signed=True, seed=seed)
     upright_change, transformed_change = (Estimate(*map(float, row)) for row in rows)
     return {"accuracy_change": upright_change, "transformed_accuracy_change": transformed_change}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.given import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import MeasureResult, Results
@@ -179,35 +179,6 @@ def _assembled(
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
     )
-
-
-def as_split(data: Any, input_shape: Sequence[int], max_samples: int | None, seed: int) -> Split:
-    """Images to test on, whatever they were given as, and a subset of them.
-
-    Raises:
-        ValueError: images of another shape, values outside [0, 1], labels that do not fit.
-    """
-    from tfinv import datasets
-
-    if isinstance(data, (str, Path)):
-        data = datasets.load(data).test
-    elif not isinstance(data, datasets.Split):
-        pair = data if isinstance(data, (tuple, list)) and len(data) == 2 else (data, None)
-        labels = None if pair[1] is None else np.asarray(pair[1]).astype(np.int64, casting="same_kind")
-        data = datasets.Split(np.asarray(pair[0], np.float32), labels)
-    if tuple(data.x.shape[1:]) != tuple(input_shape):
-        raise ValueError(
-            f"images must fit the models' input (H, W, C) = {tuple(input_shape)}; tfinv.datasets.adapt resizes them. "
-            f"Received: images of {tuple(data.x.shape[1:])}"
-        )
-    return subset(data, max_samples, seed)
-
-
-def subset(images: Split, count: int | None, seed: int) -> Split:
-    """A stratified subset; all images where there are no more than that."""
-    if count is None or whole_number("max_samples", count, 2) >= len(images):
-        return images
-    return images.subset(count, seed)
 
 
 def renamed(results: Results, matched: Match) -> Results:

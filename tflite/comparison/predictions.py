@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tfinv.statistics.classification import predicted
 from tfinv.support.archive import member
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class Predictions:
         classes = int(member(arrays, f"{prefix}num_classes", "int64", ()))
         upright = member(arrays, f"{prefix}upright", "int64", (None,))
         transformed = member(arrays, f"{prefix}transformed", "int64", (len(upright), None))
-        for name, predicted in (("upright", upright), ("transformed", transformed)):
-            if predicted.size and not (predicted.min() >= 0 and predicted.max() < classes):
+        for name, given in (("upright", upright), ("transformed", transformed)):
+            if given.size and not (given.min() >= 0 and given.max() < classes):
                 raise ValueError(f"its array '{prefix}{name}' must hold classes from 0 to {classes - 1}")
         certain = member(arrays, f"{prefix}upright_confidence", "float32", upright.shape)
         confidence = member(arrays, f"{prefix}confidence", "float32", transformed.shape)
@@ -116,10 +117,8 @@ def one_block(outputs: NDArray[Any], from_logits: bool) -> tuple[NDArray[np.int6
     """
     if not np.isfinite(outputs).all():
         raise ValueError("model must give finite outputs. Received: NaN or infinity")
-    largest = outputs.max(axis=-1)
-    if from_logits:
-        largest = 1 / np.exp(outputs - largest[..., None]).sum(axis=-1)
-    return outputs.argmax(axis=-1).astype(np.int64), np.clip(largest, 0, 1).astype(np.float32)
+    classes, confidence = predicted(outputs, from_logits=from_logits)
+    return classes.astype(np.int64), confidence.astype(np.float32)
 
 
 def are_probabilities(outputs: NDArray[Any]) -> bool:

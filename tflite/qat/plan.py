@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
 from tfinv.tflite.convert.calibration import calibration_batches
 from tfinv.training.accuracy import LabelledImages
@@ -90,7 +91,7 @@ def make_plan(
         ValueError, TypeError: see `qat_int8`.
     """
     _check(**options)
-    images = LabelledImages.of(_in_memory(data), model, "data")
+    images = LabelledImages.of(data, model, "data")
     if calibration is None:
         chosen = np.unique(np.linspace(0, len(images) - 1, _CALIBRATION_IMAGES).astype(int))
         upright, labels = images.x[chosen], images.y[chosen]
@@ -137,22 +138,6 @@ def _augment(augmentation: Callable[..., Any], images: NDArray[np.float32]) -> N
     return result
 
 
-def _in_memory(data: Any) -> Any:
-    """A `tf.data.Dataset` of pairs as two arrays; anything else as it is."""
-    if not hasattr(data, "element_spec"):
-        return data
-    if int(data.cardinality()) == -1:
-        raise ValueError("data must be finite. Received: a tf.data.Dataset that repeats for ever")
-    spec = data.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2:
-        raise TypeError(f"data must be a dataset of pairs (images, labels). Received: {spec}")
-    pairs = list(data.as_numpy_iterator())
-    if not pairs:
-        raise ValueError("data must hold at least one image. Received: an empty dataset")
-    join = np.concatenate if spec[0].shape.rank == 4 else np.stack
-    return join([x for x, _ in pairs]), join([np.asarray(y) for _, y in pairs])
-
-
 def _describe(augmentation: Any) -> str:
     if isinstance(augmentation, keras.layers.Layer):
         config = {
@@ -166,8 +151,7 @@ def _check(
     epochs: Any, learning_rate: Any, batch_size: Any, io: Any, seed: Any, weight_bits: Any, progress: Any
 ) -> None:
     for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}. Received: {value!r}")
+        whole_number(name, value, least)
     if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float)):
         raise TypeError(f"learning_rate must be a number. Received: {learning_rate!r}")
     if not 0 < learning_rate < math.inf:

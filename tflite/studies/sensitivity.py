@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from tfinv.datasets.given import as_split
 from tfinv.evaluation.arguments import as_measures
 from tfinv.support.quiet import quiet
 from tfinv.tflite.comparison.behaviour import behaviour, identities
-from tfinv.tflite.comparison.compare_files import as_split
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.convert import recipes as convert

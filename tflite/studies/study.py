@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.given import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.support.cache import Cache
 from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
-from tfinv.tflite.comparison.compare_files import MEASURES, as_split, subset
+from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import one_line

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfinv.activations.layer_graph import flatten
-from tfinv.datasets.pipeline import as_dataset
+from tfinv.datasets.split import as_dataset
 from tfinv.support.lazy import keras, tf
 from tfinv.tflite.qat.integer_file import IntegerFile
 from tfinv.tflite.qat.match_scopes import NamedStep

@@ -1,0 +1,92 @@
+"""What a classifier says about single images, and whether it is right, unchanged and sure: the same everywhere.
+
+All functions take NumPy arrays and tensors alike, inside compiled functions too. `S` are samples, `T` transformations,
+`K` classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
+
+
+def predicted(outputs: Tensor, *, from_logits: bool) -> tuple[Tensor, Tensor]:
+    r"""The predicted class of each image, and how sure the classifier is of it.
+
+        \hat y = \arg\max_k f_k, \quad \hat p = \max_k p_k, \quad p = \mathrm{softmax}(f) \text{ or } f
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.statistics.classification import predicted
+        >>> predicted(np.array([[0.0, np.log(3.0)]]), from_logits=True)
+        (array([1]), array([0.75]))
+
+    Args:
+        outputs: `(..., K)`.
+        from_logits: whether outputs are logits, to which softmax is applied; otherwise they are probabilities, and
+            what rounding to 8 bits puts outside of [0, 1] is clipped.
+
+    Returns:
+        Class numbers int64 `(...)`, and confidences `(...)` in [0, 1] of the dtype of `outputs`.
+    """
+    ops = _operations(outputs)
+    largest = ops.max(outputs, axis=-1)
+    if from_logits:
+        certain = 1 / ops.sum(ops.exp(outputs - largest[..., None]), axis=-1)
+    else:
+        certain = ops.minimum(ops.maximum(largest, ops.zeros_like(largest)), ops.ones_like(largest))
+    return ops.argmax(outputs, axis=-1), certain
+
+
+def correct(classes: Tensor, labels: Tensor) -> Tensor:
+    """Which predictions are the label of their image.
+
+    Args:
+        classes: int64 `(S, T)`, the predicted class under each transformation.
+        labels: int64 `(S,)`.
+
+    Returns:
+        Bool `(S, T)`; its mean over samples is the accuracy under each transformation.
+    """
+    return _operations(classes).equal(classes, labels[:, None])
+
+
+def consistent(classes: Tensor, upright: Tensor) -> Tensor:
+    """Which predictions are that of the untransformed image.
+
+    Args:
+        classes: int64 `(S, T)`, the predicted class under each transformation.
+        upright: int64 `(S,)`, the predicted class of the untransformed image.
+
+    Returns:
+        Bool `(S, T)`; its mean over samples is the consistency under each transformation.
+    """
+    return _operations(classes).equal(classes, upright[:, None])
+
+
+def effective_invariance(same: Tensor, confidence: Tensor, upright: Tensor) -> Tensor:
+    r"""Consistency weighted by confidence: `\sqrt{\hat p_s \hat p_{sj}}` where the class survives, 0 elsewhere.
+
+    Args:
+        same: bool `(S, T)`, see `consistent`.
+        confidence: `(S, T)`, of the predictions under each transformation.
+        upright: `(S,)`, of those of the untransformed images.
+
+    Returns:
+        `(S, T)` in [0, 1], of the dtype of `confidence`.
+
+    Source: Deng, Gould and Zheng 2022, "On the strong correlation between model invariance and generalization",
+    equation 1.
+    """
+    ops = _operations(confidence)
+    certain = ops.sqrt(confidence * upright[:, None])
+    return ops.where(same, certain, ops.zeros_like(certain))
+
+
+def _operations(array: Any) -> Any:
+    """NumPy, or TensorFlow's operations under NumPy's names."""
+    return np if isinstance(array, np.ndarray) else tf.experimental.numpy
