@@ -12,6 +12,8 @@ import tfinv
 from tfinv.measures import AccuracyUnder, EffectiveInvariance, LogitVariance, PredictionConsistency
 from tfinv.results import LayerResult
 from tfinv.statistics import ConsistentPredictions, CorrectPredictions
+from tfinv.tflite.comparison.behaviour import behaviour
+from tfinv.tflite.comparison.predictions import Predictions
 
 TOP = (AccuracyUnder(), PredictionConsistency(), EffectiveInvariance(), LogitVariance())
 
@@ -184,3 +186,15 @@ def test_missing_labels_and_labels_that_are_no_class_are_refused(data):
         LogitVariance(statistic="mad")
     with pytest.raises(ValueError, match="transformations must be at least 2 for LogitVariance"):
         measured(logits[:, :1], None, None, LogitVariance())
+
+
+def test_measures_and_the_behaviour_of_files_are_one_computation(data):
+    logits, images, labels = data
+    behaved = behaviour(Predictions.of(images, logits, from_logits=True), labels)
+    for measure, curve, rtol in (
+        (AccuracyUnder(), "accuracy", 1e-12),
+        (PredictionConsistency(), "consistency", 1e-12),
+        (EffectiveInvariance(), "effective_invariance", 1e-6),  # Predictions keep confidences as float32
+    ):
+        values = measured(logits, None if curve == "accuracy" else images, labels, measure).values
+        np.testing.assert_allclose(behaved.curves[curve][:, 0], values, rtol=rtol, err_msg=curve)
