@@ -55,8 +55,8 @@ def test_splits_and_data_sets_keep_their_labels() -> None:
     ("data", "shape", "message"),
     [
         (X, (8, 8), "input_shape must be .* Received: \\(8, 8\\)"),
-        (X, (8, 0, 3), "positive integers"),
-        (X[0], (8, 8, 3), r"Received: ndarray of float32, shape \(12, 9, 3\)"),
+        (X, (8, 0, 3), "the width of input_shape must be a whole number of at least 1. Received: 0"),
+        (X[0], (8, 8, 3), r"data must have the shape \(S, H, W, C\). Received: shape \(12, 9, 3\)"),
         (X[..., :2], (8, 8, 3), "from 1 to 3 or from 3 to 1. Received: from 2 to 3"),
         (np.full((1, 4, 4, 1), np.nan), (4, 4, 3), "finite"),
     ],

@@ -76,8 +76,8 @@ def test_unknown_names_list_the_known() -> None:
         ({"size": 0}, "size must be .* Received: 0"),
         ({"size": (8, 8, 1)}, "size must be"),
         ({"channels": 2}, "channels must be 1, 3 or None. Received: 2"),
-        ({"seed": -3}, "seed must be a non-negative integer. Received: -3"),
-        ({"max_samples": 0}, "max_samples must be a positive integer or None. Received: 0"),
+        ({"seed": -3}, "seed must be a whole number of at least 0. Received: -3"),
+        ({"max_samples": 0}, "max_samples must be a whole number of at least 1. Received: 0"),
     ],
 )
 def test_options_out_of_range(option: dict[str, object], message: str) -> None:

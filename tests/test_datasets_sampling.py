@@ -66,7 +66,7 @@ def test_impossible_counts_are_refused(n: int) -> None:
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "0", True])
 def test_seeds_that_are_none_are_refused(seed: object) -> None:
-    with pytest.raises(ValueError, match="seed must be a non-negative integer"):
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0"):
         stratified_sample(LABELS, 1000, 10, seed)  # type: ignore[arg-type]
 
 

@@ -263,10 +263,22 @@ def test_networks_of_keras_as_published_without_a_network(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "options", "message"),
     [
-        ("simpel_conv", MNIST, 10, {}, r"simple_conv, all_convolutional.*'simpel_conv', perhaps 'simple_conv'"),
-        ("keras.applications.MobileNetV9", CIFAR, 10, {}, "MobileNetV2.*perhaps 'keras.applications.MobileNetV"),
+        (
+            "simpel_conv",
+            MNIST,
+            10,
+            {},
+            r"all_convolutional.* Did you mean 'simple_conv'. Received: 'simpel_conv'",
+        ),
+        ("keras.applications.MobileNetV9", CIFAR, 10, {}, "MobileNetV2.* Did you mean 'keras.applications.MobileNetV"),
         ("keras.applications.InceptionV3", CIFAR, 10, {}, r"InceptionV3 cannot be built.*at least 75x75"),
-        ("simple_conv", MNIST, 10, {"filter": 3}, "options of simple_conv .* 'filter', perhaps 'filters'"),
+        (
+            "simple_conv",
+            MNIST,
+            10,
+            {"filter": 3},
+            "of simple_conv .* Did you mean 'filters'. Received: 'filter'",
+        ),
         ("simple_conv", MNIST, 10, {"filters": 0}, "filters must be a whole number.* 0"),
         ("simple_conv", MNIST, 10, {"activation": "elo"}, "activation must be .*'prelu'.*'elo'"),
         ("simple_conv", MNIST, 10, {"initializer": "xavier"}, "initializer must be .*'torch'.*'xavier'"),

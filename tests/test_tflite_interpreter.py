@@ -316,7 +316,7 @@ def test_bad_images_are_refused(float_model):
 
 def test_bad_arguments_are_refused(float_model):
     content = float_model.graph.content
-    with pytest.raises(ValueError, match=r"batch_size must be a positive integer or None. Received: 0"):
+    with pytest.raises(ValueError, match=r"batch_size must be a whole number of at least 1. Received: 0"):
         TFLiteModel(content, batch_size=0)
     with pytest.raises(TypeError, match=r"model must be a Conversion, the bytes of a .tflite file or its path"):
         TFLiteModel(7)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv.results import Results
 from tfinv.support import environment
 from tfinv.support.cache import Cache, config_hash
+from tfinv.support.checks import close_match
 from tfinv.support.files import atomic_write, write_json, write_text
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class Experiment:
             key, separator, value = text.partition("=")
             if not separator or key not in settings:
                 known = ", ".join(f"{name}={default!r}" for name, default in settings.items())
-                close = difflib.get_close_matches(key, settings, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
+                hint = close_match(key, settings)
                 raise ValueError(
                     f"overrides of {self.name} must be key=value with the keys {known}.{hint} Received: {text!r}"
                 )

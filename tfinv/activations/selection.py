@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
 from tfinv.activations.source import LayerChoice
+from tfinv.support.checks import close_match
 
 
 def select_names(
@@ -34,10 +34,10 @@ def select_names(
         raise ValueError("layers must name at least one layer. Received: none")
     chosen: set[str] = set()
     for choice in choices:
-        found = _matching(types, choice)
-        if not found:
+        matching = _matching(types, choice)
+        if not matching:
             raise ValueError(_unknown_layer(choice, types, skipped or {}))
-        chosen |= found
+        chosen |= matching
     return [name for name in types if name in chosen]
 
 
@@ -58,6 +58,4 @@ def _unknown_layer(choice: Any, types: Mapping[str, Any], skipped: Mapping[str, 
     text = choice if isinstance(choice, str) else choice.__name__
     if text in skipped:
         return f"layer {text!r} cannot be measured: {skipped[text]}"
-    close = difflib.get_close_matches(text, types, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"layers must name layers of the model: {', '.join(types)}.{hint} Received: {text!r}"
+    return f"layers must name layers of the model: {', '.join(types)}.{close_match(text, types)} Received: {text!r}"

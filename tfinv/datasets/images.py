@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from PIL import Image
 
+from tfinv.datasets.given import as_array, check_finite
 from tfinv.datasets.split import Dataset, Split
+from tfinv.support.checks import whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,15 +54,8 @@ def adapt(data: Any, input_shape: tuple[int, int, int]) -> Any:
         return Dataset(data.name, data.classes, train, test, data.notes)
     if isinstance(data, Split):
         return Split(np.clip(adapt(data.x, input_shape), 0, 1), data.y)
-    images = np.asarray(data)
-    if images.ndim != 4 or images.dtype.kind not in "fiub":
-        raise ValueError(
-            f"data must be images (S, H, W, C), a Split or a Dataset. "
-            f"Received: {type(data).__name__} of {images.dtype}, shape {images.shape}"
-        )
-    images = images.astype(np.float32, copy=False)
-    if not np.isfinite(images).all():
-        raise ValueError("data must be finite. Received: images with NaN or infinity")
+    images = as_array(data, "data").astype(np.float32, copy=False)
+    check_finite(images, "data")
     if channels < images.shape[3]:
         return resize(to_channels(images, channels), height, width)
     return to_channels(resize(images, height, width), channels)
@@ -92,7 +87,10 @@ def resize(images: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
 
 def check_shape(shape: Any) -> tuple[int, int, int]:
     """Three positive integers, or an error."""
-    values = tuple(shape) if isinstance(shape, (tuple, list)) else ()
-    if len(values) != 3 or not all(isinstance(each, (int, np.integer)) and each >= 1 for each in values):
-        raise ValueError(f"input_shape must be (height, width, channels), positive integers. Received: {shape!r}")
-    return int(values[0]), int(values[1]), int(values[2])
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(f"input_shape must be (height, width, channels). Received: {shape!r}")
+    height, width, channels = (
+        whole_number(f"the {name} of input_shape", size, 1)
+        for name, size in zip(("height", "width", "channels"), shape, strict=True)
+    )
+    return height, width, channels

@@ -10,6 +10,7 @@ import numpy as np
 from tfinv.datasets.images import adapt
 from tfinv.datasets.sampling import generator, stratified_sample, stratified_split
 from tfinv.datasets.split import Dataset, Split
+from tfinv.support.checks import whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,20 +39,16 @@ class Request:
     def checked(cls, size: Any, channels: Any, seed: Any, max_samples: Any) -> Request:
         """Make a request of what a user gave, or say what is wrong with it."""
         if size is not None:
-            pair = (size, size) if isinstance(size, (int, np.integer)) else size
-            if (
-                not isinstance(pair, (tuple, list))
-                or len(pair) != 2
-                or not all(isinstance(each, (int, np.integer)) and each >= 1 for each in pair)
-            ):
-                raise ValueError(f"size must be a positive integer or a pair (height, width). Received: {size!r}")
-            size = (int(pair[0]), int(pair[1]))
+            pair = size if isinstance(size, (tuple, list)) else (size, size)
+            if len(pair) != 2:
+                raise ValueError(f"size must be one number or a pair (height, width). Received: {size!r}")
+            size = (whole_number("size", pair[0], 1), whole_number("size", pair[1], 1))
         if channels not in (None, 1, 3):
             raise ValueError(f"channels must be 1, 3 or None. Received: {channels!r}")
         generator(seed)
-        if max_samples is not None and (not isinstance(max_samples, (int, np.integer)) or max_samples < 1):
-            raise ValueError(f"max_samples must be a positive integer or None. Received: {max_samples!r}")
-        return cls(size, channels, int(seed), max_samples if max_samples is None else int(max_samples))
+        if max_samples is not None:
+            max_samples = whole_number("max_samples", max_samples, 1)
+        return cls(size, channels, int(seed), max_samples)
 
 
 @dataclass(frozen=True)

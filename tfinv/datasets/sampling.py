@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfinv.support.checks import whole_number
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -77,10 +79,8 @@ def stratified_split(labels: Indices | None, count: int, test_count: int, seed: 
 
 
 def generator(seed: int) -> np.random.Generator:
-    """A random generator; a seed that is not a non-negative integer is refused in words."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a non-negative integer. Received: {seed!r}")
-    return np.random.default_rng(int(seed))
+    """A random generator of a seed of at least 0."""
+    return np.random.default_rng(whole_number("seed", seed, 0))
 
 
 def _groups(labels: Indices | None, count: int) -> list[Indices]:

@@ -11,7 +11,7 @@ import numpy as np
 from tfinv.activations.source import ActivationSource, LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.measures import Measure, parse
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import share, whole_number
 
 if TYPE_CHECKING:
     pass
@@ -68,10 +68,8 @@ def block_size(batch_size: Any, count: int) -> int:
 
 def check_confidence(confidence: Any, shards: Any) -> int:
     """Refuse a confidence that is not inside (0, 1); return the number of shards."""
-    if confidence is not None and (
-        isinstance(confidence, bool) or not isinstance(confidence, (int, float)) or not 0 < confidence < 1
-    ):
-        raise ValueError(f"confidence must be a number above 0 and below 1, such as 0.95. Received: {confidence!r}")
+    if confidence is not None:
+        share("confidence", confidence, "0.95")
     return whole_number("shards", shards, 2)
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from tfinv.measures.base import Measure, check_option, check_share
+from tfinv.measures.base import Measure
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments
 from tfinv.status import Status, quotient
+from tfinv.support.checks import one_of, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,9 +96,9 @@ class Anova(_Anova):
     returns: Returns = "decision"
 
     def __post_init__(self) -> None:
-        check_share("confidence", self.confidence)
-        check_option("correction", self.correction, Correction)
-        check_option("returns", self.returns, Returns)
+        share("confidence", self.confidence)
+        one_of("correction", self.correction, Correction)
+        one_of("returns", self.returns, Returns)
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         from scipy.stats import f as f_distribution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -45,24 +45,6 @@ class Measure(ABC):
         Args:
             states: for each required statistic its state as NumPy arrays (float64) of one layer.
         """
-
-
-def check_option(name: str, value: Any, allowed: Any) -> None:
-    """Refuse a value that is not one of the literals of a `Literal` type."""
-    if value not in get_args(allowed):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(allowed)))}. Received: {value!r}")
-
-
-def check_share(name: str, value: Any) -> None:
-    """Refuse what is not a number strictly between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-        raise ValueError(f"{name} must be a number above 0 and below 1. Received: {value!r}")
-
-
-def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse what is not a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}. Received: {value!r}")
 
 
 def aggregate_maps(values: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64]:

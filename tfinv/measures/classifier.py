@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import Dispersion, Measure, check_option
+from tfinv.measures.base import Dispersion, Measure
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.class_counts import CentredLogits, ConsistentPredictions, CorrectPredictions
 from tfinv.statistics.views import Viewed
 from tfinv.status import finite_status, quotient
+from tfinv.support.checks import one_of
 
 if TYPE_CHECKING:
     from tfinv.statistics.base import Statistic
@@ -157,7 +158,7 @@ class LogitVariance(Measure):
     statistic: Dispersion = "variance"
 
     def __post_init__(self) -> None:
-        check_option("statistic", self.statistic, Dispersion)
+        one_of("statistic", self.statistic, Dispersion)
 
     @property
     def _rows(self) -> Statistic:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import Aggregate, Measure, aggregate_maps, check_count, check_option
+from tfinv.measures.base import Aggregate, Measure, aggregate_maps
 from tfinv.results import LayerResult
 from tfinv.statistics.column_sample import EMPTY, ColumnSample
 from tfinv.statistics.pair_distances import Metric, member_distances, unit_maps
 from tfinv.statistics.row_distances import RowDistances
 from tfinv.status import Status, finite_status, quotient
+from tfinv.support.checks import one_of, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +30,8 @@ class _Distance(Measure):
     aggregate: Aggregate = "none"
 
     def __post_init__(self) -> None:
-        check_option("metric", self.metric, Metric)
-        check_option("aggregate", self.aggregate, Aggregate)
+        one_of("metric", self.metric, Metric)
+        one_of("aggregate", self.aggregate, Aggregate)
 
     @property
     def _rows(self) -> RowDistances:
@@ -48,8 +49,8 @@ class _Sampled(_Distance):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.samples is not None:
-            check_count("samples", self.samples, 4)
-        check_count("seed", self.seed, 0)
+            whole_number("samples", self.samples, 4)
+        whole_number("seed", self.seed, 0)
 
     @property
     def _columns(self) -> ColumnSample:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from tfinv.measures.base import Measure, check_count, check_option, check_share
+from tfinv.measures.base import Measure
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments
 from tfinv.statistics.firing import LocalFiring, NormalFiring
 from tfinv.status import Status, finite_status, quotient
+from tfinv.support.checks import one_of, share, whole_number
 
 if TYPE_CHECKING:
     from tfinv.statistics.base import Statistic
@@ -68,14 +69,14 @@ class Goodfellow(Measure):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_share("percentile", self.percentile)
-        check_option("sign", self.sign, Sign)
-        check_count("capacity", self.capacity, 64)
-        check_count("seed", self.seed, 0)
+        share("percentile", self.percentile)
+        one_of("sign", self.sign, Sign)
+        whole_number("capacity", self.capacity, 64)
+        whole_number("seed", self.seed, 0)
         if self.capacity % 2:
             raise ValueError(f"capacity must be even. Received: {self.capacity}")
         if self.top is not None:
-            check_count("top", self.top, 1)
+            whole_number("top", self.top, 1)
             if self.top >= self.capacity:
                 raise ValueError(f"top must be below capacity, {self.capacity}. Received: {self.top}")
 
@@ -120,8 +121,8 @@ class GoodfellowNormal(Measure):
     sign: Sign = 1
 
     def __post_init__(self) -> None:
-        check_share("alpha", self.alpha)
-        check_option("sign", self.sign, Sign)
+        share("alpha", self.alpha)
+        one_of("sign", self.sign, Sign)
 
     @property
     def requires(self) -> tuple[Statistic, ...]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tfinv.measures.base import Measure, check_option
+from tfinv.measures.base import Measure
 from tfinv.results import LayerResult
 from tfinv.statistics.lie_error import LocalError
 from tfinv.status import finite_status
+from tfinv.support.checks import one_of
 from tfinv.transformations.generators import Generator
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class LieDerivative(Measure):
     generator: Generator = "rotation"
 
     def __post_init__(self) -> None:
-        check_option("generator", self.generator, Generator)
+        one_of("generator", self.generator, Generator)
 
     @property
     def requires(self) -> tuple[Statistic, ...]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import Aggregate, Dispersion, Measure, check_option
+from tfinv.measures.base import Aggregate, Dispersion, Measure
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.aligned_dispersion import AlignedDispersion
 from tfinv.statistics.map_distance import Border, MapDistance
 from tfinv.statistics.views import InverseWarp, Viewed
 from tfinv.status import Status, finite_status, quotient
+from tfinv.support.checks import one_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,9 +37,9 @@ class _SameEquivariance(Measure):
     border: Border = "mask"
 
     def __post_init__(self) -> None:
-        check_option("statistic", self.statistic, Dispersion)
-        check_option("aggregate", self.aggregate, Aggregate)
-        check_option("border", self.border, Border)
+        one_of("statistic", self.statistic, Dispersion)
+        one_of("aggregate", self.aggregate, Aggregate)
+        one_of("border", self.border, Border)
 
     @property
     def _rows(self) -> Statistic:
@@ -207,7 +208,7 @@ class SimpleDistanceSE(Measure):
     border: Border = "mask"
 
     def __post_init__(self) -> None:
-        check_option("border", self.border, Border)
+        one_of("border", self.border, Border)
 
     @property
     def requires(self) -> tuple[Statistic, ...]:

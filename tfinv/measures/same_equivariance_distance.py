@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import Measure, check_option
+from tfinv.measures.base import Measure
 from tfinv.measures.distance import NormalizedDistance, SampleDistance, TransformationDistance
 from tfinv.measures.same_equivariance import MIN_VISIBLE
 from tfinv.results import LayerResult
@@ -17,6 +17,7 @@ from tfinv.statistics.map_distance import Border
 from tfinv.statistics.pair_distances import Metric
 from tfinv.statistics.views import CommonFrame, InverseWarp, Viewed, Visibility
 from tfinv.status import Status
+from tfinv.support.checks import one_of
 
 if TYPE_CHECKING:
     from tfinv.statistics.base import Statistic
@@ -32,7 +33,7 @@ class _DistanceSE(Measure):
     border: Border = "mask"
 
     def __post_init__(self) -> None:
-        check_option("border", self.border, Border)
+        one_of("border", self.border, Border)
         _ = self._inner  # checks the other options
 
     @property

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import Aggregate, Dispersion, Measure, aggregate_maps, check_option
+from tfinv.measures.base import Aggregate, Dispersion, Measure, aggregate_maps
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.status import finite_status, quotient
+from tfinv.support.checks import one_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +26,8 @@ class _Variance(Measure):
     aggregate: Aggregate = "none"
 
     def __post_init__(self) -> None:
-        check_option("statistic", self.statistic, Dispersion)
-        check_option("aggregate", self.aggregate, Aggregate)
+        one_of("statistic", self.statistic, Dispersion)
+        one_of("aggregate", self.aggregate, Aggregate)
 
     def _over_transformations(self, states: Mapping[Statistic, Any]) -> NDArray[np.float64]:
         return aggregate_maps(states[RowDispersion(self.statistic)].mean, self.aggregate)

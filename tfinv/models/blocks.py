@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
 
 TORCH = "torch"
@@ -134,8 +135,7 @@ def image_input(input_shape: Any, classes: Any, *, at_least: int = 1) -> Any:
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
     if len(shape) != 3 or not all(_is_count(each) for each in shape):
         raise ValueError(f"input_shape must be (height, width, channels), whole numbers. Received: {input_shape!r}")
-    if not _is_count(classes):
-        raise ValueError(f"classes must be a whole number of at least 1. Received: {classes!r}")
+    whole_number("classes", classes, 1)
     if min(shape[:2]) < at_least:
         raise ValueError(
             f"input_shape must be at least {at_least}x{at_least} for this model. Received: {input_shape!r}"
@@ -150,8 +150,7 @@ def check_counts(**counts: Any) -> None:
         ValueError: with the option's name and value.
     """
     for name, value in counts.items():
-        if not _is_count(value):
-            raise ValueError(f"{name} must be a whole number of at least 1. Received: {value!r}")
+        whole_number(name, value, 1)
 
 
 def _is_count(value: Any) -> bool:

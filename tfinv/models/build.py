@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
 from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
+from tfinv.support.checks import close_match
 from tfinv.support.lazy import keras
 
 APPLICATIONS = "keras.applications."
@@ -131,6 +131,4 @@ def _published(builder: Callable[..., Any], name: str, arguments: dict[str, Any]
 
 
 def _unknown(argument: str, received: Any, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(received), known, n=1)
-    hint = f", perhaps {near[0]!r}" if near else ""
-    return f"{argument} must be one of {', '.join(known)}. Received: {received!r}{hint}"
+    return f"{argument} must be one of {', '.join(known)}.{close_match(received, known)} Received: {received!r}"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
+
+from tfinv.support.checks import close_match
 
 
 def key_of(instance: Any) -> str:
     """Class name, and the parameters that differ from their defaults, as a call that `from_key` reads back."""
     options = [
-        f"{each.name}={getattr(instance, each.name)!r}"
-        for each in dataclasses.fields(instance)
-        if each.init and getattr(instance, each.name) != each.default
+        f"{field.name}={getattr(instance, field.name)!r}"
+        for field in dataclasses.fields(instance)
+        if field.init and getattr(instance, field.name) != field.default
     ]
     name = type(instance).__name__
     return f"{name}({', '.join(options)})" if options else name
@@ -33,13 +34,11 @@ def from_key(text: str, classes: Mapping[str, type], what: str) -> Any:
     """
     name, _, rest = text.strip().partition("(")
     if name not in classes:
-        close = difflib.get_close_matches(name, classes, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{what} must be one of {', '.join(classes)}.{hint} Received: {text!r}")
+        raise ValueError(f"{what} must be one of {', '.join(classes)}.{close_match(name, classes)} Received: {text!r}")
     try:
         call = ast.parse(text.strip(), mode="eval").body
         if isinstance(call, ast.Call) and not call.args:
-            return classes[name](**{str(each.arg): ast.literal_eval(each.value) for each in call.keywords})
+            return classes[name](**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
         if not rest:
             return classes[name]()
     except (SyntaxError, TypeError) as error:

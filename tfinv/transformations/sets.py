@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tfinv.support.checks import whole_number
 from tfinv.transformations.affine import Affine, finite_number
 from tfinv.transformations.members import ImageFunction, Transformation, TransformationSet, label
 
@@ -273,6 +274,4 @@ def _argument(value: ast.expr, received: str) -> Any:
 
 
 def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= MAX_MEMBERS:
-        raise ValueError(f"{name} must be a whole number from 1 to {MAX_MEMBERS}. Received: {value!r}")
-    return int(value)
+    return whole_number(name, value, 1, MAX_MEMBERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import math
 import operator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.support.checks import close_match
 from tfinv.tflite.comparison.behaviour import NEAR_CHANCE
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ def parse_condition(text: str) -> Condition:
         raise ValueError(f"condition must read like max_profile_increase>0.1 or flip_rate>5%. Received: {text!r}")
     metric, sign, number, percent = found.groups()
     if metric not in METRICS:
-        close = difflib.get_close_matches(metric, METRICS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = close_match(metric, METRICS)
         raise ValueError(f"condition must name one of {', '.join(METRICS)}.{hint} Received: {text!r}")
     return Condition(metric, sign, float(number) / (100 if percent else 1))
 

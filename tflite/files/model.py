@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
+from tfinv.support.checks import whole_number
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph, Tensor
 from tfinv.tflite.files.input_scale import InputScale
@@ -265,6 +266,4 @@ def _tried(conversion: Conversion) -> Conversion:
 
 
 def _positive(name: str, value: int | None) -> int | None:
-    if value is not None and (not isinstance(value, (int, np.integer)) or value < 1):
-        raise ValueError(f"{name} must be a positive integer or None. Received: {value!r}")
-    return None if value is None else int(value)
+    return None if value is None else whole_number(name, value, 1)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.keras_graph import plain
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
 from tfinv.tflite.convert.calibration import calibration_batches
@@ -91,6 +92,7 @@ def make_plan(
         ValueError, TypeError: see `qat_int8`.
     """
     _check(**options)
+    model = plain(model)
     images = LabelledImages.of(data, model, "data")
     if calibration is None:
         chosen = np.unique(np.linspace(0, len(images) - 1, _CALIBRATION_IMAGES).astype(int))
