@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tfinv import plots
-from tfinv.plots.style import new_figure, series, set_plot_height, styled
+from tfinv.plots.figure import new_figure, set_plot_height
+from tfinv.plots.style import series, styled
 
 
 def line(values: Any, seconds: Any) -> tuple[float, float, float]:

@@ -20,9 +20,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tfinv import plots
+from tfinv.plots.axes import short_names, shown_ticks
 from tfinv.plots.frames import merged_layers
 from tfinv.plots.quantization import frontier
-from tfinv.plots.style import short_names, shown_ticks
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
 

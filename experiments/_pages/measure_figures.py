@@ -17,8 +17,10 @@ import numpy as np
 
 from tfinv import plots
 from tfinv.experiments._pages.findings import _reduce as reduce_colours
+from tfinv.plots.axes import layer_axis
+from tfinv.plots.figure import legend, new_figure, set_plot_height
 from tfinv.plots.profile import draw_line, profile_limits
-from tfinv.plots.style import MUTED, layer_axis, legend, new_figure, set_plot_height, styled
+from tfinv.plots.style import MUTED, styled
 from tfinv.results import MeasureResult, Results
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from tfinv.plots.images import feature_maps, image_grid
 from tfinv.plots.profile import profile
 from tfinv.plots.quantization import before_after, pareto
 from tfinv.plots.relative_error import relative_error_map
-from tfinv.plots.style import PALETTE, save, to_data_uri
+from tfinv.plots.saving import save, to_data_uri
+from tfinv.plots.style import PALETTE
 
 __all__ = [
     "PALETTE",

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.plots.axes import percent_axis
+from tfinv.plots.figure import legend, new_figure, set_plot_height
 from tfinv.plots.frames import need_columns, numbers
-from tfinv.plots.style import MUTED, legend, new_figure, percent_axis, series, set_plot_height, styled
+from tfinv.plots.style import MUTED, series, styled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,21 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.plots.axes import percent_axis, short_names
+from tfinv.plots.figure import legend, new_figure, set_plot_height, text_width
 from tfinv.plots.frames import need_columns, numbers
-from tfinv.plots.style import (
-    HATCHES,
-    INK,
-    MUTED,
-    PALETTE,
-    WIDTH,
-    legend,
-    new_figure,
-    percent_axis,
-    set_plot_height,
-    short_names,
-    styled,
-    text_width,
-)
+from tfinv.plots.style import HATCHES, INK, MUTED, PALETTE, WIDTH, styled
 
 if TYPE_CHECKING:
     import pandas as pd

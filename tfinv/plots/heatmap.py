@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.plots.figure import note, set_plot_height
 from tfinv.plots.frames import one_measure, several
-from tfinv.plots.style import note, set_plot_height, styled
+from tfinv.plots.style import styled
 from tfinv.plots.units import (
     CHANGE_LOOKS,
     STATUS_LOOKS,

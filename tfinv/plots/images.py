@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.plots.style import MUTED, WIDTH, new_figure, plain_frame, set_plot_height, styled, text_width
+from tfinv.plots.axes import plain_frame
+from tfinv.plots.figure import new_figure, set_plot_height, text_width
+from tfinv.plots.style import MUTED, WIDTH, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

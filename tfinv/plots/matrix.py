@@ -32,7 +32,9 @@ def matrix(
         digits: after the decimal point in each cell.
         title: text above the axes.
     """
-    from tfinv.plots.style import INK, WIDTH, new_figure, plain_frame, set_plot_height, styled, text_width
+    from tfinv.plots.axes import plain_frame
+    from tfinv.plots.figure import new_figure, set_plot_height, text_width
+    from tfinv.plots.style import INK, WIDTH, styled
 
     @styled
     def draw() -> Figure:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tfinv.plots.axes import layer_axis
+from tfinv.plots.figure import figure_width, legend, new_figure, note, set_plot_height
 from tfinv.plots.frames import as_profiles, merged_layers, need_columns, numbers, several
-from tfinv.plots.style import MUTED, figure_width, layer_axis, legend, new_figure, note, series, set_plot_height, styled
+from tfinv.plots.style import MUTED, series, styled
 
 if TYPE_CHECKING:
     import pandas as pd

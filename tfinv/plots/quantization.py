@@ -6,22 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.plots.axes import layer_axis, percent_axis
+from tfinv.plots.figure import figure_width, legend, new_figure, note, set_plot_height
 from tfinv.plots.frames import merged_layers, need_columns, numbers
 from tfinv.plots.labels import place_labels
 from tfinv.plots.profile import draw_line, profile_limits
-from tfinv.plots.style import (
-    MUTED,
-    PALETTE,
-    figure_width,
-    layer_axis,
-    legend,
-    new_figure,
-    note,
-    percent_axis,
-    series,
-    set_plot_height,
-    styled,
-)
+from tfinv.plots.style import MUTED, PALETTE, series, styled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfinv.plots.axes import plain_frame
+from tfinv.plots.figure import new_figure, set_plot_height
 from tfinv.plots.frames import need_columns
-from tfinv.plots.style import INK, WIDTH, new_figure, plain_frame, set_plot_height, styled
+from tfinv.plots.style import INK, WIDTH, styled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfinv.plots.style import MUTED, figure_width, layer_axis, new_figure, plain_frame
+from tfinv.plots.axes import layer_axis, plain_frame
+from tfinv.plots.figure import figure_width, new_figure
+from tfinv.plots.style import MUTED
 from tfinv.results import LayerResult
 from tfinv.status import Status
 

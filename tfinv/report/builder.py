@@ -170,7 +170,7 @@ class Report:
         Returns:
             The path.
         """
-        from tfinv.plots.style import save
+        from tfinv.plots.saving import save
         from tfinv.report.markdown import render_markdown
         from tfinv.support.files import write_text
 

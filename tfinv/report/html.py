@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfinv.plots.style import to_data_uri
+from tfinv.plots.saving import to_data_uri
 from tfinv.report.blocks import Block, Facts, Glossary, Picture, Section, plain
 
 if TYPE_CHECKING:
