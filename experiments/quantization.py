@@ -25,6 +25,7 @@ import numpy as np
 from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments._pages.quantization_figures import figures
 from tfinv.experiments._shared.evidence import Interval
+from tfinv.report import markdown
 from tfinv.support.files import write_text
 
 if TYPE_CHECKING:
@@ -191,8 +192,7 @@ def _conclude(every: Any, seeds: int) -> tuple[str, str]:
 
 
 def _markdown(table: Any) -> str:
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown.table(list(table.columns), table.astype(str).to_numpy().tolist())
 
 
 EXPERIMENT = Experiment(

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tfinv.report import markdown
 from tfinv.results import Results
 from tfinv.support import environment
 from tfinv.support.cache import Cache, config_hash
@@ -350,6 +351,5 @@ def _markdown_table(table: pd.DataFrame) -> str:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         return text.replace("|", "\\|").replace("\n", " ")
 
-    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
-    rows += [[cell(value) for value in row] for row in table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    rows = [[cell(value) for value in row] for row in table.itertuples(index=False)]
+    return markdown.table(list(map(str, table.columns)), rows)

@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from tfinv.experiment import Experiment, settings_line
+from tfinv.report import markdown
 from tfinv.support.files import atomic_write, write_text
 
 ORDER = (
@@ -50,7 +51,7 @@ def collect(runs: Path, page: Path) -> list[str]:
     from tfinv.run import find_experiment
 
     earlier = _sections(page)
-    parts, rows, missing = [], ["| | experiment | verdict |", "|---|---|---|"], []
+    parts, rows, missing = [], [], []
     for number, name in enumerate(ORDER, start=1):
         experiment, folder = find_experiment(name), runs / name
         if _is_finished(experiment, folder):
@@ -59,13 +60,15 @@ def collect(runs: Path, page: Path) -> list[str]:
             body = earlier[name]
         else:
             missing.append(name)
-            rows.append(f"| {number} | `{name}` | not run |")
+            rows.append([str(number), f"`{name}`", "not run"])
             continue
         verdict = body.split("**Verdict: ")[1].split(".**")[0]
-        rows.append(f"| {number} | [`{name}`](#{number}-{name}) | {verdict} |")
+        rows.append([str(number), f"[`{name}`](#{number}-{name})", verdict])
         parts.append(f"## {number} {name}\n\n{body}")
     said = f"Not run at preset `cpu` so far: {', '.join(missing)}.\n" if missing else ""
-    write_text(page, "\n".join([_HEAD, *rows, "", said, *parts]).rstrip() + "\n")
+    write_text(
+        page, "\n".join([_HEAD, markdown.table(["", "experiment", "verdict"], rows), "", said, *parts]).rstrip() + "\n"
+    )
     return missing
 
 

@@ -1,9 +1,9 @@
-"""Draw a report as Markdown; marks inside texts are escaped, so a name stays a name (report)."""
+"""Draw a report as Markdown; marks inside texts are escaped, so a name stays a name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from tfinv.report.blocks import Block, Facts, Glossary, Picture, Section, Span, Table, Verdict
@@ -35,6 +35,29 @@ def escape(text: str) -> str:
     return re.sub(r"^(#+|[-+]|\d+(?=[.)](?: |$)))(?=[ .)]|$)", _shield, line)
 
 
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool] = ()) -> str:
+    """A table of cells that are Markdown already.
+
+    Example:
+        >>> from tfinv.report.markdown import table
+        >>> print(table(["layer", "mean"], [["conv", "0.5"]], [False, True]))
+        | layer | mean |
+        |---|---:|
+        | conv | 0.5 |
+
+    Args:
+        head: titles of the columns.
+        rows: cells, as many in each row.
+        right: which columns are aligned to the right; empty for none.
+    """
+    rule = "".join("---:|" if number < len(right) and right[number] else "---|" for number in range(len(head)))
+    return "\n".join([_row(head), f"|{rule}", *map(_row, rows)])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
 def _shield(start: re.Match[str]) -> str:
     return f"{start[0]}\\" if start[0].isdigit() else f"\\{start[0]}"
 
@@ -48,7 +71,7 @@ def _block(block: Block, links: Mapping[str, str]) -> Iterator[str]:
             yield f"## {escape(block.title)}"
             for paragraph in block.text:
                 mark = "- " if paragraph.points else ""
-                yield "\n".join(mark + _set(each) for each in paragraph.spans)
+                yield "\n".join(mark + _set(span) for span in paragraph.spans)
         case Picture():
             yield f"![{escape(block.alt)}]({quote(links[block.name])})"
             yield f"*{_set(block.caption, inside=True)}*"
@@ -60,9 +83,7 @@ def _block(block: Block, links: Mapping[str, str]) -> Iterator[str]:
             yield "\n".join(f"- **{escape(term)}**: {_set(text)}" for term, text in block.terms)
         case Facts():
             yield f"## {escape(block.title)}"
-            yield "\n".join(
-                ["| name | value |", "|---|---|", *(f"| {escape(k)} | {escape(v)} |" for k, v in block.rows)]
-            )
+            yield table(["name", "value"], [[escape(name), escape(value)] for name, value in block.rows])
 
 
 def _set(pieces: Sequence[Span], inside: bool = False) -> str:
@@ -80,11 +101,6 @@ def _set(pieces: Sequence[Span], inside: bool = False) -> str:
     return "".join(texts).strip()
 
 
-def _table(table: Table) -> str:
-    head = "| " + " | ".join(escape(column.title) for column in table.columns) + " |"
-    rule = "|" + "|".join("---:" if column.numeric else "---" for column in table.columns) + "|"
-    rows = []
-    for row in table.rows:
-        cells = [f"**{escape(cell.text)}**" if cell.best else escape(cell.text) for cell in row]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join([head, rule, *rows])
+def _table(block: Table) -> str:
+    rows = [[f"**{escape(cell.text)}**" if cell.best else escape(cell.text) for cell in row] for row in block.rows]
+    return table([escape(column.title) for column in block.columns], rows, [column.numeric for column in block.columns])

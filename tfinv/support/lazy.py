@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tfinv.support.descriptors import redirected
+
 
 class LazyModule(ModuleType):
     """A module that is imported when one of its attributes is first read."""
@@ -62,7 +64,7 @@ class _QuietImport(importlib.abc.MetaPathFinder):
 
 def quiet_tensorflow_import() -> None:
     """Keep what TensorFlow prints for information while it is imported off the terminal; errors still show."""
-    if "tensorflow" not in sys.modules and not any(isinstance(each, _QuietImport) for each in sys.meta_path):
+    if "tensorflow" not in sys.modules and not any(isinstance(finder, _QuietImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _QuietImport())
 
 
@@ -72,19 +74,11 @@ _NOISE = re.compile(rb"^(WARNING: All log messages before absl::InitializeLog|I0
 @contextmanager
 def _without_start_up_noise() -> Iterator[None]:
     """Keep back what TensorFlow's start-up prints for information; everything else on standard error stays."""
-    try:
-        sys.stderr.flush()
-        saved = os.dup(2)
-    except (OSError, ValueError, AttributeError):  # no standard error to keep clean
-        yield
-        return
     with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), 2)
         try:
-            yield
+            with redirected(captured.fileno(), (2,)):
+                yield
         finally:
-            os.dup2(saved, 2)
-            os.close(saved)
             captured.seek(0)
             kept = b"".join(line for line in captured if not _NOISE.match(line))
             if kept:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+
+from tfinv.support.descriptors import redirected
 
 _LOCK = threading.RLock()
 
@@ -43,31 +43,13 @@ def quiet() -> Iterator[Log]:
         warnings.simplefilter("always")
         python = io.StringIO()
         try:
-            with _descriptors_to(file.fileno()), contextlib.redirect_stdout(python), contextlib.redirect_stderr(python):
+            with redirected(file.fileno()), contextlib.redirect_stdout(python), contextlib.redirect_stderr(python):
                 yield log
         finally:
             file.seek(0)
             lines = [python.getvalue(), file.read().decode(errors="replace")]
-            lines += [f"{each.category.__name__}: {each.message}" for each in caught]
+            lines += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
             log.text = _tidy("\n".join(lines))
-
-
-@contextlib.contextmanager
-def _descriptors_to(target: int) -> Iterator[None]:
-    saved = []
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    for descriptor in (1, 2):
-        with contextlib.suppress(OSError):  # a process may run without one of them
-            saved.append((descriptor, os.dup(descriptor)))
-            os.dup2(target, descriptor)
-    try:
-        yield
-    finally:
-        for descriptor, copy in saved:
-            os.dup2(copy, descriptor)
-            os.close(copy)
 
 
 def _tidy(text: str) -> str:
