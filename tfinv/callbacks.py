@@ -19,6 +19,7 @@ from tfinv.evaluation.evaluate import as_measures, evaluate
 from tfinv.support.checks import whole_number
 from tfinv.support.files import write_text
 from tfinv.support.lazy import select_tensorflow_backend
+from tfinv.support.safe_text import to_csv
 from tfinv.transformations import as_set
 
 select_tensorflow_backend()
@@ -117,7 +118,7 @@ class InvarianceCallback(keras.callbacks.Callback):
         results = evaluate(self._source, self.images, self.transformations, self.measures, progress=False)
         self.profiles.append(results.profile().assign(epoch=epoch))
         if self.csv is not None:
-            write_text(self.csv, pd.concat(self.profiles, ignore_index=True).to_csv(index=False))
+            write_text(self.csv, to_csv(pd.concat(self.profiles, ignore_index=True)))
         if self.tensorboard is not None:
             self._log(results, epoch)
         self.seconds += time.perf_counter() - start

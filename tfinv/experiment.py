@@ -18,6 +18,7 @@ from tfinv.support import environment
 from tfinv.support.cache import Cache, config_hash
 from tfinv.support.checks import close_match
 from tfinv.support.files import atomic_write, write_json, write_text
+from tfinv.support.safe_text import printable, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,7 +266,7 @@ class Run:
     def save_table(self, table: pd.DataFrame, name: str) -> None:
         """Write `<name>.csv` into the output folder."""
         with atomic_write(self.out / f"{name}.csv") as file:
-            file.write(table.to_csv(index=False).encode())
+            file.write(to_csv(table).encode())
 
 
 def run_experiment(
@@ -327,7 +328,7 @@ def output_folder(name: str, preset: str) -> Path:
 
 
 def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def _parse_value(key: str, text: str, default: Any) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
 from tfinv.support.interrupt import lasting_interrupt
 from tfinv.support.lazy import quiet_tensorflow_import
+from tfinv.support.safe_text import printable
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_GATE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 DEFAULT = "quickstart"
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return EXIT_FAILED
-        print(f"tfinv: {_one_line(error)}", file=sys.stderr)
+        print(printable(f"tfinv: {_one_line(error)}"), file=sys.stderr)
         return EXIT_USAGE
 
 

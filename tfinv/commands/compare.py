@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
+from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     comparison.report(options.out)
     comparison.model_explorer(options.out / "model_explorer")
     for line in (*comparison.warnings, *comparison.verdict):
-        print("* " + line.replace("**", "").replace("`", ""))
+        print(printable("* " + line.replace("**", "").replace("`", "")))
     print(f"Written to {options.out}")
     if not conditions:
         return EXIT_OK

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.commands import arguments as shared
+from tfinv.support.safe_text import printable, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     frame = profile_with_floor(results)
     write_report(results, frame, options.out, f"{options.model} on {dataset.name}, {len(test)} images")
     columns = [each for each in ("measure", "layer", "mean", "floor", "valid", "left_out") if each in frame]
-    print(frame[columns].to_string(index=False, float_format="{:.4f}".format))
+    print(printable(frame[columns].to_string(index=False, float_format="{:.4f}".format)))
     print(f"Written to {options.out}")
     return 0
 
@@ -121,7 +122,7 @@ def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: s
     from tfinv.support import environment
     from tfinv.support.files import write_text
 
-    write_text(folder / "profile.csv", frame.to_csv(index=False))
+    write_text(folder / "profile.csv", to_csv(frame))
     report = Report("Invariance by layer", subtitle).verdict(_sentences(results))
     save_figures(results, folder)
     for key, measure in results.items():

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from tfinv.commands import arguments as shared
+from tfinv.support.safe_text import printable
 
 _EPILOG = """\
 writes report.html, report.md, recipes.csv, layers.csv, curves.csv, operators.csv, study.npz, the files as
@@ -94,8 +95,8 @@ def main(arguments: Sequence[str]) -> int:
     result.report(options.out)
     result.model_explorer(options.out / "model_explorer")
     for line in result.verdict:
-        print(f"* {line}")
+        print(printable(f"* {line}"))
     for line in result.warnings:
-        print(f"warning: {line}", file=sys.stderr)
+        print(printable(f"warning: {line}"), file=sys.stderr)
     print(f"Written to {options.out} in {time.monotonic() - start:.0f} s")
     return 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfinv.report import Report, explain
 from tfinv.support.files import write_text
+from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison import report_parts
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
     report.write_markdown(folder / "report.md")
     for name in ("layers", "fidelity", "models", "curves", "operators"):
         frame: pd.DataFrame = getattr(comparison, name)
-        write_text(folder / f"{name}.csv", frame.to_csv(index=False))
+        write_text(folder / f"{name}.csv", to_csv(frame))
     return report.write_html(folder / "report.html")
 
 

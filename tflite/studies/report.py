@@ -11,6 +11,7 @@ import numpy as np
 from tfinv import plots
 from tfinv.report import Report, explain
 from tfinv.support.files import write_text
+from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison import report_parts as parts
 from tfinv.tflite.studies.recipes import RECIPES, REFERENCE, TRAINED
 from tfinv.tflite.studies.sensitivities import add_to_report as add_sensitivity
@@ -48,7 +49,7 @@ def write(result: StudyResult, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("recipes", "layers", "curves", "operators", "sensitivity"):
         if name != "sensitivity" or len(result.sensitivity):
-            write_text(folder / f"{name}.csv", getattr(result, name).to_csv(index=False))
+            write_text(folder / f"{name}.csv", to_csv(getattr(result, name)))
     report = build(result)
     report.write_markdown(folder / "report.md")
     return report.write_html(folder / "report.html")
