@@ -476,7 +476,7 @@ BAD = {
     ),
     "no mean": (lambda: plots.profile({"m": frame(layer=["a"])}), ValueError, "columns layer, mean. Received: 1 rows"),
     "no rows": (lambda: plots.profile({"m": ONE.iloc[:0]}), ValueError, "must have rows"),
-    "repeated layer": (lambda: plots.profile({"m": pd.concat([ONE, ONE])}), ValueError, "one row a layer"),
+    "repeated layer": (lambda: plots.profile({"m": pd.concat([ONE, ONE])}), ValueError, "one row per layer"),
     "unknown band": (lambda: plots.profile({"m": ONE}, bands={"x": ONE}), ValueError, "names m. Received: x"),
     "band without low": (lambda: plots.profile({"m": ONE}, bands={"m": ONE}), ValueError, "layer, low, high"),
     "bands of True": (lambda: plots.profile({"m": ONE}, bands=True), TypeError, "Received: bool"),

@@ -1,4 +1,4 @@
-"""What a unit's value means: valid, dead, constant over samples, not finite, too few positions (results)."""
+"""What a unit's value means: valid, dead, constant over samples, not finite, too few positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images and labels: known data sets, files and folders, subsets, pipelines, normalisation; no TensorFlow at import."""
+"""Images and labels: known data sets, files and folders, subsets, pipelines, normalization; no TensorFlow at import."""
 
 from tfinv.datasets.images import adapt
 from tfinv.datasets.loading import load, names

@@ -1,4 +1,4 @@
-"""Image files to arrays: upright, opaque, grey or RGB (datasets)."""
+"""Image files to arrays: upright, opaque, grey or RGB."""
 
 from __future__ import annotations
 

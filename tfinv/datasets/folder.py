@@ -1,4 +1,4 @@
-"""Images from a folder of class folders, whatever their sizes, modes and orientations (datasets)."""
+"""Images from a folder of class folders, whatever their sizes, modes and orientations."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def load_folder(path: Path, request: Request) -> Dataset:
     seen = {file.label for part in parts for file in part}
     for label in sorted(set(range(len(classes))) - seen):
         _say(f"class {classes[label]!r} has no readable image; its label {label} stays unused", notes)
-    height, width, channels = _target_shape([each for part in headers for each in part], request, notes)
+    height, width, channels = _target_shape([header for part in headers for header in part], request, notes)
     if len(parts) == 1:
         parts = _hold_out(parts[0], path, request.seed)
     arrays: list[Any] = []
@@ -85,8 +85,8 @@ def _list_files(path: Path, notes: list[str]) -> tuple[list[list[ImageFile]], tu
     train = path / "train"
     tests = [path / name for name in TEST_FOLDERS if (path / name).is_dir()]
     roots = [train, *tests[:1]] if train.is_dir() else [path]
-    found = [_class_files(root, notes) for root in roots]
-    names = {name for part in found for name in part}
+    classes_of = [_class_files(root, notes) for root in roots]
+    names = {name for part in classes_of for name in part}
     if not names:
         return [[ImageFile(file, -1) for file in _images_in(root.glob("*"))] for root in roots], ()
     classes = sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names)
@@ -94,23 +94,24 @@ def _list_files(path: Path, notes: list[str]) -> tuple[list[list[ImageFile]], tu
         if loose := _images_in(root.glob("*")):
             _say(f"{len(loose)} images lie beside the class folders of {root.name!r} and are left out", notes)
     return [
-        [ImageFile(file, label) for label, name in enumerate(classes) for file in part.get(name, ())] for part in found
+        [ImageFile(file, label) for label, name in enumerate(classes) for file in part.get(name, ())]
+        for part in classes_of
     ], tuple(classes)
 
 
 def _class_files(root: Path, notes: list[str]) -> dict[str, list[Path]]:
-    found = {}
-    for folder in sorted(each for each in root.iterdir() if each.is_dir() and not each.name.startswith(".")):
+    files_of = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         if files := _images_in(folder.rglob("*")):
-            found[folder.name] = files
+            files_of[folder.name] = files
         else:
             _say(f"class folder {folder.name!r} holds no images and is left out", notes)
-    return found
+    return files_of
 
 
 def _images_in(paths: Iterable[Path]) -> list[Path]:
     return sorted(
-        each for each in paths if each.suffix.lower() in SUFFIXES and not each.name.startswith(".") and each.is_file()
+        path for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 
 
@@ -151,7 +152,7 @@ def _without_damaged(
 ) -> tuple[list[ImageFile], list[T]]:
     damaged = [file.path for file, result in zip(files, results, strict=True) if result is None]
     if damaged:
-        names = ", ".join(str(each) for each in damaged[:NAMED])
+        names = ", ".join(str(path) for path in damaged[:NAMED])
         more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
         _say(f"images that cannot be read are left out: {names}{more}", notes)
     pairs = [(file, result) for file, result in zip(files, results, strict=True) if result is not None]
@@ -159,7 +160,7 @@ def _without_damaged(
 
 
 def _target_shape(headers: Sequence[Header], request: Request, notes: list[str]) -> tuple[int, int, int]:
-    sizes = Counter((each.height, each.width) for each in headers)
+    sizes = Counter((header.height, header.width) for header in headers)
     height, width = request.size or max(sizes, key=lambda size: (sizes[size], size))
     resized = len(headers) - sizes[height, width]
     if resized:
@@ -167,7 +168,7 @@ def _target_shape(headers: Sequence[Header], request: Request, notes: list[str])
         notes.append(
             f"{resized} of {len(headers)} images were resized to {height}x{width}, {stretched} of them stretched"
         )
-    return height, width, request.channels or (1 if all(each.grey for each in headers) else 3)
+    return height, width, request.channels or (1 if all(header.grey for header in headers) else 3)
 
 
 def _hold_out(files: list[ImageFile], path: Path, seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
@@ -186,7 +187,7 @@ def _sample(files: list[ImageFile], request: Request) -> list[ImageFile]:
 
 
 def _labels(files: list[ImageFile]) -> NDArray[np.int64] | None:
-    labels = np.array([each.label for each in files], np.int64)
+    labels = np.array([file.label for file in files], np.int64)
     return None if labels.min(initial=0) < 0 else labels
 
 

@@ -1,4 +1,4 @@
-"""The same images at another size or channel count, with Pillow's antialiased bilinear filter (datasets)."""
+"""The same images at another size or channel count, with Pillow's antialiased bilinear filter."""
 
 from __future__ import annotations
 

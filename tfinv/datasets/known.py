@@ -1,4 +1,4 @@
-"""The data sets known by name: digits, MNIST, Fashion-MNIST, CIFAR-10 (datasets)."""
+"""The data sets known by name: digits, MNIST, Fashion-MNIST, CIFAR-10."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _complete(name: str, classes: tuple[str, ...], request: Request) -> Dataset:
 
 
 def _arrays(path: Path, *keys: str) -> list[NDArray[Any]]:
-    found = read_npz(path)
-    if not set(keys) <= found.keys() or any(found[key].dtype != np.uint8 for key in keys if key[0] == "x"):
-        raise ValueError(f"{path} must hold uint8 images and labels {', '.join(keys)}. Received: {', '.join(found)}")
-    return [found[key] for key in keys]
+    arrays = read_npz(path)
+    if not set(keys) <= arrays.keys() or any(arrays[key].dtype != np.uint8 for key in keys if key[0] == "x"):
+        raise ValueError(f"{path} must hold uint8 images and labels {', '.join(keys)}. Received: {', '.join(arrays)}")
+    return [arrays[key] for key in keys]

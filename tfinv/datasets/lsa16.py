@@ -77,10 +77,10 @@ def load_lsa16(name: str, request: Request) -> Dataset:
 
 
 def _from_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    found = read_npz(path)
-    if not {"x", "y", "subject"} <= found.keys() or found["x"].dtype != np.uint8:
-        raise ValueError(f"{path} must hold uint8 x, and y and subject. Received: {', '.join(found)}")
-    return found["x"], found["y"], found["subject"]
+    arrays = read_npz(path)
+    if not {"x", "y", "subject"} <= arrays.keys() or arrays["x"].dtype != np.uint8:
+        raise ValueError(f"{path} must hold uint8 x, and y and subject. Received: {', '.join(arrays)}")
+    return arrays["x"], arrays["y"], arrays["subject"]
 
 
 def _from_folder(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -98,7 +98,7 @@ def _from_folder(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
             images.append(adapt(unit(decode(file))[None], (SIZE, SIZE, 3))[0].clip(0, 1))
         except UNREADABLE as error:
             raise ValueError(f"{file} is not a readable image: {error}") from error
-    numbers = np.array([[int(each) for each in match.groups()] for _, match in files])
+    numbers = np.array([[int(number) for number in match.groups()] for _, match in files])
     return np.stack(images), numbers[:, 0] - 1, numbers[:, 1]
 
 

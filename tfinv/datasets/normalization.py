@@ -1,4 +1,4 @@
-"""Mean and standard deviation per channel, always of the training images (datasets)."""
+"""Mean and standard deviation per channel, always of the training images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def channel_statistics(train: Split | Dataset) -> ChannelStatistics:
         \mu_c = \frac{1}{S H W} \sum_{s,h,w} x_{s,h,w,c} \qquad
         \sigma_c^2 = \frac{1}{S H W} \sum_{s,h,w} (x_{s,h,w,c} - \mu_c)^2
 
-    Test images, subsets and single classes are normalised with these same numbers; statistics of their own would
+    Test images, subsets and single classes are normalized with these same numbers; statistics of their own would
     hide the differences that are to be measured.
 
     Example:

@@ -1,4 +1,4 @@
-"""What was asked of `load`, and the last steps that every source shares (datasets)."""
+"""What was asked of `load`, and the last steps that every source shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stratified samples and splits: exact in count, shuffled, seeded, single-sample classes included (datasets)."""
+"""Stratified samples and splits: exact in count, shuffled, seeded, single-sample classes included."""
 
 from __future__ import annotations
 

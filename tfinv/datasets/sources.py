@@ -1,4 +1,4 @@
-"""Where data sets come from: the folder TFINV_DATA, then Keras' downloads; what to say without either (datasets)."""
+"""Where data sets come from: the folder TFINV_DATA, then Keras' downloads; what to say without either."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def find(*relative: str) -> Path | None:
     folder = data_folder()
     if folder is None:
         return None
-    return next((folder / each for each in relative if (folder / each).exists()), None)
+    return next((folder / path for path in relative if (folder / path).exists()), None)
 
 
 def download(name: str, where_from: str) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]:

@@ -1,4 +1,4 @@
-"""Accuracy against angle, one line a model (plots)."""
+"""Accuracy against angle, one line per model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def accuracy_curve(
     y_label: str | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw accuracy (or another share) against a transformation's parameter, one line a model.
+    """Draw accuracy (or another share) against a transformation's parameter, one line per model.
 
     Example:
         >>> import pandas as pd, tfinv.plots

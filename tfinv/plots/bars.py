@@ -1,4 +1,4 @@
-"""Grouped bars with numbers and intervals (plots)."""
+"""Grouped bars with numbers and intervals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bars(
         [0.98, 0.4]
 
     Args:
-        frame: one row a bar; optional columns `low, high` are the ends of an interval.
+        frame: one row per bar; optional columns `low, high` are the ends of an interval.
         category: the column along the x axis, in order of first appearance.
         value: the column with the heights; NaN leaves a gap that says so.
         group: the column whose values stand side by side, told apart by colour and hatch.
@@ -65,13 +65,13 @@ def bars(
     figure = new_figure(max(WIDTH, min(9.0, 1.2 + 0.34 * len(categories) * len(groups))))
     axes = figure.add_subplot()
     width = 0.8 / len(groups)
-    for index, each in enumerate(groups):
-        rows = (frame if group is None else frame[frame[group] == each]).set_index(category).reindex(categories)
+    for index, name in enumerate(groups):
+        rows = (frame if group is None else frame[frame[group] == name]).set_index(category).reindex(categories)
         places = np.arange(len(categories)) + (index - (len(groups) - 1) / 2) * width
-        _draw_bars(axes, places, rows, value, width, index, percent, None if group is None else str(each))
+        _draw_bars(axes, places, rows, value, width, index, percent, None if group is None else str(name))
     if chance is not None:
         axes.axhline(chance, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), label="chance")
-    _category_axis(axes, [str(each) for each in categories], figure.get_figwidth())
+    _category_axis(axes, [str(name) for name in categories], figure.get_figwidth())
     axes.margins(y=0.12)
     axes.set(xlabel=category.replace("_", " "), ylabel=y_label or value.replace("_", " "), title=title or "")
     if percent:

@@ -1,4 +1,4 @@
-"""What the plots accept, brought to tidy frames: results, one measure, frames; and the order of layers (plots)."""
+"""What the plots accept, brought to tidy frames: results, one measure, frames; and the order of layers."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _profile(item: Any, measure: Any, argument: str) -> pd.DataFrame:
             raise ValueError(f"measure must be one of {known}. Received: {measure!r}")
     if frame["layer"].duplicated().any():
         raise ValueError(
-            f"{argument} must have one row a layer. Received: {frame['layer'].duplicated().sum()} repeated layers"
+            f"{argument} must have one row per layer. Received: {frame['layer'].duplicated().sum()} repeated layers"
         )
     return frame.reset_index(drop=True)
 

@@ -1,4 +1,4 @@
-"""Heat maps: every unit of every layer, and what changed in each (plots)."""
+"""Heat maps: every unit of every layer, and what changed in each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def heatmap(
     max_units: int = 64,
     title: str | None = None,
 ) -> Figure:
-    """Draw one column a layer and one cell a unit; a feature map is one unit, averaged over its valid positions.
+    """Draw one column per layer and one cell per unit; a feature map is one unit, averaged over its valid positions.
 
     Every column has the same height whatever its number of units, which stands above it. Units without a valid value
     are hatched and explained in a legend. The input is never changed.

@@ -1,4 +1,4 @@
-"""Grids of pictures: transformed images, augmentation samples, feature maps (plots)."""
+"""Grids of pictures: transformed images, augmentation samples, feature maps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def image_grid(
     limits: tuple[float, float] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw one row a sample, one column a transformation (or an augmentation draw).
+    """Draw one row per sample, one column per transformation (or an augmentation draw).
 
     Example:
         >>> import numpy as np, tfinv.plots

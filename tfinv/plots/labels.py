@@ -1,4 +1,4 @@
-"""Names beside points, placed so that none covers another name or a point (plots)."""
+"""Names beside points, placed so that none covers another name or a point."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _best(
 
 
 def _candidates(point: NDArray[np.float64], width: float, height: float, pixel: float) -> _Spots:
-    distances, degrees = (each.ravel() for each in np.meshgrid(DISTANCES, DEGREES, indexing="ij"))
+    distances, degrees = (grid.ravel() for grid in np.meshgrid(DISTANCES, DEGREES, indexing="ij"))
     towards = np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))], axis=1)
     near = point + pixel * distances[:, None] * towards
     size = np.array([width, height])

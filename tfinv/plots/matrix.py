@@ -1,4 +1,4 @@
-"""A table of numbers as a heat map with the numbers in its cells (plots -> experiments)."""
+"""A table of numbers as a heat map with the numbers in its cells."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def matrix(
                 ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
                 text = f"{number:.{digits}f}"
                 axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
-        crowded = max(len(str(each)) for each in table.columns) * columns > 40
+        crowded = max(len(str(name)) for name in table.columns) * columns > 40
         turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
-        axes.set_xticks(range(columns), [str(each) for each in table.columns], **turned)
-        axes.set_yticks(range(rows), [str(each) for each in table.index])
+        axes.set_xticks(range(columns), [str(name) for name in table.columns], **turned)
+        axes.set_yticks(range(rows), [str(name) for name in table.index])
         axes.set(xlabel=x_label, ylabel=y_label, title=title)
         plain_frame(axes)
         figure.colorbar(image, ax=axes, label=label, pad=0.02)

@@ -1,4 +1,4 @@
-"""The layer profile: one line a model, one point a layer, the picture that users look at first (plots)."""
+"""The layer profile: one line per model, one point per layer, the picture that users look at first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def profile(
     reference: tuple[float, str] | None = None,
     title: str | None = None,
 ) -> Figure:
-    r"""Draw layer profiles, :math:`\frac{1}{|V|}\sum_{u \in V} m(u)` over the valid units of a layer, one line a model.
+    r"""Draw profiles, :math:`\frac{1}{|V|}\sum_{u \in V} m(u)` over the valid units of a layer, one line per model.
 
     A layer without valid units is a gap in the line, marked by a cross on the axis and named below the figure, together
     with the number of units left out of the means. A layer that a model does not have (fused, another architecture) has
@@ -69,7 +69,7 @@ def profile(
     axes = figure.add_subplot()
     handles = []
     for index, (name, frame) in enumerate(frames.items()):
-        x = _relative(len(frame)) if relative_axis else np.array([layers.index(each) for each in frame["layer"]])
+        x = _relative(len(frame)) if relative_axis else np.array([layers.index(name) for name in frame["layer"]])
         handles.append(draw_line(axes, x, frame, intervals.get(name), name, index))
     profile_limits(axes, frames.values(), intervals.values())
     if reference is not None:
@@ -98,11 +98,11 @@ def _intervals(frames: Mapping[str, pd.DataFrame], bands: Any) -> dict[str, pd.D
     unknown = [str(name) for name in bands if name not in frames]
     if unknown:
         raise ValueError(f"bands must use the names {', '.join(frames)}. Received: {', '.join(unknown)}")
-    found = {}
+    bounds = {}
     for name, band in bands.items():
         indexed = need_columns(band, ("layer", "low", "high"), f"bands[{name!r}]").set_index("layer")
-        found[name] = indexed[["low", "high"]].reindex(frames[name]["layer"])
-    return found
+        bounds[name] = indexed[["low", "high"]].reindex(frames[name]["layer"])
+    return bounds
 
 
 def _relative(count: int) -> NDArray[np.float64]:
@@ -174,8 +174,8 @@ def _small_print(frames: Mapping[str, pd.DataFrame]) -> str:
             gaps.append(f"{name} {several(empty)}")
     texts = []
     if left_out:
-        each = "; ".join(left_out) if len(left_out) <= 3 else _range(known)
-        texts.append(f"Units left out of the means: {each}.")
+        counted = "; ".join(left_out) if len(left_out) <= 3 else _range(known)
+        texts.append(f"Units left out of the means: {counted}.")
     if gaps:
         texts.append(f"Gaps, layers without a valid unit: {several(gaps)}.")
     return " ".join(texts)

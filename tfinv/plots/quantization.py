@@ -1,4 +1,4 @@
-"""What quantization changes: profiles before and after, and size against accuracy (plots)."""
+"""What quantization changes: profiles before and after, and size against accuracy."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def pareto(
         [16.0, 32.0]
 
     Args:
-        frame: one row a point; optional columns `low, high` are the ends of an interval of y.
+        frame: one row per point; optional columns `low, high` are the ends of an interval of y.
         x: the column on the x axis.
         y: the column on the y axis.
         label: the column with the names.
@@ -146,10 +146,10 @@ def pareto(
     if percent:
         percent_axis(axes, y_label or y)
     legend(figure, [*handles, line], [*labels, "best trade-offs (filled)"])
-    lost = [str(each) for each in frame[label][~frame.index.isin(kept.index)]]
+    lost = [str(name) for name in frame[label][~frame.index.isin(kept.index)]]
     note(figure, f"Without numbers: {', '.join(lost)}." if lost else "")
     set_plot_height(figure, [axes], 3.2)
-    place_labels(axes, xs, ys, [str(each) for each in kept[label]])
+    place_labels(axes, xs, ys, [str(name) for name in kept[label]])
     return figure
 
 
@@ -208,13 +208,13 @@ def _draw_points(
         axes.errorbar(xs, ys, reach, fmt="none", ecolor=MUTED, elinewidth=1, zorder=2)
     groups = list(dict.fromkeys(frame[group])) if group else [None]
     handles, labels = [], []
-    for index, each in enumerate(groups):
-        inside = np.ones(len(frame), bool) if group is None else (frame[group] == each).to_numpy()
+    for index, name in enumerate(groups):
+        inside = np.ones(len(frame), bool) if group is None else (frame[group] == name).to_numpy()
         look = {**series(index), "linestyle": "none", "markersize": 7, "markeredgewidth": 1.4}
         look["markeredgecolor"] = look["color"]
         for chosen, face in ((inside & best, look["color"]), (inside & ~best, "white")):
             axes.plot(xs[chosen], ys[chosen], markerfacecolor=face, zorder=3, **look)
         if group:
             handles.append(axes.plot([], [], **look)[0])
-            labels.append(str(each))
+            labels.append(str(name))
     return handles, labels

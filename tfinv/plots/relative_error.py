@@ -1,4 +1,4 @@
-"""The relative error of a measure against how many samples and transformations it was measured with (plots)."""
+"""The relative error of a measure against how many samples and transformations it was measured with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def relative_error_map(
         [[0.3, 0.2], [0.1, 0.0]]
 
     Args:
-        frame: columns `samples, transformations` and `value`, one row a pair.
+        frame: columns `samples, transformations` and `value`, one row per pair.
         value: the column with the numbers.
         label: what they are, for the colour bar.
         title: text above the axes.
@@ -56,8 +56,8 @@ def relative_error_map(
             red, green, blue, _ = image.to_rgba(number)
             ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
             axes.text(column, row, f"{number:.2g}", ha="center", va="center", color=ink, fontsize=9)
-    axes.set_xticks(range(columns), [f"{each:,}" for each in table.columns])
-    axes.set_yticks(range(rows), [f"{each:,}" for each in table.index])
+    axes.set_xticks(range(columns), [f"{count:,}" for count in table.columns])
+    axes.set_yticks(range(rows), [f"{count:,}" for count in table.index])
     axes.set(xlabel="number of transformations", ylabel="number of samples", title=title or "")
     plain_frame(axes)
     figure.colorbar(image, ax=axes, label=label, pad=0.02)

@@ -1,4 +1,4 @@
-"""Columns of units, one a layer: what both heat maps draw (plots)."""
+"""Columns of units, one per layer: what both heat maps draw."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class UnitColumn:
 
 
 def unit_column(layer: LayerResult) -> UnitColumn:
-    """One entry a unit, or a feature map: the mean over its valid positions, else its most frequent status."""
+    """One entry per unit, or a feature map: the mean over its valid positions, else its most frequent status."""
     channels = layer.values.shape[-1] if layer.values.ndim else 1
     status = layer.status.reshape(-1, channels) if layer.values.ndim > 1 else layer.status.reshape(1, -1)
     values = layer.values.reshape(status.shape)
@@ -64,7 +64,7 @@ def unit_column(layer: LayerResult) -> UnitColumn:
     counts = valid.sum(axis=0)
     sums = np.where(valid, values, 0.0).sum(axis=0)
     means = np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-    usual = np.array([np.bincount(each, minlength=5)[1:].argmax() + 1 for each in status.T], np.int64)
+    usual = np.array([np.bincount(codes, minlength=5)[1:].argmax() + 1 for codes in status.T], np.int64)
     return UnitColumn(means, np.where(counts > 0, VALUE, usual) if usual.size else np.empty(0, np.int64))
 
 

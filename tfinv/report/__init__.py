@@ -1,4 +1,4 @@
-"""Reports that explain themselves: one HTML file without a network, or Markdown with pictures (report)."""
+"""Reports that explain themselves: one HTML file without a network, or Markdown with pictures."""
 
 from tfinv.report.builder import Report
 from tfinv.report.terms import TERMS, explain

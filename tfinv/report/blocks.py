@@ -1,4 +1,4 @@
-"""The parts of a report, as plain data that any output format can draw (report)."""
+"""The parts of a report, as plain data that any output format can draw."""
 
 from __future__ import annotations
 
@@ -121,14 +121,14 @@ def spans(text: str) -> tuple[Span, ...]:
 
 def paragraphs(text: str) -> tuple[Paragraph, ...]:
     """Split text at empty lines; a block of lines that all start with `- ` is a list."""
-    found = []
+    blocks = []
     for block in re.split(r"\n\s*\n", text.strip()):
         lines = [line.strip() for line in block.strip().splitlines() if line.strip()]
         if lines and all(line.startswith("- ") for line in lines):
-            found.append(Paragraph(tuple(spans(line[2:]) for line in lines), points=True))
+            blocks.append(Paragraph(tuple(spans(line[2:]) for line in lines), points=True))
         elif lines:
-            found.append(Paragraph((spans(" ".join(lines)),), points=False))
-    return tuple(found)
+            blocks.append(Paragraph((spans(" ".join(lines)),), points=False))
+    return tuple(blocks)
 
 
 def plain(pieces: tuple[Span, ...]) -> str:

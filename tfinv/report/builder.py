@@ -1,4 +1,4 @@
-"""Put a report together from sentences, sections, figures and tables, and write it (report)."""
+"""Put a report together from sentences, sections, figures and tables, and write it."""
 
 from __future__ import annotations
 
@@ -188,9 +188,9 @@ class Report:
 def _unique(name: str, taken: set[str]) -> str:
     """The name, numbered where it is taken; it is taken from then on."""
     free = next(
-        each
-        for each in itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-        if each not in taken
+        text
+        for text in itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        if text not in taken
     )
     taken.add(free)
     return free
@@ -208,7 +208,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple | set | frozenset):
-            rows.append((f"{prefix}{key}", ", ".join(format_value(each) for each in value)))
+            rows.append((f"{prefix}{key}", ", ".join(format_value(part) for part in value)))
         else:
             rows.append((f"{prefix}{key}", str(value) if isinstance(value, int | float) else format_value(value)))
     return rows

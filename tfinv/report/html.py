@@ -1,4 +1,4 @@
-"""Draw a report as one HTML page; every text is escaped by the template engine (report)."""
+"""Draw a report as one HTML page; every text is escaped by the template engine."""
 
 from __future__ import annotations
 

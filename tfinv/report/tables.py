@@ -1,4 +1,4 @@
-"""Frames as formatted cells: sensible numbers, signs for what is missing, the best of a column marked (report)."""
+"""Frames as formatted cells: sensible numbers, signs for what is missing, the best of a column marked."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def format_value(value: Any, form: Format | None = None) -> str:
     """One value as text.
 
     Example:
-        >>> [format_value(each) for each in (1234567, 0.123456, float("inf"), None, True, "conv")]
+        >>> [format_value(value) for value in (1234567, 0.123456, float("inf"), None, True, "conv")]
         ['1,234,567', '0.1235', '∞', '–', 'yes', 'conv']
         >>> format_value(0.5, "{:.1%}"), format_value(0.5, ".2f"), format_value(2, lambda value: f"{value} ms")
         ('50.0%', '0.50', '2 ms')

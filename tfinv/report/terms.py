@@ -1,4 +1,4 @@
-"""Words that a reader of a report may not know, each explained in a sentence or two (report)."""
+"""Words that a reader of a report may not know, each explained in a sentence or two."""
 
 from __future__ import annotations
 

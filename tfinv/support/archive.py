@@ -163,8 +163,8 @@ def parse_header(arrays: Mapping[str, NDArray[Any]], kind: str, version: int, sc
         raise ValueError(f"its header must be bytes, and is {coded.dtype} of shape {coded.shape}")
     header = json.loads(coded.tobytes().decode())
     if not isinstance(header, dict) or header.get("format") != kind:
-        found = header.get("format") if isinstance(header, dict) else None
-        raise ValueError(f"its format is {found!r:.60} instead of {kind!r}")
+        known = header.get("format") if isinstance(header, dict) else None
+        raise ValueError(f"its format is {known!r:.60} instead of {kind!r}")
     if header.get("version") != version or isinstance(header["version"], bool):
         raise ValueError(f"it is version {header.get('version')!r:.60}, this tfinv reads version {version}")
     check(header, schema, "its header")

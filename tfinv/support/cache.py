@@ -1,4 +1,4 @@
-"""Finished pieces of work kept by a hash of their configuration: trained models, results (experiment)."""
+"""Finished pieces of work kept by a hash of their configuration: trained models, results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a result was made with: versions, machine, revision (results)."""
+"""What a result was made with: versions, machine, revision."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def describe() -> dict[str, Any]:
 
 def versions(*packages: str) -> dict[str, str]:
     """Installed version by package; packages that are not installed are left out."""
-    found = {}
+    installed = {}
     for package in packages:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _processor() -> str:

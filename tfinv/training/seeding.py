@@ -1,4 +1,4 @@
-"""Everything random in a training, from one seed: weights, dropout, augmentation, attempts (training)."""
+"""Everything random in a training, from one seed: weights, dropout, augmentation, attempts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draw_new_weights(model: keras.Model, seed: int) -> None:
 
 def seed_generators(layer: keras.layers.Layer, seed: int) -> None:
     """Set the random generators inside a built layer or model, each to a stream of its own."""
-    generators = [each for each in layer.variables if each.path.endswith("seed_generator_state")]
+    generators = [variable for variable in layer.variables if variable.path.endswith("seed_generator_state")]
     for stream, state in enumerate(generators):
         state.assign([seed % 2**31, stream << 20])  # the second number counts draws
 

@@ -1,4 +1,4 @@
-"""Train a classifier with a seed, augmentation, early stopping and restarts (datasets, models -> training)."""
+"""Train a classifier with a seed, augmentation, early stopping and restarts."""
 
 from __future__ import annotations
 
