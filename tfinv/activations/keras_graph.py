@@ -32,6 +32,7 @@ def graph_of(model: Any) -> Any:
 
 
 def is_nested(operation: Any) -> bool:
+    """Whether a layer is a model whose own layers form a graph."""
     if isinstance(operation, keras.Sequential):
         return getattr(operation, "_functional", None) is not None
     return isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth")
@@ -71,6 +72,7 @@ def walk_calls(model: Any, images: Any, keep_tape: Callable[[Any], None]) -> Ite
 
 
 def tensors_of(structure: Any) -> list[Any]:
+    """The tensors of a nested structure, in its order."""
     return [each for each in keras.tree.flatten(structure) if hasattr(each, "dtype") and hasattr(each, "shape")]
 
 
@@ -87,10 +89,12 @@ def call_names(calls: Sequence[tuple[str, int]]) -> list[list[str]]:
 
 
 def plain_call(operation: Any, arguments: Any, options: Any) -> Any:
+    """Call a layer and do nothing else."""
     return operation(*arguments, **options)
 
 
 def flat_outputs(graph: Any, images: Any) -> Iterator[Any]:
+    """Run a graph on images and yield the outputs of its calls, in network order."""
     for _, _, _, outputs in walk(graph, [images], "", plain_call):
         yield from outputs
 
