@@ -93,7 +93,10 @@ def test_values_equal_forward_mode_and_do_not_depend_on_blocks(model, images, ba
                 error -= generator_tangent(values[name], measure.generator).numpy()
             expected = np.square(error).mean(0)
             np.testing.assert_allclose(layer.values, expected, rtol=1e-4, atol=1e-6 * expected.max(), err_msg=name)
-            np.testing.assert_allclose(layer.values, function[measure][name].values, rtol=1e-6, atol=1e-12)
+            # Equal graphs round float32 derivatives differently now and then, in the seventh digit of the largest.
+            np.testing.assert_allclose(
+                layer.values, function[measure][name].values, rtol=1e-6, atol=1e-6 * expected.max(), err_msg=name
+            )
 
 
 def test_the_statistic_keeps_the_laws(rng):
