@@ -56,7 +56,7 @@ def merge(*results: Results, measures: Any = None) -> Results:
         if not isinstance(each, Results):
             raise TypeError(f"results must be Results. Received: {type(each).__name__}")
     first = results[0]
-    chosen = as_measures(list(first) if measures is None else measures)
+    chosen = _read_back(first) if measures is None else as_measures(measures)
     _check_same(results)
     statistics = {each.key: each for each in required_statistics(chosen)}
     _check_gathered(results, chosen, statistics)
@@ -72,6 +72,17 @@ def merge(*results: Results, measures: Any = None) -> Results:
     samples = sum(each.metadata["samples"] for each in results)
     metadata = {**first.metadata, "samples": samples, "merged": len(results)}
     return assembled(chosen, by_layer, metadata, states=kept)
+
+
+def _read_back(results: Results) -> list[Measure]:
+    """The measures that the keys in the results name; nothing that a file of results says is run."""
+    try:
+        return as_measures(list(results))
+    except ValueError as error:
+        raise ValueError(
+            f"measures must be given to merge results of measures that are not known here, such as measures=[Mine()], "
+            f"or their classes registered with tfinv.measures.register: {error}"
+        ) from error
 
 
 def _measured(
