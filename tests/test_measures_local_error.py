@@ -14,6 +14,7 @@ import tfinv
 from tfinv.activations import ActivationModel
 from tfinv.engine import passes
 from tfinv.engine.checkpoint import Checkpoint
+from tfinv.evaluation.options import as_objects
 from tfinv.measures import LieDerivative, parse
 from tfinv.statistics.lie_error import LocalError
 from tfinv.transformations.generators import GENERATORS, generator_tangent
@@ -48,7 +49,7 @@ def images() -> np.ndarray:
 
 
 def run(model, images, measures=(ROTATION, SCALE), transformations="rotations(4)", **options):
-    return tfinv.evaluate(model, images, transformations, measures, progress=False, **options)
+    return tfinv.evaluate(model, images, transformations, measures, progress=False, **as_objects(options))
 
 
 def forward(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:

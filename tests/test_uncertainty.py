@@ -9,7 +9,7 @@ import pytest
 
 import tfinv
 from tfinv.engine.measuring import merged, without_each
-from tfinv.evaluation import shard_indices
+from tfinv.evaluation.arrays import shard_indices
 from tfinv.resampling.jackknife import Replicates, interval, pseudo_values, standard_error
 from tfinv.resampling.shards import interval as bootstrap_interval
 from tfinv.resampling.shards import shard_counts
@@ -30,7 +30,7 @@ def drawn(rng: np.random.Generator, samples: int, units: int = 6) -> np.ndarray:
 
 
 def measured(block: np.ndarray, measures=KEY, confidence: float = 0.95, shards: int = 20, **options) -> tfinv.Results:
-    return tfinv.evaluate_arrays({"layer": block}, measures, confidence=confidence, shards=shards, **options)
+    return tfinv.evaluate_arrays({"layer": block}, measures, sampling=tfinv.Sampling(confidence, shards, **options))
 
 
 def test_the_mean_of_numbers_has_its_textbook_interval(rng):
@@ -255,9 +255,9 @@ def test_what_cannot_be_paired_is_refused(rng):
     block = drawn(rng, 40)
     first = measured(block)
     plain = tfinv.evaluate_arrays({"layer": block}, KEY)
-    elsewhere = tfinv.evaluate_arrays({"other": block}, KEY, confidence=0.95)
+    elsewhere = tfinv.evaluate_arrays({"other": block}, KEY, sampling=tfinv.Sampling(0.95))
     cases = [
-        ((first, plain), {}, r"after must be evaluated with confidence=0\.95"),
+        ((first, plain), {}, r"after must be evaluated with sampling=Sampling\(0\.95\)"),
         ((first, measured(block[:30])), {}, "same shards. Received: 20 shards of 40 samples and 20 of 30"),
         ((first, measured(block, shards=5)), {}, "same shards. Received: 20 shards of 40 samples and 5 of 40"),
         ((first, elsewhere), {}, "a layer in common"),
@@ -279,7 +279,9 @@ def test_models_on_other_images_are_refused_and_intervals_saved(rng, tmp_path):
 
     def run(images: np.ndarray, **options: int) -> tfinv.Results:
         measures = [KEY, "NormalizedVarianceSE"]
-        return tfinv.evaluate(model, images, "rotations(4)", measures, confidence=0.9, progress=False, **options)
+        return tfinv.evaluate(
+            model, images, "rotations(4)", measures, sampling=tfinv.Sampling(0.9), progress=False, **options
+        )
 
     first = run(images)
     profile = first.profile()

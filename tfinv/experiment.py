@@ -229,9 +229,10 @@ class Run:
             transformations: id of the set.
             measures: keys of measures.
             samples: names the images: data set, split, how many, seed; part of the cache key.
-            **options: of `tfinv.evaluate`.
+            **options: of `tfinv.evaluate`; those of `Sampling` and `Warping` by their names.
         """
         from tfinv.evaluation.evaluate import evaluate
+        from tfinv.evaluation.options import as_objects
 
         config = {
             "model": getattr(model, "tfinv_config", None) or model.id,
@@ -250,7 +251,7 @@ class Run:
                 list(measures),
                 progress=self.progress,
                 metadata={"dataset": samples, "seed": self.seed},
-                **options,
+                **as_objects(options),
             )
             results.save(folder / "results.npz")
 

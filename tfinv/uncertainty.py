@@ -25,7 +25,7 @@ def difference(
 
     Both were evaluated on the same images in the same shards, so a sample that is odd for one is odd for the other:
     the interval is that of the difference, usually far narrower than those of the two values. It comes from a bootstrap
-    where both were evaluated with `interval="bootstrap"` and as many resamples, otherwise from the jackknife.
+    where both were evaluated with `Sampling(interval="bootstrap")` and as many resamples, otherwise from the jackknife.
 
     Example:
         >>> import numpy as np
@@ -35,7 +35,7 @@ def difference(
         >>> before = rng.normal(size=(200, 1, 8)) + rng.normal(size=(200, 6, 8))
         >>> after = before + 0.1 * rng.normal(size=before.shape)
         >>> first, second = (
-        ...     tfinv.evaluate_arrays({"dense": each}, "NormalizedVariance", confidence=0.95)
+        ...     tfinv.evaluate_arrays({"dense": each}, "NormalizedVariance", sampling=tfinv.Sampling(0.95))
         ...     for each in (before, after)
         ... )
         >>> row = difference(first, second).iloc[0]
@@ -94,7 +94,7 @@ def _chosen(results: Results, measure: Any) -> MeasureResult:
 def _check_paired(before: Results, after: Results, first: MeasureResult, second: MeasureResult) -> None:
     for name, measure in (("before", first), ("after", second)):
         if measure.replicates is None:
-            raise ValueError(f"{name} must be evaluated with confidence=0.95 or the like. Received: no shards")
+            raise ValueError(f"{name} must be evaluated with sampling=Sampling(0.95) or the like. Received: no shards")
     assert first.replicates is not None and second.replicates is not None
     if first.replicates.sizes != second.replicates.sizes:
         raise ValueError(

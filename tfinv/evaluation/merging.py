@@ -27,8 +27,9 @@ def merge(*results: Results, measures: Any = None) -> Results:
         >>> import numpy as np
         >>> import tfinv
         >>> activations = np.random.default_rng(0).normal(size=(10, 4, 3))
+        >>> kept = tfinv.Sampling(keep_statistics=True)
         >>> halves = [
-        ...     tfinv.evaluate_arrays({"dense": half}, "NormalizedVariance", keep_statistics=True)
+        ...     tfinv.evaluate_arrays({"dense": half}, "NormalizedVariance", sampling=kept)
         ...     for half in (activations[:5], activations[5:])
         ... ]
         >>> whole = tfinv.evaluate_arrays({"dense": activations}, "NormalizedVariance")
@@ -38,7 +39,7 @@ def merge(*results: Results, measures: Any = None) -> Results:
 
     Args:
         *results: at least two, of the same model, layers, transformations and measures on disjoint samples, evaluated
-            with `keep_statistics=True`.
+            with `sampling=Sampling(keep_statistics=True)`.
         measures: the measures, where they are of one's own and their keys cannot be read back.
 
     Returns:
@@ -134,7 +135,8 @@ def _check_gathered(results: Sequence[Results], measures: Sequence[Measure], sta
         applying = [key for key in missing if any(layer.values.size for layer in _needing(each, measures, key))]
         if applying:
             raise ValueError(
-                f"results must hold their statistics to be merged: evaluate with keep_statistics=True. Received: "
+                "results must hold their statistics to be merged: evaluate with "
+                "sampling=Sampling(keep_statistics=True). Received: "
                 f"results number {number + 1} without {', '.join(applying)}"
             )
         for key, by_layer in each.statistics.items():
