@@ -13,11 +13,10 @@ import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from qat_models import FUSED, MATCHED, conv, rich_model, small, sqnr, twice
+from qat_models import FUSED, MATCHED, conv, small, sqnr, trained_rich_model, twice
 
 from tfinv import datasets
 from tfinv.tflite import QatConversion, TFLiteModel, qat_int8
-from tfinv.training import train
 from tfinv.training.accuracy import accuracy
 from tfinv.transformations import AffineAugmentation
 
@@ -33,9 +32,7 @@ def digits() -> datasets.Dataset:
 @pytest.fixture(scope="module")
 def plain(digits: datasets.Dataset) -> Any:
     """The rich model, trained in floating point."""
-    model = rich_model()
-    train(model, digits.train, epochs=15, learning_rate=3e-3, progress=False)
-    return model
+    return trained_rich_model(digits.train)
 
 
 needs_tfmot = pytest.mark.skipif(
