@@ -96,6 +96,7 @@ def test_the_mapped_packages_are_the_folders_of_this_checkout():
         ("types", "pyright"),
         ("docs", "build_docs.py"),
         ("bench", "benchmarks/"),
+        ("bench", "[tfmot,dev,docs,bench]"),
         ("install", "pip install"),
     ],
 )
