@@ -60,8 +60,8 @@ types: $(VENV)/.installed-dev  ## check types
 	@ln -sfn ../../../tflite ../../../experiments ../../../tfinv/__init__.py build/typecheck/tfinv/
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(VENV)/.installed-dev  ## build the reference from the docstrings into site/
-	$(BIN)/python .ci/build_docs.py site
+docs: $(VENV)/.installed-dev  ## build the documentation into site/ (to read it: python -m http.server -d site)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.installed-bench  ## run the benchmarks, a quarter of an hour (benchmarks/results.json)
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "no benchmarks yet"; exit 1; }
