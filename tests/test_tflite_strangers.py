@@ -1,4 +1,4 @@
-"""Constructs of other people's models: shapes that operators compute, and integer inputs that state their range."""
+"""Constructs of other people's models: shapes that operators compute."""
 
 from __future__ import annotations
 
@@ -54,12 +54,10 @@ def test_dense_on_more_than_vectors_by_every_recipe(build: Callable[[], Any]) ->
         conversion = make(model, x) if recipe.startswith("static") else make(model)
         assert {"dense", "narrow", "head"} <= set(conversion.layers.matched), recipe
         file = TFLiteModel(conversion)
-        assert file.batch_size == 32, recipe  # 40 images: a full batch and a short one
         assert decibels(np.asarray(model(x)), file.predict(x)) > floor, recipe
         activations = file(x)["dense"]
         assert activations.shape == inner.shape == (40, *file.layer_shapes["dense"])
         assert decibels(inner, activations) > floor, recipe
-    np.testing.assert_allclose(TFLiteModel(make(model), batch_size=1).predict(x), file.predict(x), atol=1e-5)
 
 
 def test_a_foreign_file_with_dense_on_tokens_is_measured_in_full() -> None:

@@ -62,9 +62,11 @@ class Runner:
             return interpreter, declared
         try:
             interpreter.resize_tensor_input(self.input.index, [batch, *self.input.shape[1:]])
-            self._allocate(interpreter)
+            with quiet():
+                interpreter.allocate_tensors()
             outputs = interpreter.get_output_details()
             if all(len(output["shape"]) and output["shape"][0] == batch for output in outputs):
+                self._allocate(interpreter)
                 return interpreter, batch
         except (RuntimeError, ValueError):
             pass  # a graph with a fixed batch, such as one with a RESHAPE to constant sizes
