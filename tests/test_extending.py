@@ -344,7 +344,7 @@ def test_entry_points_of_an_installed_package_are_known(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nowhere.py:Level", "measure must name an existing file. Received: 'nowhere.py'"),
+        ("nowhere.py:Level", "measure must be an existing file. Received: 'nowhere.py'"),
         ("{mine}:Depth", "measure must be a name that .*mine.py defines, one of .*Level.*Received: '.*:Depth'"),
         ("no_such_module_here:Level", "measure must name a .py file or a module .*Received: 'no_such_module_here'"),
         ("Level", "measure must read like file.py:Name or package.module:Name. Received: 'Level'"),

@@ -181,6 +181,23 @@ def test_imports_go_down_only():
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_module_of_the_library_has_a_named_layer():
+    named = set().union(*LAYERS, SHOWING, OUTSIDE)
+    assert {part(module) for module in modules()} - {""} == named
+
+
+def test_the_engine_is_private_to_evaluation():
+    """Only `evaluation` uses the engine, but for the batches of images, which tflite/ reads as well."""
+    wrong = [
+        str(found)
+        for found in all_imports()
+        if found.target_part == "engine"
+        and found.source_part not in ("engine", "evaluation")
+        and (found.source_part, found.target) != ("tflite", "tfinv.engine.batches")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def circles(graph: dict[str, set[str]]) -> list[str]:
     """Circles of a graph, as text; each part of it that has one gives at least one."""
     done: set[str] = set()

@@ -56,7 +56,7 @@ def load_file(path: str, what: str) -> ModuleType:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ValueError(f"{what} must name an existing file. Received: {path!r}")
+        raise ValueError(f"{what} must be an existing file. Received: {path!r}")
     # The name holds the content, so an edited file runs again. Dataclasses look their module up in sys.modules.
     digest = hashlib.sha256(str(file.resolve()).encode() + b"\0" + file.read_bytes()).hexdigest()[:16]
     name = f"_tfinv_extension_{digest}"
