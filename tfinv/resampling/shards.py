@@ -35,8 +35,9 @@ def interval(draws: Any, estimate: float, shards: int, confidence: float) -> tup
     alone, and a standard error from `G` shards is itself uncertain. And resampled values lie off the estimate on one
     side where a measure has a bias that shrinks with the number of samples, since samples that stand twice add nothing.
 
-    Quantiles beyond `5 / B` rest on fewer than five draws. Where `\alpha'` does, as with many layers at once, the distance of the quantile at
-    `5 / B` from the mean of the draws is taken `\Phi^{-1}(\alpha') / \Phi^{-1}(5 / B)` times.
+    Quantiles beyond `5 / B` rest on fewer than five draws.
+    Where `\alpha'` does, as with many layers at once, the distance of the quantile
+    at `5 / B` from the mean of the draws is taken `\Phi^{-1}(\alpha') / \Phi^{-1}(5 / B)` times.
 
     Example:
         >>> import numpy as np
