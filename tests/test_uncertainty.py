@@ -15,6 +15,9 @@ from tfinv.resampling.shards import interval as bootstrap_interval
 from tfinv.resampling.shards import shard_counts
 from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
 from tfinv.statistics.lie_error import LocalError
+from tfinv.tflite import compare
+from tfinv.tflite.comparison.compare_files import renamed
+from tfinv.tflite.comparison.match_files import Match
 from tfinv.uncertainty import difference
 
 KEY = "NormalizedVariance"
@@ -297,3 +300,58 @@ def test_models_on_other_images_are_refused_and_intervals_saved(rng, tmp_path):
 
 def test_a_layer_without_replicates_has_no_interval():
     assert all(np.isnan(Replicates(0.95, (1, 1)).interval("layer", 0.5)))
+
+
+def several(rng: np.random.Generator, interval: str, layers: int, change: float = 0.0) -> tuple[tfinv.Results, ...]:
+    """Results before and after, of layers that differ by noise and, for the first layer, by `change`."""
+    arrays = [drawn(rng, 100, 3) for _ in range(layers)]
+    pairs = [[array + 0.2 * rng.normal(size=array.shape) for array in arrays] for _ in range(2)]
+    pairs[1][0] = pairs[1][0] + change * rng.normal(size=pairs[1][0].shape)
+    options = {"confidence": 0.95, "interval": interval, **({"resamples": 400} if interval == "bootstrap" else {})}
+    return tuple(tfinv.evaluate_arrays({f"l{i}": a for i, a in enumerate(blocks)}, KEY, **options) for blocks in pairs)
+
+
+@pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])
+def test_every_way_to_ask_which_layer_changed_gives_one_answer(rng, interval):
+    before, after = several(rng, interval, 4, change=1.0)
+    frame = difference(before, after)
+    assert frame.real.tolist() == [True, False, False, False]
+    pd.testing.assert_frame_equal(compare(before, after), frame)
+    replicates = after[KEY].replicates
+    assert replicates is not None and bool(replicates.draws) == (interval == "bootstrap")
+    names = {f"l{i}": f"q{i}" for i in range(4)}
+    other = tfinv.results.MeasureResult(
+        KEY,
+        {names[name]: layer for name, layer in after[KEY].items()},
+        Replicates(
+            0.95,
+            replicates.sizes,
+            {names[name]: values for name, values in replicates.means.items()},
+            {names[name]: values for name, values in replicates.draws.items()},
+        ),
+    )
+    back = renamed(tfinv.Results({KEY: other}, after.metadata), Match(names))
+    pd.testing.assert_frame_equal(difference(before, back), frame)
+    alone = difference(before, after, simultaneous=False)
+    by_hand = difference(before, after, simultaneous=False, confidence=1 - 0.05 / 4)
+    pd.testing.assert_frame_equal(by_hand, frame)
+    assert ((frame.high - frame.low) > 1.15 * (alone.high - alone.low)).all()
+
+
+def test_bootstrap_intervals_reach_beyond_the_outermost_draw_where_many_layers_demand_it(rng):
+    from scipy.stats import t
+
+    draws = rng.normal(size=1000)
+    low, high = bootstrap_interval(draws, 0.0, 20, 1 - 0.05 / 100)
+    exact = (20 / 19) ** 0.5 * t.ppf(1 - 0.025 / 100, 19)
+    assert low < draws.min() and high > draws.max()
+    assert [-low, high] == pytest.approx([exact, exact], rel=0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])
+def test_any_of_many_layers_is_rarely_called_real_where_nothing_differs(interval):
+    rng = np.random.default_rng(7)
+    alarms = [difference(*several(rng, interval, 8)).real.any() for _ in range(150)]
+    print(f"{interval}: {np.mean(alarms):.3f}")
+    assert np.mean(alarms) <= 0.05 + 3 * (0.05 * 0.95 / 150) ** 0.5
