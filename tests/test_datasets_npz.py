@@ -128,7 +128,7 @@ def test_damaged_pickled_and_foreign_files(tmp_path: Path) -> None:
     empty = tmp_path / "empty.npz"
     empty.touch()
     for path in (short, text, pickled, single, empty):
-        with pytest.raises(ValueError, match=f"{path.name} is not a readable .npz file of plain arrays"):
+        with pytest.raises(ValueError, match=rf"be a readable .npz file of plain arrays .*Received: .*{path.name}"):
             datasets.load(path)
     other = tmp_path / "images.csv"
     other.touch()

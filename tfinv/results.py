@@ -1,11 +1,10 @@
-"""What a measurement found: values and status per layer and unit, saved, loaded and shown as tables (results)."""
+"""What a measurement found: values and status per layer and unit, saved, loaded and shown as tables."""
 
 from __future__ import annotations
 
 import json
 import os
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,9 @@ import numpy as np
 
 from tfinv.resampling.jackknife import Replicates
 from tfinv.status import Status
-from tfinv.support.files import atomic_write
+from tfinv.support import archive
+from tfinv.support.archive import HEADER, member
+from tfinv.support.schema import Rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
 
 FORMAT = "tfinv-results"
 VERSION = 1
+_MEASURE = {
+    "key": str,
+    "layers": [{"name": str, "note": str, "replicates?": bool, "draws?": bool}],
+    "replicates?": {
+        "confidence": Rule(float, lambda value: 0 < value < 1, "a number between 0 and 1"),
+        "sizes": [Rule(int, lambda value: value >= 1, "a whole number of at least 1")],
+    },
+}
+_SCHEMA = {
+    "metadata": dict,
+    "measures": [_MEASURE],
+    "classes?": [{"label": int, "measures": [_MEASURE]}],
+    "statistics": [{"key": str, "layer": str, "fields": [str]}],
+}
 PROFILE_COLUMNS = ("measure", "layer", "mean", "std", "units", "valid", "dead", "sample_constant", "left_out")
 
 
@@ -29,7 +44,7 @@ class LayerResult:
     """One measure on one layer.
 
     Args:
-        values: float64 `(*U)`, one number a unit, or `(C,)` a feature map where the measure aggregates.
+        values: float64 `(*U)`, one number per unit, or `(C,)`, one per feature map, where the measure aggregates.
         status: uint8, same shape, `tfinv.status.Status` codes.
         note: why a layer has no values (then both arrays are empty), or another remark; usually "".
     """
@@ -96,7 +111,7 @@ class MeasureResult(Mapping[str, LayerResult]):
         return MeasureResult(self.key, {**self.layers, **other.layers}, replicates)
 
     def profile(self) -> pd.DataFrame:
-        """One row a layer: mean and standard deviation over valid units, and how many units were left out.
+        """One row per layer: mean and standard deviation over valid units, and how many units were left out.
 
         Returns:
             Columns `measure, layer, mean, std, units, valid, dead, sample_constant, left_out`, in network order; and
@@ -113,7 +128,7 @@ class MeasureResult(Mapping[str, LayerResult]):
         frame = pd.DataFrame(rows, columns=list(PROFILE_COLUMNS))
         if self.replicates is not None:
             bounds = [self.replicates.interval(name, layer.mean) for name, layer in self.layers.items()]
-            frame["low"], frame["high"] = [each[0] for each in bounds], [each[1] for each in bounds]
+            frame["low"], frame["high"] = [low for low, _ in bounds], [high for _, high in bounds]
         return frame
 
 
@@ -175,13 +190,13 @@ class Results(Mapping[str, MeasureResult]):
 
         if measure is not None:
             return self[measure].profile()
-        return pd.concat([each.profile() for each in self.measures.values()], ignore_index=True)
+        return pd.concat([result.profile() for result in self.measures.values()], ignore_index=True)
 
     def to_frame(self, *, units: bool = False) -> pd.DataFrame:
-        """Tidy table: one row a measure and layer, or one row a unit with `units=True`.
+        """Tidy table: one row per measure and layer, or one row per unit with `units=True`.
 
         Args:
-            units: one row a unit with the columns `measure, layer, unit, value, status`; `unit` is the unit's index
+            units: one row per unit with the columns `measure, layer, unit, value, status`; `unit` is the unit's index
                 as text, such as `"3,4,0"` for row 3, column 4, feature map 0.
 
         Returns:
@@ -206,9 +221,8 @@ class Results(Mapping[str, MeasureResult]):
         Args:
             path: the file; by convention it ends in `.npz`.
         """
-        arrays = self.to_arrays()
-        with atomic_write(path) as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        header, arrays = self._packed()
+        archive.write(path, FORMAT, VERSION, header, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Results:
@@ -216,43 +230,17 @@ class Results(Mapping[str, MeasureResult]):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is truncated, not a results file, or of a version this code does not know.
+            ValueError: the file is damaged, not a results file, or of a version this code does not know.
         """
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                return cls.from_arrays(data)
-        except FileNotFoundError:
-            raise
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            EOFError,
-            TypeError,
-            AttributeError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise ValueError(
-                f"path must be a complete results file written by Results.save ({error}). Received: {path}"
-            ) from None
+        what = "a complete results file written by Results.save"
+        with archive.opened(path, FORMAT, VERSION, _SCHEMA, what) as (header, arrays):
+            return cls._unpacked(header, arrays)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All of it as named arrays, none of them of objects; `header` holds JSON."""
-        arrays: dict[str, NDArray[Any]] = {}
-        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "metadata": dict(self.metadata)}
-        header["measures"] = _pack(self.measures, "", arrays)
-        header["classes"] = [
-            {"label": int(label), "measures": _pack(measures, f"c{label}.", arrays)}
-            for label, measures in self.classes.items()
-        ]
-        header["statistics"] = []
-        for key, by_layer in self.statistics.items():
-            for name, state in by_layer.items():
-                number = len(header["statistics"])
-                header["statistics"].append({"key": key, "layer": name, "fields": list(state)})
-                arrays |= {f"t{number}.{each}": np.asarray(value) for each, value in state.items()}
-        arrays["header"] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
-        return arrays
+        header, arrays = self._packed()
+        text = json.dumps({"format": FORMAT, "version": VERSION, **header}, allow_nan=False)
+        return {**arrays, HEADER: np.frombuffer(text.encode(), np.uint8)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Results:
@@ -262,17 +250,33 @@ class Results(Mapping[str, MeasureResult]):
             ValueError: arrays of something else, or of a version this code does not know.
             KeyError: an array is missing.
         """
-        header = json.loads(bytes(arrays["header"]).decode())
-        if header.get("format") != FORMAT:
-            raise ValueError(f"format {header.get('format')!r}")
-        if header.get("version") != VERSION:
-            raise ValueError(f"it is version {header.get('version')!r}, this tfinv reads version {VERSION}")
+        return cls._unpacked(archive.parse_header(arrays, FORMAT, VERSION, _SCHEMA), arrays)
+
+    def _packed(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and arrays."""
+        arrays: dict[str, NDArray[Any]] = {}
+        header: dict[str, Any] = {"metadata": dict(self.metadata), "measures": _pack(self.measures, "", arrays)}
+        header["classes"] = [
+            {"label": int(label), "measures": _pack(measures, f"c{label}.", arrays)}
+            for label, measures in self.classes.items()
+        ]
+        header["statistics"] = []
+        for key, by_layer in self.statistics.items():
+            for name, state in by_layer.items():
+                number = len(header["statistics"])
+                header["statistics"].append({"key": key, "layer": name, "fields": list(state)})
+                arrays |= {f"t{number}.{part}": np.asarray(value) for part, value in state.items()}
+        return header, arrays
+
+    @classmethod
+    def _unpacked(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Results:
         statistics: dict[str, dict[str, dict[str, Any]]] = {}
         for number, entry in enumerate(header["statistics"]):
             state = {name: arrays[f"t{number}.{name}"] for name in entry["fields"]}
             statistics.setdefault(entry["key"], {})[entry["layer"]] = state
         classes = {
-            each["label"]: _unpack(each["measures"], f"c{each['label']}.", arrays) for each in header.get("classes", ())
+            entry["label"]: _unpack(entry["measures"], f"c{entry['label']}.", arrays)
+            for entry in header.get("classes", ())
         }
         return cls(_unpack(header["measures"], "", arrays), header["metadata"], statistics, classes)
 
@@ -298,19 +302,31 @@ def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, 
     return entries
 
 
-def _unpack(entries: Any, prefix: str, arrays: Any) -> dict[str, MeasureResult]:
+def _unpack(
+    entries: Sequence[Mapping[str, Any]], prefix: str, arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, MeasureResult]:
+    """What `_pack` was given, from a checked header and arrays that may be anything."""
     measures = {}
     for number, entry in enumerate(entries):
         layers, means, draws = {}, {}, {}
-        for position, each in enumerate(entry["layers"]):
-            place = f"{number}.{position}"
-            layers[each["name"]] = LayerResult(arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"], each["note"])
-            if each.get("replicates"):
-                means[each["name"]] = arrays[f"{prefix}r{place}"]
-            if each.get("draws"):
-                draws[each["name"]] = arrays[f"{prefix}b{place}"]
-        about, replicates = entry.get("replicates"), None
-        if about:
-            replicates = Replicates(about["confidence"], tuple(about["sizes"]), means, draws)
+        about = entry.get("replicates")
+        for position, described in enumerate(entry["layers"]):
+            name, place = described["name"], f"{number}.{position}"
+            layers[name] = _layer(described, f"{prefix}v{place}", f"{prefix}s{place}", arrays)
+            if about and described.get("replicates"):
+                means[name] = member(arrays, f"{prefix}r{place}", "float64", (len(about["sizes"]),))
+            if about and described.get("draws"):
+                draws[name] = member(arrays, f"{prefix}b{place}", "float64", (None,))
+        replicates = Replicates(about["confidence"], tuple(about["sizes"]), means, draws) if about else None
         measures[entry["key"]] = MeasureResult(entry["key"], layers, replicates)
     return measures
+
+
+def _layer(described: Mapping[str, Any], values: str, status: str, arrays: Mapping[str, NDArray[Any]]) -> LayerResult:
+    numbers = member(arrays, values, "float64")
+    codes = member(arrays, status, "uint8", numbers.shape)
+    if codes.size and codes.max() > max(Status):
+        raise ValueError(
+            f"its array {status!r} must hold codes of Status up to {max(Status)}, and reaches {codes.max()}"
+        )
+    return LayerResult(numbers, codes, described["note"])

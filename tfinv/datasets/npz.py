@@ -1,24 +1,22 @@
-"""Images and labels from an .npz file, with the value range found out rather than guessed (datasets)."""
+"""Images and labels from an .npz file, with the value range read from the values rather than guessed."""
 
 from __future__ import annotations
 
 import warnings
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.datasets.request import Arrays, Request, finish
+from tfinv.support import archive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tfinv.datasets.split import Dataset
 
-DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError)
-"""What NumPy and zipfile raise for files that are damaged, encrypted or of another kind."""
+_WHAT, _ADVICE = "a readable .npz file of plain arrays", "write it with np.savez(path, x=images, y=labels)"
 KEYS = "x, y[, x_test, y_test] or x_train, y_train, x_test, y_test"
 MOST_CLASSES = 100_000
 DARK = 64
@@ -38,26 +36,26 @@ def load_npz(path: Path, request: Request) -> Dataset:
     Raises:
         ValueError: not an `.npz` file, pickled objects, missing arrays, images or labels that cannot be used.
     """
-    found = read_npz(path)
-    suffix = "" if "x" in found else "_train"
-    x, y = found.get(f"x{suffix}"), found.get(f"y{suffix}")
-    x_test, y_test = found.get("x_test"), found.get("y_test")
+    arrays = read_npz(path)
+    suffix = "" if "x" in arrays else "_train"
+    x, y = arrays.get(f"x{suffix}"), arrays.get(f"y{suffix}")
+    x_test, y_test = arrays.get("x_test"), arrays.get("y_test")
     if x is None:
-        raise ValueError(f"{path} must hold the arrays {KEYS}. Received: {', '.join(found) or 'none'}")
+        raise ValueError(f"{path} must hold the arrays {KEYS}. Received: {', '.join(arrays) or 'none'}")
     if x_test is not None and (y is None) != (y_test is None):
-        raise ValueError(f"{path} must label both x and x_test, or neither. Received: {', '.join(found)}")
+        raise ValueError(f"{path} must label both x and x_test, or neither. Received: {', '.join(arrays)}")
     y_test = None if x_test is None else y_test
     notes = [f"from {path.name}"]
     images = _unit_range({"x": x} if x_test is None else {"x": x, "x_test": x_test}, path, notes)
-    labels, classes = _labels([each for each in (y, y_test) if each is not None], found.get("classes"), path)
+    labels, classes = _labels([part for part in (y, y_test) if part is not None], arrays.get("classes"), path)
     for key, part, label in zip(images, images.values(), labels, strict=False):
         if len(label) != len(part):
             raise ValueError(f"{path}: {key} holds {len(part)} images. Received: {len(label)} labels for them")
     if x_test is None:
-        arrays = Arrays.held_out(images["x"], labels[0] if labels else None, request.seed)
+        parts = Arrays.held_out(images["x"], labels[0] if labels else None, request.seed)
     else:
-        arrays = Arrays(images["x"], labels[0] if labels else None, images["x_test"], labels[1] if labels else None)
-    return finish(path.stem, classes, arrays, request, tuple(notes))
+        parts = Arrays(images["x"], labels[0] if labels else None, images["x_test"], labels[1] if labels else None)
+    return finish(path.stem, classes, parts, request, tuple(notes))
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -66,14 +64,18 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError: the file is damaged, or is no `.npz` file, or holds pickled objects.
     """
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("it holds a single array (.npy)")
-        with file:
-            return {key: file[key] for key in file.files}
-    except DAMAGED as error:
-        raise ValueError(f"{path} is not a readable .npz file of plain arrays: {error}") from error
+    with archive.reading(path, _WHAT, argument="name_or_path", advice=_ADVICE):
+        return archive.load_arrays(path)
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of the arrays of an `.npz` file.
+
+    Raises:
+        ValueError: the file is damaged, or is no `.npz` file.
+    """
+    with archive.reading(path, _WHAT, argument="name_or_path", advice=_ADVICE):
+        return archive.names(path)
 
 
 def _unit_range(arrays: dict[str, NDArray[Any]], path: Path, notes: list[str]) -> dict[str, NDArray[Any]]:
@@ -124,14 +126,14 @@ def _labels(
     """Class numbers and class names; text labels are numbered in sorted order."""
     if not labels:
         return [], ()
-    flat = [each[:, 0] if each.ndim == 2 and each.shape[1] == 1 else each for each in labels]
-    for each in flat:
-        if each.ndim != 1:
+    flat = [part[:, 0] if part.ndim == 2 and part.shape[1] == 1 else part for part in labels]
+    for part in flat:
+        if part.ndim != 1:
             raise ValueError(
-                f"{path}: y must be one class number an image (for one-hot rows: y.argmax(1)). "
-                f"Received: shape {each.shape}"
+                f"{path}: y must be one class number per image (for one-hot rows: y.argmax(1)). "
+                f"Received: shape {part.shape}"
             )
-    if all(each.dtype.kind == "U" for each in flat):
+    if all(part.dtype.kind == "U" for part in flat):
         classes, numbers = np.unique(np.concatenate(flat), return_inverse=True)
         return np.split(numbers.astype(np.int64), [len(flat[0])])[: len(flat)], tuple(map(str, classes))
     numbers = np.concatenate(flat)
@@ -145,7 +147,7 @@ def _labels(
         raise ValueError(
             f"{path}: classes must name every label. Received: {len(classes)} names, label {numbers.max()}"
         )
-    return [each.astype(np.int64) for each in flat], classes
+    return [part.astype(np.int64) for part in flat], classes
 
 
 def _range(values: NDArray[Any]) -> str:

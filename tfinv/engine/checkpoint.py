@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import os
 import time
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from tfinv.support import archive
+from tfinv.support.archive import Arrays
+from tfinv.support.schema import Rule
 
-from tfinv.support.files import atomic_write
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-FORMAT, VERSION = "tfinv-checkpoint", 1
-Arrays = dict[str, "NDArray[Any]"]
+FORMAT, VERSION = "tfinv-checkpoint", 2
+_PROGRESS = Rule(
+    list,
+    lambda pair: len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) is int and pair[1] >= 0,
+    "the name of a part and its number of samples",
+)
+_SCHEMA = {"configuration": dict, "parts": [str], "notes": dict, "members": dict, "progress?": _PROGRESS}
 
 
 class Checkpoint:
@@ -97,15 +98,13 @@ class Checkpoint:
     def save(self) -> None:
         """Write the file."""
         start = time.monotonic()
-        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "configuration": self._configuration}
-        header["parts"], header["notes"] = list(self._parts), self.notes
+        header = {"configuration": self._configuration, "parts": list(self._parts), "notes": self.notes}
         contents = [*self._parts.values()]
         if self._progress is not None:
             header["progress"] = list(self._progress[:2])
             contents.append(self._progress[2])
         arrays = {f"{number}/{name}": array for number, part in enumerate(contents) for name, array in part.items()}
-        with atomic_write(self.path) as file:
-            np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+        archive.write(self.path, FORMAT, VERSION, header, arrays, compress=False)
         end = time.monotonic()
         self._due = end + max(self.every, (end - start) / self.SHARE)
 
@@ -114,26 +113,25 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> None:
-        try:
-            with np.load(self.path, allow_pickle=False) as data:
-                header = json.loads(bytes(data["header"]).decode())
-                if header.get("format") != FORMAT or header.get("version") != VERSION:
-                    raise ValueError(f"{header.get('format')!r} version {header.get('version')!r}")
-                contents: dict[str, Arrays] = {}
-                for name in data.files:
-                    number, _, field = name.partition("/")
-                    if field:
-                        contents.setdefault(number, {})[field] = data[name]
-        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"checkpoint must be a file that evaluate wrote ({error}). Received: {self.path}"
-            ) from None
+        with archive.opened(
+            self.path,
+            FORMAT,
+            VERSION,
+            _SCHEMA,
+            "a file that evaluate wrote",
+            argument="checkpoint",
+            advice="remove it to start anew",
+        ) as (header, arrays):
+            names = header["parts"] + header.get("progress", [])[:1]
+            contents: list[Arrays] = [{} for _ in names]
+            for name in header["members"]:
+                number, _, field = name.partition("/")
+                contents[int(number)][field] = arrays[name]
         _check_same(header["configuration"], self._configuration, self.path)
         self.notes = header["notes"]
-        self._parts = {name: contents.get(str(number), {}) for number, name in enumerate(header["parts"])}
+        self._parts = dict(zip(header["parts"], contents, strict=False))
         if "progress" in header:
-            part, samples = header["progress"]
-            self._progress = (part, samples, contents[str(len(self._parts))])
+            self._progress = (*header["progress"], contents[-1])
 
 
 def _check_same(saved: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from tfinv.support.memory import available
 
 SHARE_OF_FREE = 0.5
 """The default budget, as a share of the memory that is free when the evaluation starts."""
@@ -129,33 +129,6 @@ def parse_budget(budget: Any) -> int:
     if not budget >= 1:
         raise ValueError(f"memory_budget must be positive. Received: {budget!r}")
     return int(budget)
-
-
-def available() -> int:
-    """Bytes of memory that this process may still take: what the machine has free, and its control group allows."""
-    free = [_machine_free()]
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):
-            continue
-    return max(min(free), 0)
-
-
-def _machine_free() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (ValueError, OSError, AttributeError):
-        return 4 * 2**30
 
 
 def readable(size: float) -> str:

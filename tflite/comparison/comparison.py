@@ -9,15 +9,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.results import Results
+from tfinv.support.schema import Rule
 from tfinv.tflite.comparison.match_files import Match
 from tfinv.tflite.comparison.predictions import Predictions
-from tfinv.tflite.comparison.storage import load_parts, save_parts
+from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "tfinv-comparison"
 VERSION = 1
+_FRAMES = ("layers", "fidelity", "models", "curves", "operators")
+_FACTS = {
+    "names": Rule([str], lambda names: len(names) == 2, "two names"),
+    "verdict": [str],
+    "warnings": [str],
+    "match": {
+        "pairs": {str: str},
+        "unmatched_before": [str],
+        "unmatched_after": [str],
+        "how": {str: str},
+        "correlations": {str: float},
+    },
+    "metadata": dict,
+    "predictions": [str],
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ class Comparison:
             FORMAT,
             VERSION,
             facts,
-            frames={name: getattr(self, name) for name in ("layers", "fidelity", "models", "curves", "operators")},
+            frames={name: getattr(self, name) for name in _FRAMES},
             results={"before": self.before, "after": self.after},
             arrays=arrays,
         )
@@ -96,23 +112,23 @@ class Comparison:
             FileNotFoundError: there is no such file.
             ValueError: a truncated file, another kind of file, or an unknown version.
         """
-        facts, frames, results, arrays = load_parts(path, FORMAT, VERSION)
-        predictions = {
-            name: Predictions.from_arrays({each: arrays[f"{number}.{each}"] for each in Predictions.ARRAYS})
-            for number, name in enumerate(facts["predictions"])
-        }
-        match = facts["match"]
-        pairs = {name: tuple(match[name]) for name in ("unmatched_before", "unmatched_after")}
-        return cls(
-            names=(facts["names"][0], facts["names"][1]),
-            verdict=tuple(facts["verdict"]),
-            warnings=tuple(facts["warnings"]),
-            match=Match(**{**match, **pairs}),
-            predictions=predictions,
-            metadata=facts["metadata"],
-            **frames,
-            **results,
-        )
+        with loaded_parts(path, FORMAT, VERSION, _FACTS) as (facts, frames, results, arrays):
+            predictions = {
+                name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
+            }
+            match = facts["match"]
+            unmatched = {name: tuple(match[name]) for name in ("unmatched_before", "unmatched_after")}
+            return cls(
+                names=(facts["names"][0], facts["names"][1]),
+                verdict=tuple(facts["verdict"]),
+                warnings=tuple(facts["warnings"]),
+                match=Match(**{**match, **unmatched}),
+                predictions=predictions,
+                metadata=facts["metadata"],
+                before=results["before"],
+                after=results["after"],
+                **{name: frames[name] for name in _FRAMES},
+            )
 
     def report(self, folder: str | os.PathLike[str]) -> Path:
         """Write `report.html` (self-contained), `report.md` with its figures, and the tables as CSV.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from tfinv.support.archive import member
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -83,14 +86,26 @@ class Predictions:
         return {name: np.asarray(getattr(self, name)) for name in self.ARRAYS}
 
     @classmethod
-    def from_arrays(cls, arrays: Any) -> Predictions:
-        """What `to_arrays` gave.
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Predictions:
+        """What `to_arrays` gave, read from a file that may hold anything.
+
+        Args:
+            arrays: those of the file.
+            prefix: what the names begin with there.
 
         Raises:
             KeyError: an array is missing.
+            ValueError: an array of another dtype or shape, or a class that there cannot be.
         """
-        found = {name: np.asarray(arrays[name]) for name in cls.ARRAYS}
-        return cls(**{**found, "num_classes": int(found["num_classes"])})
+        classes = int(member(arrays, f"{prefix}num_classes", "int64", ()))
+        upright = member(arrays, f"{prefix}upright", "int64", (None,))
+        transformed = member(arrays, f"{prefix}transformed", "int64", (len(upright), None))
+        for name, predicted in (("upright", upright), ("transformed", transformed)):
+            if predicted.size and not (predicted.min() >= 0 and predicted.max() < classes):
+                raise ValueError(f"its array '{prefix}{name}' must hold classes from 0 to {classes - 1}")
+        certain = member(arrays, f"{prefix}upright_confidence", "float32", upright.shape)
+        confidence = member(arrays, f"{prefix}confidence", "float32", transformed.shape)
+        return cls(upright, certain, transformed, confidence, classes)
 
 
 def one_block(outputs: NDArray[Any], from_logits: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

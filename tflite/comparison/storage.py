@@ -1,22 +1,26 @@
-"""Tables, results and arrays of a comparison or a study as one `.npz` file, no pickle (comparison, study)."""
+"""Tables, results and arrays of a comparison or a study as one `.npz` file, no pickle."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.results import Results
-from tfinv.support.files import atomic_write
+from tfinv.support import archive
+from tfinv.support.schema import Rule, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+
+COLUMN = {"kind": Rule(str, lambda kind: len(kind) == 1, "one letter"), "values": list}
+"""What a column of a table is in JSON."""
 
 
 def save_parts(
@@ -40,50 +44,44 @@ def save_parts(
         results: measurements by name.
         arrays: further arrays by name, none of objects.
     """
-    parts: dict[str, NDArray[Any]] = {f"a.{name}": np.asarray(each) for name, each in arrays.items()}
-    for number, each in enumerate(results.values()):
-        parts |= {f"r{number}.{name}": array for name, array in each.to_arrays().items()}
+    parts: dict[str, NDArray[Any]] = {f"a.{name}": np.asarray(array) for name, array in arrays.items()}
+    for number, measured in enumerate(results.values()):
+        parts |= {f"r{number}.{name}": array for name, array in measured.to_arrays().items()}
     header = {
-        "format": kind,
-        "version": version,
         "facts": dict(facts),
-        "frames": {name: frame_to_json(each) for name, each in frames.items()},
+        "frames": {name: frame_to_json(frame) for name, frame in frames.items()},
         "results": list(results),
     }
-    parts["header"] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
-    with atomic_write(path) as file:
-        np.savez_compressed(file, **parts)  # type: ignore[arg-type]
+    archive.write(path, kind, version, header, parts)
 
 
-def load_parts(
-    path: str | os.PathLike[str], kind: str, version: int
-) -> tuple[dict[str, Any], dict[str, pd.DataFrame], dict[str, Results], dict[str, NDArray[Any]]]:
-    """Read what `save_parts` wrote.
+@contextmanager
+def loaded_parts(
+    path: str | os.PathLike[str], kind: str, version: int, facts: Schema
+) -> Iterator[tuple[dict[str, Any], dict[str, pd.DataFrame], dict[str, Results], dict[str, NDArray[Any]]]]:
+    """Read what `save_parts` wrote; errors of the block count as errors of the file.
 
-    Returns:
+    Args:
+        path: the file.
+        kind: says what it must be.
+        version: the version that is read.
+        facts: what the facts must be, see `tfinv.support.schema`.
+
+    Yields:
         Facts, frames, results and arrays.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a truncated file, one of another kind, or of a version this code does not know.
+        ValueError: a damaged file, one of another kind, or of a version this code does not know.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            header = json.loads(bytes(data["header"]).decode())
-            if header.get("format") != kind:
-                raise ValueError(f"its format is {header.get('format')!r}")
-            if header.get("version") != version:
-                raise ValueError(f"it is version {header.get('version')!r}, this tfinv reads version {version}")
-            loaded = {name: data[name] for name in data.files}
+    schema = {"facts": facts, "frames": {str: {str: COLUMN}}, "results": [str]}
+    what = f"a complete file of the kind {kind}"
+    with archive.opened(path, kind, version, schema, what) as (header, arrays):
         results = {
-            name: Results.from_arrays(_under(loaded, f"r{number}.")) for number, name in enumerate(header["results"])
+            name: Results.from_arrays(_under(arrays, f"r{number}.")) for number, name in enumerate(header["results"])
         }
-        frames = {name: frame_from_json(each) for name, each in header["frames"].items()}
-        return header["facts"], frames, results, _under(loaded, "a.")
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"path must be a complete file of the kind {kind} ({error}). Received: {path}") from None
+        frames = {name: frame_from_json(columns) for name, columns in header["frames"].items()}
+        yield header["facts"], frames, results, _under(arrays, "a.")
 
 
 def frame_to_json(frame: pd.DataFrame) -> dict[str, Any]:
@@ -99,7 +97,7 @@ def frame_to_json(frame: pd.DataFrame) -> dict[str, Any]:
     columns = {}
     for name in frame.columns:
         kind = frame[name].dtype.kind if isinstance(frame[name].dtype, np.dtype) else "O"
-        values = [_plain(each, is_text=kind == "O") for each in frame[name].tolist()]
+        values = [_plain(value, is_text=kind == "O") for value in frame[name].tolist()]
         columns[str(name)] = {"kind": kind, "values": values}
     return columns
 
@@ -109,11 +107,11 @@ def frame_from_json(columns: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     kinds = {"f": np.float64, "i": np.int64, "u": np.int64, "b": np.bool_}
-    found = {}
+    frame = {}
     for name, column in columns.items():
         values = column["values"]
-        found[name] = np.array(values, kinds[column["kind"]]) if column["kind"] in kinds else values
-    return pd.DataFrame(found)
+        frame[name] = np.array(values, kinds[column["kind"]]) if column["kind"] in kinds else values
+    return pd.DataFrame(frame)
 
 
 def _plain(value: Any, *, is_text: bool) -> Any:
@@ -124,4 +122,4 @@ def _plain(value: Any, *, is_text: bool) -> Any:
 
 
 def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): each for name, each in arrays.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -21,7 +21,7 @@ from tfinv.tflite.comparison.match_files import match
 from tfinv.tflite.comparison.measure_models import measure_models
 from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
-from tfinv.tflite.comparison.storage import load_parts, save_parts
+from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.files.self_check import latency, memory_estimate
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tfinv.transformations import TransformationSet
 
 _KIND, _VERSION = "tfinv-study-piece", 1
+_FACTS = {"unmatched": [str], "classifies": bool}
 _MATCHING_SAMPLES = 32
 
 
@@ -171,10 +172,10 @@ def measured(
         )
 
     def load(folder: Path) -> Piece:
-        found, frames, results, arrays = load_parts(folder / "measured.npz", _KIND, _VERSION)
-        predictions = Predictions.from_arrays(arrays) if found["classifies"] else None
-        unmatched = tuple(found["unmatched"])
-        return Piece(conversion, facts, results["results"], predictions, frames["fidelity"], unmatched)
+        with loaded_parts(folder / "measured.npz", _KIND, _VERSION, _FACTS) as (known, frames, results, arrays):
+            predictions = Predictions.from_arrays(arrays) if known["classifies"] else None
+            unmatched = tuple(known["unmatched"])
+            return Piece(conversion, facts, results["results"], predictions, frames["fidelity"], unmatched)
 
     return cache.get("measurement", config, make, load)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfinv.results import Results
 from tfinv.tflite.comparison.predictions import Predictions
-from tfinv.tflite.comparison.storage import load_parts, save_parts
+from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FORMAT = "tfinv-study"
 VERSION = 2
 _FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
+_FACTS = {"verdict": [str], "warnings": [str], "failed": {str: str}, "predictions": [str], "metadata": dict}
 
 
 @dataclass(frozen=True)
@@ -87,20 +88,19 @@ class StudyResult:
             FileNotFoundError: there is no such file.
             ValueError: a truncated file, another kind of file, or an unknown version.
         """
-        facts, frames, results, arrays = load_parts(path, FORMAT, VERSION)
-        predictions = {
-            name: Predictions.from_arrays({each: arrays[f"{number}.{each}"] for each in Predictions.ARRAYS})
-            for number, name in enumerate(facts["predictions"])
-        }
-        return cls(
-            verdict=tuple(facts["verdict"]),
-            warnings=tuple(facts["warnings"]),
-            failed=facts["failed"],
-            results=results,
-            predictions=predictions,
-            metadata=facts["metadata"],
-            **{name: frames[name] for name in _FRAMES},
-        )
+        with loaded_parts(path, FORMAT, VERSION, _FACTS) as (facts, frames, results, arrays):
+            predictions = {
+                name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
+            }
+            return cls(
+                verdict=tuple(facts["verdict"]),
+                warnings=tuple(facts["warnings"]),
+                failed=facts["failed"],
+                results=results,
+                predictions=predictions,
+                metadata=facts["metadata"],
+                **{name: frames[name] for name in _FRAMES},
+            )
 
     def report(self, folder: str | os.PathLike[str]) -> Path:
         """Write `report.html` (self-contained), `report.md` with its figures, and the tables as CSV.
