@@ -173,7 +173,7 @@ class Run:
         """
         from tfinv import models
         from tfinv.models.load import is_file_name
-        from tfinv.training.train import train
+        from tfinv.training import train
         from tfinv.transformations import AffineAugmentation
 
         seed = self.seed if seed is None else seed
@@ -231,7 +231,7 @@ class Run:
             samples: names the images: data set, split, how many, seed; part of the cache key.
             **options: of `tfinv.evaluate`; those of `Sampling` and `Warping` by their names.
         """
-        from tfinv.evaluation.evaluate import evaluate
+        from tfinv.evaluation import evaluate
         from tfinv.evaluation.options import as_objects
 
         config = {

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str]) -> Any:
     """The sub-command of that name, or None where the first word is an experiment or an option."""
-    commands = {"measure": "measure", "train": "train", "tflite": "study", "compare": "compare", "redraw": "redraw"}
+    commands = {"measure": "measure", "train": "train", "tflite": "tflite", "compare": "compare", "redraw": "redraw"}
     if not arguments or arguments[0] not in commands:
         return None
     return importlib.import_module(f"tfinv.commands.{commands[arguments[0]]}").main
