@@ -32,6 +32,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made
 	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[tfmot,dev,docs]"
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[tfmot,dev,docs,bench]"
+	@touch $@
+
 install: $(VENV)/.installed  ## make .venv and install tfinv into it, editable
 
 install-dev: $(VENV)/.installed-dev
@@ -56,10 +60,10 @@ types: $(VENV)/.installed-dev  ## check types
 	@ln -sfn ../../../tflite ../../../experiments ../../../tfinv/__init__.py build/typecheck/tfinv/
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(VENV)/.installed-dev  ## build the reference from the docstrings into site/
-	$(BIN)/python .ci/build_docs.py site
+docs: $(VENV)/.installed-dev  ## build the documentation into site/ (to read it: python -m http.server -d site)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-bench: $(VENV)/.installed-dev  ## run the benchmarks, a quarter of an hour (benchmarks/results.json)
+bench: $(VENV)/.installed-bench  ## run the benchmarks, a quarter of an hour (benchmarks/results.json)
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "no benchmarks yet"; exit 1; }
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 	$(BIN)/python benchmarks/growth_figure.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 _keras_home = tempfile.TemporaryDirectory(prefix="tfinv-keras-")
 os.environ["KERAS_HOME"] = _keras_home.name
+
+# What tests make once for the whole run (shared_models.py). The processes of pytest-xdist inherit the name.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _shared = tempfile.TemporaryDirectory(prefix="tfinv-shared-")
+    os.environ["TFINV_TEST_SHARED"] = _shared.name
+
+# A run in the background (`nohup make test &`) inherits that Ctrl-C is ignored, and so would what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

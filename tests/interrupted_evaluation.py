@@ -15,6 +15,7 @@ import numpy as np
 import tfinv
 from tfinv.engine import passes
 from tfinv.engine.checkpoint import Checkpoint
+from tfinv.evaluation.options import as_objects
 
 OPTIONS = {"plain": {}, "shards": {"confidence": 0.9, "shards": 4}, "classes": {"stratified": True}}
 MEASURES = ("NormalizedVariance", "Goodfellow(percentile=0.2)", "GoodfellowNormal", "PredictionConsistency")
@@ -31,7 +32,7 @@ def evaluate(checkpoint: Checkpoint | None, kind: str, **options: object) -> tfi
     settings = {"labels": np.arange(32) % 2, "batch_size": 3, "progress": False, "checkpoint": checkpoint}
     settings |= OPTIONS[kind] | options
     transformations = settings.pop("transformations", "rotations(4)")
-    return tfinv.evaluate(model, images, transformations, settings.pop("measures", MEASURES), **settings)
+    return tfinv.evaluate(model, images, transformations, settings.pop("measures", MEASURES), **as_objects(settings))
 
 
 def main(path: str, results: str, seconds: str, kind: str) -> None:

@@ -6,13 +6,17 @@ from typing import Any
 
 import keras
 import numpy as np
+from shared_models import shared_model
 
 from tfinv.activations.layer_graph import flatten
+from tfinv.datasets import Split
+from tfinv.support.types import KerasModel
 from tfinv.tflite import agreement
 from tfinv.tflite.qat.integer_file import IntegerFile, to_integer_file
 from tfinv.tflite.qat.keras_route.model import fake_quantized, set_ranges
 from tfinv.tflite.qat.keras_route.rules import is_identity
 from tfinv.tflite.qat.match_scopes import output_label
+from tfinv.training import train
 
 layers = keras.layers
 MATCHED = [
@@ -50,6 +54,17 @@ def rich_model() -> Any:
     head = [keras.Input((32,)), layers.Dense(16, name="dense"), norm("norm_dense"), layers.ReLU(name="relu_d")]
     x = keras.Sequential([*head, layers.Dense(10, name="logits")], name="head")(x)
     return keras.Model(inputs, x, name="rich")
+
+
+def trained_rich_model(data: Split) -> KerasModel:
+    """`rich_model`, trained in floating point, once per run of the suite."""
+
+    def train_it() -> KerasModel:
+        model = rich_model()
+        train(model, data, epochs=15, learning_rate=3e-3, progress=False)
+        return model
+
+    return shared_model({"network": "rich_model", "epochs": 15, "learning_rate": 3e-3}, train_it)
 
 
 def conv(name: str, filters: int = 8, kernel_size: int = 3, **options: Any) -> Any:

@@ -98,7 +98,7 @@ def interrupted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-        patch.setattr("tfinv.evaluation._measure_groups", fail)
+        patch.setattr(sys.modules["tfinv.evaluation.evaluate"], "_measure_groups", fail)
         patch.setattr(Checkpoint, "finish", fail)
         evaluate(Checkpoint(path), "plain")
     saved = Checkpoint(path)

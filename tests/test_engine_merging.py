@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfinv
+from tfinv.evaluation.options import as_objects
 
 MEASURES = ("NormalizedVariance", "AnovaF", "NormalizedDistance", "PredictionConsistency", "NormalizedVarianceSE")
 
@@ -26,10 +27,8 @@ def images() -> np.ndarray:
 
 
 def run(model, images, first=0, measures=MEASURES, **options):
-    settings = {"transformations": "rotations(4)", "keep_statistics": True, **options}
-    return tfinv.evaluate(
-        model, images, settings.pop("transformations"), measures, first_sample=first, progress=False, **settings
-    )
+    settings = as_objects({"transformations": "rotations(4)", "keep_statistics": True, "first_sample": first} | options)
+    return tfinv.evaluate(model, images, settings.pop("transformations"), measures, progress=False, **settings)
 
 
 def assert_same(first: tfinv.Results, second: tfinv.Results) -> None:
@@ -73,7 +72,10 @@ def test_what_does_not_belong_together_is_refused(model, images):
         (run(model, half, padding="nearest"), "results must share padding"),
         (run(model, half, layers=["conv", "logits"]), r"same layers to be merged. Received: different \['flat'\]"),
         (run(model, half, measures=MEASURES[:2]), "results must share measures"),
-        (run(model, half, keep_statistics=False), "evaluate with keep_statistics=True.*results number 2 without"),
+        (
+            run(model, half, keep_statistics=False),
+            r"evaluate with sampling=Sampling\(keep_statistics=True\).*results number 2 without",
+        ),
         (run(model, images[:10]), "disjoint samples to be merged. Received: the same samples twice"),
     ]
     for second, match in cases:
@@ -86,8 +88,9 @@ def test_what_does_not_belong_together_is_refused(model, images):
 
 
 def test_layers_of_other_shapes_are_refused(rng):
+    kept = tfinv.Sampling(keep_statistics=True)
     parts = [
-        tfinv.evaluate_arrays({"dense": rng.normal(size=(6, 3, units))}, "NormalizedVariance", keep_statistics=True)
+        tfinv.evaluate_arrays({"dense": rng.normal(size=(6, 3, units))}, "NormalizedVariance", sampling=kept)
         for units in (4, 5)
     ]
     with pytest.raises(ValueError, match=r"layers of one shape to be merged. Received: layer 'dense' with other"):

@@ -15,6 +15,7 @@ from references import column_dispersion, row_dispersion
 
 import tfinv
 from tfinv.engine import passes
+from tfinv.evaluation.options import as_objects
 from tfinv.measures import NormalizedVariance, SampleVariance, TransformationVariance
 from tfinv.statistics.compiled import fused
 from tfinv.status import Status
@@ -52,7 +53,7 @@ def matrices(model, images) -> dict[str, np.ndarray]:
 
 
 def run(model, images, transformations="rotations(6)", measures=KEY, **options):
-    return tfinv.evaluate(model, images, transformations, measures, progress=False, **options)
+    return tfinv.evaluate(model, images, transformations, measures, progress=False, **as_objects(options))
 
 
 def assert_same(first: tfinv.Results, second: tfinv.Results, rtol: float = 1e-5, atol: float = 1e-7) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,21 +15,29 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv.tflite": ROOT / "tflite", "tfinv.experiments": ROOT / "experiments"}
 
 LAYERS = (
-    {"_lazy", "files", "status", "keys", "environment", "bootstrap", "jackknife"},
+    {"support", "status"},
+    {"resampling"},
     {"results"},
     {"transformations", "statistics"},
     {"activations", "measures", "datasets"},
-    {"evaluation", "models", "training", "callbacks"},
-    {"experiment"},
+    {"engine"},
+    {"evaluation", "models", "training", "uncertainty"},
+    {"callbacks", "experiment"},
     {"run", "commands"},
 )
 """The order of the modules, lowest first: each may import its own layer and those below. A package counts as one
-module. Modules that are not named here stand beside `evaluation`."""
-DEFAULT_LAYER = 4
+module, and every module has a layer."""
+
+TFLITE_LAYERS = ({"files"}, {"convert"}, {"comparison"}, {"qat"}, {"studies"})
+"""The order of the rooms of `tfinv.tflite`, lowest first."""
+TFLITE_EXCEPTIONS = {
+    ("files.self_check", "convert.match_keras_layers"): "shares the signal-to-noise ratio of two activations",
+    ("comparison.model_explorer", "studies.result"): "names a type, for type checkers alone",
+}
 
 SHOWING = {"plots", "report"}
 """Figures and reports read results, whatever made them: they import nothing above these."""
-BELOW_SHOWING = {"_lazy", "files", "status", "keys", "environment", "results", *SHOWING}
+BELOW_SHOWING = {"support", "status", "resampling", "results", *SHOWING}
 
 OUTSIDE = {"tflite", "experiments"}
 """Users of the library, which knows nothing of them but for the command line."""
@@ -114,15 +122,29 @@ def all_imports() -> list[Import]:
     return found
 
 
-def layer_of(name: str) -> int:
-    return next((number for number, names in enumerate(LAYERS) if name in names), DEFAULT_LAYER)
+def layer_of(name: str, layers: Sequence[set[str]] = LAYERS) -> int:
+    """The layer of a module; a module that has none is an error."""
+    numbers = [number for number, names in enumerate(layers) if name in names]
+    assert len(numbers) == 1, f"{name!r} needs a layer in tests/test_import_rules.py"
+    return numbers[0]
+
+
+def tflite_violation(imported: Import) -> str | None:
+    """Why an import between two rooms of `tfinv.tflite` is not allowed, or None."""
+    source, target = (name.split(".")[2:] for name in (imported.module, imported.target))
+    if not source or not target or source[0] == target[0]:
+        return None
+    if (".".join(source), ".".join(target)) in TFLITE_EXCEPTIONS:
+        return None
+    upward = layer_of(target[0], TFLITE_LAYERS) > layer_of(source[0], TFLITE_LAYERS)
+    return "rooms of tfinv.tflite import downwards only" if upward else None
 
 
 def violation(each: Import) -> str | None:
     """Why an import is not allowed, or None."""
     source, target = each.source_part, each.target_part
     if source == target:
-        return None
+        return tflite_violation(each) if source == "tflite" else None
     if source in OUTSIDE:
         return (
             "experiments use tflite, not the other way round" if (source, target) == ("tflite", "experiments") else None
@@ -150,12 +172,29 @@ def violation(each: Import) -> str | None:
     if source in SHOWING:
         return None if target in BELOW_SHOWING else "figures and reports import results alone"
     if target in SHOWING:
-        return None if layer_of(source) >= DEFAULT_LAYER else "measuring knows nothing of figures and reports"
+        return None if layer_of(source) >= layer_of("evaluation") else "measuring knows nothing of figures and reports"
     return None if layer_of(target) <= layer_of(source) else "imports go down only"
 
 
 def test_imports_go_down_only():
     wrong = [f"{each}: {reason}" for each in all_imports() if (reason := violation(each))]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_module_of_the_library_has_a_named_layer():
+    named = set().union(*LAYERS, SHOWING, OUTSIDE)
+    assert {part(module) for module in modules()} - {""} == named
+
+
+def test_the_engine_is_private_to_evaluation():
+    """Only `evaluation` uses the engine, but for the batches of images, which tflite/ reads as well."""
+    wrong = [
+        str(found)
+        for found in all_imports()
+        if found.target_part == "engine"
+        and found.source_part not in ("engine", "evaluation")
+        and (found.source_part, found.target) != ("tflite", "tfinv.engine.batches")
+    ]
     assert not wrong, "\n".join(wrong)
 
 

@@ -191,8 +191,9 @@ def test_a_model_equals_its_arrays():
 def test_merged_results_say_that_thresholds_differ(data):
     block, images = data
     measures = [Goodfellow(0.1), NormalizedVariance()]
+    kept = tfinv.Sampling(keep_statistics=True)
     halves = [
-        tfinv.evaluate_arrays({"layer": block[part]}, measures, reference={"layer": images[part]}, keep_statistics=True)
+        tfinv.evaluate_arrays({"layer": block[part]}, measures, reference={"layer": images[part]}, sampling=kept)
         for part in (slice(150), slice(150, None))
     ]
     merged = tfinv.merge(*halves)

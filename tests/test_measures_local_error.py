@@ -14,6 +14,7 @@ import tfinv
 from tfinv.activations import ActivationModel
 from tfinv.engine import passes
 from tfinv.engine.checkpoint import Checkpoint
+from tfinv.evaluation.options import as_objects
 from tfinv.measures import LieDerivative, parse
 from tfinv.statistics.lie_error import LocalError
 from tfinv.transformations.generators import GENERATORS, generator_tangent
@@ -48,7 +49,7 @@ def images() -> np.ndarray:
 
 
 def run(model, images, measures=(ROTATION, SCALE), transformations="rotations(4)", **options):
-    return tfinv.evaluate(model, images, transformations, measures, progress=False, **options)
+    return tfinv.evaluate(model, images, transformations, measures, progress=False, **as_objects(options))
 
 
 def forward(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -93,7 +94,10 @@ def test_values_equal_forward_mode_and_do_not_depend_on_blocks(model, images, ba
                 error -= generator_tangent(values[name], measure.generator).numpy()
             expected = np.square(error).mean(0)
             np.testing.assert_allclose(layer.values, expected, rtol=1e-4, atol=1e-6 * expected.max(), err_msg=name)
-            np.testing.assert_allclose(layer.values, function[measure][name].values, rtol=1e-6, atol=1e-12)
+            # Equal graphs round float32 derivatives differently now and then, in the seventh digit of the largest.
+            np.testing.assert_allclose(
+                layer.values, function[measure][name].values, rtol=1e-6, atol=1e-6 * expected.max(), err_msg=name
+            )
 
 
 def test_the_statistic_keeps_the_laws(rng):

@@ -94,8 +94,9 @@ def test_the_mapped_packages_are_the_folders_of_this_checkout():
         ("test", "-m pytest -n auto --maxprocesses 4 --dist loadfile --smoke"),
         ("lint", "ruff check"),
         ("types", "pyright"),
-        ("docs", "build_docs.py"),
+        ("docs", "mkdocs build --strict"),
         ("bench", "benchmarks/"),
+        ("bench", "[tfmot,dev,docs,bench]"),
         ("install", "pip install"),
     ],
 )

@@ -149,6 +149,19 @@ def test_help_and_list_start_without_tensorflow(tmp_path):
         assert done.returncode == 0 and text in done.stdout, done.stderr
 
 
+def test_the_command_and_the_cache_need_no_fcntl(tmp_path):
+    """Windows has none."""
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from tfinv import run\n"
+        "from tfinv.support.cache import Cache\n"
+        "make = lambda folder: (folder / 'text').write_text('made')\n"
+        "print(Cache('cache').get('piece', {}, make, lambda folder: (folder / 'text').read_text()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout == "made\n", done.stderr
+
+
 def test_an_experiment_of_ones_own_runs_by_path(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(

@@ -36,7 +36,7 @@ def activations(rng, samples=120, units=6, noise=0.5):
 
 
 def measured(arrays, confidence: float | None = 0.95, **options) -> Results:
-    return tfinv.evaluate_arrays(arrays, NV, confidence=confidence, shards=20, **options)
+    return tfinv.evaluate_arrays(arrays, NV, sampling=tfinv.Sampling(confidence), **options)
 
 
 def normalized_variance(array: np.ndarray) -> float:

@@ -9,14 +9,13 @@ import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from qat_models import FUSED, MATCHED, conv, rich_model, small, sqnr
+from qat_models import FUSED, MATCHED, conv, small, sqnr, trained_rich_model
 
 from tfinv import datasets
 from tfinv.activations import ActivationModel
 from tfinv.tflite import Conversion, QatConversion, QatReport, TFLiteModel, agreement, float32, qat_int8
 from tfinv.tflite.qat.keras_route.model import fake_quantized, set_ranges
 from tfinv.tflite.qat.plan import make_plan
-from tfinv.training import train
 from tfinv.training.accuracy import accuracy
 from tfinv.transformations import AffineAugmentation
 
@@ -31,9 +30,7 @@ def digits() -> datasets.Dataset:
 @pytest.fixture(scope="module")
 def plain(digits: datasets.Dataset) -> Any:
     """The rich model, trained in floating point."""
-    model = rich_model()
-    train(model, digits.train, epochs=15, learning_rate=3e-3, progress=False)
-    return model
+    return trained_rich_model(digits.train)
 
 
 def state(model: Any) -> tuple[list[Any], list[int], Any]:

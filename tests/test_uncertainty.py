@@ -9,12 +9,15 @@ import pytest
 
 import tfinv
 from tfinv.engine.measuring import merged, without_each
-from tfinv.evaluation import shard_indices
+from tfinv.evaluation.arrays import shard_indices
 from tfinv.resampling.jackknife import Replicates, interval, pseudo_values, standard_error
 from tfinv.resampling.shards import interval as bootstrap_interval
 from tfinv.resampling.shards import shard_counts
 from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
 from tfinv.statistics.lie_error import LocalError
+from tfinv.tflite import compare
+from tfinv.tflite.comparison.compare_files import renamed
+from tfinv.tflite.comparison.match_files import Match
 from tfinv.uncertainty import difference
 
 KEY = "NormalizedVariance"
@@ -30,7 +33,7 @@ def drawn(rng: np.random.Generator, samples: int, units: int = 6) -> np.ndarray:
 
 
 def measured(block: np.ndarray, measures=KEY, confidence: float = 0.95, shards: int = 20, **options) -> tfinv.Results:
-    return tfinv.evaluate_arrays({"layer": block}, measures, confidence=confidence, shards=shards, **options)
+    return tfinv.evaluate_arrays({"layer": block}, measures, sampling=tfinv.Sampling(confidence, shards, **options))
 
 
 def test_the_mean_of_numbers_has_its_textbook_interval(rng):
@@ -255,9 +258,9 @@ def test_what_cannot_be_paired_is_refused(rng):
     block = drawn(rng, 40)
     first = measured(block)
     plain = tfinv.evaluate_arrays({"layer": block}, KEY)
-    elsewhere = tfinv.evaluate_arrays({"other": block}, KEY, confidence=0.95)
+    elsewhere = tfinv.evaluate_arrays({"other": block}, KEY, sampling=tfinv.Sampling(0.95))
     cases = [
-        ((first, plain), {}, r"after must be evaluated with confidence=0\.95"),
+        ((first, plain), {}, r"after must be evaluated with sampling=Sampling\(0\.95\)"),
         ((first, measured(block[:30])), {}, "same shards. Received: 20 shards of 40 samples and 20 of 30"),
         ((first, measured(block, shards=5)), {}, "same shards. Received: 20 shards of 40 samples and 5 of 40"),
         ((first, elsewhere), {}, "a layer in common"),
@@ -279,7 +282,9 @@ def test_models_on_other_images_are_refused_and_intervals_saved(rng, tmp_path):
 
     def run(images: np.ndarray, **options: int) -> tfinv.Results:
         measures = [KEY, "NormalizedVarianceSE"]
-        return tfinv.evaluate(model, images, "rotations(4)", measures, confidence=0.9, progress=False, **options)
+        return tfinv.evaluate(
+            model, images, "rotations(4)", measures, sampling=tfinv.Sampling(0.9), progress=False, **options
+        )
 
     first = run(images)
     profile = first.profile()
@@ -295,3 +300,58 @@ def test_models_on_other_images_are_refused_and_intervals_saved(rng, tmp_path):
 
 def test_a_layer_without_replicates_has_no_interval():
     assert all(np.isnan(Replicates(0.95, (1, 1)).interval("layer", 0.5)))
+
+
+def several(rng: np.random.Generator, interval: str, layers: int, change: float = 0.0) -> tuple[tfinv.Results, ...]:
+    """Results before and after, of layers that differ by noise and, for the first layer, by `change`."""
+    arrays = [drawn(rng, 100, 3) for _ in range(layers)]
+    pairs = [[array + 0.2 * rng.normal(size=array.shape) for array in arrays] for _ in range(2)]
+    pairs[1][0] = pairs[1][0] + change * rng.normal(size=pairs[1][0].shape)
+    options = {"confidence": 0.95, "interval": interval, **({"resamples": 400} if interval == "bootstrap" else {})}
+    return tuple(tfinv.evaluate_arrays({f"l{i}": a for i, a in enumerate(blocks)}, KEY, **options) for blocks in pairs)
+
+
+@pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])
+def test_every_way_to_ask_which_layer_changed_gives_one_answer(rng, interval):
+    before, after = several(rng, interval, 4, change=1.0)
+    frame = difference(before, after)
+    assert frame.real.tolist() == [True, False, False, False]
+    pd.testing.assert_frame_equal(compare(before, after), frame)
+    replicates = after[KEY].replicates
+    assert replicates is not None and bool(replicates.draws) == (interval == "bootstrap")
+    names = {f"l{i}": f"q{i}" for i in range(4)}
+    other = tfinv.results.MeasureResult(
+        KEY,
+        {names[name]: layer for name, layer in after[KEY].items()},
+        Replicates(
+            0.95,
+            replicates.sizes,
+            {names[name]: values for name, values in replicates.means.items()},
+            {names[name]: values for name, values in replicates.draws.items()},
+        ),
+    )
+    back = renamed(tfinv.Results({KEY: other}, after.metadata), Match(names))
+    pd.testing.assert_frame_equal(difference(before, back), frame)
+    alone = difference(before, after, simultaneous=False)
+    by_hand = difference(before, after, simultaneous=False, confidence=1 - 0.05 / 4)
+    pd.testing.assert_frame_equal(by_hand, frame)
+    assert ((frame.high - frame.low) > 1.15 * (alone.high - alone.low)).all()
+
+
+def test_bootstrap_intervals_reach_beyond_the_outermost_draw_where_many_layers_demand_it(rng):
+    from scipy.stats import t
+
+    draws = rng.normal(size=1000)
+    low, high = bootstrap_interval(draws, 0.0, 20, 1 - 0.05 / 100)
+    exact = (20 / 19) ** 0.5 * t.ppf(1 - 0.025 / 100, 19)
+    assert low < draws.min() and high > draws.max()
+    assert [-low, high] == pytest.approx([exact, exact], rel=0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])
+def test_any_of_many_layers_is_rarely_called_real_where_nothing_differs(interval):
+    rng = np.random.default_rng(7)
+    alarms = [difference(*several(rng, interval, 8)).real.any() for _ in range(150)]
+    print(f"{interval}: {np.mean(alarms):.3f}")
+    assert np.mean(alarms) <= 0.05 + 3 * (0.05 * 0.95 / 150) ** 0.5

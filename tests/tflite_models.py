@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shared_models import shared_model
 
 CLASSES = 10
 
@@ -70,15 +71,18 @@ def plain_network() -> Any:
 
 @functools.cache
 def trained(build: Callable[[], Any], epochs: int = 4, seed: int = 0) -> Any:
-    """A network trained on the first 1400 digits from seeded weights, once a process; do not change its weights."""
+    """A network trained on the first 1400 digits from seeded weights, once per run; do not change its weights."""
     import keras
 
-    images, classes = digits()
-    keras.utils.set_random_seed(seed)
-    model = build()
-    model.compile(keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(images[:1400], classes[:1400], batch_size=32, epochs=epochs, verbose=0)
-    return model
+    def train() -> Any:
+        images, classes = digits()
+        keras.utils.set_random_seed(seed)
+        model = build()
+        model.compile(keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.fit(images[:1400], classes[:1400], batch_size=32, epochs=epochs, verbose=0)
+        return model
+
+    return shared_model({"network": build.__name__, "epochs": epochs, "seed": seed}, train)
 
 
 def decibels(reference: Any, other: Any) -> float:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfinv.evaluation.evaluate import evaluate
     from tfinv.evaluation.lie_derivative import lie_derivative
     from tfinv.evaluation.merging import merge
+    from tfinv.evaluation.options import Sampling, Warping
     from tfinv.transformations import AffineAugmentation
 
 __version__ = "0.1.0"
@@ -25,6 +26,8 @@ __version__ = "0.1.0"
 _ATTRIBUTES = {
     "ActivationModel": "tfinv.activations",
     "AffineAugmentation": "tfinv.transformations",
+    "Sampling": "tfinv.evaluation.options",
+    "Warping": "tfinv.evaluation.options",
     "evaluate": "tfinv.evaluation",
     "evaluate_arrays": "tfinv.evaluation.arrays",
     "lie_derivative": "tfinv.evaluation.lie_derivative",
@@ -38,7 +41,9 @@ __all__ = [
     "LayerResult",
     "MeasureResult",
     "Results",
+    "Sampling",
     "Status",
+    "Warping",
     "__version__",
     "datasets",
     "evaluate",

@@ -174,7 +174,7 @@ class Run:
         """
         from tfinv import models
         from tfinv.models.load import is_file_name
-        from tfinv.training.train import train
+        from tfinv.training import train
         from tfinv.transformations import AffineAugmentation
 
         seed = self.seed if seed is None else seed
@@ -230,9 +230,10 @@ class Run:
             transformations: id of the set.
             measures: keys of measures.
             samples: names the images: data set, split, how many, seed; part of the cache key.
-            **options: of `tfinv.evaluate`.
+            **options: of `tfinv.evaluate`; those of `Sampling` and `Warping` by their names.
         """
-        from tfinv.evaluation.evaluate import evaluate
+        from tfinv.evaluation import evaluate
+        from tfinv.evaluation.options import as_objects
 
         config = {
             "model": getattr(model, "tfinv_config", None) or model.id,
@@ -251,7 +252,7 @@ class Run:
                 list(measures),
                 progress=self.progress,
                 metadata={"dataset": samples, "seed": self.seed},
-                **options,
+                **as_objects(options),
             )
             results.save(folder / "results.npz")
 

@@ -180,7 +180,7 @@ class Results(Mapping[str, MeasureResult]):
             KeyError: there are no results of this class.
         """
         if label not in self.classes:
-            known = ", ".join(map(str, self.classes)) or "none, evaluate(..., stratified=True) makes them"
+            known = ", ".join(map(str, self.classes)) or "none, sampling=Sampling(stratified=True) makes them"
             raise KeyError(f"no class {label!r} in these results; classes are {known}")
         return Results(self.classes[label], {**self.metadata, "class": label})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import importlib.util
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
+from tfinv.support.extensions import load_file
 from tfinv.support.interrupt import lasting_interrupt
 from tfinv.support.lazy import quiet_tensorflow_import
 from tfinv.support.safe_text import printable
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str]) -> Any:
     """The sub-command of that name, or None where the first word is an experiment or an option."""
-    commands = {"measure": "measure", "train": "train", "tflite": "study", "compare": "compare", "redraw": "redraw"}
+    commands = {"measure": "measure", "train": "train", "tflite": "tflite", "compare": "compare", "redraw": "redraw"}
     if not arguments or arguments[0] not in commands:
         return None
     return importlib.import_module(f"tfinv.commands.{commands[arguments[0]]}").main
@@ -136,13 +136,7 @@ def find_experiment(name: str) -> Experiment:
         ValueError: no such experiment (the known ones are listed), or a file without one.
     """
     if name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise ValueError(f"experiment must be an existing file. Received: {name!r}")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_file(name, "experiment")
     else:
         if name not in experiment_names():
             raise ValueError(

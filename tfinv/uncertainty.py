@@ -1,16 +1,36 @@
-"""Which layer differences between two results are real: paired comparison over shards of the samples (results)."""
+"""Which layer differences between two results are real: paired comparison over shards of the samples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfinv.resampling import shards as bootstrap
-from tfinv.resampling.jackknife import interval, pseudo_values
+from tfinv.resampling.jackknife import Replicates, interval, pseudo_values
 from tfinv.results import MeasureResult, Results
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COLUMNS = (
+    "measure",
+    "layer",
+    "after_layer",
+    "before",
+    "after",
+    "difference",
+    "low",
+    "high",
+    "relative",
+    "relative_low",
+    "relative_high",
+    "real",
+    "valid_before",
+    "valid_after",
+)
 
 
 def difference(
@@ -20,12 +40,19 @@ def difference(
     *,
     layers: Mapping[str, str] | None = None,
     confidence: float | None = None,
+    simultaneous: bool = True,
 ) -> pd.DataFrame:
-    """Layer by layer, how much a measure differs between two evaluations of the same images, with an interval.
+    r"""Layer by layer, how much a measure differs between two evaluations of the same images, with an interval.
+
+        d = \bar m_{after} - \bar m_{before}, \quad r = \bar m_{after} / \bar m_{before} - 1
 
     Both were evaluated on the same images in the same shards, so a sample that is odd for one is odd for the other:
     the interval is that of the difference, usually far narrower than those of the two values. It comes from a bootstrap
-    where both were evaluated with `interval="bootstrap"` and as many resamples, otherwise from the jackknife.
+    where both were evaluated with `Sampling(interval="bootstrap")` and as many resamples, otherwise from the jackknife.
+
+    With `simultaneous`, the intervals of all `L` layers together hold with the confidence `c`: each has the confidence
+    `1 - (1 - c) / L` (Bonferroni), so that where nothing differs, the chance that any layer is called real is at most
+    about `1 - c`.
 
     Example:
         >>> import numpy as np
@@ -35,8 +62,8 @@ def difference(
         >>> before = rng.normal(size=(200, 1, 8)) + rng.normal(size=(200, 6, 8))
         >>> after = before + 0.1 * rng.normal(size=before.shape)
         >>> first, second = (
-        ...     tfinv.evaluate_arrays({"dense": each}, "NormalizedVariance", confidence=0.95)
-        ...     for each in (before, after)
+        ...     tfinv.evaluate_arrays({"dense": activations}, "NormalizedVariance", sampling=tfinv.Sampling(0.95))
+        ...     for activations in (before, after)
         ... )
         >>> row = difference(first, second).iloc[0]
         >>> bool(row.low < row.difference < row.high), bool(row.real)
@@ -48,39 +75,97 @@ def difference(
         measure: which measure, as an object or a key; default: the only one.
         layers: by layer of `before` the layer of `after` to compare with; default: layers of one name.
         confidence: of the interval; default: as evaluated.
+        simultaneous: whether the intervals hold for all layers at once rather than for every layer alone.
 
     Returns:
-        Columns `measure, layer, before, after, difference` (after - before), `low, high` (its interval), `real`
-        (whether the interval leaves out 0), in the order of `before`.
+        One row per layer, in the order of `before`: `measure, layer, after_layer`; the means over valid units `before,
+        after` and their `difference` with its interval `low, high`; the `relative` difference, a share of `before`,
+        with `relative_low, relative_high`; `real`, whether `low` to `high` leaves out 0 (False where there is no
+        interval); `valid_before, valid_after`, the numbers of valid units.
 
     Raises:
         ValueError: results without shards, or of different images or shards; no layer in common.
         KeyError: an unknown measure or layer.
+
+    Source: Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m"; Hesterberg 2015, "What teachers
+    should know about the bootstrap".
     """
     import pandas as pd
 
     first, second = _chosen(before, measure), _chosen(after, measure)
     _check_paired(before, after, first, second)
-    assert first.replicates is not None and second.replicates is not None
-    confidence = first.replicates.confidence if confidence is None else confidence
-    if not 0 < confidence < 1:
+    if confidence is not None and not 0 < confidence < 1:
         raise ValueError(f"confidence must be above 0 and below 1. Received: {confidence!r}")
-    sizes, rows = first.replicates.sizes, []
     pairs = {name: name for name in first if name in second} if layers is None else dict(layers)
     if not pairs:
         raise ValueError(f"results must have a layer in common. Received: {list(first)} and {list(second)}")
-    for mine, theirs in pairs.items():
-        values = first[mine].mean, second[theirs].mean
-        low = high = float("nan")
-        if mine in first.replicates.means and theirs in second.replicates.means:
-            own = pseudo_values(values[0], first.replicates.means[mine], sizes)
-            other = pseudo_values(values[1], second.replicates.means[theirs], sizes)
-            low, high = interval(other - own, sizes, values[1] - values[0], confidence)
-        drawn = first.replicates.draws.get(mine), second.replicates.draws.get(theirs)
-        if drawn[0] is not None and drawn[1] is not None and len(drawn[0]) == len(drawn[1]):
-            low, high = bootstrap.interval(drawn[1] - drawn[0], values[1] - values[0], len(sizes), confidence)
-        rows.append((first.key, mine, *values, values[1] - values[0], low, high, bool(low > 0 or high < 0)))
-    return pd.DataFrame(rows, columns=["measure", "layer", "before", "after", "difference", "low", "high", "real"])
+    return pd.DataFrame(layer_rows(first, second, pairs, confidence, simultaneous), columns=list(COLUMNS))
+
+
+def layer_rows(
+    before: MeasureResult,
+    after: MeasureResult,
+    pairs: Mapping[str, str],
+    confidence: float | None = None,
+    simultaneous: bool = True,
+) -> list[dict[str, Any]]:
+    """The rows of `difference` for one measure; NaN in place of intervals where the two have no shards in common.
+
+    Args:
+        before: of one model.
+        after: of the other model.
+        pairs: layer of `after` by layer of `before`.
+        confidence: of the intervals; None for that of `before`.
+        simultaneous: see `difference`.
+    """
+    first, second = before.replicates, after.replicates
+    paired = first is not None and second is not None and tuple(first.sizes) == tuple(second.sizes)
+    if confidence is None:
+        confidence = first.confidence if first is not None else math.nan
+    if simultaneous:
+        measured = sum(bool(before[name].valid.size and after[other].valid.size) for name, other in pairs.items())
+        confidence = 1 - (1 - confidence) / max(measured, 1)
+    rows = []
+    for name, other in pairs.items():
+        old, new = before[name], after[other]
+        row: dict[str, Any] = {"measure": before.key, "layer": name, "after_layer": other}
+        row |= {"before": old.mean, "after": new.mean, "difference": new.mean - old.mean}
+        row["relative"] = _relative(row["difference"], old.mean)
+        bounds = (math.nan,) * 4
+        if paired:
+            assert first is not None and second is not None
+            bounds = _bounds(row, first, second, confidence)
+        row |= dict(zip(("low", "high", "relative_low", "relative_high"), bounds, strict=True))
+        row["real"] = bool(row["low"] > 0 or row["high"] < 0)
+        row |= {"valid_before": int(old.valid.size), "valid_after": int(new.valid.size)}
+        rows.append(row)
+    return rows
+
+
+def _relative(difference: float, before: float) -> float:
+    if before == 0 and not math.isnan(difference):
+        return math.copysign(math.inf, difference) if difference else 0.0
+    return difference / before
+
+
+def _bounds(row: Mapping[str, Any], first: Replicates, second: Replicates, confidence: float) -> tuple[float, ...]:
+    """The intervals of the difference and of the relative difference: from draws where both have as many of them."""
+    layer, other = row["layer"], row["after_layer"]
+    drawn = layer in first.draws and other in second.draws and len(first.draws[layer]) == len(second.draws[other])
+    if not drawn and not (layer in first.means and other in second.means):
+        return (math.nan,) * 4
+    old, new = (first.draws[layer], second.draws[other]) if drawn else (first.means[layer], second.means[other])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quantities = ((row["difference"], new - old), (row["relative"], new / old - 1))
+    bounds: tuple[float, ...] = ()
+    for estimate, others in quantities:
+        if not math.isfinite(estimate) or not (drawn or np.isfinite(others).all()):
+            bounds += (math.nan, math.nan)
+        elif drawn:
+            bounds += bootstrap.interval(others, estimate, len(first.sizes), confidence)
+        else:
+            bounds += interval(pseudo_values(estimate, others, first.sizes), first.sizes, estimate, confidence)
+    return bounds
 
 
 def _chosen(results: Results, measure: Any) -> MeasureResult:
@@ -94,7 +179,7 @@ def _chosen(results: Results, measure: Any) -> MeasureResult:
 def _check_paired(before: Results, after: Results, first: MeasureResult, second: MeasureResult) -> None:
     for name, measure in (("before", first), ("after", second)):
         if measure.replicates is None:
-            raise ValueError(f"{name} must be evaluated with confidence=0.95 or the like. Received: no shards")
+            raise ValueError(f"{name} must be evaluated with sampling=Sampling(0.95) or the like. Received: no shards")
     assert first.replicates is not None and second.replicates is not None
     if first.replicates.sizes != second.replicates.sizes:
         raise ValueError(

@@ -98,6 +98,7 @@ def _measured(augmentation: Mapping[str, float] | None) -> Results:
     from tfinv import datasets, models
     from tfinv.evaluation.evaluate import evaluate
     from tfinv.evaluation.lie_derivative import lie_derivative
+    from tfinv.evaluation.options import Sampling
     from tfinv.training.train import train
     from tfinv.transformations import AffineAugmentation
 
@@ -108,7 +109,7 @@ def _measured(augmentation: Mapping[str, float] | None) -> Results:
     images = data.test.subset(SAMPLES, SEED)
     keys = [key for drawing in DRAWINGS.values() for key in drawing.measures.values() if key != "LieContribution"]
     banded = [key for key in keys if "Variance" in key]
-    first = evaluate(model, images, ROTATIONS, banded, confidence=0.95)
+    first = evaluate(model, images, ROTATIONS, banded, sampling=Sampling(0.95))
     second = evaluate(model, images, ROTATIONS, [key for key in keys if key not in banded])
     third = lie_derivative(model, images.x, ["rotation"])
     floors = first.metadata["interpolation_floor"] | second.metadata["interpolation_floor"]

@@ -8,12 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfinv.support.extensions import load_named
+
 if TYPE_CHECKING:
     from tfinv.datasets import Dataset, Split
+    from tfinv.measures import Measure
+    from tfinv.transformations import TransformationSet
 
 MODEL_HELP = "a .keras or .h5 file, or keras.applications.NAME"
 DATA_HELP = "digits, mnist, fashion_mnist, cifar10, lsa16, an .npz file with x and y, or a folder of class folders"
-TRANSFORMATIONS_HELP = 'a set such as "rotations(16)" or "product(rotations(8), scales(1, 0.5, 1.25))"'
+TRANSFORMATIONS_HELP = (
+    'a set such as "rotations(16)" or "product(rotations(8), scales(1, 0.5, 1.25))", or your own as file.py:family(...)'
+)
+
+MEASURES_HELP = "keys, or your own as file.py:Class; default: NormalizedVariance"
 
 
 def parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -96,6 +104,43 @@ def add_transformations(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--transformations", default="rotations(16)", help=f"{TRANSFORMATIONS_HELP}; default: rotations(16)"
     )
+
+
+def measures(texts: Sequence[str]) -> list[Measure]:
+    """The measures of `--measures`: keys, or `file.py:Class(option=value)`, which runs the file.
+
+    Raises:
+        ValueError: an unknown measure or option, or a file or class that is not there.
+        TypeError: a class that is no measure.
+    """
+    from tfinv.evaluation.evaluate import as_measures
+    from tfinv.measures import register
+
+    return as_measures([load_named(text, "measures", lambda kind: register(kind).__name__) for text in texts])
+
+
+def transformations(text: str) -> TransformationSet:
+    """The set of `--transformations`: its id, in which `file.py:family` may stand for a family; that runs the file.
+
+    Raises:
+        ValueError: a text that does not parse, or a file or family that is not there.
+        TypeError: something that is no family.
+    """
+    from tfinv.transformations import parse, register
+
+    return parse(load_named(text, "transformations", lambda family: register(family).__name__))
+
+
+def architecture(text: str) -> str:
+    """The name of `--architecture` for `tfinv.models.build`; `file.py:function` runs the file.
+
+    Raises:
+        ValueError: a file or function that is not there.
+        TypeError: something that is no function.
+    """
+    from tfinv.models import register
+
+    return load_named(text, "architecture", lambda builder: register(builder).__name__)
 
 
 def load_fitting(

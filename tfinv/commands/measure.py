@@ -30,17 +30,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", required=True, help=f"{shared.MODEL_HELP}, or a .tflite file")
     shared.add_data(parser)
     shared.add_transformations(parser)
-    parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help="default: NormalizedVariance")
+    parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
     parser.add_argument("--layers", nargs="+", help="names, globs or layer types; default: all")
     shared.add_input_scale(parser)
     shared.add_layer_classes(parser)
     parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
     options = parser.parse_args(shared.with_signs(arguments))
 
-    from tfinv.evaluation.evaluate import as_measures, evaluate
-    from tfinv.transformations import parse
+    from tfinv.evaluation.evaluate import evaluate
 
-    measures, transformations = as_measures(options.measures), parse(options.transformations)
+    measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
     model, shape = load_source(options.model, shared.input_scale(options.input_scale), options.layer_class)
     dataset, test = shared.load_fitting(options.data, shape, options.max_samples, options.seed)
     results = evaluate(

@@ -27,8 +27,8 @@ def main(arguments: Sequence[str]) -> int:
         "--architecture",
         nargs="+",
         default=["simple_conv"],
-        help="name of tfinv.models and key=value options, keras.applications.NAME, or a .keras or .h5 file, of which "
-        "the architecture is taken with new weights; default: simple_conv",
+        help="name of tfinv.models or your own file.py:function, and key=value options, keras.applications.NAME, or a "
+        ".keras or .h5 file, of which the architecture is taken with new weights; default: simple_conv",
     )
     parser.add_argument("--data", required=True, help=shared.DATA_HELP)
     parser.add_argument("--augmentation", help=f"train on random members of {shared.TRANSFORMATIONS_HELP}")
@@ -46,10 +46,12 @@ def main(arguments: Sequence[str]) -> int:
     from tfinv.transformations import AffineAugmentation
 
     name, *pairs = options.architecture
+    name = shared.architecture(name)
+    transformations = shared.transformations(options.augmentation) if options.augmentation else None
     data = datasets.load(options.data)
     keras.utils.set_random_seed(options.seed)
     model = models.build(name, data.input_shape, data.num_classes, **parse_options(pairs))
-    augmentation = AffineAugmentation(options.augmentation, seed=options.seed) if options.augmentation else None
+    augmentation = AffineAugmentation(transformations, seed=options.seed) if transformations else None
     result = train(
         model,
         data.train,
@@ -67,8 +69,8 @@ def main(arguments: Sequence[str]) -> int:
     model.save(options.out / "model.keras")
     write_text(options.out / "history.csv", result.history.to_csv(index=False))
     summary = {"accuracy": float(result.accuracy), "restarts": result.restarts, "seconds": round(result.seconds, 1)}
-    if options.augmentation and data.test.y is not None:
-        under = accuracy_under(model, data.test.x, data.test.y, options.augmentation)
+    if transformations and data.test.y is not None:
+        under = accuracy_under(model, data.test.x, data.test.y, transformations)
         write_text(options.out / "accuracy.csv", "accuracy\n" + "".join(f"{value}\n" for value in under))
         summary["accuracy_transformed"] = float(np.mean(under))
     write_json(options.out / "training.json", {**summary, "arguments": {k: str(v) for k, v in vars(options).items()}})

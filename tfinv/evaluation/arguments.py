@@ -1,20 +1,17 @@
-"""What users give to `evaluate`, checked and brought into one form (evaluation)."""
+"""What users give to `evaluate`, checked and brought into one form."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tfinv.activations.source import ActivationSource, LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.measures import Measure, parse
-from tfinv.support.checks import share, whole_number
-
-if TYPE_CHECKING:
-    pass
+from tfinv.support.checks import whole_number
 
 IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
 """Transformed images in a block, where the user says nothing: enough for the cores. Accumulators of columns are read
@@ -64,20 +61,6 @@ def block_size(batch_size: Any, count: int) -> int:
     if batch_size is not None:
         return whole_number("batch_size", batch_size, 1)
     return max(1, IMAGES_PER_BLOCK // count, min(SAMPLES_PER_BLOCK, 4 * IMAGES_PER_BLOCK // count))
-
-
-def check_confidence(confidence: Any, shards: Any) -> int:
-    """Refuse a confidence that is not inside (0, 1); return the number of shards."""
-    if confidence is not None:
-        share("confidence", confidence, "0.95")
-    return whole_number("shards", shards, 2)
-
-
-def check_interval(interval: Any, resamples: Any) -> int:
-    """Refuse an unknown kind of interval; return the number of resamples that it takes, 0 for none."""
-    if interval not in ("jackknife", "bootstrap"):
-        raise ValueError(f"interval must be 'jackknife' or 'bootstrap'. Received: {interval!r}")
-    return whole_number("resamples", resamples, 50) * (interval == "bootstrap")
 
 
 def check_labels(measures: Sequence[Measure], given: bool) -> None:

@@ -1,10 +1,10 @@
-"""`evaluate_arrays`: activations that come from anywhere, and measures in, `Results` out (evaluation)."""
+"""`evaluate_arrays`: activations that come from anywhere, and measures in, `Results` out."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,12 +14,11 @@ from tfinv.engine.passes import ordered
 from tfinv.evaluation.arguments import (
     as_measures,
     check_arrays,
-    check_confidence,
     check_gradients,
-    check_interval,
     check_labels,
     check_references,
 )
+from tfinv.evaluation.options import Sampling, accepts_folded, checked
 from tfinv.measures import Measure
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
@@ -31,18 +30,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+@accepts_folded
 def evaluate_arrays(
     activations: Mapping[str, ArrayLike],
     measures: Any,
     *,
     labels: ArrayLike | None = None,
     reference: Mapping[str, ArrayLike] | None = None,
-    confidence: float | None = None,
-    shards: int = 20,
-    interval: Literal["jackknife", "bootstrap"] = "jackknife",
-    resamples: int = 1000,
-    keep_statistics: bool = False,
-    first_sample: int = 0,
+    sampling: Sampling | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Results:
     """Measure activations that come from anywhere: another framework, a saved file, a simulation.
@@ -62,12 +57,7 @@ def evaluate_arrays(
         labels: int `(S,)`, for measures that compare predictions with classes.
         reference: by layer name an array `(S, *U)`, activations of the untransformed images, for measures that
             compare with them.
-        confidence: see `evaluate`.
-        shards: see `evaluate`.
-        interval: see `evaluate`.
-        resamples: see `evaluate`.
-        keep_statistics: see `evaluate`.
-        first_sample: see `evaluate`.
+        sampling: see `evaluate`; classes cannot be measured apart here.
         metadata: entries for `Results.metadata`.
 
     Returns:
@@ -75,35 +65,36 @@ def evaluate_arrays(
 
     Raises:
         ValueError: arrays without sample and transformation axes, that disagree on `S` or `T`, or hold NaN; labels or
-            reference missing where a measure needs them.
-        TypeError: a measure that needs gradients.
+            reference missing where a measure needs them; a stratified sampling.
+        TypeError: a measure that needs gradients, an unknown keyword.
     """
     measures = as_measures(measures)
+    sampling = checked(Sampling, sampling)
+    if sampling.stratified:
+        raise ValueError("sampling must not be stratified here: give one class at a time. Received: stratified")
     arrays = {name: np.asarray(array) for name, array in activations.items()}
     samples, count = check_arrays(arrays)
     check_enough(measures, samples, count)
     check_gradients(measures, arrays)
     check_labels(measures, labels is not None)
     references = check_references(measures, reference, arrays)
-    shards = 0 if confidence is None else check_confidence(confidence, shards)
-    resamples = check_interval(interval, resamples)
-    parts = shard_indices(samples, shards) if shards else [np.arange(samples)]
+    parts = shard_indices(samples, sampling.parts) if sampling.parts else [np.arange(samples)]
     classes = None if labels is None else np.asarray(labels, np.int64)
     results, means, draws, kept = {}, {}, {}, {}
     for name, array in arrays.items():
         layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)
-        states = _gather_array(layer, array, measures, parts, first_sample, classes, references.get(name))
-        if confidence is not None:
-            results[name], means[name], draws[name] = measure_shards(measures, layer, states, resamples)
+        states = _gather_array(layer, array, measures, parts, sampling.first_sample, classes, references.get(name))
+        if sampling.confidence is not None:
+            results[name], means[name], draws[name] = measure_shards(measures, layer, states, sampling.draws)
         else:
             results[name] = measure_layer(measures, layer, states[0])
-        if keep_statistics:
+        if sampling.keep_statistics:
             kept[name] = {each: merged(each, [part[each] for part in states]) for each in states[0]}
     description = {"samples": samples, "num_transformations": count, **provenance(), **dict(metadata or {})}
     sizes = [len(part) for part in parts]
-    if confidence is not None:
+    if sampling.confidence is not None:
         description["shards"] = sizes
-    return assembled(measures, results, description, means, confidence, sizes, kept, draws)
+    return assembled(measures, results, description, means, sampling.confidence, sizes, kept, draws)
 
 
 def _gather_array(

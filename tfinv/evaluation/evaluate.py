@@ -1,4 +1,4 @@
-"""`evaluate`: images, transformations, a model and measures in, `Results` out (evaluation)."""
+"""`evaluate`: images, transformations, a model and measures in, `Results` out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.source import ActivationSource, LayerChoice
 from tfinv.engine.batches import ImageBatches
@@ -19,20 +19,18 @@ from tfinv.evaluation.arguments import (
     as_measures,
     as_source,
     block_size,
-    check_confidence,
     check_gradients,
-    check_interval,
     check_labels,
 )
 from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
 from tfinv.evaluation.interpolation_floor import SAMPLES, interpolation_floor
+from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.evaluation.stratified import classes_of, over_classes
 from tfinv.measures import Measure
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
-from tfinv.support.checks import whole_number
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["as_measures", "evaluate", "evaluate_arrays"]
 
 
+@accepts_folded
 def evaluate(
     model: Any,
     images: Any,
@@ -50,15 +49,8 @@ def evaluate(
     labels: ArrayLike | None = None,
     layers: LayerChoice = None,
     batch_size: int | None = None,
-    padding: str = "constant",
-    interpolation: str = "bilinear",
-    stratified: bool = False,
-    confidence: float | None = None,
-    shards: int = 20,
-    interval: Literal["jackknife", "bootstrap"] = "jackknife",
-    resamples: int = 1000,
-    keep_statistics: bool = False,
-    first_sample: int = 0,
+    sampling: Sampling | None = None,
+    warping: Warping | None = None,
     memory_budget: int | float | str | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     verbose: bool = False,
@@ -90,21 +82,10 @@ def evaluate(
         labels: int `(S,)`, for measures that compare predictions with classes; default: those that come with `images`.
         layers: names, globs or layer types; None for all.
         batch_size: samples per block; `batch_size * T` images are in memory at a time. Default: about 256 images.
-        padding: what comes in from outside the frame, see `transformations.warp`.
-        interpolation: see `transformations.warp`.
-        stratified: measure the samples of each class apart, in one run over shuffled data: the results hold the mean
-            over classes, and `results.of_class(label)` those of each class. A `tf.data.Dataset` is read into memory.
-        confidence: add confidence intervals of the layer means, such as 0.95: `profile()` then has the columns `low`
-            and `high`. They hold for other samples under the same transformations, and come from the statistics of
-            `shards` random parts of the samples (no further forward passes); a `tf.data.Dataset` is read into memory.
-        shards: number of parts; each costs one more copy of the accumulators.
-        interval: `"jackknife"` leaves out each part in turn; `"bootstrap"` draws as many parts with replacement
-            `resamples` times, for intervals that need not be symmetric, and computes the measures each time.
-        resamples: at least 50.
-        keep_statistics: keep the accumulators in `Results.statistics`, so that `tfinv.merge` can join the results of
-            disjoint samples.
-        first_sample: position of the first image in the whole data, where these images are one part of them: measures
-            that draw samples draw the same ones as an evaluation of all.
+        sampling: confidence intervals, classes measured apart, statistics kept for `merge`: a `tfinv.Sampling`, such
+            as `Sampling(0.95)` for 95 % intervals or `Sampling(stratified=True)`. None: nothing of these.
+        warping: how images are warped: a `tfinv.Warping`, such as `Warping(padding="nearest")`. None: bilinear, zero
+            outside the frame.
         memory_budget: bytes, or text such as `"8GiB"`, for accumulators and activations; layers that do not fit
             together are measured in several runs over the images. Default: half of the free memory.
         checkpoint: a file to save to about once a minute, or a `tfinv.engine.checkpoint.Checkpoint`: the same call
@@ -121,45 +102,40 @@ def evaluate(
         ValueError: bad images, too few samples or transformations for a measure, an unknown layer or measure, images
             that do not fit the model, NaN in images or activations (named), a budget too small for one layer, a
             checkpoint of another evaluation.
-        TypeError: a model that has no graph of layers, or no gradients for a measure that needs them.
+        TypeError: a model that has no graph of layers, or no gradients for a measure that needs them; an unknown
+            keyword.
     """
     measures = as_measures(measures)
     transformations = as_set(transformations)
-    _check_together(stratified, confidence, keep_statistics)
+    sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
     check_enough(measures, None, len(transformations))
-    batches = ImageBatches(
-        images, block_size(batch_size, len(transformations)), labels, whole_number("first_sample", first_sample, 0)
-    )
+    batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
     check_labels(measures, batches.has_labels)
     source = as_source(model, layers, batches.shape)
     check_gradients(measures, source)
-    shards = 0 if confidence is None else check_confidence(confidence, shards)
-    resamples = check_interval(interval, resamples)
-    batches = batches.in_memory() if stratified or shards else batches
+    batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
     check_enough(measures, batches.count, len(transformations))
-    subsets = _subsets(batches, measures, stratified, shards)
+    subsets = _subsets(batches, measures, sampling)
     description = {
         "model": source.id,
         "transformations": transformations.id,
         "num_transformations": len(transformations),
         "samples": batches.count,
-        "first_sample": first_sample,
+        "first_sample": sampling.first_sample,
         "image_shape": list(batches.shape),
-        "padding": padding,
-        "interpolation": interpolation,
+        "padding": warping.padding,
+        "interpolation": warping.interpolation,
         "skipped_layers": dict(getattr(source, "skipped", {})),
     }
-    if shards or keep_statistics or checkpoint is not None:
+    if sampling.parts or sampling.keep_statistics or checkpoint is not None:
         description["data"] = batches.fingerprint()
-    if shards:
+    if sampling.parts:
         description["shards"] = [each.count for each in subsets.values()]
     spec = _layers(source, transformations, batches.count)
     keeper = Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint
     if keeper:
-        options = {"stratified": stratified, "confidence": confidence, "keep_statistics": keep_statistics}
-        options["resamples"] = resamples
-        keeper.open(_configuration(description, measures, spec, batch_size, options))
-    plan = _plan(measures, spec, batches, memory_budget, batch_size is not None, shards, keeper, keep_statistics)
+        keeper.open(_configuration(description, measures, spec, batch_size, sampling))
+    plan = _plan(measures, spec, batches, memory_budget, batch_size is not None, keeper, sampling)
     if verbose:
         print(plan)
     setting = Setting(
@@ -168,20 +144,19 @@ def evaluate(
         tuple(measures),
         transformations,
         batches.shape,
-        padding,
-        interpolation,
+        warping.padding,
+        warping.interpolation,
         keeper,
-        keep_statistics,
+        sampling.keep_statistics,
     )
     subsets = {label: each.in_batches_of(plan.batch_size) for label, each in subsets.items()}
-    found = _measure_groups(setting, plan, subsets, confidence, resamples, progress)
+    found = _measure_groups(setting, plan, subsets, sampling, progress)
     description |= {"samples": batches.count, **provenance(), **dict(metadata or {})}
     if "interpolation_floor" not in description:
         few = next(iter(batches.in_batches_of(SAMPLES))).images
-        options = {"padding": padding, "interpolation": interpolation}
-        description["interpolation_floor"] = interpolation_floor(few, transformations, measures, spec, options)
+        description["interpolation_floor"] = interpolation_floor(few, transformations, measures, spec, warping)
     by_label = {label: joined([each[label] for each in found], description) for label in found[0]}
-    results = over_classes(by_label, description) if stratified else by_label[""]
+    results = over_classes(by_label, description) if sampling.stratified else by_label[""]
     if keeper:
         keeper.finish()
     return results
@@ -191,8 +166,7 @@ def _measure_groups(
     setting: Setting,
     plan: Plan,
     subsets: Mapping[Any, ImageBatches],
-    confidence: float | None,
-    resamples: int,
+    sampling: Sampling,
     progress: bool,
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
@@ -210,25 +184,23 @@ def _measure_groups(
             part = replace(setting, advance=bar.update)
             if len(chosen) > 1:
                 part = replace(part, source=setting.source.select([each.name for each in layers]))
-            if confidence is None:
+            if sampling.confidence is None:
                 found.append(measure_group(part, layers, subsets))
             else:
                 samples = list(subsets.values())
-                found.append({"": measure_group_in_shards(part, layers, samples, confidence, resamples)})
+                found.append({"": measure_group_in_shards(part, layers, samples, sampling.confidence, sampling.draws)})
             if number + 1 < len(chosen):
                 # A graph and the states that it updates refer to each other in circles: make room for the next ones.
                 gc.collect()
     return found
 
 
-def _subsets(
-    batches: ImageBatches, measures: Sequence[Measure], stratified: bool, shards: int
-) -> dict[Any, ImageBatches]:
-    if stratified:
+def _subsets(batches: ImageBatches, measures: Sequence[Measure], sampling: Sampling) -> dict[Any, ImageBatches]:
+    if sampling.stratified:
         return dict(classes_of(batches, measures))
-    if not shards:
+    if not sampling.parts:
         return {"": batches}
-    parts = shard_indices(batches.count or 0, shards)
+    parts = shard_indices(batches.count or 0, sampling.parts)
     return {number: batches.only(part) for number, part in enumerate(parts)}
 
 
@@ -238,9 +210,8 @@ def _plan(
     batches: ImageBatches,
     budget: Any,
     fixed: bool,
-    shards: int,
     keeper: Checkpoint | None,
-    keep: bool,
+    sampling: Sampling,
 ) -> Plan:
     statistics = [each for batch in ordered(required_statistics(measures)) for each in batch]
     plan = plan_layers(
@@ -250,9 +221,9 @@ def _plan(
         batches.batch_size,
         budget=budget,
         fixed=fixed,
-        shards=shards,
+        shards=sampling.parts,
         checkpoint=keeper is not None,
-        keep=keep,
+        keep=sampling.keep_statistics,
     )
     if keeper is None:
         return plan
@@ -267,14 +238,17 @@ def _configuration(
     measures: Sequence[Measure],
     layers: Sequence[Layer],
     batch_size: int | None,
-    options: Mapping[str, Any],
+    sampling: Sampling,
 ) -> dict[str, Any]:
     return {
         **description,
         "measures": [each.key for each in measures],
         "layers": [each.name for each in layers],
         "batch_size": batch_size,
-        **options,
+        "stratified": sampling.stratified,
+        "confidence": sampling.confidence,
+        "keep_statistics": sampling.keep_statistics,
+        "resamples": sampling.draws,
         "compiled": fused.is_available(),
         "versions": provenance()["versions"],
     }
@@ -284,9 +258,3 @@ def _layers(source: ActivationSource, transformations: TransformationSet, sample
     shapes, count = source.layer_shapes, len(transformations)
     last = getattr(source, "output_layer", list(shapes)[-1])
     return [Layer(name, shape, count, transformations, name == last, samples) for name, shape in shapes.items()]
-
-
-def _check_together(stratified: bool, confidence: Any, keep_statistics: bool) -> None:
-    if stratified and (confidence is not None or keep_statistics):
-        other = "confidence" if confidence is not None else "keep_statistics"
-        raise ValueError(f"stratified cannot be combined with {other}. Received: both")

@@ -1,8 +1,8 @@
-"""What same-equivariance measures give for the identity network: the warp's own error (evaluation)."""
+"""What same-equivariance measures give for the identity network: the warp's own error."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tfinv.support.lazy import keras
 
 if TYPE_CHECKING:
+    from tfinv.evaluation.options import Warping
     from tfinv.measures import Measure
     from tfinv.statistics import Layer
 
@@ -22,7 +23,7 @@ def interpolation_floor(
     transformations: Any,
     measures: Sequence[Measure],
     layers: Sequence[Layer],
-    options: Mapping[str, Any],
+    warping: Warping,
 ) -> dict[str, dict[str, float]]:
     """Layer means of same-equivariance measures for a network that only brings images to each layer's resolution.
 
@@ -34,7 +35,7 @@ def interpolation_floor(
         transformations: the set.
         measures: the measures evaluated; those without a floor are passed over.
         layers: the layers evaluated.
-        options: `padding` and `interpolation` of the evaluation.
+        warping: of the evaluation.
 
     Returns:
         By measure key and layer name the mean over units; empty where no measure has a floor.
@@ -56,7 +57,7 @@ def interpolation_floor(
     model = keras.Model(inputs, outputs)
     # An evaluation that is told its floor does not ask for one.
     own = {"interpolation_floor": {}}
-    results = evaluate(model, images, transformations, chosen, progress=False, metadata=own, **options)
+    results = evaluate(model, images, transformations, chosen, progress=False, metadata=own, warping=warping)
     floors = {}
     for key, measure in results.items():
         means = {layer: measure[_name(*size)].mean for layer, size in spatial.items()}

@@ -27,8 +27,9 @@ def merge(*results: Results, measures: Any = None) -> Results:
         >>> import numpy as np
         >>> import tfinv
         >>> activations = np.random.default_rng(0).normal(size=(10, 4, 3))
+        >>> kept = tfinv.Sampling(keep_statistics=True)
         >>> halves = [
-        ...     tfinv.evaluate_arrays({"dense": half}, "NormalizedVariance", keep_statistics=True)
+        ...     tfinv.evaluate_arrays({"dense": half}, "NormalizedVariance", sampling=kept)
         ...     for half in (activations[:5], activations[5:])
         ... ]
         >>> whole = tfinv.evaluate_arrays({"dense": activations}, "NormalizedVariance")
@@ -38,7 +39,7 @@ def merge(*results: Results, measures: Any = None) -> Results:
 
     Args:
         *results: at least two, of the same model, layers, transformations and measures on disjoint samples, evaluated
-            with `keep_statistics=True`.
+            with `sampling=Sampling(keep_statistics=True)`.
         measures: the measures, where they are of one's own and their keys cannot be read back.
 
     Returns:
@@ -56,7 +57,7 @@ def merge(*results: Results, measures: Any = None) -> Results:
         if not isinstance(each, Results):
             raise TypeError(f"results must be Results. Received: {type(each).__name__}")
     first = results[0]
-    chosen = as_measures(list(first) if measures is None else measures)
+    chosen = _read_back(first) if measures is None else as_measures(measures)
     _check_same(results)
     statistics = {each.key: each for each in required_statistics(chosen)}
     _check_gathered(results, chosen, statistics)
@@ -72,6 +73,17 @@ def merge(*results: Results, measures: Any = None) -> Results:
     samples = sum(each.metadata["samples"] for each in results)
     metadata = {**first.metadata, "samples": samples, "merged": len(results)}
     return assembled(chosen, by_layer, metadata, states=kept)
+
+
+def _read_back(results: Results) -> list[Measure]:
+    """The measures that the keys in the results name; nothing that a file of results says is run."""
+    try:
+        return as_measures(list(results))
+    except ValueError as error:
+        raise ValueError(
+            f"measures must be given to merge results of measures that are not known here, such as measures=[Mine()], "
+            f"or their classes registered with tfinv.measures.register: {error}"
+        ) from error
 
 
 def _measured(
@@ -123,7 +135,8 @@ def _check_gathered(results: Sequence[Results], measures: Sequence[Measure], sta
         applying = [key for key in missing if any(layer.values.size for layer in _needing(each, measures, key))]
         if applying:
             raise ValueError(
-                f"results must hold their statistics to be merged: evaluate with keep_statistics=True. Received: "
+                "results must hold their statistics to be merged: evaluate with "
+                "sampling=Sampling(keep_statistics=True). Received: "
                 f"results number {number + 1} without {', '.join(applying)}"
             )
         for key, by_layer in each.statistics.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tfinv.measures.anova import Anova, AnovaF
 from tfinv.measures.base import Measure
 from tfinv.measures.classifier import AccuracyUnder, EffectiveInvariance, LogitVariance, PredictionConsistency
@@ -21,6 +23,7 @@ from tfinv.measures.same_equivariance_distance import (
     TransformationDistanceSE,
 )
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
+from tfinv.support.extensions import installed, installed_names
 from tfinv.support.keys import from_key
 
 __all__ = [
@@ -50,11 +53,12 @@ __all__ = [
     "TransformationVarianceSE",
     "names",
     "parse",
+    "register",
 ]
 
 _MEASURES: dict[str, type] = {
-    each.__name__: each
-    for each in (
+    measure.__name__: measure
+    for measure in (
         NormalizedVariance,
         SampleVariance,
         TransformationVariance,
@@ -82,15 +86,48 @@ _MEASURES: dict[str, type] = {
 }
 
 
+_BUILT_IN = frozenset(_MEASURES)
+GROUP = "tfinv.measures"
+"""The entry-point group in which installed packages name classes of measures."""
+
+
+def register(measure: type[Measure]) -> type[Measure]:
+    """Make a class of measures known by its name, so that `parse` and `tfinv.merge` read its keys. A decorator.
+
+    A later class of the same name takes the place of an earlier one, but for the classes of tfinv.
+
+    Args:
+        measure: a frozen dataclass that extends `Measure`; the key of an instance is the class name with parameters.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: something else.
+        ValueError: the name of a measure of tfinv.
+    """
+    if not (isinstance(measure, type) and issubclass(measure, Measure) and dataclasses.is_dataclass(measure)):
+        raise TypeError(f"measure must be a dataclass that extends tfinv.measures.Measure. Received: {measure!r}")
+    if measure.__name__ in _BUILT_IN and _MEASURES[measure.__name__] is not measure:
+        raise ValueError(f"measure must not have the name of a measure of tfinv. Received: {measure.__name__!r}")
+    _MEASURES[measure.__name__] = measure
+    return measure
+
+
 def parse(text: str) -> Measure:
     """The measure that a key names, such as `"NormalizedVariance(aggregate='mean')"`.
+
+    Known are the measures of tfinv, registered ones, and those of the entry points `tfinv.measures`.
 
     Raises:
         ValueError: an unknown measure or option.
     """
+    name = text.strip().partition("(")[0]
+    if name not in _MEASURES and (measure := installed(GROUP, name)) is not None:
+        register(measure)
     return from_key(text, _MEASURES, "measure")
 
 
 def names() -> list[str]:
-    """Names of all measures."""
-    return list(_MEASURES)
+    """Names of all measures: those of tfinv, then registered and installed ones."""
+    return list(dict.fromkeys([*_MEASURES, *installed_names(GROUP)]))

@@ -7,7 +7,7 @@ has a softmax: it saturates in int8 and hides what the logits show.
 from __future__ import annotations
 
 from tfinv.models.all_convolutional import all_convolutional
-from tfinv.models.build import build, names
+from tfinv.models.build import build, names, register
 from tfinv.models.ffnet import ffnet
 from tfinv.models.load import load
 from tfinv.models.mobilenet_small import mobilenet_small
@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "mobilenet_small",
     "names",
+    "register",
     "resnet",
     "simple_conv",
     "tutorial_cnn",

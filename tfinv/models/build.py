@@ -16,18 +16,49 @@ from tfinv.models.simple_conv import simple_conv
 from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
 from tfinv.support.checks import close_match
+from tfinv.support.extensions import installed, installed_names
 from tfinv.support.lazy import keras
 
 APPLICATIONS = "keras.applications."
 _BUILDERS: dict[str, Callable[..., Any]] = {
-    each.__name__: each
-    for each in (simple_conv, all_convolutional, vgg16d, resnet, ffnet, mobilenet_small, tutorial_cnn)
+    builder.__name__: builder
+    for builder in (simple_conv, all_convolutional, vgg16d, resnet, ffnet, mobilenet_small, tutorial_cnn)
 }
+
+
+_BUILT_IN = frozenset(_BUILDERS)
+GROUP = "tfinv.models"
+"""The entry-point group in which installed packages name functions that build a model."""
+
+
+def register(builder: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+    """Make an architecture known to `build` by the name of its function. A decorator.
+
+    A later function of the same name takes the place of an earlier one, but for the architectures of tfinv.
+
+    Args:
+        builder: `builder(input_shape, classes, *, option=...)` returns a functional Keras model, images
+            `(N, H, W, C)` to logits `(N, classes)`. Options are keyword-only.
+
+    Returns:
+        The function.
+
+    Raises:
+        TypeError: no function with a name.
+        ValueError: the name of an architecture of tfinv.
+    """
+    name = getattr(builder, "__name__", "")
+    if not callable(builder) or isinstance(builder, type) or not name.isidentifier():
+        raise TypeError(f"builder must be a function with a name that returns a model. Received: {builder!r}")
+    if name in _BUILT_IN and _BUILDERS[name] is not builder:
+        raise ValueError(f"builder must not have the name of an architecture of tfinv. Received: {name!r}")
+    _BUILDERS[name] = builder
+    return builder
 
 
 def names() -> tuple[str, ...]:
     """The names that `build` knows, next to `"keras.applications.<Name>"`."""
-    return tuple(_BUILDERS)
+    return tuple(dict.fromkeys([*_BUILDERS, *installed_names(GROUP)]))
 
 
 def build(
@@ -64,7 +95,7 @@ def build(
     """
     builder = _builder(str(name))
     if builder is None:
-        raise ValueError(_unknown("name", name, [*_BUILDERS, f"{APPLICATIONS}<Name>", "a .keras file"]))
+        raise ValueError(_unknown("name", name, [*names(), f"{APPLICATIONS}<Name>", "a .keras file"]))
     parameters = inspect.signature(builder).parameters.values()
     known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
     for option in options:
@@ -78,7 +109,11 @@ def build(
 def _builder(name: str) -> Callable[..., Any] | None:
     if name.startswith(APPLICATIONS):
         return _application(name)
-    return _from_file(name) if is_file_name(name) else _BUILDERS.get(name)
+    if is_file_name(name):
+        return _from_file(name)
+    if name not in _BUILDERS and (builder := installed(GROUP, name)) is not None:
+        register(builder)
+    return _BUILDERS.get(name)
 
 
 def _from_file(path: str) -> Callable[..., Any]:

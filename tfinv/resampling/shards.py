@@ -35,6 +35,10 @@ def interval(draws: Any, estimate: float, shards: int, confidence: float) -> tup
     alone, and a standard error from `G` shards is itself uncertain. And resampled values lie off the estimate on one
     side where a measure has a bias that shrinks with the number of samples, since samples that stand twice add nothing.
 
+    Quantiles beyond `5 / B` rest on fewer than five draws.
+    Where `\alpha'` does, as with many layers at once, the distance of the quantile
+    at `5 / B` from the mean of the draws is taken `\Phi^{-1}(\alpha') / \Phi^{-1}(5 / B)` times.
+
     Example:
         >>> import numpy as np
         >>> from tfinv.resampling.shards import interval
@@ -58,5 +62,6 @@ def interval(draws: Any, estimate: float, shards: int, confidence: float) -> tup
     if not draws.size:
         return float("nan"), float("nan")
     reach = (shards / (shards - 1)) ** 0.5 * t.ppf((1 + confidence) / 2, shards - 1)
-    low, high = np.quantile(draws, [norm.cdf(-reach), norm.cdf(reach)]) - (draws.mean() - estimate)
-    return float(low), float(high)
+    furthest = min(reach, -norm.ppf(5 / draws.size)) if draws.size > 10 else reach
+    below, above = np.quantile(draws, [norm.cdf(-furthest), norm.cdf(furthest)]) - draws.mean()
+    return float(estimate + below * reach / furthest), float(estimate + above * reach / furthest)

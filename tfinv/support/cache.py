@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
 
 from tfinv.support.files import write_json
 
@@ -90,13 +91,16 @@ class Cache:
     @contextmanager
     def _lock(self, folder: Path) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with open(folder.parent / f".{folder.name}.lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._report(f"waiting for another run that makes {folder.parent.name} {folder.name}")
-                fcntl.flock(file, fcntl.LOCK_EX)
+        lock = FileLock(folder.parent / f".{folder.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self._report(f"waiting for another run that makes {folder.parent.name} {folder.name}")
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

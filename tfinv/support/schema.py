@@ -61,7 +61,8 @@ def _check_inside(value: Any, schema: Schema, where: str) -> None:
         for number, item in enumerate(value):
             check(item, schema[0], f"{where}[{number}]")
     elif str in schema:
-        for name, item in value.items():
+        entries: Any = value
+        for name, item in entries.items():
             check(item, schema[str], f"{where}.{name}")
     else:
         for name, wanted in schema.items():

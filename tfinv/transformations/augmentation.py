@@ -11,7 +11,7 @@ from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.draws import MapRanges, backward_matrices
 from tfinv.transformations.members import TransformationSet
-from tfinv.transformations.sets import as_set, parse
+from tfinv.transformations.sets import as_set, is_built_in, parse
 from tfinv.transformations.warp import Interpolation, Padding, warp_each
 
 select_tensorflow_backend()
@@ -194,9 +194,9 @@ def _maps(transformations: TransformationSet) -> list[Affine]:
 
 
 def _text(transformations: TransformationSet) -> str:
-    """The id where it reads back as the same set, otherwise a text that does."""
+    """The id where it reads back as the same set everywhere, otherwise the coefficients of the maps."""
     try:
-        if parse(transformations.id).members == transformations.members:
+        if is_built_in(transformations.id) and parse(transformations.id).members == transformations.members:
             return transformations.id
     except ValueError:
         pass

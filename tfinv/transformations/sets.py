@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.support.checks import whole_number
+from tfinv.support.extensions import installed, installed_names
 from tfinv.transformations.affine import Affine, finite_number
 from tfinv.transformations.members import ImageFunction, Transformation, TransformationSet, label
 
@@ -27,6 +29,7 @@ __all__ = [
     "parse",
     "product",
     "radian_rotations",
+    "register",
     "rotations",
     "scales",
     "translations",
@@ -216,15 +219,98 @@ def affines(coefficients: Sequence[Any]) -> TransformationSet:
 
 
 _FACTORIES: dict[str, Callable[..., TransformationSet]] = {
-    each.__name__: each for each in (identity, rotations, scales, translations, product, radian_rotations, affines)
+    family.__name__: family
+    for family in (identity, rotations, scales, translations, product, radian_rotations, affines)
 }
-_KNOWN = ", ".join(sorted(_FACTORIES))
+_BUILT_IN = frozenset(_FACTORIES)
+GROUP = "tfinv.transformations"
+"""The entry-point group in which installed packages name families."""
+
+
+def register(family: Callable[..., Iterable[Transformation]]) -> Callable[..., TransformationSet]:
+    """Make a family of transformations known by its name, so that `parse` reads the ids of its sets. A decorator.
+
+    A later family of the same name takes the place of an earlier one, but for the families of tfinv.
+
+    Example:
+        >>> from tfinv.transformations import Affine, parse, register
+        >>> @register
+        ... def quarter_turns(n: int):
+        ...     return [Affine.rotation(90 * k) for k in range(n)]
+        >>> quarter_turns(2).id, parse("quarter_turns(2)") == quarter_turns(2)
+        ('quarter_turns(2)', True)
+
+    Args:
+        family: a function that takes parameters, which must be literals such as numbers, and returns the members.
+
+    Returns:
+        The function that makes the `TransformationSet`, with the family's call as its id.
+
+    Raises:
+        TypeError: no function with a name.
+        ValueError: the name of a family of tfinv.
+    """
+    name = getattr(family, "__name__", "")
+    if not callable(family) or isinstance(family, type) or not name.isidentifier():
+        raise TypeError(f"family must be a function with a name that returns transformations. Received: {family!r}")
+    if _FACTORIES.get(name) is family:
+        return family  # type: ignore[return-value]
+    if name in _BUILT_IN:
+        raise ValueError(f"family must not have the name of a family of tfinv. Received: {name!r}")
+    signature = inspect.signature(family)
+
+    @functools.wraps(family)
+    def made(*arguments: Any, **options: Any) -> TransformationSet:
+        members = family(*arguments, **options)
+        if not isinstance(members, Iterable):
+            raise TypeError(f"{name} must return transformations. Received: {members!r}")
+        return TransformationSet(tuple(members), f"{name}({_call(signature.bind(*arguments, **options))})")
+
+    _FACTORIES[name] = made
+    return made
+
+
+def _call(bound: inspect.BoundArguments) -> str:
+    """The arguments of a call as text, without those that are equal to their defaults at the end."""
+    positional, options = [_plain(value) for value in bound.args], dict(bound.kwargs)
+    parameters = list(bound.signature.parameters.values())
+    while (
+        positional and len(positional) <= len(parameters) and parameters[len(positional) - 1].default == positional[-1]
+    ):
+        positional.pop()
+    named = [f"{name}={_plain(value)!r}" for name, value in options.items()]
+    return ", ".join([*map(repr, positional), *named])
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _family(name: str) -> Callable[..., TransformationSet] | None:
+    """The family of that name, from an installed package where it is not known yet."""
+    if name not in _FACTORIES and (family := installed(GROUP, name)) is not None:
+        register(family)
+    return _FACTORIES.get(name)
+
+
+def is_built_in(text: str) -> bool:
+    """Whether an id names families of tfinv alone, so that it parses wherever tfinv is installed."""
+    try:
+        nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
+    except (SyntaxError, ValueError):
+        return False
+    return {node.id for node in nodes if isinstance(node, ast.Name)} <= _BUILT_IN
+
+
+def _known() -> str:
+    return ", ".join(sorted({*_FACTORIES, *installed_names(GROUP)}))
 
 
 def parse(text: str) -> TransformationSet:
     """The set that a text id names, such as `"rotations(16)"` or `"product(rotations(8), scales(1, 0.5, 1.25))"`.
 
-    The text is read as data, never evaluated: only the factories of this module and literal numbers are accepted.
+    The text is read as data, never evaluated: only families (those of tfinv, registered ones, and
+    those of the entry points `tfinv.transformations`) and literals are accepted.
 
     Example:
         >>> from tfinv.transformations import parse, rotations
@@ -247,19 +333,20 @@ def parse(text: str) -> TransformationSet:
     try:
         node = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"transformations must read like 'rotations(16)'; known are {_KNOWN}. {received}") from None
+        raise ValueError(f"transformations must read like 'rotations(16)'; known are {_known()}. {received}") from None
     return _build(node, received)
 
 
 def _build(node: ast.expr, received: str) -> TransformationSet:
     if isinstance(node, ast.Name):
         node = ast.Call(func=node, args=[], keywords=[])
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FACTORIES):
-        raise ValueError(f"transformations must be one of {_KNOWN}. {received}")
+    family = _family(node.func.id) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and family):
+        raise ValueError(f"transformations must be one of {_known()}. {received}")
     arguments = [_argument(value, received) for value in node.args]
     options = {str(each.arg): _argument(each.value, received) for each in node.keywords}
     try:
-        return _FACTORIES[node.func.id](*arguments, **options)
+        return family(*arguments, **options)
     except TypeError as error:
         raise ValueError(f"{node.func.id} cannot be called like this: {error}. {received}") from None
 

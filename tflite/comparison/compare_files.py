@@ -192,7 +192,10 @@ def renamed(results: Results, matched: Match) -> Results:
     for key, measure in results.items():
         old = measure.replicates
         replicates = old and Replicates(
-            old.confidence, old.sizes, {new(name): each for name, each in old.means.items()}
+            old.confidence,
+            old.sizes,
+            {new(name): means for name, means in old.means.items()},
+            {new(name): draws for name, draws in old.draws.items()},
         )
         measures[key] = MeasureResult(key, {new(name): each for name, each in measure.items()}, replicates)
     return Results(measures, results.metadata)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.evaluate import evaluate
+from tfinv.evaluation.options import Sampling, Warping
 from tfinv.results import Results
 from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
@@ -108,6 +109,7 @@ def measure_models(
             raise ValueError(f"reference and pairs must name models among {', '.join(models)}. Received: {name!r}")
     transformations = as_set(transformations)
     options: dict[str, Any] = {"padding": padding, "interpolation": interpolation}
+    warping = Warping(**options)
     results = {}
     for name, model in models.items():
         results[name] = evaluate(
@@ -116,12 +118,11 @@ def measure_models(
             transformations,
             measures,
             batch_size=batch_size,
-            confidence=confidence,
-            shards=shards,
+            sampling=Sampling(confidence, shards),
+            warping=warping,
             memory_budget=memory_budget,
             progress=progress,
             metadata={**getattr(model, "metadata", {}), **(metadata or {}), "name": name},
-            **options,
         )
     batches = ImageBatches(images, block_size(batch_size, len(transformations)))
     observers = {name: Observer(model) for name, model in models.items()}

@@ -19,6 +19,9 @@ from tfinv.tflite.files.tensors import Tensor, dequantize, quantize
 _BATCH_BYTES = 256 * 2**20
 """Activations of one batch, all layers together, may take this much memory in the interpreter."""
 
+_SIZED_BY_DATA = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5")
+"""Operators whose output has a size that depends on values: with other images in the batch they give other results."""
+
 
 class Runner:
     """One interpreter at a fixed batch size, all tensors preserved.
@@ -47,31 +50,43 @@ class Runner:
         self._lock = threading.Lock()
         self._buffers = Buffers()
         self.interpreter, self.batch = self._build(batch or _affordable_batch(graph))
-        self._shapes = {each["index"]: tuple(map(int, each["shape"])) for each in self.interpreter.get_tensor_details()}
+        details = self.interpreter.get_tensor_details()
+        self._shapes = {tensor["index"]: tuple(map(int, tensor["shape"])) for tensor in details}
         self.delegate = describe_kernels(self.interpreter, preserve=preserve)
 
     def _build(self, batch: int) -> tuple[Any, int]:
         declared = max(1, self.input.shape[0])
         interpreter = new_interpreter(self.graph.content, self.threads, **self._options)
-        if batch == declared:
-            _allocate(interpreter)
-            return interpreter, batch
-        shape = [batch, *self.input.shape[1:]]
+        if batch == declared or any(operator.name in _SIZED_BY_DATA for operator in self.graph.operators):
+            self._allocate(interpreter)
+            return interpreter, declared
         try:
+            interpreter.resize_tensor_input(self.input.index, [batch, *self.input.shape[1:]])
             with quiet():
-                interpreter.resize_tensor_input(self.input.index, shape)
                 interpreter.allocate_tensors()
             outputs = interpreter.get_output_details()
-            if all(len(each["shape"]) and each["shape"][0] == batch for each in outputs):
+            if all(len(output["shape"]) and output["shape"][0] == batch for output in outputs):
+                self._allocate(interpreter)
                 return interpreter, batch
         except (RuntimeError, ValueError):
             pass  # a graph with a fixed batch, such as one with a RESHAPE to constant sizes
         interpreter = new_interpreter(self.graph.content, self.threads, **self._options)
-        _allocate(interpreter)
+        self._allocate(interpreter)
         return interpreter, declared
 
+    def _allocate(self, interpreter: Any) -> None:
+        """Allocate all tensors; where operators compute shapes, run once, because only that gives tensors theirs."""
+        try:
+            with quiet():
+                interpreter.allocate_tensors()
+                if _computes_shapes(self.graph):
+                    interpreter.tensor(self.input.index)()[...] = 0
+                    interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"the interpreter refuses this model: {one_line(error)}") from None
+
     def shape(self, index: int) -> tuple[int, ...]:
-        """Shape of a tensor at this batch size."""
+        """Shape of a tensor at this batch size, as it is after a run."""
         return self._shapes[index]
 
     def read(self, inputs: NDArray[np.float32], wanted: Mapping[str, int]) -> dict[str, NDArray[np.float32]]:
@@ -108,7 +123,7 @@ class Runner:
         with self._lock:
             self.feed(inputs)
             self.interpreter.invoke()
-            yield lambda index: self.interpreter.tensor(index)()
+            yield self._view
 
     def invoke_once(self) -> None:
         """Run the model on zeros."""
@@ -121,9 +136,19 @@ class Runner:
         quantize(inputs, self.input, target[: len(inputs)])
         target[len(inputs) :] = 0  # the rest of a last, short batch
 
+    def _view(self, index: int) -> NDArray[Any]:
+        """The stored values, not copied as `get_tensor` would; they must be gone before the next run."""
+        stored: NDArray[Any] = self.interpreter.tensor(index)()
+        if stored.shape != self._shapes[index]:
+            raise ValueError(
+                f"the shape of every layer must be the same for all images. Received: tensor "
+                f"{self.graph.tensors[index].name!r} of shape {stored.shape}, earlier {self._shapes[index]}; "
+                "choose other layers"
+            )
+        return stored
+
     def _fetch(self, index: int, out: NDArray[np.float32]) -> None:
-        # A view, because get_tensor would copy first; it must be gone before the next invoke.
-        stored = self.interpreter.tensor(index)()[: len(out)]
+        stored = self._view(index)[: len(out)]
         tensor = self.graph.tensors[index]
         if tensor.is_quantized:
             dequantize(stored, tensor, out)
@@ -170,12 +195,13 @@ def one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _allocate(interpreter: Any) -> None:
-    try:
-        with quiet():
-            interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"the interpreter refuses this model: {one_line(error)}") from None
+def _computes_shapes(graph: Graph) -> bool:
+    """Whether operators take computed integers, which may be shapes: such tensors have no shape before a run."""
+    return any(
+        index in graph.computed and not graph.tensors[index].is_real
+        for operator in graph.operators
+        for index in operator.inputs
+    )
 
 
 def _single_input(graph: Graph) -> Tensor:

@@ -1,0 +1,191 @@
+"""What travels together through an evaluation: options of its samples, and options of its warp."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
+
+from tfinv.support.checks import share, whole_number
+from tfinv.transformations.warp import Interpolation, Padding
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Options = TypeVar("Options", "Sampling", "Warping")
+
+Interval = Literal["jackknife", "bootstrap"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What an evaluation does with its samples: confidence intervals, classes, and statistics to merge later.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfinv
+        >>> activations = {"conv": np.random.default_rng(0).normal(size=(40, 4, 3))}
+        >>> results = tfinv.evaluate_arrays(activations, "NormalizedVariance", sampling=tfinv.Sampling(0.95))
+        >>> row = results.profile().iloc[0]
+        >>> bool(row.low < row["mean"] < row.high)
+        True
+
+    Args:
+        confidence: add confidence intervals of the layer means, such as 0.95: `profile()` then has the columns `low`
+            and `high`. They hold for other samples under the same transformations, and come from the statistics of
+            `shards` random parts of the samples (no further forward passes); a `tf.data.Dataset` is read into memory.
+        shards: number of parts, at least 2; each costs one more copy of the accumulators.
+        interval: `"jackknife"` leaves out each part in turn; `"bootstrap"` draws as many parts with replacement
+            `resamples` times, for intervals that need not be symmetric, and computes the measures each time.
+        resamples: at least 50.
+        stratified: measure the samples of each class apart, in one run over shuffled data: the results hold the mean
+            over classes, and `results.of_class(label)` those of each class. A `tf.data.Dataset` is read into memory.
+        keep_statistics: keep the accumulators in `Results.statistics`, so that `tfinv.merge` can join the results of
+            disjoint samples.
+        first_sample: position of the first image in the whole data, where these images are one part of them: measures
+            that draw samples draw the same ones as an evaluation of all.
+
+    Raises:
+        ValueError: a number out of range, an unknown kind of interval, or `stratified` together with `confidence` or
+            `keep_statistics`.
+    """
+
+    confidence: float | None = None
+    shards: int = 20
+    interval: Interval = "jackknife"
+    resamples: int = 1000
+    stratified: bool = False
+    keep_statistics: bool = False
+    first_sample: int = 0
+
+    def __post_init__(self) -> None:
+        confidence = self.confidence
+        if confidence is not None:
+            share("confidence", confidence, "0.95")
+        if self.interval not in get_args(Interval):
+            raise ValueError(f"interval must be 'jackknife' or 'bootstrap'. Received: {self.interval!r}")
+        for name, least in (("shards", 2), ("resamples", 50), ("first_sample", 0)):
+            whole_number(name, getattr(self, name), least)
+        if self.stratified and (confidence is not None or self.keep_statistics):
+            other = "confidence" if confidence is not None else "keep_statistics"
+            raise ValueError(f"stratified cannot be combined with {other}. Received: both")
+
+    @property
+    def parts(self) -> int:
+        """How many parts of the samples have statistics of their own, 0 without intervals."""
+        return 0 if self.confidence is None else self.shards
+
+    @property
+    def draws(self) -> int:
+        """How often the bootstrap draws, 0 for the jackknife."""
+        return self.resamples if self.interval == "bootstrap" else 0
+
+
+@dataclass(frozen=True)
+class Warping:
+    """How images are warped.
+
+    Example:
+        >>> import tfinv
+        >>> tfinv.Warping(padding="reflect")
+        Warping(padding='reflect', interpolation='bilinear')
+
+    Args:
+        padding: what lies outside the frame, `"constant"`, `"nearest"` or `"reflect"`: see `transformations.warp`.
+        interpolation: `"bilinear"`, `"nearest"` or `"cubic"`: see `transformations.warp`.
+
+    Raises:
+        ValueError: an unknown padding or interpolation.
+    """
+
+    padding: Padding = "constant"
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        for name, known in (("padding", get_args(Padding)), ("interpolation", get_args(Interpolation))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}. Received: {getattr(self, name)!r}")
+
+
+OBJECTS: dict[str, type[Sampling] | type[Warping]] = {"sampling": Sampling, "warping": Warping}
+"""By parameter the class of its option object."""
+
+FOLDED = {field.name: name for name, kind in OBJECTS.items() for field in dataclasses.fields(kind)}
+"""By option the parameter whose object holds it."""
+
+
+def as_objects(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options, those that belong to an option object as that object.
+
+    Example:
+        >>> as_objects({"padding": "nearest", "batch_size": 4})
+        {'batch_size': 4, 'warping': Warping(padding='nearest', interpolation='bilinear')}
+    """
+    result = {name: value for name, value in options.items() if name not in FOLDED}
+    for parameter, kind in OBJECTS.items():
+        values = {name: value for name, value in options.items() if FOLDED.get(name) == parameter}
+        if values:
+            result[parameter] = kind(**values)
+    return result
+
+
+def checked(kind: type[Options], value: Options | None) -> Options:
+    """An option object, the default one for None.
+
+    Raises:
+        TypeError: something else.
+    """
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        name = kind.__name__
+        raise TypeError(f"{name.lower()} must be a tfinv.{name} or None. Received: {value!r}")
+    return value
+
+
+def accepts_folded(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function that takes option objects also take their options as keywords, with a warning.
+
+    Raises:
+        TypeError: when called with a keyword that is neither, or with an option beside the object that holds it.
+    """
+    known = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        folded = [name for name in kwargs if name not in known]
+        if not folded:
+            return function(*args, **kwargs)
+        for name in folded:
+            if FOLDED.get(name) not in known:
+                raise TypeError(f"{function.__name__} has no argument {name!r}.{_hint(name, known)} Received: {name}=")
+            if FOLDED[name] in kwargs:
+                raise TypeError(f"{name} belongs into {FOLDED[name]}. Received: both {name}= and {FOLDED[name]}=")
+        forms = ", ".join(_form(name) for name in folded)
+        warnings.warn(
+            f"{', '.join(folded)}: deprecated as keywords of {function.__name__}, and gone in the next release; "
+            f"write {forms}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        call: Any = function
+        return call(*args, **as_objects(kwargs))
+
+    return wrapper
+
+
+def _form(name: str) -> str:
+    return f"{FOLDED[name]}=tfinv.{OBJECTS[FOLDED[name]].__name__}({name}=...)"
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    options = [option for option, parameter in FOLDED.items() if parameter in known]
+    close = difflib.get_close_matches(name, [*known, *options], n=1)
+    if not close:
+        return ""
+    return f" Did you mean {close[0] if close[0] in known else _form(close[0])}?"
