@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Mapping
 
 import keras
@@ -162,7 +163,8 @@ def test_many_short_evaluations_in_one_process_are_quiet(model, images):
     assert said == []
 
 
-def test_progress_tells_the_speed_and_the_time_left(model, images, capsys):
+def test_progress_tells_the_speed_and_the_time_left(model, images, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     many = np.tile(images, (20, 1, 1, 1))  # enough for tqdm, which draws ten times a second at most
     tfinv.evaluate(model, many, "rotations(6)", KEY, layers="logits", batch_size=1)
     shown = capsys.readouterr().err
@@ -170,6 +172,11 @@ def test_progress_tells_the_speed_and_the_time_left(model, images, capsys):
     assert re.search(r"measuring: .*\d+/2760 \[\d+:\d+<\d+:\d+, +[\d.]+(img/s|s/img)\]", shown)
     run(model, images, layers="logits")
     assert "measuring" not in capsys.readouterr().err
+
+
+def test_without_a_terminal_progress_is_one_line(model, images, capsys):
+    tfinv.evaluate(model, images, "rotations(6)", KEY, layers="logits", batch_size=1)
+    assert re.fullmatch(rf"measuring: {6 * len(images)} img in \d+\.\d s\n", capsys.readouterr().err)
 
 
 def test_only_the_layers_that_are_needed_are_run(model, images, monkeypatch):
