@@ -10,10 +10,9 @@ from PIL import Image
 from tfinv import datasets, models, run
 from tfinv.datasets import Split
 from tfinv.results import Results
-from tfinv.tflite import StudyResult, TFLiteModel, compare_files, static_int8, study
+from tfinv.tflite import RECIPES, StudyResult, TFLiteModel, compare_files, static_int8, study
 from tfinv.tflite.comparison.gate import check
 from tfinv.tflite.comparison.predictions import are_probabilities
-from tfinv.tflite.studies.recipes import RECIPES
 from tfinv.transformations import parse, warp
 
 
@@ -129,8 +128,7 @@ def check_recipes(found: StudyResult, names: list[str]) -> None:
     rows = found.recipes.set_index("recipe")
     assert rows["layers_compared"].iloc[1:].min() >= 30
     for name in names:
-        integer = name.startswith(("qat", "static"))
-        assert rows.loc[name, "is_integer"] == integer, name
+        assert rows.loc[name, "is_integer"] == RECIPES[name].integer, name
     assert not any("without a partner" in line for line in found.warnings)
 
 
