@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tfinv.results import Results
+from tfinv.results import VERSION, Results
 from tfinv.support import environment
 from tfinv.support.cache import Cache, config_hash
 from tfinv.support.files import atomic_write, write_json, write_text
@@ -239,6 +239,7 @@ class Run:
             "count": len(split),
             "transformations": transformations,
             "measures": list(measures),
+            "results": VERSION,
             "options": options,
         }
 

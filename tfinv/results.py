@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "tfinv-results"
-VERSION = 1
+VERSION = 2
 PROFILE_COLUMNS = ("measure", "layer", "mean", "std", "units", "valid", "dead", "sample_constant", "left_out")
 
 
@@ -32,13 +32,17 @@ class LayerResult:
         values: float64 `(*U)`, one number a unit, or `(C,)` a feature map where the measure aggregates.
         status: uint8, same shape, `tfinv.status.Status` codes.
         note: why a layer has no values (then both arrays are empty), or another remark; usually "".
+        trim: share of the valid units, at least 0 and below 0.5, that `mean` leaves out at both ends.
     """
 
     values: NDArray[np.float64]
     status: NDArray[np.uint8]
     note: str = ""
+    trim: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.trim < 0.5:
+            raise ValueError(f"trim must be at least 0 and below 0.5. Received: {self.trim!r}")
         values, status = np.asarray(self.values, np.float64), np.asarray(self.status, np.uint8)
         if values.shape != status.shape:
             raise ValueError(f"values and status must have one shape. Received: {values.shape} and {status.shape}")
@@ -57,8 +61,12 @@ class LayerResult:
 
     @property
     def mean(self) -> float:
-        """Mean over valid units; NaN where there is none."""
-        return float(self.valid.mean()) if self.valid.size else float("nan")
+        """Mean over valid units, without the lowest and the highest `trim` of them; NaN where there is none."""
+        valid = self.valid
+        if not valid.size:
+            return float("nan")
+        cut = int(self.trim * valid.size)
+        return float((np.sort(valid)[cut : valid.size - cut] if cut else valid).mean())
 
 
 @dataclass(frozen=True)
@@ -265,8 +273,10 @@ class Results(Mapping[str, MeasureResult]):
         header = json.loads(bytes(arrays["header"]).decode())
         if header.get("format") != FORMAT:
             raise ValueError(f"format {header.get('format')!r}")
-        if header.get("version") != VERSION:
-            raise ValueError(f"it is version {header.get('version')!r}, this tfinv reads version {VERSION}")
+        if header.get("version") not in (1, VERSION):
+            raise ValueError(f"it is version {header.get('version')!r}, this tfinv reads versions 1 and {VERSION}")
+        if header["version"] == 1:
+            _name_the_statistic(header)
         statistics: dict[str, dict[str, dict[str, Any]]] = {}
         for number, entry in enumerate(header["statistics"]):
             state = {name: arrays[f"t{number}.{name}"] for name in entry["fields"]}
@@ -277,6 +287,15 @@ class Results(Mapping[str, MeasureResult]):
         return cls(_unpack(header["measures"], "", arrays), header["metadata"], statistics, classes)
 
 
+def _name_the_statistic(header: dict[str, Any]) -> None:
+    """Write out the statistic of `NormalizedVariance` in a header of version 1, whose default was `"std"`."""
+    for entries in (header["measures"], *(one["measures"] for one in header.get("classes", ()))):
+        for entry in entries:
+            name, _, options = entry["key"].partition("(")
+            if name == "NormalizedVariance" and "statistic=" not in options:
+                entry["key"] = f"{name}(statistic='std'{', ' + options if options else ')'}"
+
+
 def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
     """Put the arrays of measures into `arrays`; return their description, JSON-able."""
     entries = []
@@ -285,7 +304,7 @@ def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, 
         for position, (name, layer) in enumerate(measure.items()):
             place = f"{number}.{position}"
             arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"] = layer.values, layer.status
-            layers.append({"name": name, "note": layer.note})
+            layers.append({"name": name, "note": layer.note, "trim": layer.trim})
             if replicates is not None and name in replicates.means:
                 arrays[f"{prefix}r{place}"] = replicates.means[name]
                 layers[-1]["replicates"] = True
@@ -304,7 +323,8 @@ def _unpack(entries: Any, prefix: str, arrays: Any) -> dict[str, MeasureResult]:
         layers, means, draws = {}, {}, {}
         for position, each in enumerate(entry["layers"]):
             place = f"{number}.{position}"
-            layers[each["name"]] = LayerResult(arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"], each["note"])
+            values, status = arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"]
+            layers[each["name"]] = LayerResult(values, status, each["note"], each.get("trim", 0.0))
             if each.get("replicates"):
                 means[each["name"]] = arrays[f"{prefix}r{place}"]
             if each.get("draws"):

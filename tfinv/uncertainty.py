@@ -54,12 +54,15 @@ def difference(
         (whether the interval leaves out 0), in the order of `before`.
 
     Raises:
-        ValueError: results without shards, or of different images or shards; no layer in common.
+        ValueError: results without shards, or of different images or shards; different measures or statistics of one;
+            no layer in common.
         KeyError: an unknown measure or layer.
     """
     import pandas as pd
 
     first, second = _chosen(before, measure), _chosen(after, measure)
+    if first.key != second.key:
+        raise ValueError(f"before and after must hold one measure. Received: {first.key} and {second.key}")
     _check_paired(before, after, first, second)
     assert first.replicates is not None and second.replicates is not None
     confidence = first.replicates.confidence if confidence is None else confidence
