@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from tfinv.measures import parse
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status, quotient
 
@@ -46,6 +47,43 @@ def test_save_and_load_keep_everything(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.npz"]
 
 
+def test_the_mean_leaves_out_the_trimmed_share_of_valid_units_and_the_file_keeps_it(tmp_path):
+    values, status = np.array([*range(1, 20), 1e9, 5e9]), np.zeros(21, np.uint8)
+    status[-1] = Status.DEAD
+    layer = LayerResult(values, status, trim=0.05)
+    assert layer.mean == np.arange(2, 20).mean()
+    assert LayerResult(values[:19], status[:19], trim=0.05).mean == 10
+    Results({"NV": MeasureResult("NV", {"conv": layer})}).save(tmp_path / "r.npz")
+    assert Results.load(tmp_path / "r.npz")["NV"]["conv"].mean == layer.mean
+    with pytest.raises(ValueError, match=r"trim must be at least 0 and below 0\.5\. Received: 0.5"):
+        LayerResult(values, status, trim=0.5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("NormalizedVariance", "NormalizedVariance(statistic='std')"),
+        ("NormalizedVariance(aggregate='mean')", "NormalizedVariance(statistic='std', aggregate='mean')"),
+        ("NormalizedVariance(statistic='variance')", "NormalizedVariance(statistic='variance')"),
+        ("NormalizedVarianceSE", "NormalizedVarianceSE"),
+    ],
+)
+def test_files_of_version_1_say_which_statistic_they_hold(tmp_path, old, new):
+    layer = LayerResult(np.arange(40.0) ** 3, np.zeros(40, np.uint8))
+    measures = {old: MeasureResult(old, {"conv": layer})}
+    arrays = Results(measures, classes={3: measures}).to_arrays()
+    header = json.loads(bytes(arrays["header"]).decode())
+    header["version"] = 1
+    for entries in (header["measures"], header["classes"][0]["measures"]):
+        del entries[0]["layers"][0]["trim"]
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(tmp_path / "r.npz", **arrays)
+    loaded = Results.load(tmp_path / "r.npz")
+    assert list(loaded) == list(loaded.of_class(3)) == [new]
+    assert loaded[new]["conv"].mean == layer.values.mean()
+    assert parse(new).key == new
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     path = tmp_path / "r.npz"
     results().save(path)
@@ -55,7 +93,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         with pytest.raises(ValueError, match="complete results file"):
             Results.load(path)
     np.savez(path, header=np.frombuffer(json.dumps({"format": "tfinv-results", "version": 99}).encode(), np.uint8))
-    with pytest.raises(ValueError, match="version 99, this tfinv reads version 1"):
+    with pytest.raises(ValueError, match="version 99, this tfinv reads versions 1 and 2"):
         Results.load(path)
     np.savez(path, other=np.ones(3))
     with pytest.raises(ValueError, match="complete results file"):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from references import layer_number, normalized_variance
 
 import tfinv
 from tfinv.engine.measuring import merged, without_each
@@ -193,13 +194,12 @@ def covered(rounds: int, seed: int, confidence: float, samples: int = 100, shard
 
 
 def measured_mean(block: np.ndarray) -> float:
-    rows = block.std(1, ddof=1).mean(0)
-    return float((rows / block.std(0, ddof=1).mean(0)).mean())
+    return layer_number(normalized_variance(block))
 
 
 def test_intervals_contain_the_truth_about_as_often_as_they_say():
-    # Four standard errors of a share of 0.8 over 100 rounds.
-    assert covered(100, 1, 0.8) == pytest.approx(0.8, abs=0.16)
+    # Four standard errors of a share of 0.8 over 200 rounds.
+    assert covered(200, 1, 0.8) == pytest.approx(0.8, abs=0.113)
 
 
 @pytest.mark.slow
@@ -242,6 +242,13 @@ def test_paired_differences_are_sharper_than_unpaired_ones_and_hold_in_files(rng
     assert (same.difference, same.low, same.high, same.real) == (0, 0, 0, False)
     wider = difference(first, second, confidence=0.999).iloc[0]
     assert wider.low < row.low < row.high < wider.high
+
+
+def test_two_statistics_of_one_measure_are_not_compared(rng):
+    block = drawn(rng, 40)
+    before, after = measured(block, "NormalizedVariance(statistic='std')"), measured(block)
+    with pytest.raises(ValueError, match=r"one measure. Received: NormalizedVariance\(statistic='std'\) and Normal"):
+        difference(before, after)
 
 
 def test_differences_of_nothing_are_rarely_called_real():

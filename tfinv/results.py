@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "tfinv-results"
-VERSION = 1
+VERSION = 2
+OLDER = (1,)
+"""Versions that are read too: in 1, `NormalizedVariance` meant `statistic="std"`."""
+_LAYER = {
+    "name": str,
+    "note": str,
+    "trim?": Rule(float, lambda value: 0 <= value < 0.5, "a number of at least 0 and below 0.5"),
+    "replicates?": bool,
+    "draws?": bool,
+}
 _MEASURE = {
     "key": str,
-    "layers": [{"name": str, "note": str, "replicates?": bool, "draws?": bool}],
+    "layers": [_LAYER],
     "replicates?": {
         "confidence": Rule(float, lambda value: 0 < value < 1, "a number between 0 and 1"),
         "sizes": [Rule(int, lambda value: value >= 1, "a whole number of at least 1")],
@@ -47,13 +56,17 @@ class LayerResult:
         values: float64 `(*U)`, one number per unit, or `(C,)`, one per feature map, where the measure aggregates.
         status: uint8, same shape, `tfinv.status.Status` codes.
         note: why a layer has no values (then both arrays are empty), or another remark; usually "".
+        trim: share of the valid units, at least 0 and below 0.5, that `mean` leaves out at both ends.
     """
 
     values: NDArray[np.float64]
     status: NDArray[np.uint8]
     note: str = ""
+    trim: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.trim < 0.5:
+            raise ValueError(f"trim must be at least 0 and below 0.5. Received: {self.trim!r}")
         values, status = np.asarray(self.values, np.float64), np.asarray(self.status, np.uint8)
         if values.shape != status.shape:
             raise ValueError(f"values and status must have one shape. Received: {values.shape} and {status.shape}")
@@ -72,8 +85,12 @@ class LayerResult:
 
     @property
     def mean(self) -> float:
-        """Mean over valid units; NaN where there is none."""
-        return float(self.valid.mean()) if self.valid.size else float("nan")
+        """Mean over valid units, without the lowest and the highest `trim` of them; NaN where there is none."""
+        valid = self.valid
+        if not valid.size:
+            return float("nan")
+        cut = int(self.trim * valid.size)
+        return float((np.sort(valid)[cut : valid.size - cut] if cut else valid).mean())
 
 
 @dataclass(frozen=True)
@@ -233,7 +250,7 @@ class Results(Mapping[str, MeasureResult]):
             ValueError: the file is damaged, not a results file, or of a version this code does not know.
         """
         what = "a complete results file written by Results.save"
-        with archive.opened(path, FORMAT, VERSION, _SCHEMA, what) as (header, arrays):
+        with archive.opened(path, FORMAT, VERSION, _SCHEMA, what, older=OLDER) as (header, arrays):
             return cls._unpacked(header, arrays)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -250,7 +267,7 @@ class Results(Mapping[str, MeasureResult]):
             ValueError: arrays of something else, or of a version this code does not know.
             KeyError: an array is missing.
         """
-        return cls._unpacked(archive.parse_header(arrays, FORMAT, VERSION, _SCHEMA), arrays)
+        return cls._unpacked(archive.parse_header(arrays, FORMAT, VERSION, _SCHEMA, OLDER), arrays)
 
     def _packed(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays."""
@@ -269,7 +286,9 @@ class Results(Mapping[str, MeasureResult]):
         return header, arrays
 
     @classmethod
-    def _unpacked(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Results:
+    def _unpacked(cls, header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Results:
+        if header.get("version") == 1:
+            _name_the_statistic(header)
         statistics: dict[str, dict[str, dict[str, Any]]] = {}
         for number, entry in enumerate(header["statistics"]):
             state = {name: arrays[f"t{number}.{name}"] for name in entry["fields"]}
@@ -281,6 +300,15 @@ class Results(Mapping[str, MeasureResult]):
         return cls(_unpack(header["measures"], "", arrays), header["metadata"], statistics, classes)
 
 
+def _name_the_statistic(header: dict[str, Any]) -> None:
+    """Write out the statistic of `NormalizedVariance` in a header of version 1, whose default was `"std"`."""
+    for entries in (header["measures"], *(one["measures"] for one in header.get("classes", ()))):
+        for entry in entries:
+            name, _, options = entry["key"].partition("(")
+            if name == "NormalizedVariance" and "statistic=" not in options:
+                entry["key"] = f"{name}(statistic='std'{', ' + options if options else ')'}"
+
+
 def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
     """Put the arrays of measures into `arrays`; return their description, JSON-able."""
     entries = []
@@ -289,7 +317,7 @@ def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, 
         for position, (name, layer) in enumerate(measure.items()):
             place = f"{number}.{position}"
             arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"] = layer.values, layer.status
-            layers.append({"name": name, "note": layer.note})
+            layers.append({"name": name, "note": layer.note, "trim": layer.trim})
             if replicates is not None and name in replicates.means:
                 arrays[f"{prefix}r{place}"] = replicates.means[name]
                 layers[-1]["replicates"] = True
@@ -329,4 +357,4 @@ def _layer(described: Mapping[str, Any], values: str, status: str, arrays: Mappi
         raise ValueError(
             f"its array {status!r} must hold codes of Status up to {max(Status)}, and reaches {codes.max()}"
         )
-    return LayerResult(numbers, codes, described["note"])
+    return LayerResult(numbers, codes, described["note"], described.get("trim", 0.0))

@@ -84,7 +84,8 @@ def difference(
         interval); `valid_before, valid_after`, the numbers of valid units.
 
     Raises:
-        ValueError: results without shards, or of different images or shards; no layer in common.
+        ValueError: results without shards, or of different images or shards; different measures or statistics of one;
+            no layer in common.
         KeyError: an unknown measure or layer.
 
     Source: Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m"; Hesterberg 2015, "What teachers
@@ -93,6 +94,8 @@ def difference(
     import pandas as pd
 
     first, second = _chosen(before, measure), _chosen(after, measure)
+    if first.key != second.key:
+        raise ValueError(f"before and after must hold one measure. Received: {first.key} and {second.key}")
     _check_paired(before, after, first, second)
     if confidence is not None and not 0 < confidence < 1:
         raise ValueError(f"confidence must be above 0 and below 1. Received: {confidence!r}")

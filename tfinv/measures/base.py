@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Aggregate = Literal["none", "mean", "max", "sum"]
 Dispersion = Literal["std", "variance"]
+PooledDispersion = Literal["pooled_std", "std", "variance"]
 
 
 class Measure(ABC):
