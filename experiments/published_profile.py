@@ -35,7 +35,7 @@ ORIGINAL = "NormalizedVariance(statistic='std', aggregate='mean')"
 PUBLISHED = {
     "NormalizedVariance(statistic='std')": (0.598, 0.536, 0.586, 0.792, 0.649, 0.756, 0.756, 0.532, 0.408, 0.173),
     ORIGINAL: (0.819, 0.739, 0.793, 0.883, 0.794, 0.862, 0.754, 0.550, 0.422, 0.167),
-    "NormalizedVarianceSE(border='keep')": (1.499, 1.311, 0.753, 0.721, 0.600, 0.702),
+    "NormalizedVarianceSE(statistic='std', border='keep')": (1.499, 1.311, 0.753, 0.721, 0.600, 0.702),
 }
 
 

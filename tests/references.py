@@ -100,6 +100,20 @@ def normalized_variance(a: Array) -> Array:
         return np.sqrt(rows / columns)
 
 
+def masked_variances(aligned: Array) -> tuple[Array, Array]:
+    """Mean variances over transformations and over samples of maps `(S, T, H, W)`, NaN outside the frame.
+
+    One position after the other; NaN where fewer than two transformations show a position.
+    """
+    rows, columns = np.full(aligned.shape[2:], np.nan), np.full(aligned.shape[2:], np.nan)
+    for place in np.ndindex(rows.shape):
+        matrix = aligned[(slice(None), slice(None), *place)]
+        shown = matrix[:, ~np.isnan(matrix[0])]
+        if shown.shape[1] >= 2:
+            rows[place], columns[place] = row_dispersion(shown, "variance"), column_dispersion(shown, "variance")
+    return rows, columns
+
+
 def layer_number(values: Array, share: float = 0.05) -> float:
     """Mean of finite values, dropping the smallest and the largest `share` of them one by one."""
     left = sorted(float(value) for value in np.ravel(values) if np.isfinite(value))

@@ -65,13 +65,15 @@ def test_the_mean_leaves_out_the_trimmed_share_of_valid_units_and_the_file_keeps
         ("NormalizedVariance", "NormalizedVariance(statistic='std')"),
         ("NormalizedVariance(aggregate='mean')", "NormalizedVariance(statistic='std', aggregate='mean')"),
         ("NormalizedVariance(statistic='variance')", "NormalizedVariance(statistic='variance')"),
-        ("NormalizedVarianceSE", "NormalizedVarianceSE"),
+        ("NormalizedVarianceSE(border='keep')", "NormalizedVarianceSE(statistic='std', border='keep')"),
+        ("NormalizedDistance", "NormalizedDistance"),
     ],
 )
 def test_files_of_version_1_say_which_statistic_they_hold(tmp_path, old, new):
     layer = LayerResult(np.arange(40.0) ** 3, np.zeros(40, np.uint8))
     measures = {old: MeasureResult(old, {"conv": layer})}
-    arrays = Results(measures, classes={3: measures}).to_arrays()
+    floors = {"interpolation_floor": {old: {"conv": 0.1}}}
+    arrays = Results(measures, floors, classes={3: measures}).to_arrays()
     header = json.loads(bytes(arrays["header"]).decode())
     header["version"] = 1
     for entries in (header["measures"], header["classes"][0]["measures"]):
@@ -80,6 +82,7 @@ def test_files_of_version_1_say_which_statistic_they_hold(tmp_path, old, new):
     np.savez(tmp_path / "r.npz", **arrays)
     loaded = Results.load(tmp_path / "r.npz")
     assert list(loaded) == list(loaded.of_class(3)) == [new]
+    assert loaded.metadata["interpolation_floor"] == {new: {"conv": 0.1}}
     assert loaded[new]["conv"].mean == layer.values.mean()
     assert parse(new).key == new
 

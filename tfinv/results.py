@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 FORMAT = "tfinv-results"
 VERSION = 2
 OLDER = (1,)
-"""Versions that are read too: in 1, `NormalizedVariance` meant `statistic="std"`."""
+"""Versions that are read too: in 1, quotients of variances had `statistic="std"` unless their keys name another."""
+_QUOTIENTS = ("NormalizedVariance", "NormalizedVarianceSE")
 _LAYER = {
     "name": str,
     "note": str,
@@ -301,12 +302,20 @@ class Results(Mapping[str, MeasureResult]):
 
 
 def _name_the_statistic(header: dict[str, Any]) -> None:
-    """Write out the statistic of `NormalizedVariance` in a header of version 1, whose default was `"std"`."""
+    """Write out the statistic of quotients of variances in a header of version 1, whose default was `"std"`."""
     for entries in (header["measures"], *(one["measures"] for one in header.get("classes", ()))):
         for entry in entries:
-            name, _, options = entry["key"].partition("(")
-            if name == "NormalizedVariance" and "statistic=" not in options:
-                entry["key"] = f"{name}(statistic='std'{', ' + options if options else ')'}"
+            entry["key"] = _with_statistic(entry["key"])
+    floors = header["metadata"].get("interpolation_floor")
+    if isinstance(floors, dict):
+        header["metadata"]["interpolation_floor"] = {_with_statistic(key): floor for key, floor in floors.items()}
+
+
+def _with_statistic(key: str) -> str:
+    name, _, options = key.partition("(")
+    if name not in _QUOTIENTS or "statistic=" in options:
+        return key
+    return f"{name}(statistic='std'{', ' + options if options else ')'}"
 
 
 def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import Aggregate, Dispersion, Measure, PooledDispersion, aggregate_maps
+from tfinv.measures.base import TRIM, Aggregate, Measure, PooledDispersion, aggregate_maps, per_row
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.status import finite_status, quotient
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tfinv.statistics.base import Statistic
-
-TRIM = 0.05
-"""A layer's number leaves out this share of the valid units at both ends (`docs/estimators.md`)."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,7 @@ class _Variance(Measure):
 
     @property
     def _rows(self) -> RowDispersion:
-        dispersion: Dispersion = "std" if self.statistic == "std" else "variance"
-        return RowDispersion(dispersion)
+        return RowDispersion(per_row(self.statistic))
 
     def _over_transformations(self, states: Mapping[Statistic, Any]) -> NDArray[np.float64]:
         return self._rooted(aggregate_maps(states[self._rows].mean, self.aggregate))
@@ -76,7 +72,7 @@ class TransformationVariance(_Variance):
     Args:
         statistic: `"std"` (default); `"variance"`: the same with variances in place of standard deviations; or
             `"pooled_std"`: the root of the mean variance.
-        aggregate: `"none"` (one value a unit), or `"mean"`, `"max"`, `"sum"` over the positions of a feature map.
+        aggregate: `"none"` (one value per unit), or `"mean"`, `"max"`, `"sum"` over the positions of a feature map.
 
     Raises:
         ValueError: an unknown option.
