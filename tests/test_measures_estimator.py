@@ -11,6 +11,8 @@ from references import layer_number, normalized_variance
 
 import tfinv
 from tfinv.measures import NormalizedVariance
+from tfinv.measures.sparsity import effective_samples, of_maps, relative_error
+from tfinv.status import SPARSE_ABOVE, Status
 
 
 def layer(block: np.ndarray, measure: NormalizedVariance) -> tfinv.results.LayerResult:
@@ -27,7 +29,8 @@ def sparse(rng: np.random.Generator, shape: tuple[int, ...], share: float) -> np
 )
 def test_a_unit_that_responds_at_random_reads_one(share, samples, transformations, units):
     rng = np.random.default_rng(7)
-    valid = layer(sparse(rng, (samples, transformations, units), share), NormalizedVariance()).valid
+    found = layer(sparse(rng, (samples, transformations, units), share), NormalizedVariance())
+    valid = found.values[np.isin(found.status, (Status.VALID, Status.SPARSE))]
     error = valid.std(ddof=1) / np.sqrt(len(valid))
     # Values of sparse units are skewed: a standard error of few units is often too small, hence many units.
     # The root of an unbiased quotient of few samples is low by up to an eighth of the quotient's variance.
@@ -69,6 +72,84 @@ def test_one_nearly_dead_unit_does_not_decide_the_number_of_its_layer(rng):
 def test_the_number_of_a_layer_equals_a_reference(rng):
     block = rng.lognormal(0, 1, (12, 5, 43)) * (rng.random((12, 5, 43)) < 0.5)
     assert layer(block, NormalizedVariance()).mean == pytest.approx(layer_number(normalized_variance(block)), rel=1e-12)
+
+
+def test_effective_samples_count_those_that_move_a_unit():
+    rng = np.random.default_rng(4)
+    block = np.zeros((60, 8, 5))
+    for unit, moving in enumerate((3, 12, 60)):
+        block[:moving, :, unit] = rng.permuted(np.tile(np.arange(8.0), (moving, 1)), axis=1)
+    block[..., 3] = rng.normal(size=(60, 1))
+    found = layer(block, NormalizedVariance())
+    np.testing.assert_allclose(found.effective_samples, [3, 12, 60, np.nan, np.nan], rtol=1e-12)
+    assert found.status.tolist() == [Status.SPARSE, Status.VALID, Status.VALID, Status.VALID, Status.DEAD]
+    assert layer(block, NormalizedVariance("std")).effective_samples is None
+
+
+@pytest.mark.parametrize("shape", [(), (3, 2)])
+def test_relative_errors_equal_a_reference(rng, shape):
+    block = np.abs(rng.normal(size=(25, 6, *shape, 9))) * (rng.random((25, 6, *shape, 9)) < 0.05)
+    deviations = block.std(axis=1, ddof=1)
+    expected = deviations.std(axis=0) / deviations.mean(axis=0) / 5
+    found = layer(block, NormalizedVariance())
+    np.testing.assert_allclose(found.effective_samples, 25 / (1 + 25 * expected**2), rtol=1e-9)
+    np.testing.assert_array_equal(found.status == Status.SPARSE, expected > SPARSE_ABOVE)
+    assert 0 < (found.status == Status.SPARSE).sum() < found.status.size
+
+
+def test_a_map_is_sparse_only_where_independent_positions_would_make_it_so():
+    block = np.zeros((40, 4, 5, 5, 2))
+    block[:2, ::2, 0, 0, 0] = 1  # one position, two samples
+    for sample in range(40):  # one sample for each position, forty samples for the map
+        block[sample, ::2, sample % 5, sample // 5 % 5, 1] = 1
+    for how, expected in (("mean", [Status.SPARSE, Status.VALID]), ("max", [Status.SPARSE, Status.SPARSE])):
+        found = layer(block, NormalizedVariance(aggregate=how))
+        assert found.status.tolist() == expected, how
+    error, variance = np.array([[0.3], [0.4]]), np.array([[2.0], [1.0]])
+    assert of_maps(error, variance, "mean", (0,)) == pytest.approx(np.hypot(0.6, 0.4) / 3)
+    assert of_maps(error, variance, "max", (0,)) == pytest.approx(0.3)
+
+
+def test_units_that_never_move_have_no_error():
+    zero = np.zeros(2)
+    assert relative_error(zero, zero, 5).tolist() == [0, 0]
+    assert np.isnan(effective_samples(zero, zero, 5)).all()
+
+
+def test_a_silent_layer_says_so(rng):
+    silent = layer(np.full((6, 3, 4), 2.5), NormalizedVariance())
+    assert silent.note == "none of 4 units responds: neither images nor transformations change them"
+    assert np.isnan(silent.mean)
+    block = np.zeros((60, 3, 4))
+    block[0, 0, :2] = 1
+    assert layer(block, NormalizedVariance()).note == "none of 4 units is valid: 2 dead, 2 sparse"
+    assert layer(rng.normal(size=(6, 3, 4)), NormalizedVariance()).note == ""
+
+
+def events(rng: np.random.Generator, kind: str, size: tuple[int, int, int], share: float) -> np.ndarray:
+    """Units that respond on few samples: alike under all transformations but for noise, or under some of them."""
+    fires = rng.random((size[0], 1, size[2])) < share
+    height = rng.exponential(size=fires.shape)
+    if kind == "noisy":
+        return fires * np.maximum(0, height + 0.5 * rng.normal(size=size))
+    moves = rng.random(fires.shape) < 0.2
+    return fires * height * np.where(moves, rng.random(size) < 0.5, 1)
+
+
+@pytest.mark.parametrize("kind", ["noisy", "sometimes moved"])
+@pytest.mark.parametrize("transformations", [2, 16])
+def test_sparse_units_are_those_that_cannot_be_trusted(kind, transformations):
+    rng, bad, good = np.random.default_rng(6), [], []
+    rarely = 1 if kind == "noisy" else 5
+    for samples, share in ((40, 0.15), (100, 0.2), (150, 0.02), (300, 0.03), (1000, 0.01)):
+        share *= rarely
+        much = events(rng, kind, (20_000, transformations, 40), share)
+        truth = np.sqrt(much.var(axis=1, ddof=1).mean() / much.var(axis=0, ddof=1).mean())
+        found = layer(events(rng, kind, (samples, transformations, 800), share), NormalizedVariance())
+        for errors, code in ((bad, Status.SPARSE), (good, Status.VALID)):
+            errors.extend(found.values[found.status == code] / truth - 1)
+    bad_error, good_error = (float(np.sqrt(np.mean(np.square(errors)))) for errors in (bad, good))
+    assert bad_error > 0.5 > good_error > 0.1, (bad_error, good_error)
 
 
 @pytest.mark.skipif("TFINV_DATA" not in os.environ, reason="needs the data folder that TFINV_DATA names")

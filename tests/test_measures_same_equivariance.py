@@ -124,7 +124,7 @@ def test_pooled_values_equal_a_float64_reference_with_scipy(text):
     expected = np.sqrt(rows[enough].mean() / columns[enough].mean())
     np.testing.assert_allclose(results[pooled]["same"].values, [expected], rtol=1e-3)
     number = layer_number(np.sqrt(rows / columns)[enough])
-    assert results[NormalizedVarianceSE()]["same"].mean == pytest.approx(number, rel=1e-3)
+    assert results[NormalizedVarianceSE()]["same"].mean == pytest.approx(number, rel=4e-3)
 
 
 def test_quarter_turns_of_a_symmetric_kernel_are_exactly_same_equivariant():

@@ -25,12 +25,13 @@ def results() -> Results:
 def test_profile_averages_valid_units_and_counts_the_rest():
     row = results().profile("NV").set_index("layer").loc["conv"]
     assert row["mean"] == 1.5 and row["std"] == 1.0
-    assert list(row[["units", "valid", "dead", "sample_constant", "left_out"]]) == [4, 2, 1, 1, 2]
+    assert list(row[["units", "valid", "dead", "sample_constant", "sparse", "left_out"]]) == [4, 2, 1, 1, 0, 2]
     assert np.isnan(results()["NV"]["flat"].mean)
 
 
 def test_frame_of_units_is_tidy():
     frame = results().to_frame(units=True)
+    assert frame["effective_samples"].isna().all()
     assert frame[["unit", "value", "status"]].to_numpy().tolist() == [
         ["0,0", 0.5, "valid"], ["0,1", 1.0, "dead"], ["1,0", np.inf, "sample_constant"], ["1,1", 2.5, "valid"],
     ]  # fmt: skip
@@ -45,6 +46,19 @@ def test_save_and_load_keep_everything(tmp_path):
     assert loaded.metadata == results().metadata
     np.testing.assert_array_equal(loaded.statistics["RowDispersion"]["conv"]["mean"], np.arange(4.0))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.npz"]
+
+
+def test_effective_samples_are_saved_shown_and_checked(tmp_path):
+    status = np.array([0, Status.SPARSE], np.uint8)
+    layer = LayerResult(np.array([0.5, 3.0]), status, effective_samples=np.array([12.0, 2.5]))
+    saved = Results({"NV": MeasureResult("NV", {"conv": layer})})
+    saved.save(tmp_path / "r.npz")
+    loaded = Results.load(tmp_path / "r.npz")
+    frame = loaded.to_frame(units=True)
+    assert frame["effective_samples"].tolist() == [12.0, 2.5] and frame["status"].tolist() == ["valid", "sparse"]
+    assert list(loaded.profile()[["valid", "sparse", "left_out"]].iloc[0]) == [1, 1, 1] and layer.mean == 0.5
+    with pytest.raises(ValueError, match=r"effective_samples must have the shape of values, \(2,\). Received: \(3,\)"):
+        LayerResult(np.array([0.5, 3.0]), status, effective_samples=np.ones(3))
 
 
 def test_the_mean_leaves_out_the_trimmed_share_of_valid_units_and_the_file_keeps_it(tmp_path):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import TRIM, Aggregate, Measure, PooledDispersion, per_row
+from tfinv.measures.base import TRIM, Aggregate, Dispersion, Measure, PooledDispersion, per_row
+from tfinv.measures.sparsity import effective_samples, of_maps, relative_error, silence, with_sparse
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.aligned_dispersion import AlignedDispersion
@@ -43,7 +44,9 @@ class _SameEquivariance(Measure):
 
     @property
     def _rows(self) -> Statistic:
-        dispersion = per_row(self.statistic)
+        return self._per_row(per_row(self.statistic))
+
+    def _per_row(self, dispersion: Dispersion) -> Statistic:
         if self.border == "mask":
             return AlignedDispersion(dispersion)
         return Viewed(RowDispersion(dispersion), InverseWarp())
@@ -80,13 +83,11 @@ class _SameEquivariance(Measure):
             values = {"mean": np.mean, "max": np.max, "sum": np.sum}[self.aggregate](values[usable], axis=0)
         return np.sqrt(values) if self.statistic == "pooled_std" else values
 
-    def _finish(
-        self, values: NDArray[np.float64], status: NDArray[np.uint8], usable: NDArray[np.bool_], trim: float = 0.0
-    ) -> LayerResult:
+    def _finish(self, values: NDArray[np.float64], status: NDArray[np.uint8], usable: NDArray[np.bool_]) -> LayerResult:
         hidden = np.broadcast_to(~usable[..., None], values.shape) if self.aggregate == "none" else not usable.any()
         note = "" if usable.all() else f"{usable.mean():.0%} of positions stay inside the frame"
         status = np.where(hidden, np.uint8(Status.TOO_FEW_POSITIONS), status)
-        return LayerResult(np.where(hidden, np.nan, values), status, note, trim)
+        return LayerResult(np.where(hidden, np.nan, values), status, note)
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,8 @@ class NormalizedVarianceSE(_SameEquivariance):
 
     @property
     def requires(self) -> tuple[Statistic, ...]:
+        if self.statistic == "pooled_std":
+            return self._rows, _COLUMNS, self._per_row("std")
         return self._rows, _COLUMNS
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
@@ -194,8 +197,18 @@ class NormalizedVarianceSE(_SameEquivariance):
         usable = self._usable(states, over_transformations.shape)
         numerator = self._aggregate(over_transformations, usable)
         denominator = self._aggregate(self._over_samples(states), usable)
-        trim = TRIM if self.statistic == "pooled_std" else 0.0
-        return self._finish(*quotient(numerator, denominator), usable, trim)
+        values, status = quotient(numerator, denominator)
+        if self.statistic != "pooled_std":
+            return self._finish(values, status, usable)
+        samples = float(states[self._rows].count)
+        error = relative_error(states[self._per_row("std")].mean, over_transformations, samples)
+        if self.aggregate != "none":
+            error = of_maps(error[usable], over_transformations[usable], self.aggregate, (0,))
+        result = self._finish(values, with_sparse(status, error), usable)
+        effective = effective_samples(error, numerator, samples)
+        effective = np.where(result.status == Status.TOO_FEW_POSITIONS, np.nan, effective)
+        note = result.note or silence(result.status)
+        return LayerResult(result.values, result.status, note, TRIM, effective)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tfinv.measures.base import TRIM, Aggregate, Measure, PooledDispersion, aggregate_maps, per_row
+from tfinv.measures.sparsity import effective_samples, of_maps, relative_error, silence, with_sparse
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.status import finite_status, quotient
@@ -162,8 +163,19 @@ class NormalizedVariance(_Variance):
 
     @property
     def requires(self) -> tuple[Statistic, ...]:
+        if self.statistic == "pooled_std":
+            return self._rows, ColumnMoments(), RowDispersion("std")
         return self._rows, ColumnMoments()
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
-        values, status = quotient(self._over_transformations(states), self._over_samples(states))
-        return LayerResult(values, status, trim=TRIM if self.statistic == "pooled_std" else 0.0)
+        over_transformations = self._over_transformations(states)
+        values, status = quotient(over_transformations, self._over_samples(states))
+        if self.statistic != "pooled_std":
+            return LayerResult(values, status)
+        rows, samples = states[self._rows], float(states[self._rows].count)
+        error = relative_error(states[RowDispersion("std")].mean, rows.mean, samples)
+        if self.aggregate != "none" and rows.mean.ndim > 1:
+            error = of_maps(error, rows.mean, self.aggregate, tuple(range(rows.mean.ndim - 1)))
+        status = with_sparse(status, error)
+        effective = effective_samples(error, over_transformations, samples)
+        return LayerResult(values, status, silence(status), TRIM, effective)
