@@ -47,7 +47,7 @@ def run(run: Run) -> Finding:
     table = agreement.rename_axis("measure").reset_index()
     save_drawing(run, "agreement", "matrix", table, label="rank correlation over layers", limits=(-1, 1))
     checks = {
-        f"{new} ({found[new]}) is more sensitive than {old} ({found[old]})": found[new].exceeds(found[old])
+        f"the sensitivity of {old} is {found[old]}, that of {new} {found[new]}; higher": found[new].exceeds(found[old])
         for new in PROPOSED
         for old in EARLIER
     }
