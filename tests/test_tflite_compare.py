@@ -15,7 +15,16 @@ from tflite_models import decibels, digits, plain_network, residual_network, tra
 import tfinv
 from tfinv import run
 from tfinv.activations import ActivationModel
-from tfinv.tflite import Comparison, TFLiteModel, compare_files, dynamic_int8, float32, measure_models, static_int8
+from tfinv.tflite import (
+    Comparison,
+    Subsets,
+    TFLiteModel,
+    compare_files,
+    dynamic_int8,
+    float32,
+    measure_models,
+    static_int8,
+)
 from tfinv.tflite.comparison.gate import check
 from tfinv.transformations import parse, warp
 
@@ -41,7 +50,9 @@ def files(network):
 
 @pytest.fixture(scope="module")
 def found(files, data):
-    return compare_files(*files, data, SET, measures=[NV, SE], fidelity_samples=SAMPLES, progress=False)
+    return compare_files(
+        *files, data, SET, measures=[NV, SE], subsets=Subsets(fidelity_samples=SAMPLES), progress=False
+    )
 
 
 @pytest.fixture(scope="module")
