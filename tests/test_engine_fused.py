@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from laws import layer_of
 
-from tfinv.engine.gatherer import Gatherer, widened
+from tfinv.engine.gatherer import Gatherer
+from tfinv.engine.states import widened
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.compiled import fused
 from tfinv.statistics.compiled.fused import FusedDispersion
@@ -29,7 +30,7 @@ def states(block: np.ndarray, sizes: list[int], statistics=ALL, whole: np.ndarra
         gatherer.update((block if whole is None else whole)[position : position + size])
         position += size
     assert position == len(block)
-    return {each: widened(gatherer.state(each)) for each in statistics}
+    return {each: widened(each, gatherer.state(each)) for each in statistics}
 
 
 def assert_moments(found: dict, block: np.ndarray, rtol: float) -> None:
@@ -118,7 +119,7 @@ def test_a_reset_forgets_everything(rng):
     gatherer.reset()
     assert gatherer.state(ColumnMoments()).count == 0
     gatherer.update(block)
-    assert_moments({each: widened(gatherer.state(each)) for each in ALL}, block, 1e-5)
+    assert_moments({each: widened(each, gatherer.state(each)) for each in ALL}, block, 1e-5)
 
 
 FIRST_CALL = """
@@ -171,7 +172,7 @@ def test_graph_and_compiled_loop_agree(rng, monkeypatch):
         step = tf.function(lambda part, gatherer=gatherer: gatherer.add("layer", part), reduce_retracing=True)
         for start in range(0, 11, 4):
             step(tf.constant(block[start : start + 4]))
-        both.append({each: widened(state) for each, state in gatherer.states_of("layer").items()})
+        both.append({each: widened(each, state) for each, state in gatherer.states_of("layer").items()})
     for statistic in ALL:
         for compiled, graph in zip(both[0][statistic], both[1][statistic], strict=True):
             np.testing.assert_allclose(compiled, graph, rtol=2e-5)
