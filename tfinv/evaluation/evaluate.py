@@ -23,6 +23,7 @@ from tfinv.measures.base import required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
+from tfinv.support.progress import Progress
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:
@@ -166,18 +167,16 @@ def _measure_groups(
     progress: bool,
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
-    from tqdm import tqdm
-
     groups = [[layer for layer in setting.layers if layer.name in names] for names in plan.groups]
     images = sum(run.images_per_sample for layers in groups for run in make_passes(setting, layers))
     counts = [samples.count for samples in subsets.values()]
     total = None if None in counts else sum(count or 0 for count in counts) * images
     results = []
-    with tqdm(total=total, unit="img", desc="measuring", disable=not progress, leave=False) as bar:
+    with Progress("measuring", total, "img", shown=progress) as bar:
         for number, layers in enumerate(groups):
-            part = replace(setting, advance=bar.update)
+            part = replace(setting, advance=bar.advance)
             if len(groups) > 1:
-                bar.set_description(f"measuring, layers {number + 1} of {len(groups)}")
+                bar.describe(f"measuring, layers {number + 1} of {len(groups)}")
                 part = replace(part, source=setting.source.select([layer.name for layer in layers]))
             results.append(measure_group(part, layers, subsets, sampling.intervals))
             if number + 1 < len(groups):
