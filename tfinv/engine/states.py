@@ -34,7 +34,7 @@ def copied(state: Any) -> Any:
 
 def kept(states: LayerStates) -> dict[str, dict[str, Any]]:
     """Copies of states as results hold them: arrays by the statistic's key and the name of the array."""
-    return {key.key: copied(key.settled(state))._asdict() for key, state in states.items()}
+    return {statistic.key: copied(statistic.settled(state))._asdict() for statistic, state in states.items()}
 
 
 def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
