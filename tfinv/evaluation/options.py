@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
+from tfinv.engine.measuring import Intervals
 from tfinv.support.checks import share, whole_number
 from tfinv.transformations.warp import Interpolation, Padding
 
@@ -78,6 +79,11 @@ class Sampling:
     def parts(self) -> int:
         """How many parts of the samples have statistics of their own, 0 without intervals."""
         return 0 if self.confidence is None else self.shards
+
+    @property
+    def intervals(self) -> Intervals | None:
+        """How confidence intervals are made; None without them."""
+        return None if self.confidence is None else Intervals(self.confidence, self.draws)
 
     @property
     def draws(self) -> int:
