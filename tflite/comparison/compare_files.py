@@ -21,8 +21,9 @@ from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import FIDELITY_SAMPLES, Measured, measure_models
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
+from tfinv.tflite.files.checks import check_input_scale
+from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.model import Source, TFLiteModel
-from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Find the tensor of each Keras layer in a `.tflite` file, by equal values first and names second (activations)."""
+"""Find the tensor of each Keras layer in a `.tflite` file, by equal values first and names second."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.model import Source, TFLiteModel
+from tfinv.tflite.files.signals import random_inputs, sqnr
 from tfinv.tflite.files.tensor_names import mentions
 
 EXACT_DB = 60.0
@@ -163,31 +164,6 @@ def _sample(value: Any) -> _Sample:
     array = np.asarray(value)
     step = max(1, array.size // _COMPARED_VALUES) | 1  # odd: does not keep to one channel where their number is even
     return _Sample(array.shape, array.reshape(-1)[::step].astype(np.float64))
-
-
-def sqnr(reference: NDArray[Any], other: NDArray[Any]) -> float:
-    """Signal to quantization noise ratio in decibels: `10 log10(sum(x^2) / sum((x - y)^2))`.
-
-    Equal arrays give 200, also where both are zero, so that the number stays finite.
-    """
-    reference = np.asarray(reference, np.float64)
-    noise = float(np.square(reference - other).sum())
-    signal = float(np.square(reference).sum())
-    if noise == 0:
-        return 200.0
-    return float(np.clip(10 * np.log10(signal / noise), -200.0, 200.0)) if signal > 0 else -200.0
-
-
-def random_inputs(graph: Graph, count: int, seed: int = 0) -> NDArray[np.float32]:
-    """Seeded random inputs over the range that the input tensor stores: [0, 1] for a float one."""
-    tensor = graph.tensors[graph.inputs[0]]
-    low, high = 0.0, 1.0
-    if tensor.is_quantized:
-        limits = np.iinfo(tensor.dtype)
-        zero, scale = int(tensor.zero_points[0]), float(tensor.scales[0])
-        low, high = (limits.min - zero) * scale, (limits.max - zero) * scale
-    shape = (count, *tensor.shape[1:])
-    return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
 
 
 def _few(file: TFLiteModel) -> int:

@@ -1,4 +1,4 @@
-"""A `.tflite` file as a source of activations, with the names of its layers (activations)."""
+"""A `.tflite` file as a source of activations, with the names of its layers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.layer_map import LayerMap
+from tfinv.tflite.files.self_check import SelfCheck, check_runner
+from tfinv.tflite.files.signals import random_inputs
 from tfinv.tflite.files.tensor_names import short_names
 
 if TYPE_CHECKING:
     from tfinv.activations.source import Worker
-    from tfinv.tflite.files.self_check import SelfCheck
 
 Source = Conversion | bytes | str | os.PathLike[str]
 
@@ -205,12 +206,10 @@ class TFLiteModel:
         return result["output_0"] if len(result) == 1 else result
 
     def self_check(self, images: Any = None) -> SelfCheck:
-        """Compare what is read here with other ways to run the file; see `tfinv.tflite.files.self_check.self_check`."""
-        from tfinv.tflite.files import self_check as diagnosis
-
-        found: SelfCheck = diagnosis.self_check(self, images)  # type: ignore[arg-type]  # one file, two module names
-        self.check = found
-        return found
+        """Compare what is read here with other ways to run the file; see `tfinv.tflite.self_check`."""
+        inputs = random_inputs(self.graph, 8) if images is None else self.model_inputs(images)
+        self.check = check_runner(self.graph, self.runner, inputs, self._layers)
+        return self.check
 
     def model_inputs(self, images: Any) -> NDArray[np.float32]:
         """Images in [0, 1], checked, as the model takes them before quantization."""

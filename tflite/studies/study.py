@@ -19,10 +19,10 @@ from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import TFLiteModel, layer_names
-from tfinv.tflite.files.self_check import check_input_scale
 from tfinv.tflite.qat.train import _without_retracing_warnings
 from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
 from tfinv.tflite.studies.recipes import RECIPES, REFERENCE, Materials, choose
