@@ -16,7 +16,6 @@ import pandas as pd
 from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     MARGIN,
-    MEASURE,
     Interval,
     Study,
     conclude,
@@ -27,9 +26,9 @@ from tfinv.experiments import (
 )
 
 LINES = {
-    "mean, then quotient": MEASURE,
-    "quotient, then mean": "NormalizedVariance",
-    "maximum, then quotient": "NormalizedVariance(aggregate='max')",
+    "mean, then quotient": "NormalizedVariance(statistic='std', aggregate='mean')",
+    "quotient, then mean": "NormalizedVariance(statistic='std')",
+    "maximum, then quotient": "NormalizedVariance(statistic='std', aggregate='max')",
     "distance of units": "NormalizedDistance(aggregate='mean')",
     "distance of maps": "NormalizedDistance(per_map=True)",
     "distance of normed maps": "NormalizedDistance(normalize=True, per_map=True)",

@@ -48,12 +48,12 @@ def run(run: Run) -> Finding:
                 model,
                 split,
                 settings.transformations,
-                ["NormalizedVariance"],
+                ["NormalizedVariance(statistic='std')"],
                 samples=f"{study.data.id}, {settings.test_samples} of test, seed {run.seed + draw}",
                 layers=layers,
                 stratified=images == "by class",
             )
-            found.append(pooled(results["NormalizedVariance"]))
+            found.append(pooled(results["NormalizedVariance(statistic='std')"]))
         each, label = Interval.of(found), f"{training}, {images}"
         rows += [(label, "published", published, np.nan, np.nan), (label, "here", each.mean, each.low, each.high)]
         sentence = f"{label}: {each if settings.draws > 1 else f'{each.mean:.3f}'} (one seed)"

@@ -20,7 +20,6 @@ import pandas as pd
 from tfinv.datasets import channel_statistics
 from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
-    MEASURE,
     ROTATED,
     Interval,
     Study,
@@ -32,10 +31,11 @@ from tfinv.experiments import (
 )
 
 LAYERS = ("conv1", "act1", "pool1", "conv2", "act2", "pool2", "flatten", "fc1", "fc1_act", "logits")
+ORIGINAL = "NormalizedVariance(statistic='std', aggregate='mean')"
 PUBLISHED = {
-    "NormalizedVariance": (0.598, 0.536, 0.586, 0.792, 0.649, 0.756, 0.756, 0.532, 0.408, 0.173),
-    MEASURE: (0.819, 0.739, 0.793, 0.883, 0.794, 0.862, 0.754, 0.550, 0.422, 0.167),
-    "NormalizedVarianceSE(border='keep')": (1.499, 1.311, 0.753, 0.721, 0.600, 0.702),
+    "NormalizedVariance(statistic='std')": (0.598, 0.536, 0.586, 0.792, 0.649, 0.756, 0.756, 0.532, 0.408, 0.173),
+    ORIGINAL: (0.819, 0.739, 0.793, 0.883, 0.794, 0.862, 0.754, 0.550, 0.422, 0.167),
+    "NormalizedVarianceSE(statistic='std', border='keep')": (1.499, 1.311, 0.753, 0.721, 0.600, 0.702),
 }
 
 
@@ -63,7 +63,7 @@ def run(run: Run) -> Finding:
         rows[measure] = pd.Series(
             {layer: f"{theirs[layer].iloc[0]:.3f} / {Interval.of(ours[layer])}" for layer in ours}
         )
-        if measure == MEASURE:
+        if measure == ORIGINAL:
             published = pd.DataFrame({"line": "published", "layer": list(theirs), "mean": values})
             lines = pd.concat([published, with_interval(ours).assign(line="ours")])
             save_drawing(run, "profile", "profile", lines, measure="normalised variance")

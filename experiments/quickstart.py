@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tfinv.transformations import TransformationSet
 
 MEASURE = "NormalizedVariance"
-RECIPES = ("float32", "dynamic_int8", "static_int8")
+QUANTIZED = ("float32", "dynamic_int8", "static_int8")
 
 
 @dataclass
@@ -54,7 +54,7 @@ def run(run: Run) -> None:
     transformations = parse(run.settings.transformations)
     plain = _keras(run, data, transformations, "plain", None)
     augmented = _keras(run, data, transformations, "augmented", {"rotation": 180.0})
-    quantized = [_tflite(run, data, transformations, recipe) for recipe in RECIPES]
+    quantized = [_tflite(run, data, transformations, recipe) for recipe in QUANTIZED]
     networks = [plain, augmented, *quantized]
     for network in networks:
         network.results.save(run.out / "results" / f"{network.name.replace(' ', '_')}.npz")
@@ -98,20 +98,25 @@ def _keras(run: Run, data: Dataset, transformations: TransformationSet, name: st
 
 def _tflite(run: Run, data: Dataset, transformations: TransformationSet, recipe: str) -> _Network:
     from tfinv import tflite
+    from tfinv.tflite.files.input_scale import input_scale
     from tfinv.training.accuracy import accuracy_under
 
     keras_model = _trained(run, data, {"rotation": 180.0})
-    calibration = data.train.subset(min(200, len(data.train)), run.seed)
+    materials = tflite.Materials(keras_model, data.train, transformations, input_scale("0..1"), 200, seed=run.seed)
 
     def make(folder: Any) -> None:
         run.say(f"converting the augmented network to TFLite {recipe}")
-        function = getattr(tflite, recipe)
-        made = function(keras_model, calibration.x) if recipe.startswith("static") else function(keras_model)
+        made = tflite.RECIPES[recipe](materials)
         made.save(folder / "model.tflite")
         timed = tflite.latency(tflite.TFLiteModel(made))
         write_json(folder / "latency.json", {"milliseconds": timed.milliseconds, "text": str(timed)})
 
-    config = {"model": keras_model.tfinv_config, "recipe": recipe, "calibration": len(calibration), "seed": run.seed}
+    config = {
+        "model": keras_model.tfinv_config,
+        "recipe": recipe,
+        "calibration": len(materials.upright),
+        "seed": run.seed,
+    }
 
     def load(folder: Any) -> tuple[Any, float]:
         import json

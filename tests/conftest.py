@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before anything imports Keras or matplotlib: a quiet log, no windows, nothing written into the home folder.
@@ -21,12 +23,30 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _shared = tempfile.TemporaryDirectory(prefix="tfinv-shared-")
     os.environ["TFINV_TEST_SHARED"] = _shared.name
 
+else:  # as many processes as processors share them; threads of their own would only take turns
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
 # A run in the background (`nohup make test &`) inherits that Ctrl-C is ignored, and so would what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
+
+# Tracing makes millions of objects that live as long as the model. Looking through them all for garbage again and
+# again takes a fifth of the run, so it is done rarely, and once behind every file of tests.
+gc.set_threshold(100_000, 20, 20)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collected() -> Iterator[None]:
+    """What a file of tests leaves behind is removed; what was imported before it is not looked through again."""
+    if "keras" in sys.modules:
+        gc.collect()
+        gc.freeze()
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -93,6 +93,36 @@ def column_dispersion(a: Array, statistic: str = "std") -> Array:
     return row_dispersion(np.swapaxes(a, 0, 1), statistic)
 
 
+def normalized_variance(a: Array) -> Array:
+    """Roots of the mean variance over transformations in units of that over samples; NaN for 0/0."""
+    rows, columns = row_dispersion(a, "variance"), column_dispersion(a, "variance")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(rows / columns)
+
+
+def masked_variances(aligned: Array) -> tuple[Array, Array]:
+    """Mean variances over transformations and over samples of maps `(S, T, H, W)`, NaN outside the frame.
+
+    One position after the other; NaN where fewer than two transformations show a position.
+    """
+    rows, columns = np.full(aligned.shape[2:], np.nan), np.full(aligned.shape[2:], np.nan)
+    for place in np.ndindex(rows.shape):
+        matrix = aligned[(slice(None), slice(None), *place)]
+        shown = matrix[:, ~np.isnan(matrix[0])]
+        if shown.shape[1] >= 2:
+            rows[place], columns[place] = row_dispersion(shown, "variance"), column_dispersion(shown, "variance")
+    return rows, columns
+
+
+def layer_number(values: Array, share: float = 0.05) -> float:
+    """Mean of finite values, dropping the smallest and the largest `share` of them one by one."""
+    left = sorted(float(value) for value in np.ravel(values) if np.isfinite(value))
+    for _ in range(int(share * len(left))):
+        left.remove(min(left))
+        left.remove(max(left))
+    return float(np.mean(left)) if left else float("nan")
+
+
 def pair_distance(vectors: Array, metric: str = "euclidean") -> float:
     """Mean distance over all pairs of `(n, d)` vectors, pair by pair."""
     vectors = np.asarray(vectors, np.float64)

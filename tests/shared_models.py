@@ -11,6 +11,11 @@ from tfinv.support.cache import Cache
 from tfinv.support.types import KerasModel
 
 
+def shared_folder(name: str) -> Path:
+    """A folder of this name that all processes of the run share."""
+    return Path(os.environ["TFINV_TEST_SHARED"]) / name
+
+
 def shared_model(config: dict[str, Any], train: Callable[[], KerasModel]) -> KerasModel:
     """The network that `train` gives, from the folder that all processes of the run share.
 
@@ -26,4 +31,4 @@ def shared_model(config: dict[str, Any], train: Callable[[], KerasModel]) -> Ker
     def load(folder: Path) -> KerasModel:
         return keras.models.load_model(folder / "model.keras")
 
-    return Cache(os.environ["TFINV_TEST_SHARED"]).get("model", config, make, load)
+    return Cache(shared_folder("models")).get("model", config, make, load)

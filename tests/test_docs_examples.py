@@ -6,6 +6,7 @@ the line `<!-- test: skip, why -->` is not run.
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import re
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared_models import shared_folder
+
+from tfinv.run import main
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv.tflite": ROOT / "tflite", "tfinv.experiments": ROOT / "experiments"}
@@ -140,6 +144,18 @@ def run_python(block: Block, namespace: dict[str, Any], page: Path) -> None:
     exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)  # noqa: S102
 
 
+def run_tfinv(arguments: list[str], folder: Path) -> int:
+    """The exit code of the command line in this process, which has TensorFlow already, within the folder."""
+    if not {"--help", "--list", *COMMANDS} & set(arguments):
+        # Small, and what one command has trained the next need not train again.
+        arguments = [*arguments, *({"--smoke"} - set(arguments)), "--cache", str(shared_folder("experiments"))]
+    with contextlib.chdir(folder):
+        try:
+            return main(arguments)
+        except SystemExit as end:  # argparse ends a process after --help and after a mistake
+            return int(end.code or 0)
+
+
 def run_command(command: str, folder: Path) -> None:
     """Run what belongs to the project; of other commands check what can be checked without a network."""
     words = [word for word in shlex.split(command, comments=True) if not re.fullmatch(r"[A-Z_]+=.*", word)]
@@ -148,12 +164,7 @@ def run_command(command: str, folder: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     elif words[:3] == ["python", "-m", "tfinv.run"] or words[0] == "tfinv":
         arguments = words[3:] if words[0] == "python" else words[1:]
-        if not {"--help", "--list", *COMMANDS} & set(arguments):
-            # Small, and what one command of the page has trained the next need not train again.
-            arguments = [*arguments, *({"--smoke"} - set(arguments)), "--cache", str(folder / "shared_cache")]
-        run = [sys.executable, "-m", "tfinv.run", *arguments]
-        done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert run_tfinv(arguments, folder) == 0, command
     elif words[0] == "pip" or words[1:3] == ["-m", "pip"]:
         named = {extra for each in re.findall(r"\[([\w,]+)\]", command) for extra in each.split(",")}
         assert "install" in words and named <= set(EXTRAS), command

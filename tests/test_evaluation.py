@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Mapping
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from references import column_dispersion, row_dispersion
+from references import column_dispersion, normalized_variance, row_dispersion
 
 import tfinv
 from tfinv.engine import passes
@@ -77,7 +78,7 @@ def test_values_equal_a_float64_reference(model, images, matrices, monkeypatch, 
         np.testing.assert_allclose(found["SampleVariance"][name].values, columns, rtol=1e-4, atol=1e-6)
         layer = found[KEY][name]
         valid = layer.status == Status.VALID
-        np.testing.assert_allclose(layer.values[valid], (rows / columns)[valid], rtol=1e-4)
+        np.testing.assert_allclose(layer.values[valid], normalized_variance(matrix)[valid], rtol=1e-4)
         assert valid.sum() > 0.8 * valid.size
 
 
@@ -162,7 +163,8 @@ def test_many_short_evaluations_in_one_process_are_quiet(model, images):
     assert said == []
 
 
-def test_progress_tells_the_speed_and_the_time_left(model, images, capsys):
+def test_progress_tells_the_speed_and_the_time_left(model, images, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     many = np.tile(images, (20, 1, 1, 1))  # enough for tqdm, which draws ten times a second at most
     tfinv.evaluate(model, many, "rotations(6)", KEY, layers="logits", batch_size=1)
     shown = capsys.readouterr().err
@@ -170,6 +172,11 @@ def test_progress_tells_the_speed_and_the_time_left(model, images, capsys):
     assert re.search(r"measuring: .*\d+/2760 \[\d+:\d+<\d+:\d+, +[\d.]+(img/s|s/img)\]", shown)
     run(model, images, layers="logits")
     assert "measuring" not in capsys.readouterr().err
+
+
+def test_without_a_terminal_progress_is_one_line(model, images, capsys):
+    tfinv.evaluate(model, images, "rotations(6)", KEY, layers="logits", batch_size=1)
+    assert re.fullmatch(rf"measuring: {6 * len(images)} img in \d+\.\d s\n", capsys.readouterr().err)
 
 
 def test_only_the_layers_that_are_needed_are_run(model, images, monkeypatch):
@@ -218,10 +225,10 @@ class _Source:
 def test_sources_of_ones_own_are_measured(images, measures):
     found = run(_Source(), images, measures=measures)
     block = warp(images, "rotations(6)").numpy().astype(np.float64)
-    expected = row_dispersion(block[:, :, :6]) / column_dispersion(block[:, :, :6])
+    expected = normalized_variance(block[:, :, :6])
     np.testing.assert_allclose(found[KEY]["half"].values, expected, rtol=1e-4)
     sums = block.sum((2, 3))
-    np.testing.assert_allclose(found[KEY]["sum"].values, row_dispersion(sums) / column_dispersion(sums), rtol=1e-4)
+    np.testing.assert_allclose(found[KEY]["sum"].values, normalized_variance(sums), rtol=1e-4)
 
 
 def test_a_small_budget_takes_more_runs_and_gives_the_same(model, images, capsys):

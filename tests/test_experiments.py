@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from shared_models import shared_folder
 
 from tfinv.experiment import Experiment, Finding, run_experiment
 from tfinv.experiments import (
@@ -158,8 +159,9 @@ def test_standard_settings_are_shared_and_can_be_changed():
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache() -> Path:
+    """Networks and results that all experiments share, and all processes of the run."""
+    return shared_folder("experiments")
 
 
 @pytest.fixture(scope="module")

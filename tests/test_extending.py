@@ -6,6 +6,7 @@ documentation.
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from tfinv import measures, models, transformations
 from tfinv.results import Results
 from tfinv.run import main
 from tfinv.support.extensions import load_named, load_object
+from tfinv.tflite import Recipe
+from tfinv.tflite.studies import recipes
 from tfinv.transformations import Affine, AffineAugmentation, parse, product, rotations
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +34,7 @@ COST = {
     "architecture": ("tfinv/models/{name}.py", "tfinv/models/build.py"),
     "experiment": ("experiments/{name}.py",),
     "activation source": ("tfinv/activations/{name}.py",),
+    "recipe": ("tflite/studies/recipes.py",),
 }
 """The files to write or to change inside tfinv, at most two."""
 
@@ -101,6 +105,8 @@ class Highest(Measure):
 
 FAMILY = """
 import numpy as np
+from tfinv.tflite import Recipe
+from tfinv.tflite.studies import recipes
 from tfinv.transformations import Affine, register
 
 
@@ -161,11 +167,14 @@ import tensorflow as tf
 from tfinv.tflite import Recipe
 
 
-def _make(model, *_, **__):
-    return tf.lite.TFLiteConverter.from_keras_model(model).convert()
+def make(materials):
+    converter = tf.lite.TFLiteConverter.from_keras_model(materials.model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
 
 
-PLAIN = Recipe("plain", "float32 by the converter, nothing else", _make)
+HALF = Recipe("half", "float16 by TensorFlow's converter", make)
 """
 
 
@@ -176,8 +185,9 @@ def forgotten(monkeypatch):
         ("tfinv.measures", "_MEASURES"),
         ("tfinv.transformations.sets", "_FACTORIES"),
         ("tfinv.models.build", "_BUILDERS"),
+        ("tfinv.tflite.studies.recipes", "RECIPES"),
     ):
-        holder = sys.modules[module]
+        holder = importlib.import_module(module)
         monkeypatch.setattr(holder, name, dict(getattr(holder, name)))
 
 
@@ -308,37 +318,75 @@ def test_an_activation_source_of_ones_own_is_measured(tmp_path):
     assert_allclose(results["TransformationVariance"]["mean"].values, [expected, expected], rtol=1e-4)
 
 
-@pytest.mark.skipif(not hasattr(__import__("tfinv.tflite").tflite, "Recipe"), reason="recipes are not objects yet")
 def test_a_recipe_of_ones_own_is_compared_in_a_study(tmp_path, model_and_data):
-    recipe = load_object(f"{written(tmp_path, RECIPE)}:PLAIN", "recipe")
+    recipe = load_object(f"{written(tmp_path, RECIPE)}:HALF", "recipe")
     images = np.load(tmp_path / "images.npz")["x_test"]
-    study = tfinv.tflite.study(
-        models.load(tmp_path / "model.keras"), images, "rotations(2)", "NormalizedVariance", recipes=[recipe]
-    )
-    assert "plain" in study.results
+    model = models.load(tmp_path / "model.keras")
+    options = {"measures": "NormalizedVariance", "progress": False, "cache": tmp_path / "cache"}
+    study = tfinv.tflite.study(model, images, images, "rotations(2)", [recipe, "float16"], **options)
+    assert not study.failed and list(study.results) == ["float32", "half", "float16"]
+    by_keras = tfinv.evaluate(model, images, "rotations(2)", "NormalizedVariance", progress=False)
+    for layer in ("conv", "logits"):
+        values = [results["NormalizedVariance"][layer].values for results in (study.results["half"], by_keras)]
+        assert_allclose(*values, rtol=0.01)
+    rows = study.layers[study.layers["layer"] == "logits"].set_index("recipe")
+    assert_allclose(rows.loc["half", "sqnr_db"], rows.loc["float16", "sqnr_db"], atol=3)
+    assert 40 < rows.loc["half", "sqnr_db"] < 100
+
+    study.save(tmp_path / "study.npz")
+    page = tfinv.tflite.StudyResult.load(tmp_path / "study.npz").report(tmp_path / "report")
+    assert "float16 by TensorFlow" in page.read_text()
+
+    said: list[str] = []
+    tfinv.tflite.study(model, images, images, "rotations(2)", [recipe], report=said.append, **options)
+    assert len([line for line in said if line.startswith("re-used")]) == 4
+    edited = load_object(f"{written(tmp_path, RECIPE.replace('tf.float16', 'tf.float32'))}:HALF", "recipe")
+    again = tfinv.tflite.study(model, images, images, "rotations(2)", [edited], **options)
+    assert again.layers.set_index("layer").loc["logits", "sqnr_db"] > 100, "the edited recipe was not made anew"
+
+
+def test_a_recipe_of_ones_own_works_on_the_command_line(tmp_path, model_and_data):
+    mine, out = written(tmp_path, MEASURE + FAMILY + RECIPE), tmp_path / "out"
+    options = ["--recipes", f"{mine}:HALF", "--measures", f"{mine}:Level", "--transformations", f"{mine}:tilts(2)"]
+    assert main(["tflite", *model_and_data, *options, "--out", str(out)]) == 0
+    study = tfinv.tflite.StudyResult.load(out / "study.npz")
+    assert study.recipes["recipe"].tolist() == ["float32", "half"]
+    assert study.metadata["measures"] == ["Level"] and study.metadata["transformations"] == "tilts(2)"
+    assert (out / "files" / "half.tflite").is_file()
+    files = ["--before", str(out / "files" / "float32.tflite"), "--after", str(out / "files" / "half.tflite")]
+    arguments = [*files, *model_and_data[2:], *options[2:], "--out", str(tmp_path / "compared")]
+    assert main(["compare", *arguments]) == 0
+    compared = tfinv.tflite.Comparison.load(tmp_path / "compared" / "comparison.npz")
+    assert set(compared.layers["measure"]) == {"Level"} and compared.metadata["transformations"] == "tilts(2)"
 
 
 def test_entry_points_of_an_installed_package_are_known(tmp_path):
-    (tmp_path / "added.py").write_text(MEASURE + FAMILY.replace("@register\n", "") + ARCHITECTURE)
+    (tmp_path / "added.py").write_text(MEASURE + FAMILY.replace("@register\n", "") + ARCHITECTURE + RECIPE)
     folder = tmp_path / "added-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1.0\n")
     (folder / "entry_points.txt").write_text(
         "[tfinv.measures]\nLevel = added:Level\n[tfinv.transformations]\ntilts = added:tilts\n"
-        "[tfinv.models]\nsmall_head = added:small_head\n"
+        "[tfinv.models]\nsmall_head = added:small_head\n[tfinv.recipes]\nhalf = added:HALF\n"
     )
     code = (
         "from tfinv import measures, models, transformations\n"
         "assert measures.names()[-1] == 'Level' and models.names()[-1] == 'small_head'\n"
         "print(measures.parse('Level(alpha=3.0)').alpha, transformations.parse('product(tilts(3), tilts(2))').id)\n"
         "print(models.build('small_head', (2, 2, 1), 3).count_params())\n"
+        "from tfinv.tflite.studies import recipes\n"
+        "print(recipes.names()[-1], [recipe.words for recipe in recipes.choose('half')][1])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:2] == ["3.0 product(tilts(3), tilts(2))", "35"]
+    assert done.stdout.split("\n")[:3] == [
+        "3.0 product(tilts(3), tilts(2))",
+        "35",
+        "half float16 by TensorFlow's converter",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -384,6 +432,20 @@ def test_names_with_places_are_found_in_a_text(text, found):
     [
         (lambda: measures.register(int), TypeError, "measure must be a dataclass .*Received: <class 'int'>"),
         (lambda: transformations.register(3), TypeError, "family must be a function .*Received: 3"),
+        (lambda: recipes.register("half"), TypeError, "recipe must be a tfinv.tflite.Recipe. Received: 'half'"),
+        (
+            lambda: recipes.register(Recipe("float16", "mine", len)),
+            ValueError,
+            "recipe must not have the name of a recipe of tfinv. Received: 'float16'",
+        ),
+        (lambda: Recipe("../up", "mine", len), ValueError, r"name must be letters.*Received: '\.\./up'"),
+        (lambda: Recipe("mine", "mine", 3), TypeError, "make must be a function .*Received: 3"),
+        (
+            lambda: recipes.choose([Recipe("mine", "one", len), Recipe("mine", "other", len)]),
+            ValueError,
+            "recipes must have different names. Received: 'mine' twice",
+        ),
+        (lambda: Recipe("mine", "mine", lambda _: 3)(None), TypeError, "make of mine must return .* Received: int"),
         (lambda: models.register("resnet"), TypeError, "builder must be a function .*Received: 'resnet'"),
         (
             lambda: transformations.register(type(rotations)(rotations.__code__, {}, "rotations")),

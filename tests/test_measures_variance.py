@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from laws import assert_laws, gathered
-from references import column_dispersion, row_dispersion
+from references import column_dispersion, normalized_variance, row_dispersion
 
 import tfinv
 from tfinv.measures import NormalizedVariance, SampleVariance, TransformationVariance
@@ -16,7 +16,8 @@ from tfinv.status import Status
 
 GOLDEN = np.load(Path(__file__).parent / "golden_tmeasures.npz")
 LAYERS = ("conv", "relu", "dense", "degenerate")
-MEASURES = (TransformationVariance(), SampleVariance(), NormalizedVariance())
+PUBLISHED = (TransformationVariance(), SampleVariance(), NormalizedVariance("std"))
+MEASURES = (*PUBLISHED, NormalizedVariance())
 
 
 def golden_input(layer: str) -> np.ndarray:
@@ -38,8 +39,8 @@ def measured(block: np.ndarray, measure: tfinv.measures.Measure) -> np.ndarray:
     [
         (TransformationVariance(), "transformation_variance"),
         (SampleVariance(), "sample_variance"),
-        (NormalizedVariance(), "normalized_variance"),
-        (NormalizedVariance(aggregate="mean"), "normalized_variance_mean_maps"),
+        (NormalizedVariance("std"), "normalized_variance"),
+        (NormalizedVariance("std", aggregate="mean"), "normalized_variance_mean_maps"),
     ],
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -54,7 +55,7 @@ def test_the_published_vector():
         [[7, 4, 6], [9, 3, 1], [5, 6, 3], [8, 2, 5], [6, 7, 3], [8, 5, 4], [6, 5, 6], [10, 4, 5], [7, 1, 7], [4, 3, 3]]
     )[..., None].astype(np.float64)
     expected = (2.22150669, 1.82675532, 1.21609428)
-    for measure, value in zip(MEASURES, expected, strict=True):
+    for measure, value in zip(PUBLISHED, expected, strict=True):
         assert measured(matrix, measure)[0] == pytest.approx(value, abs=1e-8)
 
 
@@ -67,12 +68,25 @@ def test_values_equal_a_float64_reference(rng, statistic):
     np.testing.assert_allclose(measured(block, NormalizedVariance(statistic)), rows / columns, rtol=1e-12)
 
 
+def test_pooled_deviations_equal_a_float64_reference(rng):
+    block = rng.normal(size=(11, 6, 4, 3, 2)) * rng.uniform(0.1, 5, 2) + rng.normal(size=(11, 1, 4, 3, 2))
+    rows, columns = row_dispersion(block, "variance"), column_dispersion(block, "variance")
+    for measure, expected in (
+        (TransformationVariance("pooled_std"), np.sqrt(rows)),
+        (SampleVariance("pooled_std"), np.sqrt(columns)),
+        (NormalizedVariance(), normalized_variance(block)),
+    ):
+        np.testing.assert_allclose(measured(block, measure), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("how", ["mean", "max", "sum"])
 def test_maps_are_aggregated_before_the_quotient(rng, how):
     block = rng.normal(size=(7, 5, 3, 4, 2))
     reduce = {"mean": np.mean, "max": np.max, "sum": np.sum}[how]
     rows, columns = (reduce(f(block), axis=(0, 1)) for f in (row_dispersion, column_dispersion))
-    np.testing.assert_allclose(measured(block, NormalizedVariance(aggregate=how)), rows / columns, rtol=1e-12)
+    np.testing.assert_allclose(measured(block, NormalizedVariance("std", how)), rows / columns, rtol=1e-12)
+    rows, columns = (reduce(f(block, "variance"), axis=(0, 1)) for f in (row_dispersion, column_dispersion))
+    np.testing.assert_allclose(measured(block, NormalizedVariance(aggregate=how)), np.sqrt(rows / columns), rtol=1e-12)
 
 
 @pytest.mark.parametrize("statistic", [RowDispersion("std"), RowDispersion("variance"), ColumnMoments()])
@@ -104,7 +118,7 @@ def test_permuting_samples_or_transformations_changes_nothing(rng):
 
 def test_scaling_activations_scales_dispersions_and_keeps_the_quotient(rng):
     block = rng.normal(size=(9, 6, 5))
-    for measure, power in ((MEASURES[0], 1), (MEASURES[1], 1), (MEASURES[2], 0)):
+    for measure, power in zip(MEASURES, (1, 1, 0, 0), strict=True):
         np.testing.assert_allclose(measured(-3 * block + 7, measure), 3**power * measured(block, measure), rtol=1e-10)
 
 
@@ -132,7 +146,7 @@ def test_a_single_transformation_or_sample_is_refused(rng):
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ValueError, match=r"statistic must be one of 'std', 'variance'. Received: 'var'"):
+    with pytest.raises(ValueError, match=r"statistic must be one of 'pooled_std', 'std', 'variance'. Received: 'var'"):
         TransformationVariance("var")
     with pytest.raises(ValueError, match="aggregate must be one of"):
         NormalizedVariance(aggregate="median")

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from tfinv.measures import parse
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status, quotient
 
@@ -24,12 +25,13 @@ def results() -> Results:
 def test_profile_averages_valid_units_and_counts_the_rest():
     row = results().profile("NV").set_index("layer").loc["conv"]
     assert row["mean"] == 1.5 and row["std"] == 1.0
-    assert list(row[["units", "valid", "dead", "sample_constant", "left_out"]]) == [4, 2, 1, 1, 2]
+    assert list(row[["units", "valid", "dead", "sample_constant", "sparse", "left_out"]]) == [4, 2, 1, 1, 0, 2]
     assert np.isnan(results()["NV"]["flat"].mean)
 
 
 def test_frame_of_units_is_tidy():
     frame = results().to_frame(units=True)
+    assert frame["effective_samples"].isna().all()
     assert frame[["unit", "value", "status"]].to_numpy().tolist() == [
         ["0,0", 0.5, "valid"], ["0,1", 1.0, "dead"], ["1,0", np.inf, "sample_constant"], ["1,1", 2.5, "valid"],
     ]  # fmt: skip
@@ -46,6 +48,59 @@ def test_save_and_load_keep_everything(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.npz"]
 
 
+def test_effective_samples_are_saved_shown_and_checked(tmp_path):
+    status = np.array([0, Status.SPARSE], np.uint8)
+    layer = LayerResult(np.array([0.5, 3.0]), status, effective_samples=np.array([12.0, 2.5]))
+    saved = Results({"NV": MeasureResult("NV", {"conv": layer})})
+    saved.save(tmp_path / "r.npz")
+    loaded = Results.load(tmp_path / "r.npz")
+    frame = loaded.to_frame(units=True)
+    assert frame["effective_samples"].tolist() == [12.0, 2.5] and frame["status"].tolist() == ["valid", "sparse"]
+    assert list(loaded.profile()[["valid", "sparse", "left_out"]].iloc[0]) == [1, 1, 1] and layer.mean == 0.5
+    with pytest.raises(ValueError, match=r"effective_samples must have the shape of values, \(2,\). Received: \(3,\)"):
+        LayerResult(np.array([0.5, 3.0]), status, effective_samples=np.ones(3))
+
+
+def test_the_mean_leaves_out_the_trimmed_share_of_valid_units_and_the_file_keeps_it(tmp_path):
+    values, status = np.array([*range(1, 20), 1e9, 5e9]), np.zeros(21, np.uint8)
+    status[-1] = Status.DEAD
+    layer = LayerResult(values, status, trim=0.05)
+    assert layer.mean == np.arange(2, 20).mean()
+    assert LayerResult(values[:19], status[:19], trim=0.05).mean == 10
+    Results({"NV": MeasureResult("NV", {"conv": layer})}).save(tmp_path / "r.npz")
+    assert Results.load(tmp_path / "r.npz")["NV"]["conv"].mean == layer.mean
+    with pytest.raises(ValueError, match=r"trim must be at least 0 and below 0\.5\. Received: 0.5"):
+        LayerResult(values, status, trim=0.5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("NormalizedVariance", "NormalizedVariance(statistic='std')"),
+        ("NormalizedVariance(aggregate='mean')", "NormalizedVariance(statistic='std', aggregate='mean')"),
+        ("NormalizedVariance(statistic='variance')", "NormalizedVariance(statistic='variance')"),
+        ("NormalizedVarianceSE(border='keep')", "NormalizedVarianceSE(statistic='std', border='keep')"),
+        ("NormalizedDistance", "NormalizedDistance"),
+    ],
+)
+def test_files_of_version_1_say_which_statistic_they_hold(tmp_path, old, new):
+    layer = LayerResult(np.arange(40.0) ** 3, np.zeros(40, np.uint8))
+    measures = {old: MeasureResult(old, {"conv": layer})}
+    floors = {"interpolation_floor": {old: {"conv": 0.1}}}
+    arrays = Results(measures, floors, classes={3: measures}).to_arrays()
+    header = json.loads(bytes(arrays["header"]).decode())
+    header["version"] = 1
+    for entries in (header["measures"], header["classes"][0]["measures"]):
+        del entries[0]["layers"][0]["trim"]
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(tmp_path / "r.npz", **arrays)
+    loaded = Results.load(tmp_path / "r.npz")
+    assert list(loaded) == list(loaded.of_class(3)) == [new]
+    assert loaded.metadata["interpolation_floor"] == {new: {"conv": 0.1}}
+    assert loaded[new]["conv"].mean == layer.values.mean()
+    assert parse(new).key == new
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     path = tmp_path / "r.npz"
     results().save(path)
@@ -55,7 +110,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         with pytest.raises(ValueError, match="complete results file"):
             Results.load(path)
     np.savez(path, header=np.frombuffer(json.dumps({"format": "tfinv-results", "version": 99}).encode(), np.uint8))
-    with pytest.raises(ValueError, match="version 99, this tfinv reads version 1"):
+    with pytest.raises(ValueError, match="version 99, this tfinv reads versions 1 and 2"):
         Results.load(path)
     np.savez(path, other=np.ones(3))
     with pytest.raises(ValueError, match="complete results file"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tflite_models import decibels, digits, plain_network, residual_network, trained
 
+from tfinv import tflite
 from tfinv.datasets import Split
 from tfinv.support.quiet import quiet
 from tfinv.tflite import (
@@ -73,8 +74,8 @@ def chain():
 def converted(network):
     images, _ = digits()
     return {
-        name: recipe(network, images[:CALIBRATION]) if name.startswith("static") else recipe(network)
-        for name, recipe in RECIPES.items()
+        name: getattr(tflite, name)(network, *([images[:CALIBRATION]] if RECIPES[name].calibrates else []))
+        for name in EXPECTED
     }
 
 

@@ -40,8 +40,8 @@ def measured(arrays, confidence: float | None = 0.95, **options) -> Results:
 
 
 def normalized_variance(array: np.ndarray) -> float:
-    """Mean over units of TV / SV, from the formula."""
-    return float((array.std(axis=1, ddof=1).mean(0) / array.std(axis=0, ddof=1).mean(0)).mean())
+    """The number of a layer of fewer than 20 units, of which none is trimmed, from the formula."""
+    return float(np.sqrt(array.var(axis=1, ddof=1).mean(0) / array.var(axis=0, ddof=1).mean(0)).mean())
 
 
 # --- compare ---------------------------------------------------------------------------------------------------------

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
+from references import layer_number, normalized_variance
 
 from tfinv import datasets, models, run
 from tfinv.datasets import Split
 from tfinv.results import Results
-from tfinv.tflite import StudyResult, TFLiteModel, compare_files, static_int8, study
+from tfinv.tflite import RECIPES, StudyResult, TFLiteModel, compare_files, static_int8, study
 from tfinv.tflite.comparison.gate import check
 from tfinv.tflite.comparison.predictions import are_probabilities
-from tfinv.tflite.studies.recipes import RECIPES
 from tfinv.transformations import parse, warp
 
 
@@ -129,8 +129,7 @@ def check_recipes(found: StudyResult, names: list[str]) -> None:
     rows = found.recipes.set_index("recipe")
     assert rows["layers_compared"].iloc[1:].min() >= 30
     for name in names:
-        integer = name.startswith(("qat", "static"))
-        assert rows.loc[name, "is_integer"] == integer, name
+        assert rows.loc[name, "is_integer"] == RECIPES[name].integer, name
     assert not any("without a partner" in line for line in found.warnings)
 
 
@@ -201,6 +200,4 @@ def test_mobilenet_is_measured_and_profiled_alone(coral, mobilenet, tmp_path, ca
     turned = np.asarray(warp(both, parse("rotations(4)"))).reshape(-1, 128, 128, 3)
     for layer in ("Logits/AvgPool_1a", "MobilenetV1/Conv2d_13_pointwise"):
         block = mobilenet(turned)[layer].astype(np.float64).reshape(3, 4, *mobilenet.layer_shapes[layer])
-        rows, columns = block.std(axis=1, ddof=1).mean(0), block.std(axis=0, ddof=1).mean(0)
-        expected = (rows[columns > 0] / columns[columns > 0]).mean()
-        assert_allclose(measured[layer].mean, expected, rtol=1e-4)
+        assert_allclose(measured[layer].mean, layer_number(normalized_variance(block)), rtol=1e-4)

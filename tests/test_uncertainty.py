@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from references import layer_number, normalized_variance
 
 import tfinv
 from tfinv.engine.measuring import merged, without_each
@@ -13,12 +14,14 @@ from tfinv.evaluation.arrays import shard_indices
 from tfinv.resampling.jackknife import Replicates, interval, pseudo_values, standard_error
 from tfinv.resampling.shards import interval as bootstrap_interval
 from tfinv.resampling.shards import shard_counts
+from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
 from tfinv.statistics.lie_error import LocalError
+from tfinv.status import Status
 from tfinv.tflite import compare
 from tfinv.tflite.comparison.compare_files import renamed
 from tfinv.tflite.comparison.match_files import Match
-from tfinv.uncertainty import difference
+from tfinv.uncertainty import difference, paired_units
 
 KEY = "NormalizedVariance"
 
@@ -193,13 +196,12 @@ def covered(rounds: int, seed: int, confidence: float, samples: int = 100, shard
 
 
 def measured_mean(block: np.ndarray) -> float:
-    rows = block.std(1, ddof=1).mean(0)
-    return float((rows / block.std(0, ddof=1).mean(0)).mean())
+    return layer_number(normalized_variance(block))
 
 
 def test_intervals_contain_the_truth_about_as_often_as_they_say():
-    # Four standard errors of a share of 0.8 over 100 rounds.
-    assert covered(100, 1, 0.8) == pytest.approx(0.8, abs=0.16)
+    # Four standard errors of a share of 0.8 over 200 rounds.
+    assert covered(200, 1, 0.8) == pytest.approx(0.8, abs=0.113)
 
 
 @pytest.mark.slow
@@ -242,6 +244,62 @@ def test_paired_differences_are_sharper_than_unpaired_ones_and_hold_in_files(rng
     assert (same.difference, same.low, same.high, same.real) == (0, 0, 0, False)
     wider = difference(first, second, confidence=0.999).iloc[0]
     assert wider.low < row.low < row.high < wider.high
+
+
+def test_units_are_paired_by_their_place():
+    valid, dead, sparse = Status.VALID, Status.DEAD, Status.SPARSE
+    values = np.arange(1.0, 7).reshape(3, 2)
+    before = LayerResult(values, np.array([[valid, valid], [dead, valid], [sparse, valid]]), trim=0.05)
+    after = LayerResult(2 * values, np.array([[valid, dead], [valid, valid], [dead, sparse]]), trim=0.05)
+    pairs = paired_units(before, after)
+    assert (pairs.before.tolist(), pairs.after.tolist()) == ([1, 4], [2, 8])
+    assert (pairs.lost, pairs.gained) == (((0, 1), (2, 1)), ((1, 0),))
+    assert (pairs.means, pairs.trim) == ((2.5, 5.0), 0.05)
+    many = LayerResult(np.r_[np.ones(39), 1000], np.zeros(40, np.uint8), trim=0.05)
+    assert paired_units(many, many).means == (1, 1)
+    with pytest.raises(ValueError, match=r"the same units. Received: units of shape \(3, 2\) and \(40,\)"):
+        paired_units(before, many)
+
+
+def test_a_layer_that_seems_more_invariant_because_units_fell_silent_reads_right(rng):
+    """Half of the units vary as their samples do, half react to transformations alone; the latter fall silent."""
+    before = rng.normal(size=(60, 1, 30)) + np.repeat([0.3, 3.0], 15) * rng.normal(size=(60, 8, 30))
+    after = before.copy()
+    after[..., 15:] = 0
+    row = difference(measured(before), measured(after)).iloc[0]
+    assert row.relative < -0.4 and row.real
+    assert (row.both, row.lost, row.gained) == (15, 15, 0)
+    assert row.paired_before == row.paired_after == pytest.approx(row.after)
+    assert row.paired_relative == 0
+    back = difference(measured(after), measured(before)).iloc[0]
+    assert (back.both, back.lost, back.gained) == (15, 0, 15)
+    other = tfinv.evaluate_arrays({"layer": before[..., :4]}, KEY, sampling=tfinv.Sampling(0.95))
+    assert difference(measured(before), other).iloc[0][["both", "lost", "gained", "paired_relative"]].isna().all()
+
+
+def sparse_layer(rng: np.random.Generator, samples: int, units: int = 20) -> np.ndarray:
+    """Units that respond on a tenth of the samples, by an amount of their own and noise."""
+    fires = rng.random((samples, 1, units)) < 0.1
+    return fires * np.maximum(0, rng.exponential(size=fires.shape) + 0.5 * rng.normal(size=(samples, 8, units)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("interval", "rounds"), [("jackknife", 600), ("bootstrap", 300)])
+def test_intervals_of_sparse_layers_contain_the_truth(interval, rounds):
+    truth = measured_mean(sparse_layer(np.random.default_rng(98), 200_000))
+    rng, hits = np.random.default_rng(8), []
+    for _ in range(rounds):
+        found = measured(sparse_layer(rng, 400), interval=interval, resamples=500).profile().iloc[0]
+        hits.append(found.low <= truth <= found.high)
+    print(f"{interval}: {np.mean(hits):.3f}")
+    assert np.mean(hits) >= 0.92
+
+
+def test_two_statistics_of_one_measure_are_not_compared(rng):
+    block = drawn(rng, 40)
+    before, after = measured(block, "NormalizedVariance(statistic='std')"), measured(block)
+    with pytest.raises(ValueError, match=r"one measure. Received: NormalizedVariance\(statistic='std'\) and Normal"):
+        difference(before, after)
 
 
 def test_differences_of_nothing_are_rarely_called_real():

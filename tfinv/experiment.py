@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tfinv.report import markdown
-from tfinv.results import Results
+from tfinv.results import VERSION, Results
 from tfinv.support import environment
 from tfinv.support.cache import Cache, config_hash
 from tfinv.support.checks import close_match
@@ -241,6 +241,7 @@ class Run:
             "count": len(split),
             "transformations": transformations,
             "measures": list(measures),
+            "results": VERSION,
             "options": options,
         }
 

@@ -21,10 +21,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "tfinv-results"
-VERSION = 1
+VERSION = 2
+OLDER = (1,)
+"""Versions that are read too: in 1, quotients of variances had `statistic="std"` unless their keys name another."""
+_QUOTIENTS = ("NormalizedVariance", "NormalizedVarianceSE")
+_LAYER = {
+    "name": str,
+    "note": str,
+    "effective?": bool,
+    "trim?": Rule(float, lambda value: 0 <= value < 0.5, "a number of at least 0 and below 0.5"),
+    "replicates?": bool,
+    "draws?": bool,
+}
 _MEASURE = {
     "key": str,
-    "layers": [{"name": str, "note": str, "replicates?": bool, "draws?": bool}],
+    "layers": [_LAYER],
     "replicates?": {
         "confidence": Rule(float, lambda value: 0 < value < 1, "a number between 0 and 1"),
         "sizes": [Rule(int, lambda value: value >= 1, "a whole number of at least 1")],
@@ -36,7 +47,9 @@ _SCHEMA = {
     "classes?": [{"label": int, "measures": [_MEASURE]}],
     "statistics": [{"key": str, "layer": str, "fields": [str]}],
 }
-PROFILE_COLUMNS = ("measure", "layer", "mean", "std", "units", "valid", "dead", "sample_constant", "left_out")
+PROFILE_COLUMNS = ("measure", "layer", "mean", "std", "units", "valid", "dead", "sample_constant", "sparse", "left_out")
+COUNTED = (Status.DEAD, Status.SAMPLE_CONSTANT, Status.SPARSE)
+"""The statuses that a profile counts by name, in the order of its columns."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +60,30 @@ class LayerResult:
         values: float64 `(*U)`, one number per unit, or `(C,)`, one per feature map, where the measure aggregates.
         status: uint8, same shape, `tfinv.status.Status` codes.
         note: why a layer has no values (then both arrays are empty), or another remark; usually "".
+        trim: share of the valid units, at least 0 and below 0.5, that `mean` leaves out at both ends.
+        effective_samples: float64, same shape: how many samples that respond alike would tell as much as these did;
+            NaN where nothing moves the unit. None where the measure does not know it.
     """
 
     values: NDArray[np.float64]
     status: NDArray[np.uint8]
     note: str = ""
+    trim: float = 0.0
+    effective_samples: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.trim < 0.5:
+            raise ValueError(f"trim must be at least 0 and below 0.5. Received: {self.trim!r}")
         values, status = np.asarray(self.values, np.float64), np.asarray(self.status, np.uint8)
         if values.shape != status.shape:
             raise ValueError(f"values and status must have one shape. Received: {values.shape} and {status.shape}")
+        if self.effective_samples is not None:
+            effective = np.asarray(self.effective_samples, np.float64)
+            if effective.shape != values.shape:
+                raise ValueError(
+                    f"effective_samples must have the shape of values, {values.shape}. Received: {effective.shape}"
+                )
+            object.__setattr__(self, "effective_samples", effective)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "status", status)
 
@@ -72,8 +99,12 @@ class LayerResult:
 
     @property
     def mean(self) -> float:
-        """Mean over valid units; NaN where there is none."""
-        return float(self.valid.mean()) if self.valid.size else float("nan")
+        """Mean over valid units, without the lowest and the highest `trim` of them; NaN where there is none."""
+        valid = self.valid
+        if not valid.size:
+            return float("nan")
+        cut = int(self.trim * valid.size)
+        return float((np.sort(valid)[cut : valid.size - cut] if cut else valid).mean())
 
 
 @dataclass(frozen=True)
@@ -114,17 +145,17 @@ class MeasureResult(Mapping[str, LayerResult]):
         """One row per layer: mean and standard deviation over valid units, and how many units were left out.
 
         Returns:
-            Columns `measure, layer, mean, std, units, valid, dead, sample_constant, left_out`, in network order; and
-            `low, high`, the confidence interval of the mean, where `evaluate` was asked for one.
+            Columns `measure, layer, mean, std, units, valid, dead, sample_constant, sparse, left_out`, in network
+            order; and `low, high`, the confidence interval of the mean, where `evaluate` was asked for one.
         """
         import pandas as pd
 
         rows = []
         for name, layer in self.layers.items():
             valid, count = layer.valid, layer.status.size
-            dead, constant = (int((layer.status == code).sum()) for code in (Status.DEAD, Status.SAMPLE_CONSTANT))
+            counted = (int((layer.status == code).sum()) for code in COUNTED)
             spread = float(valid.std()) if valid.size else float("nan")
-            rows.append((self.key, name, layer.mean, spread, count, valid.size, dead, constant, count - valid.size))
+            rows.append((self.key, name, layer.mean, spread, count, valid.size, *counted, count - valid.size))
         frame = pd.DataFrame(rows, columns=list(PROFILE_COLUMNS))
         if self.replicates is not None:
             bounds = [self.replicates.interval(name, layer.mean) for name, layer in self.layers.items()]
@@ -196,8 +227,9 @@ class Results(Mapping[str, MeasureResult]):
         """Tidy table: one row per measure and layer, or one row per unit with `units=True`.
 
         Args:
-            units: one row per unit with the columns `measure, layer, unit, value, status`; `unit` is the unit's index
-                as text, such as `"3,4,0"` for row 3, column 4, feature map 0.
+            units: one row per unit with the columns `measure, layer, unit, value, status, effective_samples`; `unit`
+                is the unit's index as text, such as `"3,4,0"` for row 3, column 4, feature map 0;
+                `effective_samples` is NaN where a measure does not know it, see `LayerResult`.
 
         Returns:
             A pandas frame; without `units` it is `profile()`.
@@ -211,7 +243,10 @@ class Results(Mapping[str, MeasureResult]):
             for name, layer in measure.items():
                 index = [",".join(map(str, unit)) for unit in np.ndindex(layer.values.shape)]
                 names = [Status(code).name.lower() for code in layer.status.ravel()]
+                effective = layer.effective_samples
+                effective = np.full(len(index), np.nan) if effective is None else effective.ravel()
                 columns = {"unit": index, "value": layer.values.ravel(), "status": names}
+                columns["effective_samples"] = effective
                 frames.append(pd.DataFrame({"measure": key, "layer": name, **columns}))
         return pd.concat(frames, ignore_index=True)
 
@@ -233,7 +268,7 @@ class Results(Mapping[str, MeasureResult]):
             ValueError: the file is damaged, not a results file, or of a version this code does not know.
         """
         what = "a complete results file written by Results.save"
-        with archive.opened(path, FORMAT, VERSION, _SCHEMA, what) as (header, arrays):
+        with archive.opened(path, FORMAT, VERSION, _SCHEMA, what, older=OLDER) as (header, arrays):
             return cls._unpacked(header, arrays)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -250,7 +285,7 @@ class Results(Mapping[str, MeasureResult]):
             ValueError: arrays of something else, or of a version this code does not know.
             KeyError: an array is missing.
         """
-        return cls._unpacked(archive.parse_header(arrays, FORMAT, VERSION, _SCHEMA), arrays)
+        return cls._unpacked(archive.parse_header(arrays, FORMAT, VERSION, _SCHEMA, OLDER), arrays)
 
     def _packed(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays."""
@@ -269,7 +304,9 @@ class Results(Mapping[str, MeasureResult]):
         return header, arrays
 
     @classmethod
-    def _unpacked(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Results:
+    def _unpacked(cls, header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Results:
+        if header.get("version") == 1:
+            _name_the_statistic(header)
         statistics: dict[str, dict[str, dict[str, Any]]] = {}
         for number, entry in enumerate(header["statistics"]):
             state = {name: arrays[f"t{number}.{name}"] for name in entry["fields"]}
@@ -281,6 +318,23 @@ class Results(Mapping[str, MeasureResult]):
         return cls(_unpack(header["measures"], "", arrays), header["metadata"], statistics, classes)
 
 
+def _name_the_statistic(header: dict[str, Any]) -> None:
+    """Write out the statistic of quotients of variances in a header of version 1, whose default was `"std"`."""
+    for entries in (header["measures"], *(one["measures"] for one in header.get("classes", ()))):
+        for entry in entries:
+            entry["key"] = _with_statistic(entry["key"])
+    floors = header["metadata"].get("interpolation_floor")
+    if isinstance(floors, dict):
+        header["metadata"]["interpolation_floor"] = {_with_statistic(key): floor for key, floor in floors.items()}
+
+
+def _with_statistic(key: str) -> str:
+    name, _, options = key.partition("(")
+    if name not in _QUOTIENTS or "statistic=" in options:
+        return key
+    return f"{name}(statistic='std'{', ' + options if options else ')'}"
+
+
 def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
     """Put the arrays of measures into `arrays`; return their description, JSON-able."""
     entries = []
@@ -289,7 +343,10 @@ def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, 
         for position, (name, layer) in enumerate(measure.items()):
             place = f"{number}.{position}"
             arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"] = layer.values, layer.status
-            layers.append({"name": name, "note": layer.note})
+            layers.append({"name": name, "note": layer.note, "trim": layer.trim})
+            if layer.effective_samples is not None:
+                arrays[f"{prefix}e{place}"] = layer.effective_samples
+                layers[-1]["effective"] = True
             if replicates is not None and name in replicates.means:
                 arrays[f"{prefix}r{place}"] = replicates.means[name]
                 layers[-1]["replicates"] = True
@@ -312,7 +369,7 @@ def _unpack(
         about = entry.get("replicates")
         for position, described in enumerate(entry["layers"]):
             name, place = described["name"], f"{number}.{position}"
-            layers[name] = _layer(described, f"{prefix}v{place}", f"{prefix}s{place}", arrays)
+            layers[name] = _layer(described, prefix, place, arrays)
             if about and described.get("replicates"):
                 means[name] = member(arrays, f"{prefix}r{place}", "float64", (len(about["sizes"]),))
             if about and described.get("draws"):
@@ -322,11 +379,12 @@ def _unpack(
     return measures
 
 
-def _layer(described: Mapping[str, Any], values: str, status: str, arrays: Mapping[str, NDArray[Any]]) -> LayerResult:
-    numbers = member(arrays, values, "float64")
-    codes = member(arrays, status, "uint8", numbers.shape)
+def _layer(described: Mapping[str, Any], prefix: str, place: str, arrays: Mapping[str, NDArray[Any]]) -> LayerResult:
+    numbers = member(arrays, f"{prefix}v{place}", "float64")
+    codes = member(arrays, f"{prefix}s{place}", "uint8", numbers.shape)
     if codes.size and codes.max() > max(Status):
         raise ValueError(
-            f"its array {status!r} must hold codes of Status up to {max(Status)}, and reaches {codes.max()}"
+            f"its array '{prefix}s{place}' must hold codes of Status up to {max(Status)}, and reaches {codes.max()}"
         )
-    return LayerResult(numbers, codes, described["note"])
+    effective = member(arrays, f"{prefix}e{place}", "float64", numbers.shape) if described.get("effective") else None
+    return LayerResult(numbers, codes, described["note"], described.get("trim", 0.0), effective)

@@ -1,4 +1,4 @@
-"""What a unit's value means: valid, dead, constant over samples, not finite, too few positions."""
+"""What the value of a unit means: valid, or why it does not enter the number of its layer."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ class Status(IntEnum):
     """The value is not a finite number for another reason."""
     TOO_FEW_POSITIONS = 4
     """A map keeps too few positions inside the frame to be measured."""
+    SPARSE = 5
+    """Transformations move the unit on too few samples: the relative standard error is above `SPARSE_ABOVE`."""
+
+
+SPARSE_ABOVE = 0.45
+"""Largest relative standard error of a unit's mean deviation over transformations that is still trusted.
+
+Five samples that move the unit alike among many that do not give 0.45. In simulations units at this bound are off by
+half of their value (root mean square, see `docs/estimators.md`).
+"""
 
 
 def quotient(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.resampling import shards as bootstrap
 from tfinv.resampling.jackknife import Replicates, interval, pseudo_values
-from tfinv.results import MeasureResult, Results
+from tfinv.results import LayerResult, MeasureResult, Results
+from tfinv.status import Status
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 COLUMNS = (
     "measure",
@@ -30,7 +33,73 @@ COLUMNS = (
     "real",
     "valid_before",
     "valid_after",
+    "both",
+    "lost",
+    "gained",
+    "paired_before",
+    "paired_after",
+    "paired_relative",
 )
+
+
+@dataclass(frozen=True)
+class PairedUnits:
+    """The units of one layer in two results: those that are valid in both, and those that are valid in one alone.
+
+    Args:
+        before: float64 `(P,)`, the first values of the units that are valid in both.
+        after: float64 `(P,)`, the second values of the same units.
+        lost: indices into the layer's unit shape, one for every unit that is valid before and not after.
+        gained: the same for units that are valid after and not before.
+        trim: share that the means leave out at both ends, that of the layer before.
+    """
+
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    lost: tuple[tuple[int, ...], ...]
+    gained: tuple[tuple[int, ...], ...]
+    trim: float = 0.0
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The number of the layer before and after, over the units that are valid in both; NaN where there is none."""
+        codes = np.zeros(self.before.shape, np.uint8)
+        first, second = (LayerResult(values, codes, trim=self.trim).mean for values in (self.before, self.after))
+        return first, second
+
+
+def paired_units(before: LayerResult, after: LayerResult) -> PairedUnits:
+    """Which units of a layer are valid in both of two results, and which are lost or gained.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.results import LayerResult
+        >>> from tfinv.status import Status
+        >>> from tfinv.uncertainty import paired_units
+        >>> first = LayerResult(np.array([0.5, 0.7, 1.0]), np.array([Status.VALID, Status.VALID, Status.DEAD]))
+        >>> second = LayerResult(np.array([0.6, 1.0, 0.2]), np.array([Status.VALID, Status.DEAD, Status.VALID]))
+        >>> pairs = paired_units(first, second)
+        >>> pairs.means, pairs.lost, pairs.gained
+        ((0.5, 0.6), ((1,),), ((2,),))
+
+    Args:
+        before: one layer of one result.
+        after: the same layer of another one.
+
+    Raises:
+        ValueError: the layers have different units.
+    """
+    if before.status.shape != after.status.shape:
+        raise ValueError(
+            "before and after must have the same units. "
+            f"Received: units of shape {before.status.shape} and {after.status.shape}"
+        )
+    was, stays = before.status == Status.VALID, after.status == Status.VALID
+    lost, gained = (
+        tuple(tuple(int(place) for place in unit) for unit in np.argwhere(mask))
+        for mask in (was & ~stays, stays & ~was)
+    )
+    return PairedUnits(before.values[was & stays], after.values[was & stays], lost, gained, before.trim)
 
 
 def difference(
@@ -81,10 +150,15 @@ def difference(
         One row per layer, in the order of `before`: `measure, layer, after_layer`; the means over valid units `before,
         after` and their `difference` with its interval `low, high`; the `relative` difference, a share of `before`,
         with `relative_low, relative_high`; `real`, whether `low` to `high` leaves out 0 (False where there is no
-        interval); `valid_before, valid_after`, the numbers of valid units.
+        interval); `valid_before, valid_after`, the numbers of valid units. Then the units compared one by one:
+        `both`, `lost`, `gained`, the numbers of units valid in both, before alone and after alone; `paired_before,
+        paired_after`, the layer's numbers over the units valid in both, and `paired_relative`, their relative
+        difference. A change of `relative` that `paired_relative` does not show comes from units lost or gained. These
+        six are NaN where the layers have different units.
 
     Raises:
-        ValueError: results without shards, or of different images or shards; no layer in common.
+        ValueError: results without shards, or of different images or shards; different measures or statistics of one;
+            no layer in common.
         KeyError: an unknown measure or layer.
 
     Source: Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m"; Hesterberg 2015, "What teachers
@@ -93,6 +167,8 @@ def difference(
     import pandas as pd
 
     first, second = _chosen(before, measure), _chosen(after, measure)
+    if first.key != second.key:
+        raise ValueError(f"before and after must hold one measure. Received: {first.key} and {second.key}")
     _check_paired(before, after, first, second)
     if confidence is not None and not 0 < confidence < 1:
         raise ValueError(f"confidence must be above 0 and below 1. Received: {confidence!r}")
@@ -138,8 +214,19 @@ def layer_rows(
         row |= dict(zip(("low", "high", "relative_low", "relative_high"), bounds, strict=True))
         row["real"] = bool(row["low"] > 0 or row["high"] < 0)
         row |= {"valid_before": int(old.valid.size), "valid_after": int(new.valid.size)}
-        rows.append(row)
+        rows.append(row | _paired(old, new))
     return rows
+
+
+def _paired(old: LayerResult, new: LayerResult) -> dict[str, float]:
+    """The columns of units compared one by one."""
+    if old.status.shape != new.status.shape:
+        return dict.fromkeys(COLUMNS[COLUMNS.index("both") :], math.nan)
+    pairs = paired_units(old, new)
+    first, second = pairs.means
+    counts = {"both": pairs.before.size, "lost": len(pairs.lost), "gained": len(pairs.gained)}
+    relative = _relative(second - first, first)
+    return {**counts, "paired_before": first, "paired_after": second, "paired_relative": relative}
 
 
 def _relative(difference: float, before: float) -> float:

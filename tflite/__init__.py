@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tfinv.tflite.convert.equalization import equalize
     from tfinv.tflite.convert.match_keras_layers import layer_map
     from tfinv.tflite.convert.recipes import (
-        RECIPES,
         dynamic_int8,
         float16,
         float32,
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from tfinv.tflite.files.model import TFLiteModel
     from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
     from tfinv.tflite.qat.train import qat_int8
+    from tfinv.tflite.studies.recipe import Materials, Recipe
+    from tfinv.tflite.studies.recipes import RECIPES
     from tfinv.tflite.studies.result import StudyResult
     from tfinv.tflite.studies.sensitivity import sensitivity
     from tfinv.tflite.studies.study import study
@@ -46,7 +47,9 @@ _HOME = {
     "Measured": "comparison.measure_models",
     "QatConversion": "qat.report",
     "QatReport": "qat.report",
-    "RECIPES": "convert.recipes",
+    "Materials": "studies.recipe",
+    "RECIPES": "studies.recipes",
+    "Recipe": "studies.recipe",
     "StudyResult": "studies.result",
     "TFLiteModel": "files.model",
     "agreement": "qat.report",
@@ -79,9 +82,11 @@ __all__ = [
     "Conversion",
     "LayerMap",
     "Match",
+    "Materials",
     "Measured",
     "QatConversion",
     "QatReport",
+    "Recipe",
     "StudyResult",
     "TFLiteModel",
     "agreement",

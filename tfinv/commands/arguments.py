@@ -1,4 +1,4 @@
-"""Arguments that several sub-commands share (run)."""
+"""Arguments that several sub-commands share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tfinv.support.extensions import load_named
 if TYPE_CHECKING:
     from tfinv.datasets import Dataset, Split
     from tfinv.measures import Measure
+    from tfinv.tflite import Recipe
     from tfinv.transformations import TransformationSet
 
 MODEL_HELP = "a .keras or .h5 file, or keras.applications.NAME"
@@ -21,6 +22,7 @@ TRANSFORMATIONS_HELP = (
     'a set such as "rotations(16)" or "product(rotations(8), scales(1, 0.5, 1.25))", or your own as file.py:family(...)'
 )
 
+RECIPES_HELP = "all (default), names of recipes, or your own as file.py:NAME"
 MEASURES_HELP = "keys, or your own as file.py:Class; default: NormalizedVariance"
 
 
@@ -129,6 +131,18 @@ def transformations(text: str) -> TransformationSet:
     from tfinv.transformations import parse, register
 
     return parse(load_named(text, "transformations", lambda family: register(family).__name__))
+
+
+def recipes(texts: Sequence[str]) -> tuple[Recipe, ...]:
+    """The recipes of `--recipes`: names, or `file.py:NAME` for a `Recipe`, which runs the file.
+
+    Raises:
+        ValueError: an unknown name, or a file or object that is not there.
+        TypeError: an object that is no `Recipe`.
+    """
+    from tfinv.tflite.studies.recipes import choose, register
+
+    return choose([load_named(text, "recipes", lambda recipe: register(recipe).name) for text in texts])
 
 
 def architecture(text: str) -> str:

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run compare``: two `.tflite` files and images in, a report and perhaps a failure out (run)."""
+"""``python -m tfinv.run compare``: two `.tflite` files and images in, a report and perhaps a failure out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     from tfinv.tflite.comparison.gate import check, parse_condition
     from tfinv.tflite.files.model import TFLiteModel
 
-    conditions = [parse_condition(each) for each in options.fail_if]  # before anything that takes long
+    conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
+    measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
     first = TFLiteModel(options.before, input_scale=shared.input_scale(options.input_scale))
     second = TFLiteModel(
         options.after, input_scale=shared.input_scale(options.after_input_scale or options.input_scale)
@@ -46,8 +47,8 @@ def main(arguments: Sequence[str]) -> int:
         first,
         second,
         images,
-        options.transformations,
-        measures=options.measures,
+        transformations,
+        measures=measures,
         names=tuple(options.names) if options.names else None,  # type: ignore[arg-type]
         measured_samples=options.measured_samples,
         seed=options.seed,
@@ -87,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         "--measures",
         nargs="+",
         default=["NormalizedVariance", "NormalizedVarianceSE"],
-        help="default: NormalizedVariance NormalizedVarianceSE; the first alone is several times faster",
+        help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE; the first alone is "
+        "several times faster",
     )
     parser.add_argument(
         "--measured-samples",

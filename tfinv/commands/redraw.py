@@ -1,4 +1,4 @@
-"""``python -m tfinv.run redraw``: draw the figures of finished runs again, without TensorFlow (run)."""
+"""``python -m tfinv.run redraw``: draw the figures of finished runs again, without TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run tflite``: a trained Keras model in, every way of quantizing it measured and reported (run)."""
+"""``python -m tfinv.run tflite``: a trained Keras model in, every way of quantizing it measured and reported."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ def main(arguments: Sequence[str]) -> int:
     shared.add_layer_classes(parser)
     shared.add_data(parser)
     shared.add_transformations(parser)
-    parser.add_argument("--recipes", nargs="+", default=["all"], help="all (default), or names of recipes")
+    parser.add_argument("--recipes", nargs="+", default=["all"], help=shared.RECIPES_HELP)
     shared.add_input_scale(parser)
-    parser.add_argument("--measures", nargs="+", help="default: NormalizedVariance NormalizedVarianceSE")
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE",
+    )
     parser.add_argument("--measured-samples", type=int, default=300, help="images to measure layers on; default: 300")
     parser.add_argument("--train-samples", type=int, help="train and calibrate on so many training images")
     parser.add_argument("--calibration-samples", type=int, default=200, help="images that calibrate; default: 200")
@@ -45,17 +49,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="make everything anew")
     options = parser.parse_args(shared.with_signs(arguments))
 
-    from tfinv.tflite.studies.recipes import choose
+    from tfinv.tflite.comparison.compare_files import MEASURES
     from tfinv.tflite.studies.sensitivities import choose_schemes
 
     scale = shared.input_scale(options.input_scale)
-    names, schemes = choose(options.recipes), choose_schemes(options.sensitivity)  # before anything that takes long
+    # before anything that takes long
+    recipes, schemes = shared.recipes(options.recipes), choose_schemes(options.sensitivity)
+    transformations = shared.transformations(options.transformations)
+    measures = shared.measures(options.measures or MEASURES)
 
     from tfinv import datasets
     from tfinv.commands.measure import load_source
     from tfinv.support.cache import Cache
     from tfinv.tflite import study
-    from tfinv.tflite.comparison.compare_files import MEASURES
 
     start = time.monotonic()
     if options.model.endswith(".tflite"):
@@ -76,10 +82,10 @@ def main(arguments: Sequence[str]) -> int:
         model,
         train,
         test,
-        options.transformations,
-        names,
+        transformations,
+        recipes,
         input_scale=scale,
-        measures=options.measures or MEASURES,
+        measures=measures,
         measured_samples=options.measured_samples,
         calibration_samples=options.calibration_samples,
         epochs=options.epochs,

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from tfinv.datasets.decode import SUFFIXES, UNREADABLE, Header, decode, read_header
 from tfinv.datasets.images import resize, to_channels
 from tfinv.datasets.request import TEST_FRACTION, Arrays, Request, finish, unit
 from tfinv.datasets.sampling import stratified_sample, stratified_split
+from tfinv.support.progress import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,8 +143,12 @@ def _each_readable(files: list[ImageFile], read: Callable[[ImageFile], T], what:
             return None
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        results = pool.map(attempt, files)
-        return list(tqdm(results, what, len(files), leave=False, disable=len(files) < PROGRESS_FROM or None))
+        results = []
+        with Progress(what, len(files), "file", shown=len(files) >= PROGRESS_FROM) as progress:
+            for result in pool.map(attempt, files):
+                results.append(result)
+                progress.advance()
+        return results
 
 
 def _without_damaged(

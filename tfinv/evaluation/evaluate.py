@@ -31,6 +31,7 @@ from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
+from tfinv.support.progress import Progress
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:
@@ -170,18 +171,16 @@ def _measure_groups(
     progress: bool,
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
-    from tqdm import tqdm
-
     chosen = [[each for each in setting.layers if each.name in group] for group in plan.groups]
     images = sum(each.images_per_sample for layers in chosen for each in make_passes(setting, layers))
     counts = [each.count for each in subsets.values()]
     total = None if None in counts else sum(each or 0 for each in counts) * images
     found = []
-    with tqdm(total=total, unit="img", desc="measuring", disable=not progress, leave=False) as bar:
+    with Progress("measuring", total, "img", shown=progress) as bar:
         for number, layers in enumerate(chosen):
             if len(chosen) > 1:
-                bar.set_description(f"measuring, layers {number + 1} of {len(chosen)}")
-            part = replace(setting, advance=bar.update)
+                bar.describe(f"measuring, layers {number + 1} of {len(chosen)}")
+            part = replace(setting, advance=bar.advance)
             if len(chosen) > 1:
                 part = replace(part, source=setting.source.select([each.name for each in layers]))
             if sampling.confidence is None:

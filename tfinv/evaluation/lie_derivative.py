@@ -20,6 +20,7 @@ from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.statistics.lie_error import acted
 from tfinv.status import finite_status
 from tfinv.support.lazy import tf
+from tfinv.support.progress import Progress
 from tfinv.transformations import identity
 from tfinv.transformations.generators import GENERATORS, Generator
 
@@ -80,8 +81,6 @@ def lie_derivative(
     Source: Gruver, Finzi, Goldblum and Wilson 2023, "The Lie derivative for measuring learned equivariance",
     eq. 2, 4 and 7.
     """
-    from tqdm.auto import tqdm
-
     unknown = [each for each in generators if each not in GENERATORS]
     if unknown or not generators:
         raise ValueError(f"generators must be some of {', '.join(GENERATORS)}. Received: {list(generators)}")
@@ -98,13 +97,13 @@ def lie_derivative(
         return results
     total: dict[Generator, dict[str, Any]] = {each: {} for each in measures}
     samples = 0
-    with tqdm(total=batches.count, unit="img", desc="contributions", disable=not progress, leave=False) as bar:
+    with Progress("contributions", batches.count, "img", shown=progress) as bar:
         for batch in batches:
             found = _contributions(source, tf.constant(batch.images), list(measures), probes, seed)
             for each, summed in total.items():
                 summed |= {name: summed.get(name, 0.0) + value.sum() for name, value in found[each].items()}
             samples += len(batch.images)
-            bar.update(len(batch.images))
+            bar.advance(len(batch.images))
     added = {}
     for each, layers in total.items():
         key = measures[each].key.replace("LieDerivative", "LieContribution")

@@ -62,5 +62,8 @@ def _mean(results: Sequence[LayerResult]) -> LayerResult:
     if partial:
         note = f"{partial} units are valid in some classes only, and averaged over those"
     return LayerResult(
-        np.where(count > 0, mean, results[0].values), np.where(count > 0, Status.VALID, results[0].status), note
+        np.where(count > 0, mean, results[0].values),
+        np.where(count > 0, Status.VALID, results[0].status),
+        note,
+        results[0].trim,
     )

@@ -1,4 +1,4 @@
-"""What every measure is: hyper-parameters, the statistics it needs, and a formula on them (measures)."""
+"""What every measure is: hyper-parameters, the statistics it needs, and a formula on them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Aggregate = Literal["none", "mean", "max", "sum"]
 Dispersion = Literal["std", "variance"]
+PooledDispersion = Literal["pooled_std", "std", "variance"]
+TRIM = 0.05
+"""The number of a layer leaves out this share of the valid units at both ends (`docs/estimators.md`)."""
 
 
 class Measure(ABC):
@@ -48,11 +51,16 @@ class Measure(ABC):
 
 
 def aggregate_maps(values: NDArray[np.float64], how: Aggregate) -> NDArray[np.float64]:
-    """One number a feature map: reduce the spatial axes of `(H', W', C')`; other shapes stay as they are."""
+    """One number per feature map: reduce the spatial axes of `(H', W', C')`; other shapes stay as they are."""
     if how == "none" or values.ndim < 2:
         return values
     function = {"mean": np.mean, "max": np.max, "sum": np.sum}[how]
     return function(values, axis=tuple(range(values.ndim - 1)))
+
+
+def per_row(statistic: PooledDispersion) -> Dispersion:
+    """What is averaged over samples: pooled deviations are roots of averages of variances."""
+    return "std" if statistic == "std" else "variance"
 
 
 def required_statistics(measures: Sequence[Measure]) -> list[Statistic]:

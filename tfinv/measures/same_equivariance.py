@@ -1,4 +1,4 @@
-"""Same-equivariance: the invariance measures on feature maps that were transformed back (measures)."""
+"""Same-equivariance: the invariance measures on feature maps that were transformed back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import Aggregate, Dispersion, Measure
+from tfinv.measures.base import TRIM, Aggregate, Dispersion, Measure, PooledDispersion, per_row
+from tfinv.measures.sparsity import effective_samples, of_maps, relative_error, silence, with_sparse
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.aligned_dispersion import AlignedDispersion
@@ -32,20 +33,23 @@ _COLUMNS = Viewed(ColumnMoments(), InverseWarp())
 class _SameEquivariance(Measure):
     has_interpolation_floor: ClassVar[bool] = True
 
-    statistic: Dispersion = "std"
+    statistic: PooledDispersion = "std"
     aggregate: Aggregate = "none"
     border: Border = "mask"
 
     def __post_init__(self) -> None:
-        one_of("statistic", self.statistic, Dispersion)
+        one_of("statistic", self.statistic, PooledDispersion)
         one_of("aggregate", self.aggregate, Aggregate)
         one_of("border", self.border, Border)
 
     @property
     def _rows(self) -> Statistic:
+        return self._per_row(per_row(self.statistic))
+
+    def _per_row(self, dispersion: Dispersion) -> Statistic:
         if self.border == "mask":
-            return AlignedDispersion(self.statistic)
-        return Viewed(RowDispersion(self.statistic), InverseWarp())
+            return AlignedDispersion(dispersion)
+        return Viewed(RowDispersion(dispersion), InverseWarp())
 
     def _visible(self, states: Mapping[Statistic, Any]) -> NDArray[np.bool_] | None:
         """Bool `(T, H', W')`, or None where the border is kept."""
@@ -72,19 +76,18 @@ class _SameEquivariance(Measure):
         return usable if usable.mean() >= MIN_VISIBLE else np.zeros_like(usable)
 
     def _aggregate(self, values: NDArray[np.float64], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Reduce the usable positions of each map; without usable ones, NaN."""
-        if self.aggregate == "none":
-            return values
-        if not usable.any():
+        """Reduce the usable positions of each map, without usable ones to NaN, and take roots of pooled variances."""
+        if self.aggregate != "none" and not usable.any():
             return np.full(values.shape[-1], np.nan)
-        return {"mean": np.mean, "max": np.max, "sum": np.sum}[self.aggregate](values[usable], axis=0)
+        if self.aggregate != "none":
+            values = {"mean": np.mean, "max": np.max, "sum": np.sum}[self.aggregate](values[usable], axis=0)
+        return np.sqrt(values) if self.statistic == "pooled_std" else values
 
     def _finish(self, values: NDArray[np.float64], status: NDArray[np.uint8], usable: NDArray[np.bool_]) -> LayerResult:
         hidden = np.broadcast_to(~usable[..., None], values.shape) if self.aggregate == "none" else not usable.any()
         note = "" if usable.all() else f"{usable.mean():.0%} of positions stay inside the frame"
-        return LayerResult(
-            np.where(hidden, np.nan, values), np.where(hidden, np.uint8(Status.TOO_FEW_POSITIONS), status), note
-        )
+        status = np.where(hidden, np.uint8(Status.TOO_FEW_POSITIONS), status)
+        return LayerResult(np.where(hidden, np.nan, values), status, note)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class TransformationVarianceSE(_SameEquivariance):
     `Results.metadata["interpolation_floor"]`, the value of the identity network.
 
     Args:
-        statistic: `"std"` or `"variance"`.
+        statistic: `"std"` (default); `"variance"`, the same with variances in place of standard deviations; or
+            `"pooled_std"`, the root of the mean variance.
         aggregate: `"none"`, `"mean"`, `"max"` or `"sum"` over the visible positions of a map.
         border: `"mask"`, or `"keep"` for all positions, with the border repeated (as in earlier software).
 
@@ -156,24 +160,36 @@ class SampleVarianceSE(_SameEquivariance):
 class NormalizedVarianceSE(_SameEquivariance):
     r"""Same-equivariance error against sample variation: 0 is perfect, 1 as different as another image.
 
-        NVSE(a) = \frac{agg(TVSE(a))}{agg(SVSE(a))},   \quad 0/0 \to 1, \; x/0 \to \infty
+        NVSE(a) = \sqrt{\frac{agg(R)}{agg(C)}},
+        \quad R = \frac{1}{S} \sum_s \mathrm{var}_j B[s, j],   \quad C = \frac{1}{T} \sum_j \mathrm{var}_s B[s, j],
+        \quad ddof = 1,   \quad 0/0 \to 1, \; x/0 \to \infty
+
+    `B` is defined at `TransformationVarianceSE`. Both variances are unbiased, and the number of a layer is the mean
+    over valid units without the lowest and the highest 5 %, as for `NormalizedVariance`. `statistic="std"` is the
+    published definition, `agg(TVSE(a)) / agg(SVSE(a))` with the plain mean over units; it falls for units that respond
+    rarely.
 
     Args:
-        statistic: see `TransformationVarianceSE`.
+        statistic: `"pooled_std"` (default); `"std"`, the published definition; or `"variance"`, the square of
+            `"pooled_std"` per unit, with the plain mean over units.
         aggregate: see `TransformationVarianceSE`.
         border: see `TransformationVarianceSE`.
 
     Raises:
         ValueError: an unknown option.
 
-    Source: Quiroga et al. 2021.
+    Source: Quiroga et al. 2021 for `"std"`; `docs/estimators.md` of this project for the default.
     """
+
+    statistic: PooledDispersion = "pooled_std"
 
     min_samples: ClassVar[int] = 2
     min_transformations: ClassVar[int] = 2
 
     @property
     def requires(self) -> tuple[Statistic, ...]:
+        if self.statistic == "pooled_std":
+            return self._rows, _COLUMNS, self._per_row("std")
         return self._rows, _COLUMNS
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
@@ -181,12 +197,23 @@ class NormalizedVarianceSE(_SameEquivariance):
         usable = self._usable(states, over_transformations.shape)
         numerator = self._aggregate(over_transformations, usable)
         denominator = self._aggregate(self._over_samples(states), usable)
-        return self._finish(*quotient(numerator, denominator), usable)
+        values, status = quotient(numerator, denominator)
+        if self.statistic != "pooled_std":
+            return self._finish(values, status, usable)
+        samples = float(states[self._rows].count)
+        error = relative_error(states[self._per_row("std")].mean, over_transformations, samples)
+        if self.aggregate != "none":
+            error = of_maps(error[usable], over_transformations[usable], self.aggregate, (0,))
+        result = self._finish(values, with_sparse(status, error), usable)
+        effective = effective_samples(error, numerator, samples)
+        effective = np.where(result.status == Status.TOO_FEW_POSITIONS, np.nan, effective)
+        note = result.note or silence(result.status)
+        return LayerResult(result.values, result.status, note, TRIM, effective)
 
 
 @dataclass(frozen=True)
 class SimpleDistanceSE(Measure):
-    r"""Distance between `f(t(x))` and `t(f(x))`, one value a feature map: 0 is perfectly same-equivariant.
+    r"""Distance between `f(t(x))` and `t(f(x))`, one value per feature map: 0 is perfectly same-equivariant.
 
         d(c) = \frac{1}{S T} \sum_{s, j} \sqrt{ \frac{1}{|V_j|} \sum_{p \in V_j} (P - Q)_{pc}^2 },
 

@@ -1,4 +1,4 @@
-"""Variance measures of invariance: over transformations, over samples, and their quotient (measures)."""
+"""Variance measures of invariance: over transformations, over samples, and their quotient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinv.measures.base import Aggregate, Dispersion, Measure, aggregate_maps
+from tfinv.measures.base import TRIM, Aggregate, Measure, PooledDispersion, aggregate_maps, per_row
+from tfinv.measures.sparsity import effective_samples, of_maps, relative_error, silence, with_sparse
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.status import finite_status, quotient
@@ -22,22 +23,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Variance(Measure):
-    statistic: Dispersion = "std"
+    statistic: PooledDispersion = "std"
     aggregate: Aggregate = "none"
 
     def __post_init__(self) -> None:
-        one_of("statistic", self.statistic, Dispersion)
+        one_of("statistic", self.statistic, PooledDispersion)
         one_of("aggregate", self.aggregate, Aggregate)
 
+    @property
+    def _rows(self) -> RowDispersion:
+        return RowDispersion(per_row(self.statistic))
+
     def _over_transformations(self, states: Mapping[Statistic, Any]) -> NDArray[np.float64]:
-        return aggregate_maps(states[RowDispersion(self.statistic)].mean, self.aggregate)
+        return self._rooted(aggregate_maps(states[self._rows].mean, self.aggregate))
+
+    def _rooted(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pooled standard deviations are roots of variances that were averaged, and aggregated, before."""
+        return np.sqrt(values) if self.statistic == "pooled_std" else values
 
     def _over_samples(self, states: Mapping[Statistic, Any]) -> NDArray[np.float64]:
         moments = states[ColumnMoments()]
         freedom = moments.count - 1
-        if self.statistic == "variance":
+        if self.statistic != "std":
             total = moments.m2.sum(axis=0, dtype=np.float64)
-            return aggregate_maps(total / (freedom * len(moments.m2)), self.aggregate)
+            return self._rooted(aggregate_maps(total / (freedom * len(moments.m2)), self.aggregate))
         total, root = np.zeros(moments.m2.shape[1:]), np.empty(moments.m2.shape[1:])
         # One transformation at a time: temporary arrays of all would cost more than the rest.
         for column in moments.m2:
@@ -62,8 +71,9 @@ class TransformationVariance(_Variance):
         2.4061
 
     Args:
-        statistic: `"std"` (default) or `"variance"`: the same with variances in place of standard deviations.
-        aggregate: `"none"` (one value a unit), or `"mean"`, `"max"`, `"sum"` over the positions of a feature map.
+        statistic: `"std"` (default); `"variance"`: the same with variances in place of standard deviations; or
+            `"pooled_std"`: the root of the mean variance.
+        aggregate: `"none"` (one value per unit), or `"mean"`, `"max"`, `"sum"` over the positions of a feature map.
 
     Raises:
         ValueError: an unknown option.
@@ -75,7 +85,7 @@ class TransformationVariance(_Variance):
 
     @property
     def requires(self) -> tuple[Statistic, ...]:
-        return (RowDispersion(self.statistic),)
+        return (self._rows,)
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         values = self._over_transformations(states)
@@ -115,9 +125,17 @@ class SampleVariance(_Variance):
 class NormalizedVariance(_Variance):
     r"""Transformations against samples: 0 is invariant, 1 means that both move the unit alike, above 1 anti-invariant.
 
-        NV(a) = \frac{agg(TV(a))}{agg(SV(a))},   \quad 0/0 \to 1 \text{ (dead)}, \; x/0 \to \infty
+        NV(a) = \sqrt{\frac{agg(R)}{agg(C)}},
+        \quad R = \frac{1}{S} \sum_s \mathrm{var}_j A[s, j],   \quad C = \frac{1}{T} \sum_j \mathrm{var}_s A[s, j],
+        \quad ddof = 1,   \quad 0/0 \to 1 \text{ (dead)}, \; x/0 \to \infty
 
-    Aggregation comes before the quotient. Multiplying all activations by a constant changes nothing.
+    Both variances are unbiased, so a unit without invariance tends to 1 however rarely it responds. A unit whose
+    transformations cause half of the standard deviation over samples reads 0.5 (a quarter of the variance). The number
+    of a layer is the mean over valid units without the lowest and the highest 5 %, because a few nearly dead units may
+    read 100 and more. Aggregation comes before the quotient. Multiplying all activations by a constant changes nothing.
+
+    `statistic="std"` is the published definition: the quotient of mean standard deviations, `agg(TV(a)) / agg(SV(a))`,
+    and the plain mean over units. It tends to `sqrt(T / S)` for a unit that responds rarely, whatever the unit does.
 
     Example:
         >>> import numpy as np
@@ -128,21 +146,36 @@ class NormalizedVariance(_Variance):
         0.0
 
     Args:
-        statistic: see `TransformationVariance`.
+        statistic: `"pooled_std"` (default); `"std"`, the published definition; or `"variance"`, the square of
+            `"pooled_std"` per unit, with the plain mean over units.
         aggregate: see `TransformationVariance`.
 
     Raises:
         ValueError: an unknown option.
 
-    Source: Quiroga et al. 2021.
+    Source: Quiroga et al. 2021 for `"std"`; `docs/estimators.md` of this project for the default.
     """
+
+    statistic: PooledDispersion = "pooled_std"
 
     min_samples: ClassVar[int] = 2
     min_transformations: ClassVar[int] = 2
 
     @property
     def requires(self) -> tuple[Statistic, ...]:
-        return RowDispersion(self.statistic), ColumnMoments()
+        if self.statistic == "pooled_std":
+            return self._rows, ColumnMoments(), RowDispersion("std")
+        return self._rows, ColumnMoments()
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
-        return LayerResult(*quotient(self._over_transformations(states), self._over_samples(states)))
+        over_transformations = self._over_transformations(states)
+        values, status = quotient(over_transformations, self._over_samples(states))
+        if self.statistic != "pooled_std":
+            return LayerResult(values, status)
+        rows, samples = states[self._rows], float(states[self._rows].count)
+        error = relative_error(states[RowDispersion("std")].mean, rows.mean, samples)
+        if self.aggregate != "none" and rows.mean.ndim > 1:
+            error = of_maps(error, rows.mean, self.aggregate, tuple(range(rows.mean.ndim - 1)))
+        status = with_sparse(status, error)
+        effective = effective_samples(error, over_transformations, samples)
+        return LayerResult(values, status, silence(status), TRIM, effective)

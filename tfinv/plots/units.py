@@ -28,6 +28,7 @@ STATUS_LOOKS: dict[int, Look] = {
     Status.SAMPLE_CONSTANT: ("sample-constant (x/0)", "#bdbdbd", "...."),
     Status.NON_FINITE: ("not finite", "#303030", ""),
     Status.TOO_FEW_POSITIONS: ("too few positions", "#f4f4f4", "xxx"),
+    Status.SPARSE: ("sparse (too few samples)", "#d0d0d0", "++"),
 }
 LOST, GAINED, NEITHER = 101, 102, 103
 CHANGE_LOOKS: dict[int, Look] = {

@@ -105,6 +105,7 @@ def opened(
     schema: Schema,
     what: str,
     *,
+    older: tuple[int, ...] = (),
     argument: str = "path",
     advice: str = "",
 ) -> Iterator[tuple[dict[str, Any], Arrays]]:
@@ -113,9 +114,10 @@ def opened(
     Args:
         path: the file.
         kind: what the file must be.
-        version: the version that this code reads.
+        version: the version that this code writes and reads.
         schema: what the header must hold, see `tfinv.support.schema`.
         what: see `reading`.
+        older: earlier versions that this code reads too, with the same schema.
         argument: see `reading`.
         advice: see `reading`.
 
@@ -128,7 +130,7 @@ def opened(
     """
     with reading(path, what, argument=argument, advice=advice):
         arrays = load_arrays(path)
-        header = parse_header(arrays, kind, version, schema)
+        header = parse_header(arrays, kind, version, schema, older)
         _check_members(header.get("members"), arrays)
         yield header, arrays
 
@@ -151,8 +153,10 @@ def names(path: str | os.PathLike[str]) -> list[str]:
         return [_name(member) for member in archive.infolist()]
 
 
-def parse_header(arrays: Mapping[str, NDArray[Any]], kind: str, version: int, schema: Schema) -> dict[str, Any]:
-    """The header among some arrays, checked.
+def parse_header(
+    arrays: Mapping[str, NDArray[Any]], kind: str, version: int, schema: Schema, older: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """The header among some arrays, checked; `older` holds earlier versions that are read too.
 
     Raises:
         ValueError: the header is no JSON, of another kind or version, or not as `schema` declares.
@@ -165,8 +169,11 @@ def parse_header(arrays: Mapping[str, NDArray[Any]], kind: str, version: int, sc
     if not isinstance(header, dict) or header.get("format") != kind:
         known = header.get("format") if isinstance(header, dict) else None
         raise ValueError(f"its format is {known!r:.60} instead of {kind!r}")
-    if header.get("version") != version or isinstance(header["version"], bool):
-        raise ValueError(f"it is version {header.get('version')!r:.60}, this tfinv reads version {version}")
+    if header.get("version") not in (*older, version) or isinstance(header["version"], bool):
+        known = " and ".join(map(str, (*older, version)))
+        raise ValueError(
+            f"it is version {header.get('version')!r:.60}, this tfinv reads version{'s' * bool(older)} {known}"
+        )
     check(header, schema, "its header")
     return header
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from tfinv.activations.keras_graph import show
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
 from tfinv.statistics.classification import correct
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras, tf
+from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Tensor
 from tfinv.transformations import as_set, warp
 
@@ -150,14 +150,14 @@ def _classes(
     step = max(1, whole_number("batch_size", batch_size, 1) // count)
     predict = _predictor(model, x.shape[1:], transformations, options)
     classes = np.empty((len(x), count), np.int64)
-    with tqdm(total=classes.size, unit="img", desc="accuracy", disable=not progress, leave=False) as bar:
+    with Progress("accuracy", classes.size, "img", shown=progress) as bar:
         for start in range(0, len(x), step):
             images = x[start : start + step]
             logits = np.asarray(predict(images))
             if np.isnan(logits).any():
                 raise ValueError("model must give finite logits. Received: NaN")
             classes[start : start + step] = logits.reshape(len(images), count, -1).argmax(axis=-1)
-            bar.update(len(images) * count)
+            bar.advance(len(images) * count)
     return classes
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from tqdm import tqdm
 
 from tfinv.activations.keras_graph import plain
 from tfinv.datasets.split import as_dataset
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
+from tfinv.support.progress import Progress
 from tfinv.support.types import KerasModel
 from tfinv.training.accuracy import LabelledImages, accuracy, accuracy_under
 from tfinv.training.seeding import attempt_seed, draw_new_weights, seed_generators, seed_layer
@@ -230,7 +230,7 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
     callbacks = [keras.callbacks.TerminateOnNaN(), *plan.callbacks]
     if plan.patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True))
-    with tqdm(total=plan.steps, unit="step", disable=not plan.progress, leave=False) as bar:
+    with Progress(f"training {model.name}", plan.steps, "step", shown=plan.progress) as bar:
         if plan.progress:
             callbacks.append(_progress(bar, model.name, plan.epochs))
         with warnings.catch_warnings():
@@ -244,16 +244,16 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
     return history.reindex(columns=[*first, *(name for name in history if name not in first)])
 
 
-def _progress(bar: Any, name: str, epochs: int) -> Any:
+def _progress(bar: Progress, name: str, epochs: int) -> Any:
     def start(epoch: int, logs: Any = None) -> None:
-        bar.set_description(f"training {name}, epoch {epoch + 1}/{epochs}")
+        bar.describe(f"training {name}, epoch {epoch + 1}/{epochs}")
 
     def step(batch: int, logs: Any = None) -> None:
-        bar.set_postfix(_figures(logs), refresh=False)
-        bar.update()
+        bar.show(_figures(logs), redraw=False)
+        bar.advance()
 
     def end(epoch: int, logs: Any = None) -> None:
-        bar.set_postfix(_figures(logs))
+        bar.show(_figures(logs))
 
     return keras.callbacks.LambdaCallback(on_epoch_begin=start, on_train_batch_end=step, on_epoch_end=end)
 

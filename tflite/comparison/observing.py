@@ -9,6 +9,7 @@ import numpy as np
 
 from tfinv.engine.batches import ImageBatches
 from tfinv.support.lazy import tf
+from tfinv.support.progress import Progress
 from tfinv.tflite.comparison.behaviour import identities
 from tfinv.tflite.comparison.fidelity import FidelityRecorder
 from tfinv.tflite.comparison.predictions import Predictions, are_probabilities, one_block
@@ -122,18 +123,16 @@ class PairedRun:
             fidelity_samples: on how many of them to compare activations, at least.
             progress: show a progress bar.
         """
-        from tqdm.auto import tqdm
-
         samples = self._batches.count or 0
         blocks = -(-samples // self._batches.batch_size)
         wanted = min(blocks, -(-fidelity_samples // self._batches.batch_size)) if self.recorders else 0
         chosen = set(np.linspace(0, blocks - 1, wanted).astype(int).tolist())
         total = samples * self._count * len(self._observers)
-        with tqdm(total=total, unit="img", desc="comparing", disable=not progress, leave=False) as bar:
+        with Progress("comparing", total, "img", shown=progress) as bar:
             for number, batch in enumerate(self._batches):
                 self._block(self._warp(tf.constant(batch.images)).numpy(), len(batch.images), number in chosen, bar)
 
-    def _block(self, images: NDArray[np.float32], samples: int, compare: bool, bar: Any) -> None:
+    def _block(self, images: NDArray[np.float32], samples: int, compare: bool, bar: Progress) -> None:
         order = [self._reference, *(name for name in self._observers if name != self._reference)]
         before: Mapping[str, Any] = {}
         for name in order:
@@ -148,4 +147,4 @@ class PairedRun:
                 raise ValueError(f"model {name!r}: {error}") from None
             if is_reference:
                 before = layers
-            bar.update(samples * self._count)
+            bar.advance(samples * self._count)

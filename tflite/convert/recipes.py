@@ -1,4 +1,4 @@
-"""Recipes from a Keras model to a `.tflite` file; their names say what is stored and computed how (convert)."""
+"""Post-training conversions from a Keras model to a `.tflite` file, named after the numbers that the file stores."""
 
 from __future__ import annotations
 
@@ -154,12 +154,6 @@ def static_int16x8(model: Any, calibration: Any, *, io: Io = "float32") -> Conve
         TypeError, ValueError: see `static_int8`.
     """
     return _static(model, "static_int16x8", calibration, {"io": _io(io)}, 16, True, io)
-
-
-RECIPES: Mapping[str, Callable[..., Conversion]] = {
-    recipe.__name__: recipe for recipe in (float32, float16, dynamic_int8, static_int8, static_int16x8, weight_int4)
-}
-"""The post-training recipes by name, from most to least precise storage; those named static take calibration images."""
 
 
 def _reference(model: Any) -> Conversion:

@@ -1,14 +1,17 @@
-"""The finished pieces that a study is put together from, kept so that an interrupted one goes on (study)."""
+"""The finished pieces that a study is put together from, kept so that an interrupted one goes on."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -25,7 +28,8 @@ from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.model import TFLiteModel
-from tfinv.tflite.studies.recipes import CALIBRATED, RECIPES, REFERENCE, TRAINED, Materials
+from tfinv.tflite.studies.recipe import Materials, Recipe
+from tfinv.tflite.studies.recipes import REFERENCE, is_built_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,19 +102,22 @@ def model_fingerprint(model: Any) -> str:
     return fingerprint(json.dumps(model.get_config(), sort_keys=True, default=str), *model.get_weights())
 
 
-def made(cache: Cache, recipe: str, materials: Materials, identity: Mapping[str, str]) -> tuple[Conversion, Any]:
+def made(cache: Cache, recipe: Recipe, materials: Materials, identity: Mapping[str, str]) -> tuple[Conversion, Any]:
     """A file by a recipe and its facts, from the cache where it was made before."""
-    config: dict[str, Any] = {"recipe": recipe, "model": identity["model"], "scale": materials.input_scale.text}
-    if recipe in CALIBRATED | TRAINED:
+    config: dict[str, Any] = {"recipe": recipe.name, "model": identity["model"], "scale": materials.input_scale.text}
+    foreign = not is_built_in(recipe)  # what it reads of the materials is not known
+    if recipe.calibrates or recipe.trains or foreign:
         config |= {"train": identity["train"], "seed": materials.seed, "transformations": materials.transformations.id}
-    if recipe in CALIBRATED:
+    if recipe.calibrates or foreign:
         config["calibration"] = materials.calibration_samples
-    if recipe in TRAINED:
+    if recipe.trains or foreign:
         config |= {"epochs": materials.epochs, "rate": materials.learning_rate}
+    if foreign:
+        config["source"] = _source(recipe)
     config["versions"] = versions("tensorflow", "keras", "litert-quantizer")
 
     def make(folder: Path) -> None:
-        conversion = RECIPES[recipe][1](materials)
+        conversion = recipe(materials)
         conversion.save(folder / "model.tflite")
         write_json(folder / "facts.json", _facts(conversion))
 
@@ -118,6 +125,14 @@ def made(cache: Cache, recipe: str, materials: Materials, identity: Mapping[str,
         return Conversion.load(folder / "model.tflite"), json.loads((folder / "facts.json").read_text())
 
     return cache.get("conversion", config, make, load)
+
+
+def _source(recipe: Recipe) -> str:
+    """A hash of the module that defines the function of a recipe; a new one each time where there is no source."""
+    try:
+        return fingerprint(inspect.getsource(cast(ModuleType, inspect.getmodule(recipe.make))))
+    except (OSError, TypeError):
+        return uuid.uuid4().hex
 
 
 def measured(

@@ -1,88 +1,23 @@
-"""The ways of quantizing that a study compares, by names that say how each file is made (convert -> study)."""
+"""The registry of recipes: those of tfinv, registered ones, and those of installed packages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tfinv.support.extensions import installed, installed_names
 from tfinv.tflite.convert import recipes as convert
-from tfinv.tflite.convert.calibration import with_transformations
 from tfinv.tflite.files.conversion import Conversion
-from tfinv.tflite.files.input_scale import InputScale
-from tfinv.transformations import TransformationSet
-
-if TYPE_CHECKING:
-    from tfinv.datasets import Split
+from tfinv.tflite.studies.recipe import Materials, Recipe
 
 REFERENCE = "float32"
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What files are made from.
-
-    Args:
-        model: the Keras model.
-        train: images in [0, 1]; training needs their labels.
-        transformations: what the files will meet.
-        input_scale: from images to model inputs.
-        calibration_samples: how many images calibrate, upright or transformed.
-        epochs: of every training.
-        learning_rate: of every training.
-        seed: of everything random.
-        progress: show progress bars.
-    """
-
-    model: Any
-    train: Split
-    transformations: TransformationSet
-    input_scale: InputScale
-    calibration_samples: int
-    epochs: int
-    learning_rate: float
-    seed: int
-    progress: bool
-
-    @cached_property
-    def upright(self) -> NDArray[np.float32]:
-        """Calibration images as they are, in model inputs."""
-        return self.input_scale(self._chosen)
-
-    @cached_property
-    def transformed(self) -> NDArray[np.float32]:
-        """As many calibration images, the same ones, each under one of the transformations."""
-        return self.input_scale(with_transformations(self._chosen, self.transformations, per_image=1, seed=self.seed))
-
-    @property
-    def _chosen(self) -> NDArray[np.float32]:
-        return self.train.subset(min(self.calibration_samples, len(self.train)), self.seed).x
-
-    @property
-    def labelled(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Model inputs and classes to train on.
-
-        Raises:
-            ValueError: training images without labels.
-        """
-        if self.train.y is None:
-            raise ValueError("train must have labels for recipes that train. Received: images without labels")
-        return self.input_scale(self.train.x), self.train.y
-
-    def augmentation(self) -> Any:
-        """Training images under the transformations; what comes in from outside the frame is a 0 of the images."""
-        from tfinv.transformations import AffineAugmentation
-
-        outside = float(np.mean(self.input_scale.offset))
-        return AffineAugmentation(self.transformations, seed=self.seed, fill_value=outside)
+"""The recipe that all others are compared with."""
+GROUP = "tfinv.recipes"
+"""The entry-point group in which installed packages name recipes."""
 
 
 def _tuned(materials: Materials, augmented: bool) -> Conversion:
-    """The float model trained on like in quantization-aware training, but without rounding: its fair comparison."""
+    """The float model, trained for as long as quantization-aware training trains, without rounding."""
     import keras
 
     from tfinv.training.train import train
@@ -118,85 +53,191 @@ def _qat(materials: Materials, augmented: bool, bits: int = 8, route: Any = "ker
     )
 
 
-RECIPES: Mapping[str, tuple[str, Callable[[Materials], Conversion]]] = {
-    "float32": ("everything in floating point: the reference", lambda m: convert.float32(m.model)),
-    "float16": ("weights in 16-bit floating point", lambda m: convert.float16(m.model)),
-    "dynamic_int8": ("8-bit weights, activations quantized on the fly", lambda m: convert.dynamic_int8(m.model)),
-    "static_int8": (
-        "8-bit weights and activations, calibrated on upright images",
-        lambda m: convert.static_int8(m.model, m.upright),
-    ),
-    "static_int8_transformed": (
-        "8-bit weights and activations, calibrated on as many transformed images",
-        lambda m: convert.static_int8(m.model, m.transformed),
-    ),
-    "static_int8_per_tensor": (
-        "static_int8 with one scale a kernel instead of one a channel",
-        lambda m: convert.static_int8(m.model, m.upright, per_channel=False),
-    ),
-    "static_int8_equalized": (
-        "static_int8 after balancing channel ranges between layers",
-        lambda m: convert.static_int8(m.model, m.upright, equalize=True),
-    ),
-    "static_int8_per_tensor_equalized": (
-        "one scale a kernel after balancing channel ranges",
-        lambda m: convert.static_int8(m.model, m.upright, per_channel=False, equalize=True),
-    ),
-    "static_int16x8": (
-        "8-bit weights, 16-bit activations, calibrated on upright images",
-        lambda m: convert.static_int16x8(m.model, m.upright),
-    ),
-    "weight_int4": ("4-bit weights, activations in floating point", lambda m: convert.weight_int4(m.model)),
-    "qat_int8": ("trained on with 8-bit rounding, then static int8", lambda m: _qat(m, False)),
-    "qat_int8_augmented": (
-        "trained on with 8-bit rounding on transformed images, then static int8",
-        lambda m: _qat(m, True),
-    ),
-    "qat_int8_tfmot": (
-        "the same as qat_int8 by tensorflow-model-optimization",
-        lambda m: _qat(m, False, route="tfmot"),
-    ),
-    "qat_int8_tfmot_augmented": (
-        "the same as qat_int8_augmented by tensorflow-model-optimization",
-        lambda m: _qat(m, True, route="tfmot"),
-    ),
-    "qat_int4": (
-        "trained on with 4-bit weights and 8-bit activations",
-        lambda m: _qat(m, False, bits=4),
-    ),
-    "qat_int4_augmented": (
-        "trained on with 4-bit weights on transformed images",
-        lambda m: _qat(m, True, bits=4),
-    ),
-    "float32_tuned": ("trained on without rounding: what training alone does", lambda m: _tuned(m, False)),
-    "float32_tuned_augmented": ("trained on without rounding on transformed images", lambda m: _tuned(m, True)),
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("float32", "everything in floating point: the reference", lambda m: convert.float32(m.model)),
+        Recipe("float16", "weights in 16-bit floating point", lambda m: convert.float16(m.model)),
+        Recipe(
+            "dynamic_int8", "8-bit weights, activations quantized on the fly", lambda m: convert.dynamic_int8(m.model)
+        ),
+        Recipe(
+            "static_int8",
+            "8-bit weights and activations, calibrated on upright images",
+            lambda m: convert.static_int8(m.model, m.upright),
+            calibrates=True,
+            integer=True,
+        ),
+        Recipe(
+            "static_int8_transformed",
+            "8-bit weights and activations, calibrated on as many transformed images",
+            lambda m: convert.static_int8(m.model, m.transformed),
+            calibrates=True,
+            integer=True,
+        ),
+        Recipe(
+            "static_int8_per_tensor",
+            "static_int8 with one scale a kernel instead of one a channel",
+            lambda m: convert.static_int8(m.model, m.upright, per_channel=False),
+            calibrates=True,
+            integer=True,
+        ),
+        Recipe(
+            "static_int8_equalized",
+            "static_int8 after balancing channel ranges between layers",
+            lambda m: convert.static_int8(m.model, m.upright, equalize=True),
+            calibrates=True,
+            integer=True,
+        ),
+        Recipe(
+            "static_int8_per_tensor_equalized",
+            "one scale a kernel after balancing channel ranges",
+            lambda m: convert.static_int8(m.model, m.upright, per_channel=False, equalize=True),
+            calibrates=True,
+            integer=True,
+        ),
+        Recipe(
+            "static_int16x8",
+            "8-bit weights, 16-bit activations, calibrated on upright images",
+            lambda m: convert.static_int16x8(m.model, m.upright),
+            calibrates=True,
+            integer=True,
+        ),
+        Recipe("weight_int4", "4-bit weights, activations in floating point", lambda m: convert.weight_int4(m.model)),
+        Recipe(
+            "qat_int8",
+            "trained on with 8-bit rounding, then static int8",
+            lambda m: _qat(m, False),
+            trains=True,
+            integer=True,
+        ),
+        Recipe(
+            "qat_int8_augmented",
+            "trained on with 8-bit rounding on transformed images, then static int8",
+            lambda m: _qat(m, True),
+            trains=True,
+            integer=True,
+        ),
+        Recipe(
+            "qat_int8_tfmot",
+            "the same as qat_int8 by tensorflow-model-optimization",
+            lambda m: _qat(m, False, route="tfmot"),
+            trains=True,
+            integer=True,
+        ),
+        Recipe(
+            "qat_int8_tfmot_augmented",
+            "the same as qat_int8_augmented by tensorflow-model-optimization",
+            lambda m: _qat(m, True, route="tfmot"),
+            trains=True,
+            integer=True,
+        ),
+        Recipe(
+            "qat_int4",
+            "trained on with 4-bit weights and 8-bit activations",
+            lambda m: _qat(m, False, bits=4),
+            trains=True,
+            integer=True,
+        ),
+        Recipe(
+            "qat_int4_augmented",
+            "trained on with 4-bit weights on transformed images",
+            lambda m: _qat(m, True, bits=4),
+            trains=True,
+            integer=True,
+        ),
+        Recipe(
+            "float32_tuned",
+            "trained on without rounding: what training alone does",
+            lambda m: _tuned(m, False),
+            trains=True,
+        ),
+        Recipe(
+            "float32_tuned_augmented",
+            "trained on without rounding on transformed images",
+            lambda m: _tuned(m, True),
+            trains=True,
+        ),
+    )
 }
-"""What a recipe does, in words, and the function that does it, by name."""
-TRAINED = frozenset(name for name in RECIPES if name.startswith("qat") or "tuned" in name)
-"""Recipes that change the weights by training."""
-CALIBRATED = frozenset(name for name in RECIPES if name.startswith("static"))
-"""Recipes that read calibration images."""
+"""All recipes by name: those of tfinv, from most to least precise storage, then registered ones."""
+_BUILT_IN = dict(RECIPES)
 
 
-def choose(recipes: str | Sequence[str]) -> tuple[str, ...]:
-    """Names of recipes, the reference first.
+def register(recipe: Recipe) -> Recipe:
+    """Make a recipe known by its name, so that `study` and the command line find it.
+
+    A later recipe of the same name takes the place of an earlier one, except for the recipes of tfinv.
+
+    Args:
+        recipe: the recipe.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        TypeError: something else.
+        ValueError: the name of a recipe of tfinv.
+    """
+    _check(recipe)
+    RECIPES[recipe.name] = recipe
+    return recipe
+
+
+def names() -> list[str]:
+    """Names of all recipes: those of tfinv, then registered and installed ones."""
+    return list(dict.fromkeys([*RECIPES, *installed_names(GROUP)]))
+
+
+def choose(recipes: str | Recipe | Sequence[str | Recipe]) -> tuple[Recipe, ...]:
+    """Recipes, the reference first.
 
     Example:
         >>> from tfinv.tflite.studies.recipes import choose
-        >>> choose(["weight_int4"])
-        ('float32', 'weight_int4')
+        >>> [recipe.name for recipe in choose(["weight_int4"])]
+        ['float32', 'weight_int4']
 
     Args:
-        recipes: `"all"`, one name, or several.
+        recipes: `"all"` for all recipes of tfinv, a name, a `Recipe`, or several of these.
 
     Raises:
-        ValueError: an unknown name (the known ones are listed), or none.
+        TypeError: neither a name nor a `Recipe`.
+        ValueError: an unknown name (the known ones are listed), two recipes of one name, or none.
     """
-    names = [recipes] if isinstance(recipes, str) else list(recipes)
-    if names == ["all"]:
-        return tuple(RECIPES)
-    unknown = [name for name in names if name not in RECIPES]
-    if unknown or not names:
-        received = ", ".join(repr(name) for name in unknown) or "none"
-        raise ValueError(f"recipes must be 'all' or names among {', '.join(RECIPES)}. Received: {received}")
-    return tuple(dict.fromkeys((REFERENCE, *names)))
+    wanted = [recipes] if isinstance(recipes, (str, Recipe)) else list(recipes)
+    listed = [recipe for item in wanted for recipe in (_BUILT_IN.values() if item == "all" else [_recipe(item)])]
+    if not listed:
+        raise ValueError(f"recipes must be 'all' or names among {', '.join(names())}. Received: none")
+    chosen = {REFERENCE: RECIPES[REFERENCE]}
+    for recipe in listed:
+        if chosen.setdefault(recipe.name, recipe) is not recipe:
+            raise ValueError(f"recipes must have different names. Received: {recipe.name!r} twice")
+    return tuple(chosen.values())
+
+
+def facts(recipe: Recipe) -> dict[str, Any]:
+    """What a report needs to know of a recipe, as JSON values."""
+    return {name: getattr(recipe, name) for name in ("words", "trains", "calibrates", "integer")}
+
+
+def is_built_in(recipe: Recipe) -> bool:
+    """Whether a recipe is one of tfinv."""
+    return _BUILT_IN.get(recipe.name) is recipe
+
+
+def _recipe(item: str | Recipe) -> Recipe:
+    if not isinstance(item, str):
+        return _check(item)
+    if item not in RECIPES and (recipe := installed(GROUP, item)) is not None:
+        register(recipe)
+    if item not in RECIPES:
+        raise ValueError(f"recipes must be 'all' or names among {', '.join(names())}. Received: {item!r}")
+    return RECIPES[item]
+
+
+def _check(recipe: Any) -> Recipe:
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be a tfinv.tflite.Recipe. Received: {recipe!r}")
+    if recipe.name in _BUILT_IN and not is_built_in(recipe):
+        raise ValueError(f"recipe must not have the name of a recipe of tfinv. Received: {recipe.name!r}")
+    return recipe

@@ -1,4 +1,4 @@
-"""The report of a study: verdict, recipes, trade-off, profiles, changes, accuracy against angle (study)."""
+"""The report of a study: verdict, recipes, trade-off, profiles, changes, accuracy against angle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfinv.report import Report, explain
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison import report_parts as parts
-from tfinv.tflite.studies.recipes import RECIPES, REFERENCE, TRAINED
+from tfinv.tflite.studies.recipes import REFERENCE
 from tfinv.tflite.studies.sensitivities import add_to_report as add_sensitivity
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def build(result: StudyResult) -> Report:
 def _recipes(report: Report, result: StudyResult) -> None:
     import pandas as pd
 
-    text = "\n".join(f"- `{name}`: {RECIPES[name][0]}" for name in result.recipes["recipe"])
+    about = result.metadata["recipes"]
+    text = "\n".join(f"- `{name}`: {about[name]['words']}" for name in result.recipes["recipe"])
     report.section("Recipes", text)
     frame: Any = result.recipes.rename(columns={"recipe": "model"})
     hidden = ["kappa", "classes_used", "threads", "delegate", "float_kernels"]
@@ -88,7 +89,7 @@ def _recipes(report: Report, result: StudyResult) -> None:
         report.table(pd.DataFrame(rows), "Recipes that could not be followed")
     column = "transformed_accuracy"
     if column in result.recipes and np.isfinite(result.recipes[column].to_numpy(float)).any():
-        made = ["trained on" if each in TRAINED else "not trained on" for each in result.recipes["recipe"]]
+        made = ["trained on" if about[name]["trains"] else "not trained on" for name in result.recipes["recipe"]]
         points = result.recipes.assign(made=made)
         labels: dict[str, Any] = {"x_label": "size of the file, KiB", "y_label": "accuracy"}
         figure = plots.pareto(points, "kib", column, "recipe", group="made", **labels)
@@ -131,7 +132,8 @@ def _layers(report: Report, result: StudyResult) -> None:
 def _most_changed(result: StudyResult) -> str | None:
     """The recipe without training whose layers change most; else any."""
     others: Any = result.recipes[result.recipes["recipe"] != REFERENCE]
-    still: Any = others[~others["recipe"].str.contains("qat|tuned")]
+    trains = {name for name, recipe in result.metadata["recipes"].items() if recipe["trains"]}
+    still: Any = others[~others["recipe"].isin(trains)]
     chosen = still if len(still) else others
     if chosen.empty:
         return None

@@ -1,9 +1,9 @@
-"""What a study found: tables, words, a report, one file to keep (study)."""
+"""What a study found: tables, words, a report, one file to keep."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tfinv.results import Results
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
+from tfinv.tflite.studies.recipes import RECIPES
+from tfinv.tflite.studies.recipes import facts as recipe_facts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +41,7 @@ class StudyResult:
         failed: why a recipe could not be made, by name.
         results: all measures by recipe, unit by unit, layers named as in the float file.
         predictions: class and confidence of every image by recipe; empty where the model is no classifier.
-        metadata: settings, versions, hashes.
+        metadata: settings, versions, hashes; `recipes`, by name the words and flags of every `Recipe`.
     """
 
     verdict: tuple[str, ...]
@@ -98,7 +100,7 @@ class StudyResult:
                 failed=facts["failed"],
                 results=results,
                 predictions=predictions,
-                metadata=facts["metadata"],
+                metadata=_with_recipes(facts["metadata"], frames["recipes"]["recipe"]),
                 **{name: frames[name] for name in _FRAMES},
             )
 
@@ -128,3 +130,10 @@ class StudyResult:
         from tfinv.tflite.comparison.model_explorer import write_study
 
         return write_study(self, Path(folder))
+
+
+def _with_recipes(metadata: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Metadata with what is known of the recipes, which files of earlier versions lack."""
+    if "recipes" in metadata:
+        return dict(metadata)
+    return {**metadata, "recipes": {name: recipe_facts(RECIPES[name]) for name in names}}

@@ -1,4 +1,4 @@
-"""The sensitivity of layers as a part of a study: measured once, kept, drawn and put into words (study)."""
+"""The sensitivity of layers as a part of a study: measured once, kept, drawn and put into words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfinv.tflite.comparison.report_parts import measure_name
 from tfinv.tflite.comparison.storage import frame_from_json, frame_to_json
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.studies.pieces import Settings
-from tfinv.tflite.studies.recipes import Materials
+from tfinv.tflite.studies.recipe import Materials
 from tfinv.tflite.studies.sensitivity import MODES, SCHEMES, sensitivity
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`study`: a Keras model and images in, what every way of quantizing does to its invariance out (study)."""
+"""`study`: a Keras model and images in, what every way of quantizing does to its invariance out."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.files.checks import check_input_scale
+from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
 from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
-from tfinv.tflite.studies.recipes import RECIPES, REFERENCE, Materials, choose
+from tfinv.tflite.studies.recipe import Materials, Recipe
+from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
 from tfinv.tflite.studies.result import StudyResult
 from tfinv.tflite.studies.sensitivities import choose_schemes, sensitivities, sentences
 from tfinv.tflite.studies.verdict import describe, trade_offs
@@ -45,7 +47,7 @@ def study(
     train: Any,
     test: Any,
     transformations: Any = "rotations(16)",
-    recipes: str | Sequence[str] = "all",
+    recipes: str | Recipe | Sequence[str | Recipe] = "all",
     *,
     input_scale: Any = "0..1",
     measures: Any = MEASURES,
@@ -84,7 +86,8 @@ def study(
         train: images in [0, 1] for calibration and training: a `Split`, a pair `(x, y)` or an array.
         test: images to measure on, of the same kinds. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`; also those of transformed calibration and training.
-        recipes: `"all"`, or names of `tfinv.tflite.studies.recipes.RECIPES`; float32 is always there.
+        recipes: `"all"` for all recipes of tfinv, names of `tfinv.tflite.RECIPES`, or objects `Recipe`, also your own;
+            float32 is always there.
         input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
         measures: measures of invariance, as objects or keys.
         max_samples: use a stratified subset of so many test images; None for all.
@@ -110,7 +113,7 @@ def study(
         TypeError: a model whose layers form no graph.
         ValueError: an unknown recipe or scheme, images that do not fit the model, a float conversion that fails.
     """
-    names, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
+    chosen, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
     schemes = choose_schemes(sensitivity)
     for name, value in (("calibration_samples", calibration_samples), ("epochs", epochs)):
         whole_number(name, value, 1)
@@ -127,7 +130,7 @@ def study(
     identity |= {k: fingerprint(s.x, s.y) for k, s in (("train", train), ("test", test), ("measured", few))}
     with tempfile.TemporaryDirectory() as folder, _without_retracing_warnings():
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
-        pieces, failed = _pieces(names, store, materials, (test, few), settings, identity, say)
+        pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
         reference = pieces[REFERENCE].conversion
         sensitive, notes = sensitivities(store, schemes, reference, materials, few, settings, identity, say)
     if files is not None:
@@ -146,6 +149,7 @@ def study(
         "confidence": confidence,
         "input_scale": scale.text,
         "seed": seed,
+        "recipes": {recipe.name: facts(recipe) for recipe in chosen},
         "hashes": identity,
         "environment": describe_environment(),
     }
@@ -155,7 +159,7 @@ def study(
 
 
 def _pieces(
-    names: Sequence[str],
+    recipes: Sequence[Recipe],
     store: Cache,
     materials: Materials,
     images: tuple[Split, Split],
@@ -167,14 +171,15 @@ def _pieces(
     pieces: dict[str, Piece] = {}
     failed: dict[str, str] = {}
     reference: TFLiteModel | None = None
-    for number, name in enumerate(names, 1):
-        say(f"{name} ({number} of {len(names)}): {RECIPES[name][0]}")
+    for number, recipe in enumerate(recipes, 1):
+        name = recipe.name
+        say(f"{name} ({number} of {len(recipes)}): {recipe.words}")
         try:
-            conversion, facts = made(store, name, materials, identity)
+            conversion, about = made(store, recipe, materials, identity)
             if reference is None:
                 reference = TFLiteModel(conversion, input_scale=materials.input_scale, probe=False)
             arguments = (images, settings, identity, materials.progress)
-            pieces[name] = measured(store, name, conversion, facts, reference, *arguments)
+            pieces[name] = measured(store, name, conversion, about, reference, *arguments)
         except (ValueError, TypeError, RuntimeError, ModuleNotFoundError, NotImplementedError) as error:
             if name == REFERENCE:
                 raise
@@ -203,7 +208,7 @@ def _assembled(
     predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
     return StudyResult(
         verdict=tuple(describe(recipes, layers, seen, predictions, test.y, identities(transformations), metadata)),
-        warnings=tuple(_warnings(pieces, failed, test, scale)),
+        warnings=tuple(_warnings(pieces, failed, metadata["recipes"], test, scale)),
         recipes=recipes,
         layers=layers,
         curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
@@ -287,7 +292,9 @@ def _row(name: str, piece: Piece, seen: Behaviour | None, layers: Any) -> dict[s
     return row | {key: piece.facts[key] for key in kept}
 
 
-def _warnings(pieces: Mapping[str, Piece], failed: Mapping[str, str], test: Split, scale: Any) -> list[str]:
+def _warnings(
+    pieces: Mapping[str, Piece], failed: Mapping[str, str], about: Mapping[str, Any], test: Split, scale: InputScale
+) -> list[str]:
     found = [f"{name} could not be made: {reason}" for name, reason in failed.items()]
     first = pieces[REFERENCE]
     if test.y is not None and first.predictions is not None:
@@ -299,8 +306,8 @@ def _warnings(pieces: Mapping[str, Piece], failed: Mapping[str, str], test: Spli
             found.append(f"{name}: self-check {piece.facts['self_check']}")
         if piece.unmatched:
             found.append(f"{name}: layers without a partner: {', '.join(piece.unmatched)}")
-        if piece.facts["float_operators"] and name.startswith(("static", "qat")):
+        if piece.facts["float_operators"] and about[name]["integer"]:
             found.append(f"{name}: {piece.facts['float_operators']} operators compute in floating point")
-        if piece.facts["float_kernels"] and name in ("weight_int4", "dynamic_int8"):
+        if piece.facts["float_kernels"] and piece.conversion.integer_tensors and not about[name]["integer"]:
             found.append(f"{name}: {piece.facts['float_kernels']} kernels stay float32")
     return found

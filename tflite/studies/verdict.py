@@ -1,4 +1,4 @@
-"""What a study found, in words: which recipes change nothing, which do, what it costs, what repairs it (study)."""
+"""What a study found, in words: which recipes change nothing, which do, what it costs, what repairs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour
 from tfinv.tflite.comparison.report_parts import measure_name
 from tfinv.tflite.comparison.verdict import MATERIAL, collapse_sentences, invariance_sentence, rank_agreement
-from tfinv.tflite.studies.recipes import REFERENCE, TRAINED
+from tfinv.tflite.studies.recipes import REFERENCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def describe(
         predictions: by recipe.
         labels: int `(S,)`; None where there are none.
         is_identity: bool `(T,)`, which transformations change nothing.
-        metadata: of the study, with `measures` and `seed`.
+        metadata: of the study, with `measures`, `recipes` and `seed`.
     """
     sentences = []
     for name, each in seen.items():
@@ -74,7 +74,7 @@ def describe(
         sentences += collapse_sentences(seen[REFERENCE], seen[REFERENCE], (REFERENCE, REFERENCE))[:1]
     measure = metadata["measures"][0]
     sentences += _invariance(layers[layers["measure"] == measure], measure)
-    sentences += _answers(seen)
+    sentences += _answers(seen, metadata["recipes"])
     sentences += _repairs(predictions, labels, is_identity, metadata["seed"])
     sentences += _trade_offs(recipes)
     sentences += _ranking(layers[layers["measure"] == measure], measure)
@@ -126,12 +126,12 @@ def _invariance(layers: Any, measure: str) -> list[str]:
     return sentences
 
 
-def _answers(seen: Mapping[str, Behaviour]) -> list[str]:
+def _answers(seen: Mapping[str, Behaviour], about: Mapping[str, Any]) -> list[str]:
     """What upright tests do not show: flips upright and transformed, never consistency without accuracy."""
     reference = seen.get(REFERENCE)
     if reference is None:
         return []
-    others = {name: each for name, each in seen.items() if name != REFERENCE and name not in TRAINED}
+    others = {name: answers for name, answers in seen.items() if name != REFERENCE and not about[name]["trains"]}
     if not others:
         return []
     listed = ", ".join(

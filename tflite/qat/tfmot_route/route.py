@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from tfinv.activations.layer_graph import flatten
 from tfinv.datasets.split import as_dataset
 from tfinv.support.lazy import keras, tf
+from tfinv.support.progress import Progress
 from tfinv.tflite.qat.integer_file import IntegerFile
 from tfinv.tflite.qat.match_scopes import NamedStep
 from tfinv.tflite.qat.plan import QatPlan, outputs
@@ -104,16 +104,16 @@ def _feed(stream: IO[bytes], plan: QatPlan) -> None:
     batches = as_dataset(data, plan.batch_size, True, plan.seed, False, plan.augmentation, True)
     steps = -(-len(plan.data) // plan.batch_size) * plan.epochs
     try:
-        with tqdm(total=steps, unit="step", disable=not plan.progress, leave=False) as bar:
+        with Progress(f"training {plan.model.name} (tfmot)", steps, "step", shown=plan.progress) as bar:
             for epoch in range(plan.epochs):
-                bar.set_description(f"training {plan.model.name} (tfmot), epoch {epoch + 1}/{plan.epochs}")
+                bar.describe(f"training {plan.model.name} (tfmot), epoch {epoch + 1}/{plan.epochs}")
                 for images, labels in batches.as_numpy_iterator():
                     stream.write(json.dumps(list(images.shape)).encode() + b"\n")
                     stream.write(np.ascontiguousarray(images, np.float32).tobytes())
                     stream.write(np.ascontiguousarray(labels, np.int64).tobytes())
-                    bar.update()
+                    bar.advance()
                 stream.write(b"[]\n")
-            bar.set_description("converting")
+            bar.describe(f"training {plan.model.name} (tfmot), converting")
         stream.close()
     except BrokenPipeError:
         pass  # the process ended; its error is raised from its exit code
