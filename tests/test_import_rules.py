@@ -31,9 +31,17 @@ module, and every module has a layer."""
 TFLITE_LAYERS = ({"files"}, {"convert"}, {"comparison"}, {"qat"}, {"studies"})
 """The order of the rooms of `tfinv.tflite`, lowest first."""
 TFLITE_EXCEPTIONS = {
-    ("files.self_check", "convert.match_keras_layers"): "shares the signal-to-noise ratio of two activations",
     ("comparison.model_explorer", "studies.result"): "names a type, for type checkers alone",
 }
+
+CIRCLE_EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("tfinv.evaluation.interpolation_floor", "tfinv.evaluation.evaluate"): "the floor is measured by an evaluation",
+    ("tfinv.tflite.comparison.model_explorer", "tfinv.tflite.comparison.comparison"): "names a type",
+    ("tfinv.tflite.comparison.model_explorer", "tfinv.tflite.studies.result"): "names a type",
+    ("tfinv.tflite.comparison.report", "tfinv.tflite.comparison.comparison"): "names a type",
+    ("tfinv.tflite.studies.report", "tfinv.tflite.studies.result"): "names a type",
+}
+"""Imports that close a circle, and why they may: they happen late, or never."""
 
 SHOWING = {"plots", "report"}
 """Figures and reports read results, whatever made them: they import nothing above these."""
@@ -217,14 +225,15 @@ def circles(graph: dict[str, set[str]]) -> list[str]:
 
 
 def test_no_modules_import_each_other_in_a_circle():
+    """Imports inside functions and for type checkers count as well."""
     assert circles({"a": {"b"}, "b": {"c", "d"}, "d": {"c"}}) == []
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"d", "b"}}) == ["b -> c -> b"]
     graph: dict[str, set[str]] = {}
-    for each in all_imports():
-        if each.at_import:
-            graph.setdefault(each.module, set()).add(each.target)
-    found = circles(graph)
-    assert not found, "\n".join(found)
+    for imported in all_imports():
+        if imported.at_import or (imported.module, imported.target) not in CIRCLE_EXCEPTIONS:
+            graph.setdefault(imported.module, set()).add(imported.target)
+    wrong = circles(graph)
+    assert not wrong, "\n".join(wrong)
 
 
 def top_names(node: ast.AST) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.datasets.given import as_split, subset
+from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import MeasureResult, Results
