@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import Interval, Study, conclude, save_drawing, standard
+from tfinv.experiments import Interval, StandardStudy, conclude, save_drawing, standard
 from tfinv.transformations import parse
 
 PUBLISHED = {
@@ -37,9 +37,9 @@ CELLS = ("plain, upright", "plain, rotated", "rotated, upright", "rotated, rotat
 NAMES = {"rotation": "rotated", "scale": "scaled", "translation": "translated"}
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train each network plain and with each family, test each upright and with the family."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     whole = len(study.data.train) == len(run.dataset(settings.dataset).train)
     rows, curves, checks = [], [], {}
     for architecture in settings.models:
@@ -90,14 +90,14 @@ def by_angle(transformations: str, accuracies: Any, name: str) -> list[tuple[str
     return [(name, angle, each.mean, each.low, each.high) for angle, each in zip(degrees, intervals, strict=True)]
 
 
-def draw_classes(study: Study, network: Any, name: str) -> None:
+def draw_classes(study: StandardStudy, network: Any, name: str) -> None:
     """Table and heat map of the accuracy of one network by class and angle."""
     by_class = class_accuracies(study, network)
     options = {"label": "accuracy", "x_label": "rotation of the image", "y_label": "class", "limits": (0, 1)}
     save_drawing(study.run, name, "matrix", by_class.rename_axis("class").reset_index(), **options)
 
 
-def class_accuracies(study: Study, network: Any) -> pd.DataFrame:
+def class_accuracies(study: StandardStudy, network: Any) -> pd.DataFrame:
     """Accuracy of one network by class (rows) and angle (columns)."""
     from tfinv.transformations import warp
 
@@ -112,7 +112,7 @@ def class_accuracies(study: Study, network: Any) -> pd.DataFrame:
 EXPERIMENT = Experiment(
     name="accuracy",
     question="Does augmentation make a network classify transformed images, at which angles and for which classes?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2018, accuracies with and without rotations; experiment_accuracy_vs_rotation",
     minutes={"smoke": 0.2, "cpu": 8, "full": 600},
     **standard(

@@ -17,7 +17,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     MARGIN,
     Interval,
-    Study,
+    StandardStudy,
     conclude,
     correlation,
     profile_table,
@@ -35,9 +35,9 @@ LINES = {
 }
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure augmented networks in six ways, in one pass."""
-    study = Study(run)
+    study = StandardStudy(run)
     keys = list(LINES.values())
     lines = {name: study.profiles(study.rotated, key, measures=keys) for name, key in LINES.items()}
     variance, units = lines["mean, then quotient"], lines["distance of units"]
@@ -59,7 +59,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="aggregation",
     question="Does it matter when feature maps are aggregated, and do distances tell the same as variances?",
-    run=run,
+    run=answer,
     source="thesis, AggregationBeforeAfter, AggregationFunctionsVariance, DistanceApproximation",
     minutes={"smoke": 0.3, "cpu": 7, "full": 300},
     **standard(test_samples=100, transformations="rotations(8)"),

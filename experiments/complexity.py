@@ -12,12 +12,12 @@ Duration on 2 cores: smoke 20 s, cpu 8 min, full (a GPU is advised) 5 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Study, conclude, profile_table, save_profiles, slope, standard
+from tfinv.experiments import MEASURE, StandardStudy, conclude, profile_table, save_profiles, slope, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure plain and augmented networks under rotations of several ranges."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     lines, checks, slopes = {}, {}, {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         by_range = {
@@ -44,7 +44,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="complexity",
     question="Does the measure grow with the range of the rotations that it is measured with?",
-    run=run,
+    run=answer,
     source="thesis, TransformationComplexity",
     minutes={"smoke": 0.3, "cpu": 8, "full": 300},
     **standard({"ranges": (45, 180), "rotations": 4}, {"rotations": 49}, ranges=(15, 45, 90, 180), rotations=16),

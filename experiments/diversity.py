@@ -13,12 +13,12 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, change, conclude, save_drawing, standard
+from tfinv.experiments import MEASURE, Interval, StandardStudy, change, conclude, save_drawing, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train with each family, measure each network with each family."""
-    study = Study(run)
+    study = StandardStudy(run)
     found = {
         (trained, measured): study.profiles(
             lambda seed, ranges=ranges: study.trained(seed, ranges), MEASURE, study.families[measured][0]
@@ -48,7 +48,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="diversity",
     question="Is a network that was trained with one family of transformations invariant to another?",
-    run=run,
+    run=answer,
     source="thesis, TransformationDiversity",
     minutes={"smoke": 0.4, "cpu": 12, "full": 900},
     **standard(families=True),

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, conclude, save_drawing, standard
+from tfinv.experiments import MEASURE, Interval, StandardStudy, conclude, save_drawing, standard
 from tfinv.results import LayerResult
 from tfinv.transformations import parse
 
@@ -27,9 +27,9 @@ def extremes(layer: LayerResult, count: int) -> tuple[list[int], list[int]]:
     return order[:count], order[-count:]
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Choose maps by their measure on test images; look at them and measure them on training images."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     rows = []
     for seed in study.seeds:
         network = study.rotated(seed)
@@ -55,7 +55,7 @@ def run(run: Run) -> Finding:
     return conclude(claim, checks, by_layer.reset_index(), "maps")
 
 
-def draw(study: Study) -> None:
+def draw(study: StandardStudy) -> None:
     """The most and the least invariant maps of one layer, of the first seed's network, on one image."""
     from tfinv.activations.sub_model import ActivationModel
     from tfinv.transformations import warp
@@ -81,7 +81,7 @@ def draw(study: Study) -> None:
 EXPERIMENT = Experiment(
     name="feature_maps",
     question="Are the feature maps with the lowest measure really invariant, to the eye and on other images?",
-    run=run,
+    run=answer,
     source="thesis, VisualizeInvariantFeatureMaps",
     minutes={"smoke": 0.3, "cpu": 5, "full": 180},
     **standard({"maps": 2}, layer="conv4", maps=4, images=24, shown="rotations(8)"),

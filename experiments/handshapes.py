@@ -20,7 +20,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     ROTATED,
     Interval,
-    Study,
+    StandardStudy,
     change,
     conclude,
     profile_table,
@@ -31,9 +31,9 @@ from tfinv.experiments import (
 from tfinv.transformations import parse
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train each network plain and augmented on each version of the data; test upright and rotated."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     upright = int(np.argmin([abs(each.degrees) for each in parse(settings.transformations)]))  # type: ignore[union-attr]
     rows, lines, accuracies, checks = [], {}, {}, {}
     for version in settings.versions:
@@ -76,7 +76,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="handshapes",
     question="Do networks recognise handshapes of unseen people at any angle, and where are they invariant?",
-    run=run,
+    run=answer,
     source="thesis, DataAugmentationHandshape; comparison of networks on LSA16 (2017)",
     minutes={"smoke": 0.3, "cpu": 15, "full": 240},
     **standard(

@@ -13,16 +13,16 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, Interval, Study, agreement, conclude, save_profiles, spread, standard
+from tfinv.experiments import MARGIN, Interval, StandardStudy, conclude, rank_agreement, save_profiles, spread, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train plain and augmented networks from several seeds."""
-    study = Study(run)
+    study = StandardStudy(run)
     checks, rows, lines = {}, [], {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         profiles = lines[name] = study.profiles(make)
-        alike, apart = agreement(profiles), spread(profiles)
+        alike, apart = rank_agreement(profiles), spread(profiles)
         checks[f"profiles of {name} networks correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
             alike.above(1 - 2 * MARGIN)
         )
@@ -49,7 +49,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="initialisation",
     question="Do trained networks share a structure of invariance, whatever weights they started from?",
-    run=run,
+    run=answer,
     source="thesis, RandomInitialization",
     minutes={"smoke": 0.3, "cpu": 8, "full": 1200},
     **standard({"seeds": 2}, {"seeds": 30}, seeds=5),

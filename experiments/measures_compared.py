@@ -14,7 +14,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, SAME_EQUIVARIANCE, Study, conclude, distance, save_drawing, standard
+from tfinv.experiments import MEASURE, SAME_EQUIVARIANCE, StandardStudy, conclude, distance, save_drawing, standard
 
 MEASURES = {
     "transf. variance": "TransformationVariance(aggregate='mean')",
@@ -33,9 +33,9 @@ PROPOSED, EARLIER = ("normalized variance", "normalized distance"), ("ANOVA", "G
 conditioned on the images that activate a unit, is in the table alone."""
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure everything in one pass, for plain and augmented networks."""
-    study = Study(run)
+    study = StandardStudy(run)
     keys = list(MEASURES.values())
     plain = {name: study.profiles(study.plain, key, measures=keys) for name, key in MEASURES.items()}
     rotated = {name: study.profiles(study.rotated, key, measures=keys) for name, key in MEASURES.items()}
@@ -62,7 +62,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="measures_compared",
     question="Which measures see that a network was trained to be invariant, and how far do they agree?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2023, comparison of measures; thesis, CompareMeasures",
     minutes={"smoke": 0.3, "cpu": 10, "full": 360},
     **standard(test_samples=100, transformations="rotations(8)"),

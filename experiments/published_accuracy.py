@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, conclude, save_drawing
+from tfinv.experiments import ROTATED, Interval, StandardStudy, conclude, save_drawing
 
 PUBLISHED = {
     ("plain", "upright"): 0.993,
@@ -34,12 +34,12 @@ PUBLISHED = {
 """What the network was trained and tested on."""
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train plain and with rotations, test upright and rotated."""
     from tfinv.training import accuracy
     from tfinv.transformations import AffineAugmentation
 
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     x, y = study.data.test.x, np.asarray(study.data.test.y)
     turned = np.asarray(AffineAugmentation(**ROTATED, seed=run.seed)(x, training=True))
     tests = {"upright": (x, y), "rotated": (turned, y)}
@@ -101,7 +101,7 @@ def wilson(share: float, count: int) -> Interval:
 EXPERIMENT = Experiment(
     name="published_accuracy",
     question="Does the network of 2018 reach the accuracies published for it on all of MNIST?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2018, accuracies with and without rotations",
     minutes={"smoke": 0.2, "cpu": 25, "full": 120},
     settings={

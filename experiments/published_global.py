@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, conclude, save_drawing
+from tfinv.experiments import ROTATED, Interval, StandardStudy, conclude, save_drawing
 from tfinv.experiments.published_accuracy import EXPERIMENT as ACCURACY
 from tfinv.experiments.published_accuracy import network, side_by_side
 from tfinv.results import MeasureResult
@@ -34,9 +34,9 @@ PUBLISHED = {
 """What the network was trained on, and what it was measured on."""
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Average the maps of both networks, measure them on draws of images, and pool all units."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     comparable, rows, checks = study.data.name == "mnist" and settings.train_samples is None, [], {}
     for (training, images), published in PUBLISHED.items():
         augmentation = ROTATED if training == "rotated" else None
@@ -97,7 +97,7 @@ def pooled(result: MeasureResult) -> float:
 EXPERIMENT = Experiment(
     name="published_global",
     question="Does the network of 2018 have the global invariance published for it?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2019, table of global invariance",
     minutes={"smoke": 0.3, "cpu": 3, "full": 60},
     settings={**ACCURACY.settings, "transformations": "rotations(16)", "test_samples": 500, "draws": 3},

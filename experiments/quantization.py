@@ -41,7 +41,7 @@ COLUMNS = (
 )
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train, quantize in every way, measure, and gather over seeds."""
     import pandas as pd
 
@@ -198,7 +198,7 @@ def _markdown(table: Any) -> str:
 EXPERIMENT = Experiment(
     name="quantization",
     question="What does each way of quantizing do to the invariance of a network?",
-    run=run,
+    run=answer,
     settings={
         "dataset": "mnist",
         "transformations": "rotations(16)",

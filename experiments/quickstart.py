@@ -46,7 +46,7 @@ class _Network:
         return self.results[MEASURE].profile()
 
 
-def run(run: Run) -> None:
+def answer(run: Run) -> None:
     """Train, measure, quantize, measure again, report."""
     from tfinv.transformations import parse
 
@@ -309,7 +309,7 @@ def _print(plain: _Network, augmented: _Network, summary: pd.DataFrame, headline
 EXPERIMENT = Experiment(
     name="quickstart",
     question="Does rotation augmentation make a network invariant, in which layers, and does int8 keep it so?",
-    run=run,
+    run=answer,
     settings={
         "dataset": "digits",
         "transformations": "rotations(16)",

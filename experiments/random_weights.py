@@ -13,17 +13,27 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, MEASURE, Interval, Study, agreement, conclude, save_profiles, spread, standard
+from tfinv.experiments import (
+    MARGIN,
+    MEASURE,
+    Interval,
+    StandardStudy,
+    conclude,
+    rank_agreement,
+    save_profiles,
+    spread,
+    standard,
+)
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure networks that were never trained, with each family."""
-    study = Study(run)
+    study = StandardStudy(run)
     checks, rows, lines = {}, [], {}
     for family, (transformations, _) in study.families.items():
         profiles = study.profiles(lambda seed: study.untrained(seed, initializer="torch"), MEASURE, transformations)
         lines[f"{family}s"] = profiles
-        alike = agreement(profiles)
+        alike = rank_agreement(profiles)
         checks[f"profiles under {family}s correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
             alike.above(1 - 2 * MARGIN)
         )
@@ -43,7 +53,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="random_weights",
     question="Do untrained networks share a structure of invariance, whatever their weights?",
-    run=run,
+    run=answer,
     source="thesis, RandomWeights",
     minutes={"smoke": 0.2, "cpu": 5, "full": 60},
     **standard({"seeds": 2}, {"seeds": 30}, families=True, seeds=10),

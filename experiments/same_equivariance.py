@@ -15,7 +15,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     MARGIN,
     SAME_EQUIVARIANCE,
-    Study,
+    StandardStudy,
     conclude,
     distance,
     profile_table,
@@ -24,9 +24,9 @@ from tfinv.experiments import (
 )
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Change weights, images and transformations one at a time."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     other = adapt(study.load(settings.other, size=settings.other_size), study.data.input_shape)
 
     lines = {
@@ -51,7 +51,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="same_equivariance",
     question="What does same-equivariance depend on: weights, images or transformations?",
-    run=run,
+    run=answer,
     source="thesis, RandomWeights, DatasetTransfer and TransformationDiversity on same-equivariance",
     minutes={"smoke": 0.5, "cpu": 12, "full": 480},
     **standard({"other": "digits", "other_size": 4}, families=True, other="cifar10", other_size=None),

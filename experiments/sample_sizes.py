@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, conclude, save_drawing, standard
+from tfinv.experiments import MEASURE, Interval, StandardStudy, conclude, save_drawing, standard
 from tfinv.results import MeasureResult
 
 
@@ -29,9 +29,9 @@ def relative_error(result: MeasureResult, reference: MeasureResult) -> float:
     return float(np.divide(difference, scale, out=np.zeros_like(difference), where=scale > 0).mean())
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure augmented networks with every pair of sizes."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     most = (settings.samples[-1], settings.rotations[-1])
     errors: dict[tuple[int, int], list[float]] = {}
     for seed in study.seeds:
@@ -61,7 +61,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="sample_sizes",
     question="How many samples and transformations does a measurement need?",
-    run=run,
+    run=answer,
     source="thesis, DatasetSize and TransformationSampleSizes",
     minutes={"smoke": 0.3, "cpu": 10, "full": 180},
     **standard(

@@ -18,7 +18,7 @@ import pandas as pd
 from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     Interval,
-    Study,
+    StandardStudy,
     change,
     conclude,
     profile_table,
@@ -29,9 +29,9 @@ from tfinv.experiments import (
 )
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train with angles up to each range; measure each network under all rotations."""
-    study = Study(run)
+    study = StandardStudy(run)
     lines, curves = {}, []
     for limit in run.settings.ranges:
         augmentation, label = ({"rotation": float(limit)}, f"±{limit:g}°") if limit else (None, "none")
@@ -59,7 +59,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="training_range",
     question="Does the measure fall when training rotates images further?",
-    run=run,
+    run=answer,
     source="thesis, MeasureCorrelationWithTransformation",
     minutes={"smoke": 0.2, "cpu": 12, "full": 1800},
     **standard({"ranges": (0, 180)}, {"ranges": (0, 30, 60, 90, 120, 150, 180)}, ranges=(0, 45, 90, 135, 180)),

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,16 @@ import pytest
 from PIL import Image
 from shared_models import shared_folder
 
+import tfinv.experiments
 from tfinv.experiment import Experiment, Finding, run_experiment
 from tfinv.experiments import (
     Interval,
-    agreement,
+    StandardStudy,
     change,
     conclude,
     correlation,
     distance,
+    rank_agreement,
     redraw,
     slope,
     spread,
@@ -110,9 +113,9 @@ def test_distance_is_what_the_kind_adds_to_the_seed():
 
 def test_correlation_agreement_and_slope():
     rows = frame([0.0, 1.0, 2.0], [0.0, 2.0, 4.0], [0.0, 1.0, 2.0])
-    assert agreement(rows) == Interval(pytest.approx(1), pytest.approx(1), pytest.approx(1), 3)  # type: ignore[arg-type]
+    assert rank_agreement(rows) == Interval(pytest.approx(1), pytest.approx(1), pytest.approx(1), 3)  # type: ignore[arg-type]
     assert correlation(rows, 5 - rows).mean == pytest.approx(-1)
-    assert np.isnan(agreement(rows.iloc[:2]).low), "two networks correlate by one number, not by two"
+    assert np.isnan(rank_agreement(rows.iloc[:2]).low), "two networks correlate by one number, not by two"
     assert spread(rows).mean == pytest.approx(np.mean([np.mean([0, 0.5, 1]), np.mean([0, 1, 2]), np.mean([0, 0.5, 1])]))
     assert np.isnan(spread(rows.iloc[:2]).low) and spread(rows.iloc[:2]).mean == pytest.approx(1)
     levels = [rows * 0 + value for value in (3.0, 2.0, 1.0)]
@@ -246,16 +249,24 @@ def test_redraw_draws_the_numbers_in_the_table_and_refuses_other_folders(tmp_pat
         assert main(["redraw", str(tmp_path / folder)]) == 2
 
 
+@pytest.mark.parametrize(("old", "new"), [("Study", StandardStudy), ("agreement", rank_agreement)])
+def test_old_names_still_work_and_tell_the_new_ones(old: str, new: Any):
+    with pytest.warns(DeprecationWarning, match=f"tfinv.experiments.{old} is called .*{new.__name__}"):
+        assert getattr(tfinv.experiments, old) is new
+    with pytest.raises(AttributeError, match="no attribute 'Studies'"):
+        _ = tfinv.experiments.Studies
+
+
 OWN = '''
 """Whether more filters make a network more invariant."""
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import Study, change, conclude, profile_table, save_profiles, standard
+from tfinv.experiments import StandardStudy, change, conclude, profile_table, save_profiles, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Compare narrow and wide networks."""
-    study = Study(run)
+    study = StandardStudy(run)
     lines = {str(n): study.profiles(lambda seed, n=n: study.trained(seed, filters=n)) for n in run.settings.widths}
     narrow, wide = lines.values()
     gap = change(narrow, wide, "logits")
@@ -263,7 +274,7 @@ def run(run: Run) -> Finding:
     return conclude("Wider is more invariant.", {f"by {gap}": gap.below(0)}, profile_table(lines), "profile")
 
 
-EXPERIMENT = Experiment("own", "Are wider networks more invariant?", run, **standard(widths=(4, 5)))
+EXPERIMENT = Experiment("own", "Are wider networks more invariant?", answer, **standard(widths=(4, 5)))
 '''
 
 

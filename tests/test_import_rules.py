@@ -236,6 +236,26 @@ def test_no_modules_import_each_other_in_a_circle():
     assert not wrong, "\n".join(wrong)
 
 
+def type_names(tree: ast.Module) -> Iterator[str]:
+    """The public classes and aliases of types that a module defines, by their spelling: capitalized, not a constant."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        for name in [node.name] if isinstance(node, ast.ClassDef) else names:
+            if name[0].isupper() and not name.isupper():
+                yield name
+
+
+def test_a_public_type_has_a_name_of_its_own():
+    homes: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for name in type_names(ast.parse(path.read_text(), str(path))):
+            homes.setdefault(name, []).append(module)
+    assert homes["StandardStudy"] == ["tfinv.experiments._shared.standard"]
+    wrong = {name: places for name, places in homes.items() if len(places) > 1}
+    assert not wrong, "one name, one meaning"
+
+
 def top_names(node: ast.AST) -> list[str]:
     """The top-level packages that a statement imports."""
     if isinstance(node, ast.Import):

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tfinv.tflite.comparison.fidelity import COLUMNS, Fidelity, FidelityRecorder, Limits
-from tfinv.tflite.files.tensors import Tensor
+from tfinv.tflite.files.tensors import FileTensor
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def pair(rng):
     return before, before + rng.normal(size=before.shape).astype(np.float32) * 0.1
 
 
-def tensor(dtype: str = "int8", scale: float = 0.05, zero: int = -10, scales: int = 1) -> Tensor:
-    return Tensor(0, "t", (1, 4), dtype, np.full(scales, scale, np.float32), np.full(scales, zero), 0, 0, 0)
+def tensor(dtype: str = "int8", scale: float = 0.05, zero: int = -10, scales: int = 1) -> FileTensor:
+    return FileTensor(0, "t", (1, 4), dtype, np.full(scales, scale, np.float32), np.full(scales, zero), 0, 0, 0)
 
 
 def test_numbers_are_those_of_float64(pair):

@@ -28,7 +28,7 @@ from tfinv.tflite import (
 from tfinv.tflite.files.flatbuffer import read_graph
 from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.probe import probe
-from tfinv.tflite.files.tensors import Tensor, dequantize, quantize
+from tfinv.tflite.files.tensors import FileTensor, dequantize, quantize
 
 FIXTURE_IMAGES = 37
 
@@ -200,7 +200,7 @@ def test_quantize_and_dequantize_against_float64():
     scales, zeros = np.array([0.1, 0.02, 3.0, 0.7], np.float32), np.array([0, -128, 7, 127])
 
     def tensor(axis, scale, zero):
-        return Tensor(0, "x", stored.shape, "int8", scale, zero, axis, 0, 0)
+        return FileTensor(0, "x", stored.shape, "int8", scale, zero, axis, 0, 0)
 
     per_channel = dequantize(stored, tensor(2, scales, zeros))
     np.testing.assert_allclose(per_channel, (stored.astype(np.float64) - zeros) * scales.astype(np.float64), rtol=1e-6)

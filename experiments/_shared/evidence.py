@@ -152,7 +152,7 @@ def correlation(one: pd.DataFrame, other: pd.DataFrame) -> Interval:
     return Interval.of([_correlation(a, b) for a, b in zip(*_common(one, other), strict=True)])
 
 
-def agreement(profiles: pd.DataFrame) -> Interval:
+def rank_agreement(profiles: pd.DataFrame) -> Interval:
     """Correlation over layers between each network's profile and the mean profile of the others."""
     pairs = _against_others(profiles)
     if len(pairs) < 3:  # the two correlations of two networks are one and the same

@@ -82,7 +82,7 @@ def standard(
     Args:
         smoke: what else preset `smoke` changes.
         full: what else preset `full` changes.
-        families: add the sets of scales and translations that `Study.families` needs.
+        families: add the sets of scales and translations that `StandardStudy.families` needs.
         **cpu: settings of every preset, except where the standard of `smoke` or `full` says otherwise.
     """
     sets = _FAMILIES if families else {key: {} for key in _FAMILIES}
@@ -93,7 +93,7 @@ def standard(
     return {"settings": {**_CPU, **sets["cpu"], **cpu}, "presets": presets}
 
 
-class Study:
+class StandardStudy:
     """A run with the study's standard ways of training and measuring.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfinv.experiments._shared.evidence import MARGIN, Interval, change, conclude, distance
-from tfinv.experiments._shared.standard import ROTATED, Study, profile_table, save_profiles
+from tfinv.experiments._shared.standard import ROTATED, StandardStudy, profile_table, save_profiles
 
 if TYPE_CHECKING:
     from tfinv.experiment import Finding, Run
@@ -27,7 +27,7 @@ def compare_variants(
     Returns:
         The finding, with checks of the profile, of the output and of the accuracy for each variant but the first.
     """
-    study = Study(run)
+    study = StandardStudy(run)
     makers = {
         name: lambda seed, options=options: study.trained(seed, ROTATED, **options)
         for name, options in variants.items()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph
-from tfinv.tflite.files.tensors import Tensor, dequantize, quantize
+from tfinv.tflite.files.tensors import FileTensor, dequantize, quantize
 
 _BATCH_BYTES = 256 * 2**20
 """Activations of one batch, all layers together, may take this much memory in the interpreter."""
@@ -204,7 +204,7 @@ def _computes_shapes(graph: Graph) -> bool:
     )
 
 
-def _single_input(graph: Graph) -> Tensor:
+def _single_input(graph: Graph) -> FileTensor:
     if len(graph.inputs) != 1 or len(graph.tensors[graph.inputs[0]].shape) != 4:
         shapes = [graph.tensors[index].shape for index in graph.inputs]
         raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")

@@ -16,7 +16,7 @@ from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.support.checks import whole_number
 from tfinv.tflite.files.conversion import Conversion
-from tfinv.tflite.files.flatbuffer import Graph, Tensor
+from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import Runner
@@ -131,7 +131,7 @@ class TFLiteModel:
         return {name: self.graph.producers[index].name for name, index in self._layers.items()}
 
     @property
-    def layer_tensors(self) -> dict[str, Tensor]:
+    def layer_tensors(self) -> dict[str, FileTensor]:
         """The tensor behind each layer, with storage type, scales and zero points."""
         return {name: self.graph.tensors[index] for name, index in self._layers.items()}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfinv.statistics.compiled.stored import Stored
 from tfinv.tflite.files.interpreter import Runner
-from tfinv.tflite.files.tensors import Tensor, dequantize
+from tfinv.tflite.files.tensors import FileTensor, dequantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ class StreamWorker:
         self,
         runner: Runner,
         prepare: Callable[[Any], NDArray[np.float32]],
-        tensors: Mapping[str, Tensor],
+        tensors: Mapping[str, FileTensor],
     ) -> None:
         self._runner, self._prepare, self._tensors = runner, prepare, tensors
 
@@ -45,7 +45,7 @@ class StreamWorker:
             found.clear()  # the interpreter refuses to run while a view of its memory is alive
 
 
-def _stored(values: NDArray[Any], tensor: Tensor) -> Stored:
+def _stored(values: NDArray[Any], tensor: FileTensor) -> Stored:
     if not tensor.is_quantized:
         return Stored(values)
     if tensor.scales.size > 1:
