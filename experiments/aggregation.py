@@ -42,7 +42,7 @@ def answer(run: Run) -> Finding:
     lines = {name: study.profiles(study.rotated, key, measures=keys) for name, key in LINES.items()}
     variance, units = lines["mean, then quotient"], lines["distance of units"]
     apart = Interval.of(((variance - units).abs() / variance).mean(axis=1))
-    alike = {name: correlation(variance, each) for name, each in lines.items()}
+    alike = {name: correlation(variance, profiles) for name, profiles in lines.items()}
     after, largest = alike["quotient, then mean"], alike["maximum, then quotient"]
     checks = {
         f"distances of units differ from variances by {apart:.1%}, under 10 %": apart.below(0.1),
@@ -50,7 +50,7 @@ def answer(run: Run) -> Finding:
         f"the maximum over positions by {largest}": largest.above(1 - 2 * MARGIN),
     }
     save_profiles(run, "profile", lines, measure="normalised measure")
-    rows = [(name, LINES[name], str(each)) for name, each in alike.items()]
+    rows = [(name, LINES[name], str(interval)) for name, interval in alike.items()]
     run.save_table(pd.DataFrame(rows, columns=["line", "measure", "correlation with the first"]), "correlations")
     claim = "Distances approximate variances, and the order of aggregation keeps the profile's shape (thesis)."
     return conclude(claim, checks, profile_table(lines), "profile")

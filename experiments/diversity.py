@@ -19,7 +19,7 @@ from tfinv.experiments import MEASURE, Interval, StandardStudy, change, conclude
 def answer(run: Run) -> Finding:
     """Train with each family, measure each network with each family."""
     study = StandardStudy(run)
-    found = {
+    profiles = {
         (trained, measured): study.profiles(
             lambda seed, ranges=ranges: study.trained(seed, ranges), MEASURE, study.families[measured][0]
         )
@@ -27,8 +27,8 @@ def answer(run: Run) -> Finding:
         for measured in study.families
     }
     names = list(study.families)
-    output = list(found[names[0], names[0]])[-1]
-    cells = {pair: Interval.of(each[output]) for pair, each in found.items()}
+    output = list(profiles[names[0], names[0]])[-1]
+    cells = {pair: Interval.of(profile[output]) for pair, profile in profiles.items()}
     means = pd.DataFrame({m: {f"with {t}": cells[t, m].mean for t in names} for m in names})
     options = {"label": f"normalised variance of {output}", "x_label": "measured with", "y_label": "trained"}
     save_drawing(run, "families", "matrix", means.rename_axis("trained").reset_index(), **options)
@@ -36,7 +36,7 @@ def answer(run: Run) -> Finding:
     for measured in names:
         for trained in names:
             if trained != measured:
-                gap = change(found[measured, measured], found[trained, measured], output)
+                gap = change(profiles[measured, measured], profiles[trained, measured], output)
                 checks[
                     f"measured with {measured}s, training with {trained}s leaves {gap} more variance at the output"
                 ] = gap.above(0)

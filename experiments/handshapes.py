@@ -34,18 +34,18 @@ from tfinv.transformations import parse
 def answer(run: Run) -> Finding:
     """Train each network plain and augmented on each version of the data; test upright and rotated."""
     study, settings = StandardStudy(run), run.settings
-    upright = int(np.argmin([abs(each.degrees) for each in parse(settings.transformations)]))  # type: ignore[union-attr]
+    upright = int(np.argmin([abs(transformation.degrees) for transformation in parse(settings.transformations)]))  # type: ignore[union-attr]
     rows, lines, accuracies, checks = [], {}, {}, {}
     for version in settings.versions:
         data = study.load(version)
         for name in settings.models:
             for training, augmentation in (("plain", None), ("augmented", ROTATED)):
                 networks = {s: study.trained(s, augmentation, data=data, architecture=name) for s in study.seeds}
-                found = np.stack([study.accuracy(each, data=data) for each in networks.values()])
-                for test, values in (("upright", found[:, upright]), ("rotated", found.mean(axis=1))):
+                shares = np.stack([study.accuracy(network, data=data) for network in networks.values()])
+                for test, values in (("upright", shares[:, upright]), ("rotated", shares.mean(axis=1))):
                     accuracies[version, name, training, test] = values
-                    each = Interval.of(values)
-                    rows.append((version, name, f"{training}, {test}", each.mean, each.low, each.high))
+                    interval = Interval.of(values)
+                    rows.append((version, name, f"{training}, {test}", interval.mean, interval.low, interval.high))
                 if name == settings.models[0]:
                     lines[f"{version}, {training}"] = study.profiles(networks.__getitem__, data=data)
     first, name = settings.versions[0], settings.models[0]

@@ -38,8 +38,8 @@ def answer(run: Run) -> Finding:
                 f"{accuracy:.1%}",
             )
         )
-        each = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
-        save_profiles(run, f"networks_{name}", each, title=f"{name} networks")
+        networks = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
+        save_profiles(run, f"networks_{name}", networks, title=f"{name} networks")
     save_profiles(run, "profile", lines)
     columns = ["training", "correlation", "distance", "std over layers", "output", "accuracy under rotations"]
     claim = "The invariance of trained networks is remarkably stable over random initialisations (thesis)."

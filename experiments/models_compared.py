@@ -35,7 +35,7 @@ def answer(run: Run) -> Finding:
             seed: study.trained(seed, ROTATED, architecture=name, **widths.get(name, {})) for seed in study.seeds
         }
         profiles = lines[name] = study.profiles(networks.__getitem__)
-        accuracy = Interval.of([study.accuracy(each).mean() for each in networks.values()])
+        accuracy = Interval.of([study.accuracy(network).mean() for network in networks.values()])
         fall = Interval.of(profiles.iloc[:, -1] - profiles.iloc[:, 0])
         checks[f"from the first to the last layer of {name} the normalised variance changes by {fall}"] = fall.below(0)
         ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]

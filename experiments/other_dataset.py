@@ -33,10 +33,10 @@ def answer(run: Run) -> Finding:
     other = adapt(study.load(run.settings.other, size=run.settings.other_size), study.data.input_shape)
     apart, tables = {}, {}
     for name, measure in {"invariance": MEASURE, "same-equivariance": SAME_EQUIVARIANCE}.items():
-        own, foreign = (study.profiles(study.rotated, measure, data=data) for data in (study.data, other))
-        lines = {f"on {study.data.name}": own, f"on {other.name} images": foreign}
+        native, foreign = (study.profiles(study.rotated, measure, data=data) for data in (study.data, other))
+        lines = {f"on {study.data.name}": native, f"on {other.name} images": foreign}
         tables[name] = lines
-        apart[name] = distance(own, foreign, relative=True)
+        apart[name] = distance(native, foreign, relative=True)
         save_profiles(run, name, lines, measure=measure)
     here, there = tables["invariance"].values()
     output = change(here, there, "logits")

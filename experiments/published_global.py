@@ -41,7 +41,7 @@ def answer(run: Run) -> Finding:
     for (training, images), published in PUBLISHED.items():
         augmentation = ROTATED if training == "rotated" else None
         model, layers = averaged(network(run, study.data, augmentation, run.seed))
-        found = []
+        measured = []
         for draw in range(settings.draws):
             split = study.data.test.subset(settings.test_samples, run.seed + draw)
             results = run.measured(
@@ -53,12 +53,15 @@ def answer(run: Run) -> Finding:
                 layers=layers,
                 stratified=images == "by class",
             )
-            found.append(pooled(results["NormalizedVariance(statistic='std')"]))
-        each, label = Interval.of(found), f"{training}, {images}"
-        rows += [(label, "published", published, np.nan, np.nan), (label, "here", each.mean, each.low, each.high)]
-        sentence = f"{label}: {each if settings.draws > 1 else f'{each.mean:.3f}'} (one seed)"
+            measured.append(pooled(results["NormalizedVariance(statistic='std')"]))
+        interval, label = Interval.of(measured), f"{training}, {images}"
+        rows += [
+            (label, "published", published, np.nan, np.nan),
+            (label, "here", interval.mean, interval.low, interval.high),
+        ]
+        sentence = f"{label}: {interval if settings.draws > 1 else f'{interval.mean:.3f}'} (one seed)"
         if comparable:
-            outcome = each.within(published - 0.1, published + 0.1)
+            outcome = interval.within(published - 0.1, published + 0.1)
             checks[f"{sentence}, published {published:.3f}, within 0.1"] = outcome
         else:
             checks[f"{sentence}, on other images than the published"] = None

@@ -43,7 +43,7 @@ def answer(run: Run) -> Finding:
     """Train, measure as was done then, and compare layer by layer."""
     study = StandardStudy(run)
 
-    statistics = [round(float(each[0]), 4) for each in channel_statistics(study.data.train)]
+    statistics = [round(float(values[0]), 4) for values in channel_statistics(study.data.train)]
     options = {"filters": run.settings.filters, "dense": run.settings.dense, "normalization": statistics}
 
     def make(seed: int) -> object:

@@ -68,9 +68,9 @@ def answer(run: Run) -> Finding:
         tables["sensitivity"] = _over_seeds(alone, ["relative", "transformed_flips"], by).sort_values(
             by[:3], kind="stable"
         )
-    for name, each in {"every_network": every, "every_repair": changes, "every_layer": by_layer, **tables}.items():
-        run.save_table(each, name)
-    write_text(run.out / "tables.md", "\n\n".join(_markdown(each) for each in tables.values()) + "\n")
+    for name, shown in {"every_network": every, "every_repair": changes, "every_layer": by_layer, **tables}.items():
+        run.save_table(shown, name)
+    write_text(run.out / "tables.md", "\n\n".join(_markdown(table) for table in tables.values()) + "\n")
     for name, figure in figures(every, by_layer).items():
         run.save_figure(figure, name)
     claim = "Quantization to 8 bits keeps the invariance of a network, and tests on upright images show what it costs."
@@ -150,10 +150,10 @@ def _over_seeds(frame: Any, columns: list[str], by: list[str], signed: bool = Fa
     import pandas as pd
 
     rows = []
-    for names, own in frame.groupby(by, sort=False):
+    for names, group in frame.groupby(by, sort=False):
         row: dict[str, Any] = dict(zip(by, names if isinstance(names, tuple) else (names,), strict=True))
         for column in columns:
-            values = [float(each) for each in own[column]]
+            values = [float(value) for value in group[column]]
             is_share = column != "kib"
             sign = "+" if signed or "change" in column or column == "relative" else ""
             row[column] = f"{Interval.of(values):{sign}.1%}" if is_share else f"{np.mean(values):.1f}"
@@ -172,18 +172,18 @@ def _conclude(every: Any, seeds: int) -> tuple[str, str]:
     """Verdict and text: 8 bits after training, both kinds of network."""
     texts, holds = [], []
     for kind in KINDS:
-        own = every[(every["network"] == kind) & (every["recipe"] == "static_int8")]
-        if own.empty:
+        rows = every[(every["network"] == kind) & (every["recipe"] == "static_int8")]
+        if rows.empty:
             continue
-        change = Interval.of([float(each) for each in own["output_change"]])
-        upright = Interval.of([float(each) for each in own["flips"]])
-        turned = Interval.of([float(each) for each in own["transformed_flips"]])
+        change = Interval.of([float(value) for value in rows["output_change"]])
+        upright = Interval.of([float(value) for value in rows["flips"]])
+        turned = Interval.of([float(value) for value in rows["transformed_flips"]])
         holds += [change.within(-0.02, 0.02), upright.within(-1, 0.02), turned.within(-1, 0.02)]
         texts.append(
             f"{kind}: static int8 changes normalised variance at the output by {change:+.1%} and "
             f"{upright:.1%} of upright, {turned:.1%} of rotated answers"
         )
-    decided = [each for each in holds if each is not None]
+    decided = [outcome for outcome in holds if outcome is not None]
     if seeds < 2 or not decided:
         verdict = "cannot be told"
     else:

@@ -43,8 +43,8 @@ def answer(run: Run) -> Finding:
         rows.append((family, str(alike), str(apart), profiles.mean().std(), *ends))
     save_profiles(run, "profile", lines)
     first = next(iter(lines.values()))
-    each = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
-    save_profiles(run, "networks", each, title=f"{len(each)} untrained networks")
+    networks = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
+    save_profiles(run, "networks", networks, title=f"{len(networks)} untrained networks")
     columns = ["family", "correlation", "distance", "std over layers", "first layer", "output"]
     claim = "Among random networks the structure of invariance does not depend on the exact weights (thesis)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")

@@ -37,7 +37,7 @@ def answer(run: Run) -> Finding:
         "scales": study.profiles(study.plain, SAME_EQUIVARIANCE, settings.scales),
         "translations": study.profiles(study.plain, SAME_EQUIVARIANCE, settings.translations),
     }
-    apart = {name: distance(lines["reference"], each, relative=True) for name, each in lines.items()}
+    apart = {name: distance(lines["reference"], profiles, relative=True) for name, profiles in lines.items()}
     checks = {}
     for name in list(lines)[1:4]:
         checks[f"{name}: relative difference {apart[name]}, under {MARGIN}"] = apart[name].below(MARGIN)

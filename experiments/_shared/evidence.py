@@ -109,13 +109,13 @@ def conclude(
         verdict = "partly holds"
     else:
         verdict = "does not hold" if False in outcomes else "cannot be told"
-    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}: {_WORDS[each]}." for sentence, each in checks.items())
+    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}: {_WORDS[check]}." for sentence, check in checks.items())
     return Finding(claim, verdict, text, table, figure)
 
 
 def change(before: pd.DataFrame, after: pd.DataFrame, layer: str | None = None) -> Interval:
     """`after - before` seed by seed, at a layer, or (None) of the mean over the layers that both have."""
-    common = [each for each in before if each in after] if layer is None else [layer]
+    common = [name for name in before if name in after] if layer is None else [layer]
     return Interval.of(after[common].mean(axis=1) - before[common].mean(axis=1))
 
 
@@ -170,7 +170,7 @@ def spread(profiles: pd.DataFrame) -> Interval:
 
 def slope(levels: Sequence[float], profiles: Sequence[pd.DataFrame], layer: str | None = None) -> Interval:
     """Straight-line slope of a layer (None: of the mean over layers) against levels, one slope a seed."""
-    values = [np.asarray(each.mean(axis=1) if layer is None else each[layer], np.float64) for each in profiles]
+    values = [np.asarray(profile.mean(axis=1) if layer is None else profile[layer], np.float64) for profile in profiles]
     return Interval.of(np.polyfit(np.asarray(levels, np.float64), np.stack(values), 1)[0])
 
 
@@ -184,7 +184,7 @@ def _against_others(profiles: pd.DataFrame) -> list[tuple[NDArray[Any], NDArray[
 
 def _common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:
     """The values at the layers that both have."""
-    layers = [each for each in one.dropna(axis=1) if each in other.dropna(axis=1)]
+    layers = [name for name in one.dropna(axis=1) if name in other.dropna(axis=1)]
     if not layers:
         raise ValueError(f"profiles must share layers. Received: {', '.join(one)} and {', '.join(other)}")
     return one[layers].to_numpy(np.float64), other[layers].to_numpy(np.float64)

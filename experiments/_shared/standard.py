@@ -244,7 +244,7 @@ def with_interval(profiles: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     intervals = {layer: Interval.of(profiles[layer]) for layer in profiles}
-    rows = [(layer, each.mean, each.low, each.high) for layer, each in intervals.items()]
+    rows = [(layer, interval.mean, interval.low, interval.high) for layer, interval in intervals.items()]
     return pd.DataFrame(rows, columns=["layer", "mean", "low", "high"])
 
 
@@ -252,6 +252,8 @@ def profile_table(lines: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One row a layer, one column a kind of network, `mean [low, high]` in each cell."""
     import pandas as pd
 
-    cells = {name: {layer: format(Interval.of(each[layer])) for layer in each} for name, each in lines.items()}
-    order = list(dict.fromkeys(layer for each in lines.values() for layer in each))
+    cells = {
+        name: {layer: format(Interval.of(profiles[layer])) for layer in profiles} for name, profiles in lines.items()
+    }
+    order = list(dict.fromkeys(layer for profiles in lines.values() for layer in profiles))
     return pd.DataFrame(cells).reindex(order).fillna("").rename_axis("layer").reset_index()

@@ -56,7 +56,7 @@ def compare_variants(
     table = profile_table(lines)
     table.loc[len(table)] = {
         "layer": "accuracy",
-        **{name: f"{Interval.of(each):.1%}" for name, each in accuracies.items()},
+        **{name: f"{Interval.of(accuracy):.1%}" for name, accuracy in accuracies.items()},
     }
     run.save_table(table, "profiles")
     save_profiles(run, figure, lines)

@@ -157,7 +157,7 @@ class TFLiteModel:
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
-        return [StreamWorker(each, self.model_inputs, self.layer_tensors) for each in runners]
+        return [StreamWorker(runner, self.model_inputs, self.layer_tensors) for runner in runners]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -226,12 +226,12 @@ class TFLiteModel:
 
 def layer_names(graph: Graph, matched: Mapping[str, int] | None) -> dict[str, int]:
     """Tensor number by layer name, in network order: Keras names where known, names from the file elsewhere."""
-    own = short_names(graph)
+    by_file = short_names(graph)
     if not matched:
-        return own
+        return by_file
     keras_name = {index: name for name, index in matched.items()}
     names = {}
-    for name, index in own.items():
+    for name, index in by_file.items():
         unique = name if name not in matched else f"{name}/{graph.producers[index].name.lower()}"
         names[keras_name.get(index, unique)] = index
     return names
