@@ -86,10 +86,10 @@ def test_intervals_decide_only_where_they_do_not_contain_the_bound():
     ],
 )
 def test_the_verdict_follows_from_the_checks(outcomes: tuple[bool | None, ...], verdict: str):
-    finding = conclude("A claim.", {f"check {number}": each for number, each in enumerate(outcomes)})
+    finding = conclude("A claim.", {f"check {number}": outcome for number, outcome in enumerate(outcomes)})
     assert finding.verdict == verdict
-    for number, each in enumerate(outcomes):
-        assert f"Check {number}: { {True: 'yes', False: 'no', None: 'cannot be told'}[each] }." in finding.text
+    for number, outcome in enumerate(outcomes):
+        assert f"Check {number}: { {True: 'yes', False: 'no', None: 'cannot be told'}[outcome] }." in finding.text
 
 
 def test_change_is_paired_by_seed():
@@ -288,12 +288,12 @@ def test_an_experiment_outside_the_repository(tmp_path: Path, cache: Path, capsy
     assert main(arguments) == 0
     assert "Are wider networks more invariant?\ncannot be told: By " in capsys.readouterr().out
     # The number in the finding is the one that the library gives for the saved network and the same images.
-    found = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
     configs = [json.loads(path.read_text()) for path in cache.glob("model/*/config.json")]
     folders = [path.parent for path in cache.glob("model/*/config.json")]
     mine = [f for f, c in zip(folders, configs, strict=True) if c["options"].get("filters") == 5]
     assert len(mine) == 1
-    test = datasets.load("digits").test.subset(found["test_samples"], 0)
+    test = datasets.load("digits").test.subset(settings["test_samples"], 0)
     measure = "NormalizedVariance(aggregate='mean')"
     results = tfinv.evaluate(models.load(mine[0] / "model.keras"), test, "rotations(4)", measure, progress=False)
     row = next(line for line in (tmp_path / "out" / "finding.md").read_text().splitlines() if "| logits |" in line)
@@ -371,7 +371,7 @@ def test_findings_stay_on_the_page_until_a_newer_run_or_other_settings(tmp_path:
 
 def test_the_interval_of_a_share_is_wilsons():
     """Against Newcombe 1998, table I: 81 of 263 gives [0.2553, 0.3662], 0 of 20 gives [0, 0.1611]."""
-    each = wilson(81 / 263, 263)
-    assert (each.low, each.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
-    each = wilson(0.0, 20)
-    assert (each.low, each.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
+    interval = wilson(81 / 263, 263)
+    assert (interval.low, interval.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    interval = wilson(0.0, 20)
+    assert (interval.low, interval.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
