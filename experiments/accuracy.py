@@ -59,11 +59,11 @@ def answer(run: Run) -> Finding:
                         draw_classes(study, networks[0], f"classes_{training}")
             name = NAMES[family]
             gain = Interval.of(accuracies[f"{name}, {name}"] - accuracies[f"plain, {name}"])
-            checks[f"training with {family}s changes {architecture} on {name} images by {gain:+.1%}"] = gain.above(0)
+            subject = f"the accuracy of {architecture} on {name} images"
+            checks[f"training with {family}s changes {subject} by {gain:+.1%}; above zero"] = gain.above(0)
             cost = Interval.of(accuracies["plain, upright"] - accuracies[f"{name}, {name}"])
-            checks[f"against upright images of a plain {architecture} {name} ones lose {cost:.1%}, under 5 points"] = (
-                cost.below(0.05)
-            )
+            reference = f"that of a plain {architecture} on upright images"
+            checks[f"it is then {cost:.1%} lower than {reference}; below the margin of 5 points"] = cost.below(0.05)
         published = dict(zip(CELLS, PUBLISHED.get((study.data.name, architecture), ()), strict=False))
         for name, values in accuracies.items():
             interval, other = Interval.of(values), published.get(name, float("nan"))
@@ -78,8 +78,8 @@ def answer(run: Run) -> Finding:
                 )
             )
             if whole and name in published:
-                sentence = f"{architecture} {name} {interval:.1%}, published {other:.1%}, within 2 points"
-                checks[sentence] = interval.within(other - 0.02, other + 0.02)
+                sentence = f"{architecture}, {name}: {interval:.1%}, published {other:.1%}"
+                checks[f"{sentence}; within 2 points"] = interval.within(other - 0.02, other + 0.02)
     if curves:
         frame = pd.DataFrame(curves, columns=["model", "degrees", "accuracy", "low", "high"])
         save_drawing(run, "accuracy", "accuracy_curve", frame, chance=1 / study.data.num_classes)

@@ -45,12 +45,13 @@ def answer(run: Run) -> Finding:
     low, high = (Interval.of(by_seed[column]) for column in columns)
     gap = Interval.of(by_seed["least invariant"] - by_seed["most invariant"])
     draw(study)
+    chosen = f"the {settings.maps} most invariant maps of each layer"
     checks = {
-        f"on {settings.images} other images the {settings.maps} most invariant maps of a layer have {low}, the least "
-        f"invariant {high}, {gap} more": gap.above(0),
-        f"of the most invariant it is {low}, under 0.5 (images matter twice as much as angles)": low.below(0.5),
+        f"on {settings.images} other images {chosen} have a mean of {low} and the {settings.maps} least invariant ones "
+        f"of {high}, a difference of {gap}; above zero": gap.above(0),
+        f"{chosen} have {low}; below 0.5 (images matter twice as much as angles)": low.below(0.5),
     }
-    claim = "Feature maps with a low normalised variance are invariant on the images that one looks at (thesis)."
+    claim = "Feature maps with a low normalized variance are invariant on the images that one looks at (thesis)."
     by_layer: Any = table.groupby("layer", sort=False)[columns].mean()
     return conclude(claim, checks, by_layer.reset_index(), "maps")
 

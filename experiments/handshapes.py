@@ -51,17 +51,17 @@ def answer(run: Run) -> Finding:
     first, name = settings.versions[0], settings.models[0]
     gained = Interval.of(accuracies[first, name, "augmented", "rotated"] - accuracies[first, name, "plain", "rotated"])
     cost = Interval.of(accuracies[first, name, "plain", "upright"] - accuracies[first, name, "augmented", "rotated"])
-    checks[f"augmentation changes the accuracy on rotated hands by {gained:+.1%}"] = gained.above(0)
-    checks[f"rotated hands then lose {cost:.1%} against upright ones of a plain network, under 10 points"] = cost.below(
-        0.1
-    )
+    checks[f"augmentation changes the accuracy on rotated hands by {gained:+.1%}; above zero"] = gained.above(0)
+    reference = "that of a plain network on upright hands"
+    checks[f"it is then {cost:.1%} lower than {reference}; below the margin of 10 points"] = cost.below(0.1)
     output = change(lines[f"{first}, plain"], lines[f"{first}, augmented"], "logits")
-    checks[f"the output's normalised variance changes by {output}"] = output.below(0)
+    checks[f"the output's normalized variance changes by {output:+.3f}; below zero"] = output.below(0)
     for version in settings.versions[1:]:
         helped = Interval.of(
             accuracies[version, name, "plain", "upright"] - accuracies[first, name, "plain", "upright"]
         )
-        checks[f"{version} in place of {first} changes the accuracy upright by {helped:+.1%}"] = helped.above(0)
+        sentence = f"images of {version} in place of {first} change the accuracy on upright hands by {helped:+.1%}"
+        checks[f"{sentence}; above zero"] = helped.above(0)
     table = pd.DataFrame(rows, columns=["data", "network", "trained, tested", "accuracy", "low", "high"])
     run.save_table(table, "accuracies")
     shown: Any = table[table["network"] == name]

@@ -49,7 +49,7 @@ def answer(run: Run) -> Finding:
     table = agreement.rename_axis("measure").reset_index()
     save_drawing(run, "agreement", "matrix", table, label="rank correlation over layers", limits=(-1, 1))
     checks = {
-        f"{new} ({distances[new]}) is more sensitive than {old} ({distances[old]})": distances[new].exceeds(
+        f"the sensitivity of {old} is {distances[old]}, that of {new} {distances[new]}; higher": distances[new].exceeds(
             distances[old]
         )
         for new in PROPOSED

@@ -41,11 +41,14 @@ def answer(run: Run) -> Finding:
     here, there = tables["invariance"].values()
     output = change(here, there, "logits")
     invariance, equivariance = apart["invariance"], apart["same-equivariance"]
+    margin = f"the margin of {MARGIN}"
     checks = {
-        f"the relative change of invariance on other images is {invariance}, above {MARGIN}": invariance.above(MARGIN),
-        f"at the output normalised variance changes by {output:+.3f}, more than {MARGIN}": output.above(MARGIN),
-        f"the relative change of same-equivariance is {equivariance}, under {MARGIN}": equivariance.below(MARGIN),
-        "invariance changes more than same-equivariance": invariance.exceeds(equivariance),
+        f"on other images invariance changes by {invariance} of its value; above {margin}": invariance.above(MARGIN),
+        f"at the output normalized variance changes by {output:+.3f}; above {margin}": output.above(MARGIN),
+        f"same-equivariance changes by {equivariance} of its value; below {margin}": equivariance.below(MARGIN),
+        f"invariance changes by {invariance}, same-equivariance by {equivariance}; more for invariance": (
+            invariance.exceeds(equivariance)
+        ),
     }
     claim = "Invariance depends on the data set, same-equivariance does not (thesis, DatasetTransfer)."
     return conclude(claim, checks, profile_table(tables["invariance"]), "invariance")

@@ -60,9 +60,9 @@ def answer(run: Run) -> Finding:
         sentence = f"{label}: {interval:.1%} ({'one seed' if len(measured) == 1 else f'{len(measured)} seeds'})"
         if comparable:
             outcome = interval.within(published - 0.02, published + 0.02)
-            checks[f"{sentence}, published {published:.1%}, within 2 points"] = outcome
+            checks[f"{sentence}, published {published:.1%}; within 2 points"] = outcome
         else:
-            checks[f"{sentence}, on other images than the published"] = None
+            checks[f"{sentence}, on other images than the published ones; comparable"] = None
     table = pd.DataFrame(rows, columns=["trained, tested", "source", "accuracy", "low", "high"])
     bars = {"category": "trained, tested", "value": "accuracy", "group": "source", "percent": True}
     save_drawing(run, "accuracy", "bars", table, **bars)

@@ -6,7 +6,7 @@ quantization-aware training with and without rotations. All files of a network s
 seeds (Student's t). The activation is ReLU: ELU has no integer kernel and would stay float.
 
 Source: the question is this project's own; the network is that of Quiroga et al. 2018.
-Expected: 8 bits after training move normalised variance by a few parts in a thousand; 4-bit weights raise it in
+Expected: 8 bits after training move normalized variance by a few parts in a thousand; 4-bit weights raise it in
 networks trained with rotations by 2 to 9 %, at the last layers; training on upright images raises it there by 5 to 15
 %, with and without rounding; a network trained upright changes ten times more of its answers on rotated images than
 on upright ones.
@@ -180,12 +180,12 @@ def _conclude(every: Any, seeds: int) -> tuple[str, str]:
         turned = Interval.of([float(value) for value in rows["transformed_flips"]])
         holds += [change.within(-0.02, 0.02), upright.within(-1, 0.02), turned.within(-1, 0.02)]
         texts.append(
-            f"{kind}: static int8 changes normalised variance at the output by {change:+.1%} and "
-            f"{upright:.1%} of upright, {turned:.1%} of rotated answers"
+            f"{kind}: static int8 changes normalized variance at the output by {change:+.1%}, "
+            f"{upright:.1%} of the answers on upright images and {turned:.1%} of those on rotated ones"
         )
     decided = [outcome for outcome in holds if outcome is not None]
     if seeds < 2 or not decided:
-        verdict = "cannot be told"
+        verdict = "inconclusive"
     else:
         verdict = "holds" if all(holds) else "partly holds" if any(decided) else "does not hold"
     return verdict, "; ".join(texts) + "."

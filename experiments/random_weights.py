@@ -34,11 +34,11 @@ def answer(run: Run) -> Finding:
         profiles = study.profiles(lambda seed: study.untrained(seed, initializer="torch"), MEASURE, transformations)
         lines[f"{family}s"] = profiles
         alike = rank_agreement(profiles)
-        checks[f"profiles under {family}s correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
-            alike.above(1 - 2 * MARGIN)
-        )
+        sentence = f"profiles under {family}s correlate by {alike} with the mean of the others"
+        checks[f"{sentence}; above {1 - 2 * MARGIN}"] = alike.above(1 - 2 * MARGIN)
         apart = spread(profiles)
-        checks[f"under {family}s they lie {apart} from it (mean over layers), under {MARGIN}"] = apart.below(MARGIN)
+        sentence = f"profiles under {family}s differ from that mean by {apart}, averaged over layers"
+        checks[f"{sentence}; below the margin of {MARGIN}"] = apart.below(MARGIN)
         ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]
         rows.append((family, str(alike), str(apart), profiles.mean().std(), *ends))
     save_profiles(run, "profile", lines)

@@ -49,11 +49,13 @@ def answer(run: Run) -> Finding:
     first, half = (settings.samples[0], most[1]), (settings.samples[-2], most[1])
     few = (most[0], settings.rotations[0])
     checks = {
-        f"with {half[0]} of {most[0]} samples the error is {intervals[half]:.1%}, under 5 %": intervals[half].below(
-            0.05
-        ),
-        f"with {first[0]} samples {intervals[first]:.1%}, under 10 %": intervals[first].below(0.1),
-        f"with {few[1]} of {most[1]} rotations {intervals[few]:.1%}, under 10 %": intervals[few].below(0.1),
+        f"with {half[0]} of {most[0]} samples the error is {intervals[half]:.1%}; below the margin of 5 %": intervals[
+            half
+        ].below(0.05),
+        f"with {first[0]} samples it is {intervals[first]:.1%}; below the margin of 10 %": intervals[first].below(0.1),
+        f"with {few[1]} of {most[1]} rotations it is {intervals[few]:.1%}; below the margin of 10 %": intervals[
+            few
+        ].below(0.1),
     }
     return conclude("The measures are stable with small samples (thesis, DatasetSize).", checks, table, "errors")
 

@@ -81,15 +81,25 @@ def test_intervals_decide_only_where_they_do_not_contain_the_bound():
         ((True, None), "partly holds"),
         ((False, False), "does not hold"),
         ((False, None), "does not hold"),
-        ((None, None), "cannot be told"),
-        ((), "cannot be told"),
+        ((None, None), "inconclusive"),
+        ((), "inconclusive"),
     ],
 )
 def test_the_verdict_follows_from_the_checks(outcomes: tuple[bool | None, ...], verdict: str):
-    finding = conclude("A claim.", {f"check {number}": outcome for number, outcome in enumerate(outcomes)})
+    finding = conclude("A claim.", {f"check {number}; met": outcome for number, outcome in enumerate(outcomes)})
     assert finding.verdict == verdict
     for number, outcome in enumerate(outcomes):
-        assert f"Check {number}: { {True: 'yes', False: 'no', None: 'cannot be told'}[outcome] }." in finding.text
+        assert (
+            f"Check {number}; { {True: 'met', False: 'not met', None: 'inconclusive whether met'}[outcome] }."
+            in finding.text
+        )
+
+
+def test_a_check_says_what_was_expected():
+    with pytest.raises(ValueError, match=r"what was expected.*Received: 'it is 0\.2'"):
+        conclude("A claim.", {"it is 0.2": True})
+    checks = {"A; b; below zero": False}
+    assert conclude("A claim.", checks).text == "A; b; not below zero."
 
 
 def test_change_is_paired_by_seed():
@@ -177,9 +187,9 @@ def test_smoke(name: str, runs: Path, cache: Path):
     experiment = find_experiment(name)
     finding = run_experiment(experiment, preset="smoke", out=runs / name, cache=cache, progress=False)
     assert isinstance(finding, Finding)
-    assert finding.verdict == "cannot be told", "one seed tells nothing"
+    assert finding.verdict == "inconclusive", "one seed tells nothing"
     page = (runs / name / "finding.md").read_text()
-    assert page.startswith(f"# {experiment.question}\n") and "**Verdict: cannot be told.**" in page
+    assert page.startswith(f"# {experiment.question}\n") and "**Verdict: inconclusive.**" in page
     assert "(one seed)" in page, "no number over seeds in the finding"
     assert finding.figure is not None and finding.table is not None and len(finding.table) > 0
     with Image.open(runs / name / f"{finding.figure}.png") as image:
@@ -271,7 +281,8 @@ def answer(run: Run) -> Finding:
     narrow, wide = lines.values()
     gap = change(narrow, wide, "logits")
     save_profiles(run, "profile", lines)
-    return conclude("Wider is more invariant.", {f"by {gap}": gap.below(0)}, profile_table(lines), "profile")
+    checks = {f"by {gap}; below zero": gap.below(0)}
+    return conclude("Wider is more invariant.", checks, profile_table(lines), "profile")
 
 
 EXPERIMENT = Experiment("own", "Are wider networks more invariant?", answer, **standard(widths=(4, 5)))
@@ -286,7 +297,7 @@ def test_an_experiment_outside_the_repository(tmp_path: Path, cache: Path, capsy
     (tmp_path / "own.py").write_text(OWN)
     arguments = [str(tmp_path / "own.py"), "--smoke", "--quiet", "--out", str(tmp_path / "out"), "--cache", str(cache)]
     assert main(arguments) == 0
-    assert "Are wider networks more invariant?\ncannot be told: By " in capsys.readouterr().out
+    assert "Are wider networks more invariant?\ninconclusive: By " in capsys.readouterr().out
     # The number in the finding is the one that the library gives for the saved network and the same images.
     settings = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
     configs = [json.loads(path.read_text()) for path in cache.glob("model/*/config.json")]

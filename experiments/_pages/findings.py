@@ -30,11 +30,11 @@ ORDER = (
 
 _HEAD = """# Findings
 
-What the study's experiments found at preset `cpu`: small networks, subsets of the data, few seeds. Intervals are 95 %
-Student intervals over seeds unless a finding says otherwise; with three seeds they are wide, and "cannot be told" means
-that they contain the bound in question. Every finding is written by the run itself; `python -m tfinv.run NAME` repeats
-it. The last three hold tfinv against published numbers. The page is made by
-`python -m tfinv.experiments._pages.findings`.
+The study's experiments, run at preset `cpu`: small networks, subsets of the data, and few seeds. Intervals are 95 %
+Student intervals over seeds unless a finding says otherwise; with three seeds they are wide. A check states what was
+measured and, after the semicolon, whether it lies where the claim expects it. It is inconclusive where the interval
+contains the bound in question. Each finding is written by the run itself; `python -m tfinv.run NAME` repeats it. The
+last three compare tfinv with published numbers. `python -m tfinv.experiments._pages.findings` makes this page.
 """
 
 

@@ -36,7 +36,7 @@ def figures(every: Any, layers: Any) -> dict[str, Figure]:
         "output_change",
         group="network",
         percent=True,
-        y_label="change of normalised variance",
+        y_label="change of normalized variance",
     )
     for recipe in ("static_int8", "weight_int4"):
         if (layers["recipe"] == recipe).any():
@@ -59,7 +59,7 @@ def _layers(layers: Any, recipe: str) -> Figure:
         frame = _intervals(rows, "relative", ["layer"]).rename(columns={"relative": "mean"})
         frames[str(kind)] = frame.assign(**{column: 100 * frame[column] for column in ("mean", "low", "high")})
     figure = plots.profile(frames, title=recipe)
-    figure.axes[0].set_ylabel("change of normalised variance, %")
+    figure.axes[0].set_ylabel("change of normalized variance, %")
     return figure
 
 

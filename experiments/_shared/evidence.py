@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MARGIN = 0.05
-"""A difference of normalised variance, or of correlation, below this counts as none."""
-_WORDS = {True: "yes", False: "no", None: "cannot be told"}
+"""A difference of normalized variance, or of correlation, below this counts as none."""
+_JUDGEMENTS = {True: "", False: "not ", None: "inconclusive whether "}
+"""What is put before the expectation of a check."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,19 @@ def conclude(
     """A finding whose verdict follows from its checks.
 
     All true: it holds. None true and some false: it does not hold. Some true: it partly holds. Otherwise the intervals
-    are too wide: it cannot be told.
+    are too wide, and the finding is inconclusive.
 
     Example:
         >>> from tfinv.experiments import Interval, conclude
         >>> change = Interval.of([-0.2, -0.3, -0.25])
-        >>> conclude("Invariance grows.", {f"the variance changes by {change}": change.below(0)}).verdict
-        'holds'
+        >>> finding = conclude("Invariance grows.", {f"the variance changes by {change}; below zero": change.below(0)})
+        >>> finding.verdict, finding.text
+        ('holds', 'The variance changes by -0.250 [-0.374, -0.126]; below zero.')
 
     Args:
         claim: what was claimed, and by whom.
-        checks: a sentence with its numbers, and whether it supports the claim (None: cannot be told).
+        checks: what was measured and, after the last semicolon, what the claim expects of it, with whether the interval
+            agrees (None: inconclusive). The text says `...; not below zero` or `...; inconclusive whether below zero`.
         table: see `Finding`.
         figure: see `Finding`.
     """
@@ -108,9 +111,17 @@ def conclude(
     elif any(outcomes):
         verdict = "partly holds"
     else:
-        verdict = "does not hold" if False in outcomes else "cannot be told"
-    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}: {_WORDS[check]}." for sentence, check in checks.items())
+        verdict = "does not hold" if False in outcomes else "inconclusive"
+    text = " ".join(_sentence(check, outcome) for check, outcome in checks.items())
     return Finding(claim, verdict, text, table, figure)
+
+
+def _sentence(check: str, outcome: bool | None) -> str:
+    """A check with its outcome, such as "The mean is 0.2 [0.1, 0.3]; not below zero"."""
+    measured, semicolon, expected = check.rpartition("; ")
+    if not semicolon:
+        raise ValueError(f"checks must read 'what was measured; what was expected'. Received: {check!r}")
+    return f"{measured[0].upper()}{measured[1:]}; {_JUDGEMENTS[outcome]}{expected}."
 
 
 def change(before: pd.DataFrame, after: pd.DataFrame, layer: str | None = None) -> Interval:

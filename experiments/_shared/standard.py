@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MEASURE = "NormalizedVariance(aggregate='mean')"
 SAME_EQUIVARIANCE = "NormalizedVarianceSE(aggregate='mean')"
 ROTATED: Mapping[str, Any] = {"rotation": 180.0}
-LABELS = {MEASURE: "normalised variance", SAME_EQUIVARIANCE: "normalised same-equivariance"}
+LABELS = {MEASURE: "normalized variance", SAME_EQUIVARIANCE: "normalized same-equivariance"}
 """What figures call the measures."""
 
 _CPU = {
