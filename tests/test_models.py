@@ -103,7 +103,7 @@ def test_names_survive_conversion_and_outputs_are_logits(name: str) -> None:
     model, again = small(name), small(name)
     names = [layer.name for layer in model.layers]
     assert names == [layer.name for layer in again.layers]
-    assert not [each for each in names if re.search(r"_\d+$", each)]
+    assert not [layer for layer in names if re.search(r"_\d+$", layer)]
     assert names[0] == "image" and names[-1] == "logits" and model.name == name
     logits = np.asarray(model(np.random.default_rng(1).random((64, 16, 16, 1), np.float32)))
     assert logits.shape == (64, 10)
@@ -129,7 +129,7 @@ def test_converts_to_int8_throughout(name: str) -> None:
 def test_only_elu_stays_float_in_the_int8_file() -> None:
     """The quantizer knows no int8 ELU: the file converts back and forth around it."""
     conversion, decibel = int8_error(small("simple_conv", kernel_size=4, max_pooling=False))
-    assert conversion.float_operators and {each.split()[0] for each in conversion.float_operators} == {"ELU"}
+    assert conversion.float_operators and {operator.split()[0] for operator in conversion.float_operators} == {"ELU"}
     assert decibel > 20
 
 
@@ -228,7 +228,7 @@ def test_a_file_gives_its_architecture_with_new_weights(tmp_path: Path) -> None:
     mine.save(path)
     first, same, other = (models.build(path, (16, 16, 1), 10, seed=seed) for seed in (3, 3, 4))
     assert [layer.name for layer in first.layers] == [layer.name for layer in mine.layers]
-    kernels = [each.get_layer("conv2").get_weights()[0] for each in (first, same, other, mine)]
+    kernels = [model.get_layer("conv2").get_weights()[0] for model in (first, same, other, mine)]
     assert np.array_equal(kernels[0], kernels[1])
     assert not np.allclose(kernels[0], kernels[2]) and not np.allclose(kernels[0], kernels[3])
     assert np.array_equal(first.get_layer("bn1").get_weights()[2], np.zeros(4)), "batch statistics are new, too"

@@ -143,7 +143,7 @@ def test_best_weights_are_restored_when_training_runs_to_its_end(noise: tuple[Sp
 
 def test_a_dead_network_is_started_again_and_converges(digits: datasets.Dataset) -> None:
     model = models.build("ffnet", SHAPE, 10, activation="relu", seed=0)
-    model.set_weights([np.zeros_like(each) for each in model.get_weights()])
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     options = {"epochs": 6, "learning_rate": 5e-3, "min_accuracy": 0.8}
     with pytest.warns(UserWarning, match=r"0\.1\d\d, below the 0\.8 asked for \(attempt 1 of 4\): starting again"):
         result = quiet(model, digits.train, **options)

@@ -153,7 +153,7 @@ def experiment_names() -> list[str]:
     """Names of the experiments that come with tfinv, the main job first."""
     from tfinv import experiments
 
-    names = [each.name for each in pkgutil.iter_modules(experiments.__path__) if not each.name.startswith("_")]
+    names = [module.name for module in pkgutil.iter_modules(experiments.__path__) if not module.name.startswith("_")]
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 

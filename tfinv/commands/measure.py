@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     results.save(options.out / "results.npz")
     frame = profile_with_floor(results)
     write_report(results, frame, options.out, f"{options.model} on {dataset.name}, {len(test)} images")
-    columns = [each for each in ("measure", "layer", "mean", "floor", "valid", "left_out") if each in frame]
+    columns = [column for column in ("measure", "layer", "mean", "floor", "valid", "left_out") if column in frame]
     print(printable(frame[columns].to_string(index=False, float_format="{:.4f}".format)))
     print(f"Written to {options.out}")
     return 0
@@ -85,7 +85,7 @@ def load_source(model: str, input_scale: Any, layer_classes: Sequence[str] = ())
         if model.startswith("keras.applications.")
         else models.load(model, stand_ins=stand_ins)
     )
-    shapes = [tuple(each.shape) for each in loaded.inputs]
+    shapes = [tuple(tensor.shape) for tensor in loaded.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
     return loaded, shapes[0][1:]

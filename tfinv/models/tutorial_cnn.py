@@ -66,6 +66,6 @@ def check_normalization(value: Any) -> tuple[float, float]:
         ValueError: anything else.
     """
     numbers = tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(numbers) != 2 or not all(isinstance(each, (int, float)) for each in numbers) or numbers[1] <= 0:
+    if len(numbers) != 2 or not all(isinstance(number, (int, float)) for number in numbers) or numbers[1] <= 0:
         raise ValueError(f"normalization must be (mean, standard deviation), the latter positive. Received: {value!r}")
     return float(numbers[0]), float(numbers[1])

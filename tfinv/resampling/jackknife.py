@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.resampling import shards as bootstrap
+from tfinv.resampling import shards
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Replicates:
     def interval(self, layer: str, estimate: float) -> tuple[float, float]:
         """The confidence interval around one layer's value; NaN where the layer has none."""
         if layer in self.draws:
-            return bootstrap.interval(self.draws[layer], estimate, len(self.sizes), self.confidence)
+            return shards.interval(self.draws[layer], estimate, len(self.sizes), self.confidence)
         if layer not in self.means:
             return float("nan"), float("nan")
         return interval(pseudo_values(estimate, self.means[layer], self.sizes), self.sizes, estimate, self.confidence)

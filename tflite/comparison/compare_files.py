@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.datasets.given import as_split, subset
+from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
@@ -22,8 +22,9 @@ from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
+from tfinv.tflite.files.checks import check_input_scale
+from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.model import Source, TFLiteModel
-from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:

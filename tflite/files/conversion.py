@@ -68,19 +68,21 @@ class Conversion:
     @property
     def integer_tensors(self) -> tuple[str, ...]:
         """Names of the tensors stored as quantized integers, activations and constants."""
-        return tuple(each.name for each in self.graph.tensors if each.scales.size)
+        return tuple(tensor.name for tensor in self.graph.tensors if tensor.scales.size)
 
     @property
     def float_operators(self) -> tuple[str, ...]:
         """`OPERATOR name` of every operator that computes in floating point."""
         tensors = self.graph.tensors
-        return tuple(f"{each.name} {tensors[each.outputs[0]].name}" for each in self.graph.float_operators())
+        return tuple(
+            f"{operator.name} {tensors[operator.outputs[0]].name}" for operator in self.graph.float_operators()
+        )
 
     @property
     def float_kernels(self) -> tuple[str, ...]:
         """Names of the kernels (constants of two or more dimensions) that are stored as float32."""
         return tuple(
-            name for name, each in self.graph.weights().items() if each.dtype == "float32" and len(each.shape) > 1
+            name for name, weight in self.graph.weights().items() if weight.dtype == "float32" and len(weight.shape) > 1
         )
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.tflite.files.tensors import FLOAT_TYPES, Tensor, dequantize, unpack_nibbles
+from tfinv.tflite.files.tensors import FLOAT_TYPES, FileTensor, dequantize, unpack_nibbles
 
 IDENTIFIER = b"TFL3"
 COPYING_OPERATORS = ("QUANTIZE", "DEQUANTIZE")
@@ -43,7 +43,7 @@ class Graph:
         content: the file.
     """
 
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[FileTensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -96,7 +96,7 @@ class Graph:
             and any(self.tensors[i].dtype in FLOAT_TYPES and i in self.computed for i in operator.outputs)
         )
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, FileTensor]:
         """Constant real tensors with at least one value, by name: kernels and biases."""
         return {
             tensor.name: tensor
@@ -179,7 +179,7 @@ def _read(schema: Any, content: bytes) -> Graph:
     tensors = tuple(_tensor(model, graph.Tensors(i), i, type_names, content) for i in range(graph.TensorsLength()))
     operators = tuple(_operator(graph.Operators(i), i, operator_names) for i in range(graph.OperatorsLength()))
     inputs, outputs = _integers(graph.InputsAsNumpy()), _integers(graph.OutputsAsNumpy())
-    used = [*inputs, *outputs, *(index for each in operators for index in (*each.inputs, *each.outputs))]
+    used = [*inputs, *outputs, *(index for operator in operators for index in (*operator.inputs, *operator.outputs))]
     if any(not 0 <= index < len(tensors) for index in used):
         raise ValueError("an operator names a tensor that does not exist")
     return Graph(tensors, operators, inputs, outputs, content)
@@ -197,11 +197,11 @@ def _operator_names(schema: Any, model: Any) -> list[str]:
 
 
 def _operator(raw: Any, index: int, names: list[str]) -> Operator:
-    inputs = tuple(each for each in _integers(raw.InputsAsNumpy()) if each >= 0)  # -1 stands for an absent input
+    inputs = tuple(index for index in _integers(raw.InputsAsNumpy()) if index >= 0)  # -1 stands for an absent input
     return Operator(index, names[raw.OpcodeIndex()], inputs, _integers(raw.OutputsAsNumpy()))
 
 
-def _tensor(model: Any, raw: Any, index: int, types: Mapping[int, str], content: bytes) -> Tensor:
+def _tensor(model: Any, raw: Any, index: int, types: Mapping[int, str], content: bytes) -> FileTensor:
     shape = _integers(raw.ShapeSignatureAsNumpy()) or _integers(raw.ShapeAsNumpy())
     quantization = raw.Quantization()
     scales = quantization.ScaleAsNumpy() if quantization is not None else 0
@@ -216,14 +216,14 @@ def _tensor(model: Any, raw: Any, index: int, types: Mapping[int, str], content:
     if nbytes > len(content):
         raise ValueError(f"tensor {index} is larger than the file")
     name = (raw.Name() or b"").decode()
-    return Tensor(index, name, shape, types[raw.Type()], scales, zeros, axis, raw.Buffer(), nbytes)
+    return FileTensor(index, name, shape, types[raw.Type()], scales, zeros, axis, raw.Buffer(), nbytes)
 
 
 def _integers(array: Any) -> tuple[int, ...]:
-    return tuple(int(each) for each in array) if isinstance(array, np.ndarray) else ()
+    return tuple(int(element) for element in array) if isinstance(array, np.ndarray) else ()
 
 
-def _stored(content: bytes, tensor: Tensor) -> NDArray[Any]:
+def _stored(content: bytes, tensor: FileTensor) -> NDArray[Any]:
     from ai_edge_litert import schema_py_generated as schema
 
     buffer = schema.Model.GetRootAs(content, 0).Buffers(tensor.buffer)

@@ -1,4 +1,4 @@
-"""A `.tflite` file as a source of activations, with the names of its layers (activations)."""
+"""A `.tflite` file as a source of activations, with the names of its layers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.support.checks import whole_number
 from tfinv.tflite.files.conversion import Conversion
-from tfinv.tflite.files.flatbuffer import Graph, Tensor
+from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.layer_map import LayerMap
+from tfinv.tflite.files.self_check import SelfCheck, check_runner
+from tfinv.tflite.files.signals import random_inputs
 from tfinv.tflite.files.tensor_names import short_names
 
 if TYPE_CHECKING:
     from tfinv.activations.source import Worker
-    from tfinv.tflite.files.self_check import SelfCheck
 
 Source = Conversion | bytes | str | os.PathLike[str]
 
@@ -130,7 +131,7 @@ class TFLiteModel:
         return {name: self.graph.producers[index].name for name, index in self._layers.items()}
 
     @property
-    def layer_tensors(self) -> dict[str, Tensor]:
+    def layer_tensors(self) -> dict[str, FileTensor]:
         """The tensor behind each layer, with storage type, scales and zero points."""
         return {name: self.graph.tensors[index] for name, index in self._layers.items()}
 
@@ -156,7 +157,7 @@ class TFLiteModel:
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
-        return [StreamWorker(each, self.model_inputs, self.layer_tensors) for each in runners]
+        return [StreamWorker(runner, self.model_inputs, self.layer_tensors) for runner in runners]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -205,12 +206,10 @@ class TFLiteModel:
         return result["output_0"] if len(result) == 1 else result
 
     def self_check(self, images: Any = None) -> SelfCheck:
-        """Compare what is read here with other ways to run the file; see `tfinv.tflite.files.self_check.self_check`."""
-        from tfinv.tflite.files import self_check as diagnosis
-
-        found: SelfCheck = diagnosis.self_check(self, images)  # type: ignore[arg-type]  # one file, two module names
-        self.check = found
-        return found
+        """Compare what is read here with other ways to run the file; see `tfinv.tflite.self_check`."""
+        inputs = random_inputs(self.graph, 8) if images is None else self.model_inputs(images)
+        self.check = check_runner(self.graph, self.runner, inputs, self._layers)
+        return self.check
 
     def model_inputs(self, images: Any) -> NDArray[np.float32]:
         """Images in [0, 1], checked, as the model takes them before quantization."""
@@ -227,12 +226,12 @@ class TFLiteModel:
 
 def layer_names(graph: Graph, matched: Mapping[str, int] | None) -> dict[str, int]:
     """Tensor number by layer name, in network order: Keras names where known, names from the file elsewhere."""
-    own = short_names(graph)
+    by_file = short_names(graph)
     if not matched:
-        return own
+        return by_file
     keras_name = {index: name for name, index in matched.items()}
     names = {}
-    for name, index in own.items():
+    for name, index in by_file.items():
         unique = name if name not in matched else f"{name}/{graph.producers[index].name.lower()}"
         names[keras_name.get(index, unique)] = index
     return names

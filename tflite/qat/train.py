@@ -119,7 +119,7 @@ def _by_keras(plan: QatPlan) -> RouteResult:
     return RouteResult(
         file,
         trained.steps,
-        {name: [float(each) for each in fitted.history[name]] for name in ("loss", "accuracy")},
+        {name: [float(value) for value in fitted.history[name]] for name in ("loss", "accuracy")},
         before,
         plan.accuracy(trained.model),
         agreement(trained.activations, file.conversion(trained.steps, output), plan.compared),

@@ -119,7 +119,7 @@ def activation_name(activation: Callable[..., Any] | None) -> str:
 def plain(value: Any) -> Any:
     """A configuration value as JSON can hold it."""
     if isinstance(value, (tuple, list)):
-        return [plain(each) for each in value]
+        return [plain(element) for element in value]
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.item() if isinstance(value, np.generic) else value
