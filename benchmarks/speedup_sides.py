@@ -3,7 +3,7 @@
     python benchmarks/speedup_sides.py {tfinv,tmeasures}
 
 Both sides get the same images under the same transformations and the same weights; both read every layer of the network
-and compute the normalised variance of every unit, on two threads. Warping counts for tfinv and not for tmeasures, which
+and compute the normalized variance of every unit, on two threads. Warping counts for tfinv and not for tmeasures, which
 looks the images up.
 """
 

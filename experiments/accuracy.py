@@ -67,16 +67,8 @@ def answer(run: Run) -> Finding:
         published = dict(zip(CELLS, PUBLISHED.get((study.data.name, architecture), ()), strict=False))
         for name, values in accuracies.items():
             interval, other = Interval.of(values), published.get(name, float("nan"))
-            rows.append(
-                (
-                    architecture,
-                    name,
-                    interval.mean,
-                    interval.low,
-                    interval.high,
-                    f"{other:.3f}" if name in published else "",
-                )
-            )
+            row = (architecture, name, interval.mean, interval.low, interval.high)
+            rows.append((*row, f"{other:.3f}" if name in published else ""))
             if whole and name in published:
                 sentence = f"{architecture}, {name}: {interval:.1%}, published {other:.1%}"
                 checks[f"{sentence}; within 2 points"] = interval.within(other - 0.02, other + 0.02)

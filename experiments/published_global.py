@@ -55,10 +55,8 @@ def answer(run: Run) -> Finding:
             )
             measured.append(pooled(results["NormalizedVariance(statistic='std')"]))
         interval, label = Interval.of(measured), f"{training}, {images}"
-        rows += [
-            (label, "published", published, np.nan, np.nan),
-            (label, "here", interval.mean, interval.low, interval.high),
-        ]
+        here = (interval.mean, interval.low, interval.high)
+        rows += [(label, "published", published, np.nan, np.nan), (label, "here", *here)]
         sentence = f"{label}: {interval if settings.draws > 1 else f'{interval.mean:.3f}'} (one seed)"
         if comparable:
             outcome = interval.within(published - 0.1, published + 0.1)

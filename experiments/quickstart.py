@@ -257,7 +257,7 @@ def _report(
         "digits; 6 and 9 cannot be told apart upside down, so nothing reaches 100 % at every angle.",
         "profile": "Normalized variance by layer, input side left, output right. **Lower is more invariant.** Bands "
         "are 95 % intervals over samples. Where the curves part is where augmentation put the invariance.",
-        "heatmap_plain": "Every unit of the plain network: one column a layer, units sorted by their value.",
+        "heatmap_plain": "Every unit of the plain network: one column per layer, units sorted by their value.",
         "heatmap_augmented": "The same for the augmented network.",
         "quantization": "The augmented network as TFLite, before and after quantization to 8-bit integers.",
     }

@@ -70,14 +70,14 @@ def small(name: str, **options: Any) -> keras.Model:
 def test_parameter_counts_of_the_study(
     parameters: int, name: str, shape: tuple[int, int, int], options: dict[str, Any]
 ) -> None:
-    """The study counts what is trained: of batch normalisation scale and offset, not the moving statistics."""
+    """The study counts what is trained: of batch normalization scale and offset, not the moving statistics."""
     model = models.build(name, shape, 10, initializer="zeros", **options)
     trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     moving = sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights)
-    normalised = bool([layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)])
+    normalized = bool([layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)])
     assert trained == parameters
     assert model.count_params() == trained + moving
-    assert (moving > 0) == normalised == options.get("batch_normalization", name in ("resnet", "mobilenet_small"))
+    assert (moving > 0) == normalized == options.get("batch_normalization", name in ("resnet", "mobilenet_small"))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_even_kernels_and_dilation_keep_the_size(kernel: int) -> None:
     assert model.count_params() == weights + (9 * 8 * 16 + 16) + (16 * 16 * 8 + 8) + (8 * 10 + 10)
 
 
-def test_normalisation_and_activations_are_those_of_the_study() -> None:
+def test_normalization_and_activations_are_those_of_the_study() -> None:
     model = small("simple_conv")
     assert (model.get_layer("bn1").momentum, model.get_layer("bn1").epsilon) == (0.9, 1e-5)
     assert float(model.get_layer("act1")(np.full((1, 1), -1, np.float32))[0, 0]) == pytest.approx(np.exp(-1) - 1)
@@ -209,11 +209,11 @@ def test_depthwise_kernels_count_their_own_inputs_only(initializer: str) -> None
     assert kernel.var() == pytest.approx(variance, rel=0.1)
 
 
-def test_normalisation_is_a_first_layer() -> None:
+def test_normalization_is_a_first_layer() -> None:
     model = models.build("tutorial_cnn", MNIST, 10, filters=2, dense=4, normalization=(0.25, 0.5))
     image = np.random.default_rng(7).random((2, *MNIST), np.float32)
-    normalised = keras.Model(model.input, model.get_layer("normalize").output)(image)
-    np.testing.assert_allclose(np.asarray(normalised), (image - 0.25) / 0.5, atol=1e-6)
+    normalized = keras.Model(model.input, model.get_layer("normalize").output)(image)
+    np.testing.assert_allclose(np.asarray(normalized), (image - 0.25) / 0.5, atol=1e-6)
 
 
 def test_seed_repeats_the_weights() -> None:

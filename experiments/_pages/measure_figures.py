@@ -119,7 +119,7 @@ def _measured(augmentation: Mapping[str, float] | None) -> Results:
 
 @styled
 def draw(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
-    """One panel a measure, one line a network.
+    """One panel per measure, one line per network.
 
     Args:
         drawing: what to draw.

@@ -25,8 +25,8 @@ def figures(every: Any, layers: Any) -> dict[str, Figure]:
     """All figures by name.
 
     Args:
-        every: one row a network, seed and recipe.
-        layers: one row a network, seed, recipe and layer, with its `relative` change.
+        every: one row per network, seed and recipe.
+        layers: one row per network, seed, recipe and layer, with its `relative` change.
     """
     untrained, shown = (every[every["recipe"].isin(names)] for names in (AFTER_TRAINING, SHOWN))
     figures = {f"flips_{kind}": _flips(rows) for kind, rows in untrained.groupby("network", sort=False)}

@@ -139,7 +139,7 @@ def distance(one: pd.DataFrame, other: pd.DataFrame, *, relative: bool = False) 
     The `E_i` share pairs, so the interval over them is approximate. Of a single seed it is `d` itself.
 
     Args:
-        one: profiles of one kind, a row a seed, a column a layer.
+        one: profiles of one kind, one row per seed, one column per layer.
         other: of the other kind, with the same seeds.
         relative: `|a - b| / (|a| + |b|)` in place of `|a - b|`, for measures without a common scale.
     """
@@ -180,7 +180,7 @@ def spread(profiles: pd.DataFrame) -> Interval:
 
 
 def slope(levels: Sequence[float], profiles: Sequence[pd.DataFrame], layer: str | None = None) -> Interval:
-    """Straight-line slope of a layer (None: of the mean over layers) against levels, one slope a seed."""
+    """Straight-line slope of a layer (None: of the mean over layers) against levels, one slope per seed."""
     values = [np.asarray(profile.mean(axis=1) if layer is None else profile[layer], np.float64) for profile in profiles]
     return Interval.of(np.polyfit(np.asarray(levels, np.float64), np.stack(values), 1)[0])
 

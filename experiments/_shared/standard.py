@@ -1,4 +1,4 @@
-"""What most experiments do with a run: train networks over seeds, measure them, draw profiles (experiment)."""
+"""What most experiments do with a run: train networks over seeds, measure them, draw profiles."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ class StandardStudy:
         )
 
     def profiles(self, make: Callable[[int], Any], measure: str = MEASURE, *args: Any, **kwargs: Any) -> pd.DataFrame:
-        """Layer profiles over seeds, a row a seed and a column a layer; layers without values are left out.
+        """Layer profiles over seeds, one row per seed and one column per layer; layers without values are left out.
 
         Args:
             make: the network of a seed.
@@ -249,7 +249,7 @@ def with_interval(profiles: pd.DataFrame) -> pd.DataFrame:
 
 
 def profile_table(lines: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a layer, one column a kind of network, `mean [low, high]` in each cell."""
+    """One row per layer, one column per kind of network, `mean [low, high]` in each cell."""
     import pandas as pd
 
     cells = {

@@ -1,4 +1,4 @@
-"""The experiments that change one thing in the network and ask whether its invariance changes (experiments)."""
+"""The experiments that change one thing in the network and ask whether its invariance changes."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class ActivationModel:
 
     @property
     def id(self) -> str:
-        """Model name, and a hash of its weights, so that results tell models apart."""
+        """Model name, and a hash of its weights, so that results identify the model."""
         digest = hashlib.sha256()
         for weight in self.keras_model.weights:
             digest.update(weight.path.encode())

@@ -192,7 +192,7 @@ def load_fitting(
 
 
 def has_test_images(path: Path) -> bool:
-    """Whether a folder or file of one's own tells test images from others; nothing is trained here, so all serve."""
+    """Whether a folder or file keeps test images apart from others; nothing is trained here, so all are used."""
     from tfinv.datasets.npz import names_in
 
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run measure``: one's own model and images in, results, tables and a report out (run)."""
+"""``python -m tfinv.run measure``: measure a given model on given images; write results, tables and a report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tfinv.results import Results
 
 _EPILOG = """\
-writes results.npz, profile.csv, one figure a measure and report.html into --out
+writes results.npz, profile.csv, one figure per measure and report.html into --out
 
 example:
   python -m tfinv.run measure --model model.keras --data images/ --transformations "rotations(16)" \\
@@ -128,7 +128,7 @@ def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: s
         report.section(key)
         profile, heatmap = plots.profile({"model": measure}), plots.heatmap(measure)
         report.figure(profile, f"{key} by layer, from input to output.", f"Layer profile of {key}")
-        report.figure(heatmap, "Every unit: one column a layer, units sorted by their value.", f"Heat map of {key}")
+        report.figure(heatmap, "Every unit: one column per layer, units sorted by their value.", f"Heat map of {key}")
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
     report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
     report.glossary(explain("layer profile", "normalized variance", "unit", "dead unit", "sample-constant unit"))

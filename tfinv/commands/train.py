@@ -1,4 +1,4 @@
-"""``python -m tfinv.run train``: train a reference network, plain or augmented, and save it (run)."""
+"""``python -m tfinv.run train``: train a reference network, plain or augmented, and save it."""
 
 from __future__ import annotations
 

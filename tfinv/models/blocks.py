@@ -1,4 +1,4 @@
-"""Layer constructors that share a model's activation, normalisation and initialisation (models)."""
+"""Layer constructors that share a model's activation, normalization and initialization."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Blocks:
         return keras.layers.Activation(self.activation, name=name)(x)
 
     def norm(self, x: Any, name: str) -> Any:
-        """Batch normalisation, or `x` itself where the model has none."""
+        """Batch normalization, or `x` itself where the model has none."""
         if not self.batch_normalization:
             return x
         layer = keras.layers.BatchNormalization(

@@ -1,4 +1,4 @@
-"""Build a model by its name (models)."""
+"""Build a model by its name."""
 
 from __future__ import annotations
 

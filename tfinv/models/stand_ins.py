@@ -1,4 +1,4 @@
-"""Read a class that a model file names and nobody has here as the layer of Keras that it was made from (models)."""
+"""Read a class that a model file names, and that is missing here, as the layer of Keras that it was made from."""
 
 from __future__ import annotations
 

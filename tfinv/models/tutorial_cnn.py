@@ -1,4 +1,4 @@
-"""TutorialCNN: the two-convolution network of framework tutorials, for which reference profiles exist (models)."""
+"""TutorialCNN: the two-convolution network of framework tutorials, for which reference profiles exist."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tutorial_cnn(
         filters: channels `f` of the first convolution.
         dense: units `d` of the hidden dense layer.
         activation: see `Blocks`.
-        batch_normalization: normalise after each convolution.
+        batch_normalization: normalize after each convolution.
         normalization: mean and standard deviation of the training images' pixels; a first layer `normalize` subtracts
             the one and divides by the other. Of all MNIST (0.1307, 0.3081).
         initializer: see `Blocks`.

@@ -1,4 +1,4 @@
-"""Affine maps as data: exact composition and inverse for every image shape (transformations, no TensorFlow)."""
+"""Affine maps as data: exact composition and inverse for every image shape."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Affine:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """The 3x3 matrix of the map on a square image, in normalised coordinates `[-1, 1]^2`, x right, y down."""
+        """The 3x3 matrix of the map on a square image, in normalized coordinates `[-1, 1]^2`, x right, y down."""
         return self.pixel_matrix(2.0, 2.0)
 
     def pixel_matrix(self, height: float, width: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A Keras layer that shows training each image under a random affine map (transformations -> training)."""
+"""A Keras layer that shows training each image under a random affine map."""
 
 from __future__ import annotations
 

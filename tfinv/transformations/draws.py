@@ -1,4 +1,4 @@
-"""Random affine maps within ranges, drawn and inverted in-graph (transformations -> augmentation)."""
+"""Random affine maps within ranges, drawn and inverted in-graph."""
 
 from __future__ import annotations
 

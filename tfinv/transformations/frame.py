@@ -1,4 +1,4 @@
-"""Which positions of a warped map come from inside the frame (transformations, no TensorFlow)."""
+"""Which positions of a warped map come from inside the frame."""
 
 from __future__ import annotations
 

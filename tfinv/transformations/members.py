@@ -1,4 +1,4 @@
-"""Members of sets: affine maps and functions of images, in order (transformations, no TensorFlow)."""
+"""Members of sets: affine maps and functions of images, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ordered sets of transformations with a stable text id that parses back (transformations, no TensorFlow)."""
+"""Ordered sets of transformations with a stable text id that parses back."""
 
 from __future__ import annotations
 

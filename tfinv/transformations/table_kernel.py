@@ -1,4 +1,4 @@
-"""The compiled loop of `table_warp` (transformations)."""
+"""The compiled loop of `table_warp`."""
 
 from __future__ import annotations
 

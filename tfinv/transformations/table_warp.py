@@ -1,4 +1,4 @@
-"""The warp of images in main memory through a table of pixels and weights, on the CPU (transformations)."""
+"""The warp of images in main memory through a table of pixels and weights, on the CPU."""
 
 from __future__ import annotations
 

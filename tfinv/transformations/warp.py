@@ -1,4 +1,4 @@
-"""The one warp operation: images under every transformation of a set, batched and in-graph (transformations)."""
+"""The one warp operation: images under every transformation of a set, batched and in-graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch normalization merged into the layer before it, with the moving statistics (tflite)."""
+"""Batch normalization merged into the layer before it, with the moving statistics."""
 
 from __future__ import annotations
 

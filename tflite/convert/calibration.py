@@ -1,4 +1,4 @@
-"""Calibration images: read from arrays, pipelines or data sets, checked, and with transformations (convert)."""
+"""Calibration images: read from arrays, pipelines or data sets, checked, and with transformations."""
 
 from __future__ import annotations
 

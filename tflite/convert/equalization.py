@@ -1,4 +1,4 @@
-"""Cross-layer equalization: the same function with channel ranges that one scale a kernel can serve (convert)."""
+"""Cross-layer equalization: the same function with channel ranges that one scale per kernel can serve."""
 
 from __future__ import annotations
 

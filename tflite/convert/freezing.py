@@ -1,4 +1,4 @@
-"""From a Keras 3 model to a float `.tflite` file, by a frozen concrete function (convert)."""
+"""From a Keras 3 model to a float `.tflite` file, by a frozen concrete function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfinv.support.quiet import quiet
 def freeze(model: Any) -> Any:
     """A concrete function of a model with its weights as constants, for images `(None, H, W, C)`, float32.
 
-    Handing the Keras model itself to the converter gives a file that dies at its first invocation, or takes several
+    Handing the Keras model itself to the converter gives a file that fails at its first invocation, or takes several
     times as long.
 
     Args:

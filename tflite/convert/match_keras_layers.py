@@ -97,7 +97,7 @@ class _Match:
 
 
 def _match(layers: Mapping[str, _Layer], tensors: Mapping[str, _Sample], file: TFLiteModel) -> dict[str, _Match]:
-    """One tensor a layer and one layer a tensor, best agreement first, names among equals, later layers first."""
+    """One tensor per layer and one layer per tensor, best agreement first, names among equals, later layers first."""
     limit, tie = (EXACT_DB, 10) if _is_float32(file.graph) else (INTEGER_DB, 6)  # differences below say nothing
     outputs = {file.graph.source(index) for index in file.graph.outputs}
     candidates = []

@@ -1,4 +1,4 @@
-"""Checks of a model before it is trusted: what the interpreter tells, and the scale of its inputs."""
+"""Checks of a model before it is trusted: its activations, and the scale of its inputs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def self_check(model: TFLiteModel, images: Images = None) -> SelfCheck:
 def check_input_scale(
     model: TFLiteModel, images: Any, labels: Any, scales: Sequence[Any] = ("0..1", "0..255", "-1..1")
 ) -> str:
-    """A warning if another input scale gives a far better accuracy: the easiest silent error of all.
+    """A warning if another input scale gives a far better accuracy; nothing else reports this error.
 
     Args:
         model: the file, with the input scale in use.

@@ -1,4 +1,4 @@
-"""What a conversion gives: the file, how it was made, and what is inside (convert)."""
+"""What a conversion gives: the file, how it was made, and what is inside."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Conversion:
         return not self.graph.float_operators()
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an operator, in order: operator, output tensor, layer, shape, dtype, scale, zero_point."""
+        """One row per operator, in order: operator, output tensor, layer, shape, dtype, scale, zero_point."""
         import pandas as pd  # costs a third of a second
 
         layer = {index: name for name, index in self.layers.matched.items()} if self.layers else {}

@@ -1,4 +1,4 @@
-"""What a `.tflite` file says about itself: operators, tensors, quantization, constants (before any interpreter)."""
+"""What a `.tflite` file says about itself: operators, tensors, quantization, constants."""
 
 from __future__ import annotations
 

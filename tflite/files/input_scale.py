@@ -1,4 +1,4 @@
-"""How images in [0, 1] become what a model was trained on, stated explicitly (activations)."""
+"""How images in [0, 1] become what a model was trained on, stated explicitly."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def input_scale(scale: str | Sequence[Any] | InputScale) -> InputScale:
         ((2.0,), 'mean=0.5, std=0.25')
 
     Args:
-        scale: `"0..1"`, `"0..255"`, `"-1..1"`, or `(mean, std)` with numbers or one number a channel, for inputs
+        scale: `"0..1"`, `"0..255"`, `"-1..1"`, or `(mean, std)` with numbers or one number per channel, for inputs
             `(image - mean) / std` of images in [0, 1].
 
     Raises:

@@ -1,4 +1,4 @@
-"""Run a `.tflite` file and read its tensors: the only file that imports the LiteRT interpreter (activations)."""
+"""Run a `.tflite` file and read its tensors: the only file that imports the LiteRT interpreter."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Runner:
         self.interpreter.invoke()
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
-        """Write at most one batch of inputs, quantized as the input tensor wants them."""
+        """Write at most one batch of inputs, quantized as the input tensor requires."""
         target = self.interpreter.tensor(self.input.index)()
         quantize(inputs, self.input, target[: len(inputs)])
         target[len(inputs) :] = 0  # the rest of a last, short batch

@@ -1,4 +1,4 @@
-"""Which Keras layer is which tensor of a `.tflite` file, and what became of the others (activations)."""
+"""Which Keras layer is which tensor of a `.tflite` file, and what became of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations of a `.tflite` model where its interpreter left them, several interpreters side by side (activations)."""
+"""Activations of a `.tflite` model where its interpreter left them, several interpreters side by side."""
 
 from __future__ import annotations
 

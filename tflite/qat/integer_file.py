@@ -1,4 +1,4 @@
-"""From a fake-quantized model, of whichever Keras, to its integer file (tflite)."""
+"""From a fake-quantized model, of whichever Keras, to its integer file."""
 
 from __future__ import annotations
 

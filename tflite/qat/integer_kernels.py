@@ -1,4 +1,4 @@
-"""Let an operator with an integer kernel run as integer where the converter left it in float (convert)."""
+"""Let an operator with an integer kernel run as integer where the converter left it in float."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tensor of a quantization-aware file belongs to which Keras layer, by the names of its operations (tflite)."""
+"""Which tensor of a quantization-aware file belongs to which Keras layer, by the names of its operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of quantization-aware training, checked, with the images that set the ranges (tflite)."""
+"""The arguments of quantization-aware training, checked, with the images that set the ranges."""
 
 from __future__ import annotations
 

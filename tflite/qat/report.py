@@ -1,4 +1,4 @@
-"""What quantization-aware training did, and how well its file agrees with the model that was trained (tflite)."""
+"""What quantization-aware training did, and how well its file agrees with the model that was trained."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class QatReport:
     float_fallback: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a layer: layer, sqnr (dB)."""
+        """One row per layer: layer, sqnr (dB)."""
         import pandas as pd  # costs a third of a second
 
         return pd.DataFrame({"layer": list(self.agreement.sqnr), "sqnr": list(self.agreement.sqnr.values())})

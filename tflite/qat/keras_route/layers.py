@@ -1,4 +1,4 @@
-"""Keras 3 layers that compute with the values of an integer file: for quantization-aware training (tflite)."""
+"""Keras 3 layers that compute with the values of an integer file: for quantization-aware training."""
 
 from __future__ import annotations
 

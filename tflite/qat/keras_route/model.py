@@ -1,4 +1,4 @@
-"""Where TFLite requantizes, and the fake-quantized Keras model that rounds at exactly these places (tflite)."""
+"""Where TFLite requantizes, and the fake-quantized Keras model that rounds at exactly these places."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _place(graph: LayerGraph, steps: list[Step]) -> tuple[list[int], dict[int, i
 def _quantizers(
     graph: LayerGraph, steps: list[Step], sites: list[int], groups: dict[int, int]
 ) -> dict[int, tuple[FakeQuant, int]]:
-    """One layer a group, named after the first tensor of it; by tensor, with the number of the site."""
+    """One layer per group, named after the first tensor of it; by tensor, with the number of the site."""
     names = {0: graph.input_name} | {step.output: step.name for step in steps}
     fixed = {step.output: step.fixed for step in steps}
     places: dict[int, tuple[FakeQuant, int]] = {}

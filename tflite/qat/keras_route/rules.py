@@ -1,4 +1,4 @@
-"""How each kind of Keras layer becomes steps of a fake-quantized model (tflite)."""
+"""How each kind of Keras layer becomes steps of a fake-quantized model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Keras model rewritten into the steps that TFLite will compute, with fake-quantized weights (tflite)."""
+"""A Keras model rewritten into the steps that TFLite will compute, with fake-quantized weights."""
 
 from __future__ import annotations
 

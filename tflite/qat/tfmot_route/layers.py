@@ -1,4 +1,4 @@
-"""The Keras 3 layers that route `tfmot` can rebuild in tf_keras (tflite)."""
+"""The Keras 3 layers that route `tfmot` can rebuild in tf_keras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantization by tensorflow-model-optimization: configurations, ranges, weights; only in its process (tflite)."""
+"""Quantization by tensorflow-model-optimization: configurations, ranges, weights; only in its process."""
 
 from __future__ import annotations
 

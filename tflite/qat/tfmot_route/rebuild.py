@@ -1,4 +1,4 @@
-"""The tf_keras model that a spec describes; only in the process of route `tfmot` (tflite)."""
+"""The tf_keras model that a spec describes; only in the process of route `tfmot`."""
 
 from __future__ import annotations
 

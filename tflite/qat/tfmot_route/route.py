@@ -1,4 +1,4 @@
-"""Route `tfmot`: hand the model and its data to a process of its own, and bring the results back (tflite)."""
+"""Route `tfmot`: give the model and its data to a separate process, and bring the results back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Keras 3 model as plain data from which the tfmot process rebuilds it in tf_keras (tflite)."""
+"""A Keras 3 model as plain data from which the tfmot process rebuilds it in tf_keras."""
 
 from __future__ import annotations
 

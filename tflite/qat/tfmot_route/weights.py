@@ -1,4 +1,4 @@
-"""Weights on their way to the tfmot process and back into a Keras 3 model (tflite)."""
+"""Weights on their way to the tfmot process and back into a Keras 3 model."""
 
 from __future__ import annotations
 

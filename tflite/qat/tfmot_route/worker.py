@@ -1,4 +1,4 @@
-"""The process of route `tfmot`, started by `tfmot_route`: rebuild, quantize, train, convert (tflite).
+"""The process of route `tfmot`, started by `tfmot_route`: rebuild, quantize, train, convert.
 
 Only here, in `tfmot_rebuild` and in `tfmot_quantize` are tf_keras and tensorflow-model-optimization imported, because
 importing them changes what `tf.keras` means for the whole process.
