@@ -15,7 +15,7 @@ from tfinv.experiments._shared.standard import standard
 from tfinv.experiments._shared.variants import compare_variants
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Compare networks without and with batch normalization."""
     variants = {"no normalization": {}, "batch normalization": {"batch_normalization": True}}
     claim = "Batch normalization does not change the structure of invariance, at equal accuracy (thesis)."
@@ -25,7 +25,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="batch_normalization",
     question="Does batch normalization change the structure of invariance?",
-    run=run,
+    run=answer,
     source="thesis, BatchNormalization",
     minutes={"smoke": 0.3, "cpu": 8, "full": 540},
     **standard(),

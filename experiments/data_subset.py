@@ -11,12 +11,12 @@ Duration on 2 cores: smoke 10 s, cpu 6 min, full (a GPU is advised) 5 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, Study, conclude, distance, profile_table, save_profiles, standard
+from tfinv.experiments import MARGIN, StandardStudy, conclude, distance, profile_table, save_profiles, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure plain and augmented networks on both splits."""
-    study = Study(run)
+    study = StandardStudy(run)
     lines, checks = {}, {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         test, train = (study.profiles(make, part=part) for part in ("test", "train"))
@@ -32,7 +32,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="data_subset",
     question="Does it matter whether test or training images are measured?",
-    run=run,
+    run=answer,
     source="thesis, DatasetSubset",
     minutes={"smoke": 0.2, "cpu": 6, "full": 300},
     **standard(),

@@ -15,7 +15,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     ROTATED,
     Interval,
-    Study,
+    StandardStudy,
     change,
     conclude,
     correlation,
@@ -25,9 +25,9 @@ from tfinv.experiments import (
 )
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure networks after 0, 1, ... epochs of training with rotations."""
-    study, lines, by_epoch = Study(run), {}, {}
+    study, lines, by_epoch = StandardStudy(run), {}, {}
     for epochs in run.settings.savepoints:
 
         def make(seed: int, epochs: int = epochs) -> object:
@@ -57,7 +57,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="during_training",
     question="When in training does invariance appear, and where?",
-    run=run,
+    run=answer,
     source="thesis, DuringTraining",
     minutes={"smoke": 0.2, "cpu": 8, "full": 900},
     **standard({"savepoints": (0, 1)}, {"savepoints": (0, 1, 2, 3, 5, 8, 11, 15)}, savepoints=(0, 1, 3, 10)),

@@ -20,7 +20,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     ROTATED,
     Interval,
-    Study,
+    StandardStudy,
     change,
     conclude,
     profile_table,
@@ -31,21 +31,21 @@ from tfinv.experiments import (
 from tfinv.transformations import parse
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train each network plain and augmented on each version of the data; test upright and rotated."""
-    study, settings = Study(run), run.settings
-    upright = int(np.argmin([abs(each.degrees) for each in parse(settings.transformations)]))  # type: ignore[union-attr]
+    study, settings = StandardStudy(run), run.settings
+    upright = int(np.argmin([abs(transformation.degrees) for transformation in parse(settings.transformations)]))  # type: ignore[union-attr]
     rows, lines, accuracies, checks = [], {}, {}, {}
     for version in settings.versions:
         data = study.load(version)
         for name in settings.models:
             for training, augmentation in (("plain", None), ("augmented", ROTATED)):
                 networks = {s: study.trained(s, augmentation, data=data, architecture=name) for s in study.seeds}
-                found = np.stack([study.accuracy(each, data=data) for each in networks.values()])
-                for test, values in (("upright", found[:, upright]), ("rotated", found.mean(axis=1))):
+                shares = np.stack([study.accuracy(network, data=data) for network in networks.values()])
+                for test, values in (("upright", shares[:, upright]), ("rotated", shares.mean(axis=1))):
                     accuracies[version, name, training, test] = values
-                    each = Interval.of(values)
-                    rows.append((version, name, f"{training}, {test}", each.mean, each.low, each.high))
+                    interval = Interval.of(values)
+                    rows.append((version, name, f"{training}, {test}", interval.mean, interval.low, interval.high))
                 if name == settings.models[0]:
                     lines[f"{version}, {training}"] = study.profiles(networks.__getitem__, data=data)
     first, name = settings.versions[0], settings.models[0]
@@ -76,7 +76,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="handshapes",
     question="Do networks recognise handshapes of unseen people at any angle, and where are they invariant?",
-    run=run,
+    run=answer,
     source="thesis, DataAugmentationHandshape; comparison of networks on LSA16 (2017)",
     minutes={"smoke": 0.3, "cpu": 15, "full": 240},
     **standard(

@@ -15,7 +15,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     MEASURE,
     Interval,
-    Study,
+    StandardStudy,
     change,
     conclude,
     profile_table,
@@ -27,9 +27,9 @@ from tfinv.experiments import (
 UNITS = ("NormalizedVariance", "Goodfellow")
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure a plain and an augmented network; draw every unit of the first seed's."""
-    study = Study(run)
+    study = StandardStudy(run)
     networks = {"plain": study.plain, "augmented": study.rotated}
     lines = {name: study.profiles(make) for name, make in networks.items()}
     for name, make in networks.items():
@@ -53,7 +53,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="measures_look",
     question="What do the measures look like, with and without augmentation?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2019, heat maps and line plots; thesis, VisualizeMeasures",
     minutes={"smoke": 0.3, "cpu": 6, "full": 300},
     **standard(),

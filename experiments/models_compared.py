@@ -16,12 +16,12 @@ from typing import Any
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, conclude, save_profiles, standard
+from tfinv.experiments import ROTATED, Interval, StandardStudy, conclude, save_profiles, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train each network with rotations and compare profiles by relative depth."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     widths: dict[str, dict[str, Any]] = {
         "simple_conv": {},
         "all_convolutional": {"filters": settings.filters // 2},
@@ -35,7 +35,7 @@ def run(run: Run) -> Finding:
             seed: study.trained(seed, ROTATED, architecture=name, **widths.get(name, {})) for seed in study.seeds
         }
         profiles = lines[name] = study.profiles(networks.__getitem__)
-        accuracy = Interval.of([study.accuracy(each).mean() for each in networks.values()])
+        accuracy = Interval.of([study.accuracy(network).mean() for network in networks.values()])
         fall = Interval.of(profiles.iloc[:, -1] - profiles.iloc[:, 0])
         sentence = f"from the first to the last layer of {name} the normalized variance changes by {fall:+.3f}"
         checks[f"{sentence}; below zero"] = fall.below(0)
@@ -50,7 +50,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="models_compared",
     question="Which network is more invariant, and at which depth?",
-    run=run,
+    run=answer,
     source="thesis, CompareModels",
     minutes={"smoke": 0.3, "cpu": 40, "full": 3600},
     **standard(

@@ -22,7 +22,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     ROTATED,
     Interval,
-    Study,
+    StandardStudy,
     conclude,
     correlation,
     save_drawing,
@@ -39,11 +39,11 @@ PUBLISHED = {
 }
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train, measure as was done then, and compare layer by layer."""
-    study = Study(run)
+    study = StandardStudy(run)
 
-    statistics = [round(float(each[0]), 4) for each in channel_statistics(study.data.train)]
+    statistics = [round(float(values[0]), 4) for values in channel_statistics(study.data.train)]
     options = {"filters": run.settings.filters, "dense": run.settings.dense, "normalization": statistics}
 
     def make(seed: int) -> object:
@@ -73,7 +73,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="published_profile",
     question="Does a small network give the layer profile that was published for it?",
-    run=run,
+    run=answer,
     source="result files of earlier software for its documentation's network (2020)",
     minutes={"smoke": 0.2, "cpu": 8, "full": 15},
     **standard(

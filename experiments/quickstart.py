@@ -46,7 +46,7 @@ class _Network:
         return self.results[MEASURE].profile()
 
 
-def run(run: Run) -> None:
+def answer(run: Run) -> None:
     """Train, measure, quantize, measure again, report."""
     from tfinv.transformations import parse
 
@@ -142,19 +142,21 @@ def _labels(data: Dataset) -> np.ndarray:
 def _profiles(networks: list[_Network]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.concat([each.profile.assign(network=each.name) for each in networks], ignore_index=True)
+    return pd.concat([network.profile.assign(network=network.name) for network in networks], ignore_index=True)
 
 
 def _accuracies(networks: list[_Network], transformations: TransformationSet) -> pd.DataFrame:
     import pandas as pd
 
-    degrees = [each.degrees for each in transformations]  # type: ignore[union-attr]
-    frames = [pd.DataFrame({"model": each.name, "degrees": degrees, "accuracy": each.accuracy}) for each in networks]
+    degrees = [transformation.degrees for transformation in transformations]  # type: ignore[union-attr]
+    frames = [
+        pd.DataFrame({"model": network.name, "degrees": degrees, "accuracy": network.accuracy}) for network in networks
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
 def _upright(transformations: TransformationSet) -> int:
-    return int(np.argmin([abs(each.degrees) for each in transformations]))  # type: ignore[union-attr]
+    return int(np.argmin([abs(transformation.degrees) for transformation in transformations]))  # type: ignore[union-attr]
 
 
 def _summary(networks: list[_Network], transformations: TransformationSet) -> pd.DataFrame:
@@ -162,17 +164,17 @@ def _summary(networks: list[_Network], transformations: TransformationSet) -> pd
 
     upright = _upright(transformations)
     rows = []
-    for each in networks:
-        output = each.profile["mean"].iloc[-1]
+    for network in networks:
+        output = network.profile["mean"].iloc[-1]
         rows.append(
             {
-                "network": each.name,
-                "accuracy upright": float(each.accuracy[upright]),
-                "accuracy rotated": float(each.accuracy.mean()),
-                "worst angle": float(each.accuracy.min()),
+                "network": network.name,
+                "accuracy upright": float(network.accuracy[upright]),
+                "accuracy rotated": float(network.accuracy.mean()),
+                "worst angle": float(network.accuracy.min()),
                 "variance at output": float(output),
-                "size KiB": each.kib,
-                "latency ms": each.latency_ms,
+                "size KiB": network.kib,
+                "latency ms": network.latency_ms,
             }
         )
     return pd.DataFrame(rows)
@@ -240,7 +242,7 @@ def _report(
         "accuracy": plots.accuracy_curve(
             accuracies[accuracies["model"].isin(["plain", "augmented", static.name])], chance=1 / data.num_classes
         ),
-        "profile": plots.profile({each.name: each.results for each in (plain, augmented)}, MEASURE),
+        "profile": plots.profile({network.name: network.results for network in (plain, augmented)}, MEASURE),
         "heatmap_plain": plots.heatmap(plain.results[MEASURE]),
         "heatmap_augmented": plots.heatmap(augmented.results[MEASURE]),
         "quantization": plots.before_after(
@@ -255,7 +257,7 @@ def _report(
         "digits; 6 and 9 cannot be told apart upside down, so nothing reaches 100 % at every angle.",
         "profile": "Normalized variance by layer, input side left, output right. **Lower is more invariant.** Bands "
         "are 95 % intervals over samples. Where the curves part is where augmentation put the invariance.",
-        "heatmap_plain": "Every unit of the plain network: one column a layer, units sorted by their value.",
+        "heatmap_plain": "Every unit of the plain network: one column per layer, units sorted by their value.",
         "heatmap_augmented": "The same for the augmented network.",
         "quantization": "The augmented network as TFLite, before and after quantization to 8-bit integers.",
     }
@@ -309,7 +311,7 @@ def _print(plain: _Network, augmented: _Network, summary: pd.DataFrame, headline
 EXPERIMENT = Experiment(
     name="quickstart",
     question="Does rotation augmentation make a network invariant, in which layers, and does int8 keep it so?",
-    run=run,
+    run=answer,
     settings={
         "dataset": "digits",
         "transformations": "rotations(16)",

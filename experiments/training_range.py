@@ -18,7 +18,7 @@ import pandas as pd
 from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     Interval,
-    Study,
+    StandardStudy,
     change,
     conclude,
     profile_table,
@@ -29,15 +29,15 @@ from tfinv.experiments import (
 )
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train with angles up to each range; measure each network under all rotations."""
-    study = Study(run)
+    study = StandardStudy(run)
     lines, curves = {}, []
     for limit in run.settings.ranges:
         augmentation, label = ({"rotation": float(limit)}, f"±{limit:g}°") if limit else (None, "none")
         networks = {seed: study.trained(seed, augmentation) for seed in study.seeds}
         lines[label] = study.profiles(networks.__getitem__)
-        accuracy = Interval.of([study.accuracy(each).mean() for each in networks.values()])
+        accuracy = Interval.of([study.accuracy(network).mean() for network in networks.values()])
         curves.append(("accuracy under all rotations", label, accuracy.mean, accuracy.low, accuracy.high))
         output = Interval.of(lines[label].iloc[:, -1])
         curves.append(("normalized variance of the output", label, output.mean, output.low, output.high))
@@ -60,7 +60,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="training_range",
     question="Does the measure fall when training rotates images further?",
-    run=run,
+    run=answer,
     source="thesis, MeasureCorrelationWithTransformation",
     minutes={"smoke": 0.2, "cpu": 12, "full": 1800},
     **standard({"ranges": (0, 180)}, {"ranges": (0, 30, 60, 90, 120, 150, 180)}, ranges=(0, 45, 90, 135, 180)),

@@ -1,4 +1,4 @@
-"""One research question as a frozen description, and the run that gives it models, results and files (experiment)."""
+"""One research question as a frozen description, and the run that gives it models, results and files."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def collect(runs: Path, page: Path) -> list[str]:
 def _sections(page: Path) -> dict[str, str]:
     """What the page says of each experiment, below the heading."""
     text = page.read_text() if page.is_file() else ""
-    found = re.split(r"^## \d+ (\w+)\n\n", text, flags=re.MULTILINE)[1:]
-    return {name: f"{body.rstrip()}\n" for name, body in zip(found[::2], found[1::2], strict=True)}
+    parts = re.split(r"^## \d+ (\w+)\n\n", text, flags=re.MULTILINE)[1:]
+    return {name: f"{body.rstrip()}\n" for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _is_current(experiment: Experiment, section: str) -> bool:
@@ -92,8 +92,8 @@ def _is_finished(experiment: Experiment, folder: Path) -> bool:
         finished = json.loads((folder / "finished.json").read_text())
     except (OSError, ValueError):
         return False
-    own = json.loads(json.dumps(experiment.configure("cpu")))
-    return finished["preset"] == "cpu" and finished["settings"] == own
+    settings = json.loads(json.dumps(experiment.configure("cpu")))
+    return finished["preset"] == "cpu" and finished["settings"] == settings
 
 
 def _body(experiment: Experiment, folder: Path, page: Path) -> str:
@@ -119,6 +119,6 @@ def _reduce(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    given = [Path(each) for each in sys.argv[1:3]]
+    given = [Path(path) for path in sys.argv[1:3]]
     not_run = collect(*given, *(Path("runs"), Path("docs/findings.md"))[len(given) :])
     print(f"not run: {', '.join(not_run) or 'none'}")

@@ -126,7 +126,7 @@ def _sentence(check: str, outcome: bool | None) -> str:
 
 def change(before: pd.DataFrame, after: pd.DataFrame, layer: str | None = None) -> Interval:
     """`after - before` seed by seed, at a layer, or (None) of the mean over the layers that both have."""
-    common = [each for each in before if each in after] if layer is None else [layer]
+    common = [name for name in before if name in after] if layer is None else [layer]
     return Interval.of(after[common].mean(axis=1) - before[common].mean(axis=1))
 
 
@@ -139,7 +139,7 @@ def distance(one: pd.DataFrame, other: pd.DataFrame, *, relative: bool = False) 
     The `E_i` share pairs, so the interval over them is approximate. Of a single seed it is `d` itself.
 
     Args:
-        one: profiles of one kind, a row a seed, a column a layer.
+        one: profiles of one kind, one row per seed, one column per layer.
         other: of the other kind, with the same seeds.
         relative: `|a - b| / (|a| + |b|)` in place of `|a - b|`, for measures without a common scale.
     """
@@ -163,7 +163,7 @@ def correlation(one: pd.DataFrame, other: pd.DataFrame) -> Interval:
     return Interval.of([_correlation(a, b) for a, b in zip(*_common(one, other), strict=True)])
 
 
-def agreement(profiles: pd.DataFrame) -> Interval:
+def rank_agreement(profiles: pd.DataFrame) -> Interval:
     """Correlation over layers between each network's profile and the mean profile of the others."""
     pairs = _against_others(profiles)
     if len(pairs) < 3:  # the two correlations of two networks are one and the same
@@ -180,8 +180,8 @@ def spread(profiles: pd.DataFrame) -> Interval:
 
 
 def slope(levels: Sequence[float], profiles: Sequence[pd.DataFrame], layer: str | None = None) -> Interval:
-    """Straight-line slope of a layer (None: of the mean over layers) against levels, one slope a seed."""
-    values = [np.asarray(each.mean(axis=1) if layer is None else each[layer], np.float64) for each in profiles]
+    """Straight-line slope of a layer (None: of the mean over layers) against levels, one slope per seed."""
+    values = [np.asarray(profile.mean(axis=1) if layer is None else profile[layer], np.float64) for profile in profiles]
     return Interval.of(np.polyfit(np.asarray(levels, np.float64), np.stack(values), 1)[0])
 
 
@@ -195,7 +195,7 @@ def _against_others(profiles: pd.DataFrame) -> list[tuple[NDArray[Any], NDArray[
 
 def _common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:
     """The values at the layers that both have."""
-    layers = [each for each in one.dropna(axis=1) if each in other.dropna(axis=1)]
+    layers = [name for name in one.dropna(axis=1) if name in other.dropna(axis=1)]
     if not layers:
         raise ValueError(f"profiles must share layers. Received: {', '.join(one)} and {', '.join(other)}")
     return one[layers].to_numpy(np.float64), other[layers].to_numpy(np.float64)

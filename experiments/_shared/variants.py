@@ -1,4 +1,4 @@
-"""The experiments that change one thing in the network and ask whether its invariance changes (experiments)."""
+"""The experiments that change one thing in the network and ask whether its invariance changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfinv.experiments._shared.evidence import MARGIN, Interval, change, conclude, distance
-from tfinv.experiments._shared.standard import ROTATED, Study, profile_table, save_profiles
+from tfinv.experiments._shared.standard import ROTATED, StandardStudy, profile_table, save_profiles
 
 if TYPE_CHECKING:
     from tfinv.experiment import Finding, Run
@@ -27,7 +27,7 @@ def compare_variants(
     Returns:
         The finding, with checks of the profile, of the output and of the accuracy for each variant but the first.
     """
-    study = Study(run)
+    study = StandardStudy(run)
     makers = {
         name: lambda seed, options=options: study.trained(seed, ROTATED, **options)
         for name, options in variants.items()
@@ -54,7 +54,7 @@ def compare_variants(
     table = profile_table(lines)
     table.loc[len(table)] = {
         "layer": "accuracy",
-        **{name: f"{Interval.of(each):.1%}" for name, each in accuracies.items()},
+        **{name: f"{Interval.of(accuracy):.1%}" for name, accuracy in accuracies.items()},
     }
     run.save_table(table, "profiles")
     save_profiles(run, figure, lines)
