@@ -157,14 +157,18 @@ def run_tfinv(arguments: list[str], folder: Path) -> int:
 
 
 def run_command(command: str, folder: Path) -> None:
-    """Run what belongs to the project; of other commands check what can be checked without a network."""
+    """Run what belongs to the project; of other commands check what can be checked without a network.
+
+    A command that ends in `# exit code 3` must end with that code.
+    """
     words = [word for word in shlex.split(command, comments=True) if not re.fullmatch(r"[A-Z_]+=.*", word)]
     if words[0] == "make":
         done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     elif words[:3] == ["python", "-m", "tfinv.run"] or words[0] == "tfinv":
         arguments = words[3:] if words[0] == "python" else words[1:]
-        assert run_tfinv(arguments, folder) == 0, command
+        wanted = re.search(r"# exit code (\d+)$", command)
+        assert run_tfinv(arguments, folder) == int(wanted[1] if wanted else 0), command
     elif words[0] == "pip" or words[1:3] == ["-m", "pip"]:
         named = {extra for extras in re.findall(r"\[([\w,]+)\]", command) for extra in extras.split(",")}
         assert "install" in words and named <= set(EXTRAS), command
@@ -241,7 +245,14 @@ def test_blocks_and_commands_are_read_as_documented():
 
 @pytest.mark.parametrize(
     "command",
-    ["make fly", "pip install -e .[wings]", "python -m tfinv.run nonesuch", "pytest tests/test_nonesuch.py", "fly"],
+    [
+        "make fly",
+        "pip install -e .[wings]",
+        "python -m tfinv.run nonesuch",
+        "python -m tfinv.run --list  # exit code 3",
+        "pytest tests/test_nonesuch.py",
+        "fly",
+    ],
 )
 def test_wrong_commands_are_found(command, tmp_path):
     with pytest.raises(AssertionError):

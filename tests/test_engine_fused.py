@@ -241,9 +241,8 @@ def test_a_statistic_of_ones_own_joins_the_loop_from_outside(rng, monkeypatch, v
         for start in range(0, 11, 4):
             gatherer.add("layer", tf.constant(block[start : start + 4]))
         both.append(gatherer.states_of("layer")[statistic])
-    # Quarter turns are undone exactly.
-    shown = [np.rot90(block[:, j], j if view else 0, axes=(1, 2)) for j in range(4)]
-    wide = np.stack(shown, axis=1).astype(np.float64)
+    shown = view.apply(tf.constant(block), layer).numpy() if view else block
+    wide = shown.astype(np.float64)
     for state in both:
         assert state.count == 11
         np.testing.assert_allclose(state.total, wide.mean(1).sum(0), rtol=1e-5)

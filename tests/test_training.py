@@ -14,7 +14,6 @@ from tfinv.datasets import Split
 from tfinv.training import TrainingResult, train
 from tfinv.training.accuracy import accuracy, accuracy_under
 from tfinv.training.seeding import attempt_seed, draw_new_weights
-from tfinv.training.train import _ends_in_softmax
 from tfinv.transformations import AffineAugmentation
 
 SHAPE = (16, 16, 1)
@@ -328,14 +327,3 @@ def test_models_that_take_and_give_dicts_are_trained_and_judged_alike() -> None:
     second = quiet(plain, (x, y), epochs=3)
     np.testing.assert_array_equal(plain.get_weights()[0], trained[0])
     assert first.history.equals(second.history) and first.accuracy == second.accuracy
-
-
-def test_a_softmax_is_found_at_the_models_output() -> None:
-    image = keras.Input(SHAPE)
-    flat = keras.layers.Flatten()(image)
-    logits = keras.layers.Dense(3)(flat)
-    beside = keras.layers.Dense(4, "softmax")(keras.layers.Dense(4)(keras.layers.Dense(4)(flat)))
-    assert not _ends_in_softmax(keras.Model(image, [logits, beside]))
-    inner = keras.Model(image, [logits, keras.layers.Softmax()(logits)])
-    assert _ends_in_softmax(keras.Model(image, inner(image)[1]))
-    assert not _ends_in_softmax(keras.Model(image, inner(image)[0]))

@@ -72,13 +72,13 @@ def test_states_without_each_shard_equal_gathering_the_others(rng):
 
     states = [state(part) for part in parts]
     shards = [{ColumnMoments(): part} for part in states]
-    for number, left in enumerate(states_of[ColumnMoments()] for states_of in leave_one_out(shards)):
+    for number, left in enumerate(part[ColumnMoments()] for part in leave_one_out(shards)):
         rest = np.concatenate([part for other, part in enumerate(parts) if other != number])
         for mine, theirs in zip(left, state(rest), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-12)
     for mine, theirs in zip(merged(ColumnMoments(), states), state(np.arange(17)), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
-    two = [states_of[ColumnMoments()] for states_of in leave_one_out(shards[:2])]
+    two = [each[ColumnMoments()] for each in leave_one_out(shards[:2])]
     np.testing.assert_array_equal(two[0].mean, states[1].mean)
     np.testing.assert_array_equal(two[1].mean, states[0].mean)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.outputs import several
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -295,6 +296,8 @@ def _warnings(
         if model.check is not None and not model.check.passed:
             found.append(f"{name}: self-check {model.check.summary()}")
         found += [f"{name}: {layer} is not measured, {why}" for layer, why in model.skipped.items()]
+    texts = dict.fromkeys(several(model.outputs) for model in models)
+    found += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
         if layers:
             found.append(f"layers of {name} without a partner: {', '.join(layers)}")

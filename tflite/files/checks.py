@@ -53,7 +53,7 @@ def check_input_scale(
         raise ValueError(f"labels must be one class number per image, {len(images)}. Received: shape {labels.shape}")
 
     def accuracy(candidate: TFLiteModel) -> float:
-        outputs = np.asarray(candidate.predict(images))
+        outputs = candidate.runner.read(candidate.model_inputs(images), {"scores": candidate.scores})["scores"]
         return float((outputs.reshape(len(labels), -1).argmax(1) == labels).mean())
 
     chance = 1.0 / max(2, len(np.unique(labels)))

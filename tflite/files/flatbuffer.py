@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +18,10 @@ from tfinv.tflite.files.tensors import FLOAT_TYPES, FileTensor, dequantize, unpa
 IDENTIFIER = b"TFL3"
 COPYING_OPERATORS = ("QUANTIZE", "DEQUANTIZE")
 """Operators that change the storage type of a value, never its meaning."""
+_OUTPUT_NUMBER = re.compile(
+    r"(?:output|Identity|(?:Stateful)?PartitionedCall(?:_\d+)?:)_?(\d*)(?:_(?:de|re)?quant(?:ized)?)?", re.ASCII
+)
+"""How converters number the outputs of a model, in signatures and in the names of tensors."""
 _BROKEN = (struct.error, LookupError, OverflowError, MemoryError)
 """What reading beyond the end of a flatbuffer raises, besides TypeError, AttributeError and ValueError."""
 
@@ -39,7 +44,9 @@ class Graph:
         tensors: all tensors, by number.
         operators: in the order in which they run.
         inputs: numbers of the graph's inputs.
-        outputs: numbers of the graph's outputs.
+        outputs: numbers of the graph's outputs, in the order of the model that the file was made from: the signature
+            or the names of the tensors number them, while the file may list them in any order.
+        output_names: their names in the signature, or those of their tensors where there is none.
         content: the file.
     """
 
@@ -47,6 +54,7 @@ class Graph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    output_names: tuple[str, ...]
     content: bytes = field(repr=False)
 
     @cached_property
@@ -85,6 +93,17 @@ class Graph:
         while operator is not None and operator.name in COPYING_OPERATORS:
             index = operator.inputs[0]
             operator = self.producers.get(index)
+        return index
+
+    def scores(self, index: int) -> int:
+        """The tensor of scores whose largest a tensor of class numbers names (ARG_MAX); its source elsewhere."""
+        index = self.source(index)
+        operator = self.producers.get(index)
+        while operator is not None and operator.name in ("CAST", "ARG_MAX"):
+            given = self.source(operator.inputs[0])
+            if operator.name == "ARG_MAX":
+                return given if len(self.tensors[given].shape) == 2 else index
+            operator = self.producers.get(given)
         return index
 
     def float_operators(self) -> tuple[Operator, ...]:
@@ -182,7 +201,32 @@ def _read(schema: Any, content: bytes) -> Graph:
     used = [*inputs, *outputs, *(index for operator in operators for index in (*operator.inputs, *operator.outputs))]
     if any(not 0 <= index < len(tensors) for index in used):
         raise ValueError("an operator names a tensor that does not exist")
-    return Graph(tensors, operators, inputs, outputs, content)
+    signature = _signature_outputs(model)
+    named = [(signature.get(index, tensors[index].name), tensors[index].name, index) for index in outputs]
+    named = _in_model_order(named)
+    names = tuple(name for name, _, _ in named)
+    return Graph(tensors, operators, inputs, tuple(index for _, _, index in named), names, content)
+
+
+def _signature_outputs(model: Any) -> dict[int, str]:
+    """The name that the signature of the main graph gives each output, by number of the tensor."""
+    signatures = (model.SignatureDefs(i) for i in range(model.SignatureDefsLength()))
+    for signature in signatures:
+        if signature.SubgraphIndex() == 0:
+            outputs = [signature.Outputs(i) for i in range(signature.OutputsLength())]
+            return {int(output.TensorIndex()): (output.Name() or b"").decode() for output in outputs}
+    return {}
+
+
+def _in_model_order(outputs: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+    """Outputs (name in the signature, name of the tensor, number) by their number in these names, if all have one."""
+    for names in ([output[0] for output in outputs], [output[1] for output in outputs]):
+        numbers = [_OUTPUT_NUMBER.fullmatch(name) for name in names]
+        if all(numbers):
+            order = [int(number[1] or 0) for number in numbers if number]
+            if len(set(order)) == len(order):
+                return [outputs[position] for position in sorted(range(len(order)), key=order.__getitem__)]
+    return outputs
 
 
 def _operator_names(schema: Any, model: Any) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.outputs import several
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -297,10 +298,12 @@ def _warnings(
 ) -> list[str]:
     found = [f"{name} could not be made: {reason}" for name, reason in failed.items()]
     first = pieces[REFERENCE]
+    reference = TFLiteModel(first.conversion, input_scale=scale, probe=False)
     if test.y is not None and first.predictions is not None:
         few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
-        reference = TFLiteModel(first.conversion, input_scale=scale, probe=False)
         found += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
+    if text := several(reference.outputs):
+        found.append(text)
     for name, piece in pieces.items():
         if "FAILED" in piece.facts["self_check"]:
             found.append(f"{name}: self-check {piece.facts['self_check']}")
