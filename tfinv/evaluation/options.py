@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
+from tfinv.engine.measuring import Intervals
 from tfinv.support.checks import share, whole_number
 from tfinv.transformations.warp import Interpolation, Padding
 
@@ -18,7 +19,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Options = TypeVar("Options")
 
-Interval = Literal["jackknife", "bootstrap"]
+IntervalKind = Literal["jackknife", "bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Sampling:
 
     confidence: float | None = None
     shards: int = 20
-    interval: Interval = "jackknife"
+    interval: IntervalKind = "jackknife"
     resamples: int = 1000
     stratified: bool = False
     keep_statistics: bool = False
@@ -66,7 +67,7 @@ class Sampling:
         confidence = self.confidence
         if confidence is not None:
             share("confidence", confidence, "0.95")
-        if self.interval not in get_args(Interval):
+        if self.interval not in get_args(IntervalKind):
             raise ValueError(f"interval must be 'jackknife' or 'bootstrap'. Received: {self.interval!r}")
         for name, least in (("shards", 2), ("resamples", 50), ("first_sample", 0)):
             whole_number(name, getattr(self, name), least)
@@ -78,6 +79,11 @@ class Sampling:
     def parts(self) -> int:
         """How many parts of the samples have statistics of their own, 0 without intervals."""
         return 0 if self.confidence is None else self.shards
+
+    @property
+    def intervals(self) -> Intervals | None:
+        """How confidence intervals are made; None without them."""
+        return None if self.confidence is None else Intervals(self.confidence, self.draws)
 
     @property
     def draws(self) -> int:
