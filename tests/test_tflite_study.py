@@ -238,7 +238,7 @@ def test_command(tmp_path, capsys):
 
 
 def test_sensitivity_is_that_of_the_file_with_one_layer_rounded(result):
-    """By hand: round one layer's kernel to 4 bits in Keras, one scale per channel, and measure."""
+    """By hand: round one layer's kernel to 4 bits in Keras, one scale a channel, and measure."""
     test, model = splits()[1], trained(plain_network)
     frame = result.sensitivity[result.sensitivity["mode"] == "one"].set_index("layer")
     assert "sensitivity, weight_int4: it cannot quantize depthwise_relu" in result.warnings

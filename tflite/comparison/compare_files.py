@@ -25,6 +25,7 @@ from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.cost import latency, memory_estimate
+from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
 
@@ -105,8 +106,11 @@ def compare_files(
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
     called = names or _names(first, second)
-    for model in (first, second):
-        model.self_check(some[:CHECK_SAMPLES])
+    unchecked = {
+        name: text
+        for name, model in zip(called, (first, second), strict=True)
+        if (text := _self_check(name, model, some[:CHECK_SAMPLES]))
+    }
     found = measure_models(
         dict(zip(called, (first, second), strict=True)),
         images,
@@ -133,7 +137,7 @@ def compare_files(
         "seed": seed,
         **(metadata or {}),
     }
-    return _assembled((first, second), called, images, transformations, matched, found, settings)
+    return _assembled((first, second), called, images, transformations, matched, found, settings, unchecked)
 
 
 def _assembled(
@@ -144,6 +148,7 @@ def _assembled(
     matched: Match,
     found: Mapping[str, Measured],
     settings: Mapping[str, Any],
+    unchecked: Mapping[str, str],
 ) -> Comparison:
     import pandas as pd
 
@@ -162,7 +167,7 @@ def _assembled(
     return Comparison(
         names=names,
         verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
-        warnings=tuple(_warnings(models, names, images, matched, bool(seen))),
+        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
         layers=layers,
         fidelity=fidelity,
         models=pd.DataFrame(rows),
@@ -174,6 +179,21 @@ def _assembled(
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
     )
+
+
+def _self_check(name: str, model: TFLiteModel, images: Any) -> str:
+    """Check that the activations of a file can be trusted; why that is not possible, or "" where it is."""
+    custom = list(dict.fromkeys(kind.name for kind in model.graph.operators if kind.name.startswith("CUSTOM")))
+    try:
+        model.self_check(images)
+    except ValueError as error:
+        if not custom:
+            raise
+        return (
+            f"{name}: no self-check, because the built-in kernels that it compares with do not have "
+            f"{', '.join(custom)} ({one_line(error)})"
+        )
+    return ""
 
 
 def renamed(results: Results, matched: Match) -> Results:
@@ -295,7 +315,9 @@ def _warnings(
             found.append(f"{name}: {text}")
         if model.check is not None and not model.check.passed:
             found.append(f"{name}: self-check {model.check.summary()}")
-        found += [f"{name}: {layer} is not measured, {why}" for layer, why in model.skipped.items()]
+        for why in dict.fromkeys(model.skipped.values()):
+            layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
+            found.append(f"{name}: not measured, {why}: {layers}")
     texts = dict.fromkeys(several(model.outputs) for model in models)
     found += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):

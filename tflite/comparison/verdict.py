@@ -81,7 +81,7 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
     if certain.empty:
         return (
             f"{words.capitalize()} changes by at most {_signed(largest['relative'])} (at `{largest['layer']}`); no "
-            "intervals were asked for, so this is inconclusive."
+            "intervals were asked for, so whether this is more than noise is inconclusive."
         )
     count = f"{len(certain)} layer{'s' if len(certain) > 1 else ''}"
     within = float(certain[["relative_low", "relative_high"]].abs().to_numpy().max())
