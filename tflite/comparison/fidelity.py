@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.tflite.comparison.responses import COLUMNS as RESPONSE_COLUMNS
+from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.files.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ class Fidelity:
 
 
 class FidelityRecorder:
-    """The fidelity of every matched layer of a model, gathered block by block.
+    """The fidelity and the responses of every matched layer of a model, gathered block by block.
 
     Args:
         pairs: layer of the model by layer of the reference.
@@ -157,6 +159,7 @@ class FidelityRecorder:
             layer: Fidelity(limits=Limits.of(tensors[other]) if other in tensors else None)
             for layer, other in self._pairs.items()
         }
+        self.responses = {layer: Responses(fidelity.limits) for layer, fidelity in self._found.items()}
 
     def update(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Add a block.
@@ -171,12 +174,16 @@ class FidelityRecorder:
         for layer, other in self._pairs.items():
             try:
                 self._found[layer] = self._found[layer].update(before[layer], after[other])
+                self.responses[layer].update(before[layer], after[other])
             except ValueError as error:
                 raise ValueError(f"layer {layer!r}: {error}") from None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a matched layer, in the reference's order: `layer, after_layer` and `COLUMNS`."""
-        return to_frame(self._found, self._pairs)
+        """One row per matched layer, in the reference's order: `layer, after_layer`, `COLUMNS` and the responses."""
+        counted = [response.values() for response in self.responses.values()]
+        return to_frame(self._found, self._pairs).assign(
+            **{name: [values[name] for values in counted] for name in RESPONSE_COLUMNS}
+        )
 
 
 def to_frame(found: Mapping[str, Fidelity], pairs: Mapping[str, str]) -> pd.DataFrame:
