@@ -11,7 +11,7 @@ import numpy as np
 
 from tfinv.tflite.comparison.responses import COLUMNS as RESPONSE_COLUMNS
 from tfinv.tflite.comparison.responses import Responses
-from tfinv.tflite.files.tensors import Tensor
+from tfinv.tflite.files.tensors import FileTensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Limits:
     step: float
 
     @classmethod
-    def of(cls, tensor: Tensor) -> Limits | None:
+    def of(cls, tensor: FileTensor) -> Limits | None:
         """Those of an activation; None where it is stored as floats."""
         if not tensor.is_quantized or tensor.scales.size != 1:
             return None
@@ -153,7 +153,7 @@ class FidelityRecorder:
         tensors: the model's tensor by its own layer name, for the limits of integers.
     """
 
-    def __init__(self, pairs: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, pairs: Mapping[str, str], tensors: Mapping[str, FileTensor]) -> None:
         self._pairs = dict(pairs)
         self._found = {
             layer: Fidelity(limits=Limits.of(tensors[other]) if other in tensors else None)
