@@ -11,8 +11,8 @@ from laws import assert_laws
 import tfinv
 from tfinv.measures import FiringShare
 from tfinv.statistics import ShareAbove
-from tfinv.tflite import TFLiteModel
-from tfinv.tflite.comparison.fidelity import Limits
+from tfinv.tflite import Subsets, TFLiteModel
+from tfinv.tflite.comparison.limits import Limits
 from tfinv.tflite.comparison.responses import FIRING, LEVELS, MOST_LEVELS, Responses
 
 LIMITS = Limits(low=-1.0, high=-1.0 + 255 * 0.05, step=0.05)
@@ -65,7 +65,12 @@ def test_a_comparison_holds_them_by_layer_and_by_map(data_folder):
         images = data["x"][:6].astype(np.float32) / 255
     folder = data_folder / "models" / "ic_resnet8"
     models = [TFLiteModel(folder / f"{name}.tflite", input_scale="0..255") for name in ("float", "int8")]
-    options = {"measures": "NormalizedVariance", "fidelity_samples": 6, "shards": 2, "progress": False}
+    options = {
+        "measures": "NormalizedVariance",
+        "subsets": Subsets(fidelity_samples=6),
+        "sampling": tfinv.Sampling(0.95, shards=2),
+        "progress": False,
+    }
     found = compare_files(*models, images, "rotations(4)", **options)
     turned = np.asarray(warp(images, parse("rotations(4)"))).reshape(-1, 32, 32, 3)
     for layer in list(found.match.pairs)[2:9:3]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import tfinv
-from tfinv.tflite import TFLiteModel, compare, compare_files
+from tfinv.tflite import Subsets, TFLiteModel, compare, compare_files
 from tfinv.tflite.comparison.gate import check
 from tfinv.tflite.comparison.silence import from_silence, opposite_signs, units_sentence
 from tfinv.tflite.comparison.verdict import describe, invariance_sentence
@@ -135,7 +135,8 @@ def wake_words_compared(data_folder):
     files = [data_folder / "models" / "vww_mobilenet_v1" / f"{name}.tflite" for name in ("float", "int8")]
     return compare_files(
         *(TFLiteModel(file, layers=LAYERS) for file in files), np.stack(images).astype(np.float32) / 255,
-        "rotations(8)", measures=[NV, STD], names=("float", "int8"), fidelity_samples=8, progress=False,
+        "rotations(8)", measures=[NV, STD], names=("float", "int8"), subsets=Subsets(fidelity_samples=8),
+        progress=False,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.tflite.comparison.limits import Limits
 from tfinv.tflite.comparison.responses import COLUMNS as RESPONSE_COLUMNS
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.files.tensors import FileTensor
@@ -33,32 +34,6 @@ COLUMNS = (
     "range_after_min",
     "range_after_max",
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The real numbers that an integer tensor can hold.
-
-    Args:
-        low: the smallest.
-        high: the largest.
-        step: the distance of two neighbours.
-    """
-
-    low: float
-    high: float
-    step: float
-
-    @classmethod
-    def of(cls, tensor: FileTensor) -> Limits | None:
-        """Those of an activation; None where it is stored as floats."""
-        if not tensor.is_quantized or tensor.scales.size != 1:
-            return None
-        info = np.iinfo(np.dtype(tensor.dtype))
-        scale, zero = np.float32(tensor.scales[0]), np.float32(tensor.zero_points[0])
-        # In float32 as dequantization computes, so that values at a limit are equal to it.
-        low, high = ((np.float32(each) - zero) * scale for each in (info.min, info.max))
-        return cls(float(low), float(high), float(scale))
 
 
 @dataclass(frozen=True)

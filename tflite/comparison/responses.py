@@ -12,7 +12,7 @@ from tfinv.results import LayerResult
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tfinv.tflite.comparison.fidelity import Limits
+    from tfinv.tflite.comparison.limits import Limits
 
 COLUMNS = ("firing_before", "firing_after", "levels")
 FIRING, LEVELS = "FiringShare(aggregate='mean')", "UsedLevels"
@@ -29,7 +29,7 @@ class Responses:
 
     Example:
         >>> import numpy as np
-        >>> from tfinv.tflite.comparison.fidelity import Limits
+        >>> from tfinv.tflite.comparison.limits import Limits
         >>> from tfinv.tflite.comparison.responses import Responses
         >>> seen = Responses(Limits(low=0.0, high=127.5, step=0.5))
         >>> seen.update(np.array([[0.1, 1.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [0.0, 2.0]]))
