@@ -28,9 +28,9 @@ def digits() -> datasets.Dataset:
 
 
 @pytest.fixture(scope="module")
-def plain(digits: datasets.Dataset) -> Any:
+def plain() -> Any:
     """The rich model, trained in floating point."""
-    return trained_rich_model(digits.train)
+    return trained_rich_model()
 
 
 def state(model: Any) -> tuple[list[Any], list[int], Any]:
