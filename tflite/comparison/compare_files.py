@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
-from tfinv.results import MeasureResult, Results
+from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
@@ -22,6 +23,7 @@ from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.cost import latency, memory_estimate
@@ -155,6 +157,7 @@ def _assembled(
     before, after = found[names[0]].results, renamed(found[names[1]].results, matched)
     layers = compare(before, after, layers={name: name for name in matched.pairs})
     layers["after_layer"] = layers["layer"].map(matched.pairs)
+    before, after = _with_responses(before, after, found[names[1]].responses)
     fidelity = _fidelity(found[names[1]].fidelity, models, matched)
     predictions = {name: each.predictions for name, each in found.items() if each.predictions is not None}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
@@ -194,6 +197,19 @@ def _self_check(name: str, model: TFLiteModel, images: Any) -> str:
             f"{', '.join(custom)} ({one_line(error)})"
         )
     return ""
+
+
+def _with_responses(before: Results, after: Results, seen: Mapping[str, Responses]) -> tuple[Results, Results]:
+    """Results of both files with firing shares and used levels by feature map."""
+    joined = []
+    for side, results in enumerate((before, after)):
+        found: dict[str, dict[str, LayerResult]] = {}
+        for layer, responses in seen.items():
+            for key, result in responses.results()[side].items():
+                found.setdefault(key, {})[layer] = result
+        added = {key: MeasureResult(key, layers) for key, layers in found.items() if key not in results.measures}
+        joined.append(replace(results, measures={**results.measures, **added}))
+    return joined[0], joined[1]
 
 
 def renamed(results: Results, matched: Match) -> Results:
