@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.resampling.jackknife import Replicates
@@ -21,6 +22,7 @@ from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import FIDELITY_SAMPLES, Measured, measure_models
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
+from tfinv.tflite.files.input_scale import scale_warnings, scales_of_pair
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate
 from tfinv.transformations import TransformationSet, as_set
@@ -40,9 +42,10 @@ def compare_files(
     data: Any,
     transformations: Any = "rotations(16)",
     *,
-    input_scale: Any = "0..1",
+    input_scale: Any = None,
     after_input_scale: Any = None,
     measures: Any = MEASURES,
+    layers: LayerChoice = None,
     names: tuple[str, str] | None = None,
     max_samples: int | None = None,
     measured_samples: int | None = 1000,
@@ -52,6 +55,7 @@ def compare_files(
     seed: int = 0,
     padding: str = "constant",
     interpolation: str = "bilinear",
+    memory_budget: int | float | str | None = None,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> Comparison:
@@ -79,9 +83,11 @@ def compare_files(
         data: images to test on: name or path of a data set, a `Split`, a pair `(x, y)`, or an array `(S, H, W, C)` in
             [0, 1]. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`.
-        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
+        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`; None for what the files tell, where
+            one of them tells it for both.
         after_input_scale: the same for the second file; None for equal.
         measures: measures of invariance, as objects or keys.
+        layers: which layers of the first file, and their partners: names, globs or operators; None for all.
         names: what the two files are called; None for the names of the files.
         max_samples: use a stratified subset of so many images; None for all.
         measured_samples: measure layers on a stratified subset of so many images; None for all. Predictions are of
@@ -92,6 +98,7 @@ def compare_files(
         seed: of the subsets and of resampling.
         padding: see `transformations.warp`.
         interpolation: see `transformations.warp`.
+        memory_budget: see `tfinv.evaluate`.
         progress: show progress bars.
         metadata: entries to add to the record.
 
@@ -105,9 +112,14 @@ def compare_files(
     transformations, measures = as_set(transformations), as_measures(measures)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
+    first, second = scales_of_pair(first, second)
     images = as_split(data, first.input_shape, max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
+    if layers is not None:
+        first = first.select(layers)
+        matched = matched.only(first.layer_shapes)
+        second = second.select(list(matched.pairs.values()))
     called = names or _names(first, second)
     for model in (first, second):
         model.self_check(some[:CHECK_SAMPLES])
@@ -123,6 +135,7 @@ def compare_files(
         shards=shards,
         padding=padding,
         interpolation=interpolation,
+        memory_budget=memory_budget,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
@@ -296,6 +309,7 @@ def _warnings(
     found = []
     few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
     for name, model in zip(names, models, strict=True):
+        found += [f"{name}: {text}" for text in scale_warnings(model, few.x)]
         if few.y is not None and classifies and (text := check_input_scale(model, few.x, few.y)):
             found.append(f"{name}: {text}")
         if model.check is not None and not model.check.passed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches
+from tfinv.evaluation.options import Warping
 from tfinv.results import Results
 from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
 from tfinv.support.files import write_json
-from tfinv.tflite.comparison.match_files import match
+from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import measure_models
 from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
@@ -53,6 +55,9 @@ class Settings:
         shards: parts of the images that these intervals are made from.
         fidelity_samples: images on which activations are compared number by number.
         seed: of subsets.
+        layers: which layers of the float file; None for all.
+        warping: how images are warped.
+        memory_budget: see `tfinv.evaluate`.
     """
 
     transformations: TransformationSet
@@ -61,6 +66,9 @@ class Settings:
     shards: int
     fidelity_samples: int
     seed: int
+    layers: Any = None
+    warping: Warping = dataclasses.field(default_factory=Warping)
+    memory_budget: Any = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +178,9 @@ def measured(
         "confidence": settings.confidence,
         "shards": settings.shards,
         "fidelity_samples": settings.fidelity_samples,
+        "layers": None if settings.layers is None else list(reference.layer_shapes),
+        "padding": settings.warping.padding,
+        "interpolation": settings.warping.interpolation,
         "version": versions("tfinv"),
     }
 
@@ -209,6 +220,11 @@ def _measure(
 
     model = TFLiteModel(conversion, input_scale=reference.input_scale, probe=False)
     test, few = images
+    matched = None if recipe == REFERENCE else _matched(reference, model, few)
+    if settings.layers is not None:
+        reference = reference.select(settings.layers)
+        matched = matched and matched.only(reference.layer_shapes)
+        model = model.select(list(matched.pairs.values() if matched else reference.layer_shapes))
     found = measure_models(
         {recipe: model},
         test,
@@ -217,24 +233,30 @@ def _measure(
         measured=few,
         confidence=settings.confidence,
         shards=settings.shards,
+        padding=settings.warping.padding,
+        interpolation=settings.warping.interpolation,
+        memory_budget=settings.memory_budget,
         progress=progress,
         metadata={"recipe": recipe, "seed": settings.seed},
     )[recipe]
-    if recipe == REFERENCE:
+    if matched is None:
         return found.results, found.predictions, pd.DataFrame({"layer": []}), ()
-    some = few.x[np.linspace(0, len(few) - 1, min(len(few), _MATCHING_SAMPLES)).astype(int)]
-    try:
-        matched = match(reference, model, some)
-    except ValueError:  # weights that training or four bits moved far are still those of this network
-        matched = match(reference, model)
     observers = {"reference": Observer(reference), recipe: Observer(model)}
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
-    options: dict[str, Any] = {"padding": "constant", "interpolation": "bilinear"}
+    options = dataclasses.asdict(settings.warping)
     run = PairedRun(observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, options)
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
     return renamed(found.results, matched), found.predictions, fidelity, matched.unmatched_before
+
+
+def _matched(reference: TFLiteModel, model: TFLiteModel, images: Split) -> Match:
+    some = images.x[np.linspace(0, len(images) - 1, min(len(images), _MATCHING_SAMPLES)).astype(int)]
+    try:
+        return match(reference, model, some)
+    except ValueError:  # weights that training or four bits moved far are still those of this network
+        return match(reference, model)
 
 
 def _facts(conversion: Conversion) -> dict[str, Any]:

@@ -84,6 +84,9 @@ def sensitivities(
                 "images": identity["measured"],
                 "transformations": settings.transformations.id,
                 "measure": settings.measures[0],
+                "confidence": settings.confidence,
+                "padding": settings.warping.padding,
+                "interpolation": settings.warping.interpolation,
                 "version": versions("tfinv", "litert-quantizer"),
             }
             if scheme == "static_int8":
@@ -100,6 +103,10 @@ def sensitivities(
                     input_scale=materials.input_scale,
                     measure=settings.measures[0],
                     max_samples=None,
+                    confidence=settings.confidence,
+                    padding=settings.warping.padding,
+                    interpolation=settings.warping.interpolation,
+                    memory_budget=settings.memory_budget,
                     progress=materials.progress,
                 )
                 found = {"frame": frame_to_json(frame), "not_quantized": frame.attrs["not_quantized"]}

@@ -42,6 +42,10 @@ def sensitivity(
     input_scale: Any = "0..1",
     measure: Any = "NormalizedVariance",
     max_samples: int | None = 300,
+    confidence: float = 0.95,
+    padding: str = "constant",
+    interpolation: str = "bilinear",
+    memory_budget: int | float | str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -69,6 +73,10 @@ def sensitivity(
         input_scale: see `TFLiteModel`.
         measure: a measure of invariance.
         max_samples: use a stratified subset of so many images; None for all.
+        confidence: of the intervals.
+        padding: see `transformations.warp`.
+        interpolation: see `transformations.warp`.
+        memory_budget: see `tfinv.evaluate`.
         seed: of the subset.
         progress: show progress bars.
 
@@ -88,8 +96,9 @@ def sensitivity(
     first = TFLiteModel(reference, input_scale=input_scale, probe=False)
     images = as_split(data, first.input_shape, max_samples, seed)
     measured = partial(
-        measure_models, images=images, transformations=transformations, measures=[chosen], confidence=0.95, shards=20,
-        fidelity_samples=1, progress=progress,
+        measure_models, images=images, transformations=transformations, measures=[chosen], confidence=confidence,
+        shards=20, fidelity_samples=1, padding=padding, interpolation=interpolation, memory_budget=memory_budget,
+        progress=progress,
     )  # fmt: skip
     base = measured({"float32": first})["float32"]
     rows, kept = [], []

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.options import Warping
 from tfinv.support.cache import Cache
 from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
@@ -59,6 +61,10 @@ def study(
     confidence: float = 0.95,
     shards: int = 20,
     fidelity_samples: int = 128,
+    layers: LayerChoice = None,
+    padding: str = "constant",
+    interpolation: str = "bilinear",
+    memory_budget: int | float | str | None = None,
     sensitivity: str | Sequence[str] = (),
     files: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -98,6 +104,11 @@ def study(
         confidence: of the intervals of layer means.
         shards: parts of the images that these intervals are made from.
         fidelity_samples: compare activations number by number on so many images.
+        layers: which layers of the float file, and their partners in the others: names, globs or operators; None for
+            all.
+        padding: see `transformations.warp`.
+        interpolation: see `transformations.warp`.
+        memory_budget: see `tfinv.evaluate`.
         sensitivity: schemes by which to quantize one layer at a time, and all but one: `"weight_int4"`,
             `"weight_int8"`, `"static_int8"`, see `sensitivity`. By the first of the measures.
         files: a folder for the files, `<recipe>.tflite` each; None to keep none.
@@ -117,7 +128,9 @@ def study(
     schemes = choose_schemes(sensitivity)
     for name, value in (("calibration_samples", calibration_samples), ("epochs", epochs)):
         whole_number(name, value, 1)
-    shape = tuple(int(size) for size in model.inputs[0].shape[1:])
+    shape = tuple(model.inputs[0].shape[1:])
+    if None in shape:
+        raise ValueError(f"model must take images of one size, which files need. Received: (H, W, C) = {shape}")
     train, test = as_split(train, shape, None, seed), as_split(test, shape, max_samples, seed)
     few = subset(test, measured_samples, seed)
     scale, say = parse_scale(input_scale), report or (lambda _: None)
@@ -125,7 +138,10 @@ def study(
         model, train, transformations, scale, calibration_samples, epochs, learning_rate, seed, progress
     )
     keys = tuple(each.key for each in measures)
-    settings = Settings(transformations, keys, confidence, shards, fidelity_samples, seed)
+    warping: dict[str, Any] = {"padding": padding, "interpolation": interpolation}
+    settings = Settings(
+        transformations, keys, confidence, shards, fidelity_samples, seed, layers, Warping(**warping), memory_budget
+    )
     identity = {"model": model_fingerprint(model)}
     identity |= {k: fingerprint(s.x, s.y) for k, s in (("train", train), ("test", test), ("measured", few))}
     with tempfile.TemporaryDirectory() as folder, _without_retracing_warnings():
@@ -147,6 +163,7 @@ def study(
         "epochs": epochs,
         "learning_rate": learning_rate,
         "confidence": confidence,
+        **warping,
         "input_scale": scale.text,
         "seed": seed,
         "recipes": {recipe.name: facts(recipe) for recipe in chosen},
