@@ -78,7 +78,7 @@ def run(run: Run) -> Finding:
 
 
 def _study(run: Run, kind: str, seed: int) -> StudyResult:
-    from tfinv.tflite import study
+    from tfinv.tflite import Output, Quantizing, Subsets, study
 
     settings = run.settings
     data = run.dataset(settings.dataset)
@@ -103,14 +103,14 @@ def _study(run: Run, kind: str, seed: int) -> StudyResult:
         settings.transformations,
         "all" if settings.recipes == "all" else settings.recipes.split("+"),
         measures=MEASURE,
-        max_samples=settings.samples,
-        measured_samples=settings.measured_samples,
-        epochs=settings.qat_epochs,
-        sensitivity=settings.sensitivity.split("+") if settings.sensitivity else (),
+        subsets=Subsets(settings.samples, settings.measured_samples),
+        quantizing=Quantizing(
+            epochs=settings.qat_epochs,
+            sensitivity=settings.sensitivity.split("+") if settings.sensitivity else (),
+        ),
+        output=Output(cache=run.cache, report=lambda text: run.say(f"{kind}, seed {seed}: {text}")),
         seed=seed,
-        cache=run.cache,
         progress=run.progress,
-        report=lambda text: run.say(f"{kind}, seed {seed}: {text}"),
     )
     folder = run.out / f"{kind}-{seed}"
     folder.mkdir(exist_ok=True)

@@ -23,7 +23,9 @@ ALWAYS = {"out", "quiet", "model", "data", "transformations", "measures", "befor
 """Options that name what is done, or where it goes."""
 EFFECTS = {
     "run": {"experiment", "overrides", "cache", "seed", "preset", "smoke", "force", "list"},
-    "train": {"architecture", "augmentation", "epochs", "batch_size", "learning_rate", "min_accuracy", "patience", "seed"},
+    "train": {
+        *("architecture", "augmentation", "epochs", "batch_size", "learning_rate", "min_accuracy", "patience", "seed"),
+    },
     "measure": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "batch_size", "padding"),
         *("interpolation", "memory_budget", "measured_samples", "confidence", "stratified", "checkpoint", "seed"),
@@ -94,9 +96,12 @@ def base(command: str, source: str, place: Path) -> list[str]:
         "integer": [str(place / "integer.tflite")],
         "several": [str(place / "keras.keras"), str(place / "integer.tflite")],
     }[source]
-    models = ["--before", str(place / "float.tflite"), "--after", *files] if command == "compare" else ["--model", *files]
+    models = ["--model", *files]
+    if command == "compare":
+        models = ["--before", str(place / "float.tflite"), "--after", *files]
     recipes = ["--recipes", "float16"] if command == "tflite" else []
-    return [command, *models, "--data", str(place / "data.npz"), "--transformations", "rotations(4)", *recipes, "--quiet"]
+    data = ["--data", str(place / "data.npz"), "--transformations", "rotations(4)"]
+    return [command, *models, *data, *recipes, "--quiet"]
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -191,11 +196,13 @@ def test_a_memory_budget_that_is_too_small_offers_the_flag(
 def test_parsing_tells_what_was_given():
     parser = measure._parser()
     options = parse(parser, ["--model", "m.keras", "--data", "d", "--out", "o", "--seed", "0"])
-    assert options.given == {"model", "data", "out", "seed"} and options.padding == "constant" and not options.stratified
+    assert options.given == {"model", "data", "out", "seed"}
+    assert options.padding == "constant" and not options.stratified
     refuse_idle(options, {"seed": "", "padding": "it is not given"})
-    with pytest.raises(ValueError, match="--seed has no effect here: because; leave it out. Received: --seed 0"):
+    with pytest.raises(ValueError, match=r"--seed has no effect here: because; leave it out\. Received: --seed 0"):
         refuse_idle(options, {"seed": "because"})
-    given = parse(compare._parser(), ["--before", "a", "--after", "b", "--data", "d", "--out", "o", "--names", "x", "y"])
+    files = ["--before", "a", "--after", "b", "--data", "d", "--out", "o"]
+    given = parse(compare._parser(), [*files, "--names", "x", "y"])
     assert given.names == ["x", "y"] and given.confidence == 0.95
 
 

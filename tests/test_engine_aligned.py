@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from laws import layer_of
 
-from tfinv.engine.gatherer import Gatherer, widened
+from tfinv.engine.gatherer import Gatherer
+from tfinv.engine.states import widened
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.aligned_dispersion import AlignedDispersion
 from tfinv.statistics.compiled import fused
@@ -50,7 +51,7 @@ def states(statistics, block, sizes, transformations) -> dict:
         gatherer.update(block[position : position + size])
         position += size
     assert position == len(block)
-    return {each: widened(gatherer.state(each)) for each in statistics}
+    return {each: widened(each, gatherer.state(each)) for each in statistics}
 
 
 def expected_rows(seen_back: np.ndarray, shown: np.ndarray, kind: str) -> np.ndarray:
@@ -92,7 +93,7 @@ def test_graph_and_compiled_loop_agree(rng, monkeypatch, statistics):
         step = tf.function(lambda part, gatherer=gatherer: gatherer.add("layer", part), reduce_retracing=True)
         for start in range(0, 7, 3):
             step(tf.constant(block[start : start + 3]))
-        both.append({each: widened(state) for each, state in gatherer.states_of("layer").items()})
+        both.append({each: widened(each, state) for each, state in gatherer.states_of("layer").items()})
     for statistic in statistics:
         for compiled, graph in zip(both[0][statistic], both[1][statistic], strict=True):
             np.testing.assert_allclose(compiled, graph, rtol=1e-4, atol=2e-5)

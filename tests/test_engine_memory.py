@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import tfinv
-from tfinv.engine.memory import Need, parse_budget, plan, readable
-from tfinv.engine.planning import plan_layers
+from tfinv.engine.memory import Need, parse_budget, plan, plan_layers, readable
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
 from tfinv.statistics.compiled.fused import FusedDispersion
 from tfinv.statistics.row_distances import RowDistances

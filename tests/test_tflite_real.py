@@ -8,10 +8,10 @@ from numpy.testing import assert_allclose
 from PIL import Image
 from references import layer_number, normalized_variance
 
-from tfinv import datasets, models, run
+from tfinv import Sampling, datasets, models, run
 from tfinv.datasets import Split
 from tfinv.results import Results
-from tfinv.tflite import RECIPES, StudyResult, TFLiteModel, compare_files, static_int8, study
+from tfinv.tflite import RECIPES, Quantizing, StudyResult, Subsets, TFLiteModel, compare_files, static_int8, study
 from tfinv.tflite.comparison.gate import check
 from tfinv.tflite.comparison.predictions import are_probabilities
 from tfinv.transformations import parse, warp
@@ -53,8 +53,8 @@ def test_our_own_int8_of_resnet_is_as_good_as_float(data_folder, cifar10, answer
 @pytest.fixture(scope="module")
 def compared(resnet, cifar10, tmp_path_factory):
     found = compare_files(
-        *resnet, cifar10, "rotations(8)", measures="NormalizedVariance", max_samples=300, measured_samples=80,
-        fidelity_samples=16, progress=False,
+        *resnet, cifar10, "rotations(8)", measures="NormalizedVariance", subsets=Subsets(300, 80, 16),
+        progress=False,
     )  # fmt: skip
     return found, found.report(tmp_path_factory.mktemp("resnet"))
 
@@ -86,7 +86,7 @@ def test_a_wrong_scale_of_resnet_is_pointed_out(data_folder, cifar10):
     files = [folder / "float.tflite"] * 2
     found = compare_files(
         *files, cifar10, "rotations(2)", input_scale="0..1", measures="NormalizedVariance", names=("a", "b"),
-        max_samples=200, measured_samples=40, fidelity_samples=8, progress=False,
+        subsets=Subsets(200, 40, 8), progress=False,
     )  # fmt: skip
     assert any("input scale 0..1 looks wrong" in each and "with 0..255" in each for each in found.warnings)
     assert check([], found).failed and found.models["accuracy"].max() < 0.2
@@ -138,14 +138,19 @@ QUICK = ["float32", "static_int8", "static_int8_per_tensor_equalized", "weight_i
 
 def test_recipes_of_each_kind_on_visual_wake_words(wake_word_model, handshapes):
     few = handshapes.subset(12, 0)
-    options = {"measures": "NormalizedVariance", "calibration_samples": 8, "shards": 2, "fidelity_samples": 4}
+    options = {
+        "measures": "NormalizedVariance",
+        "quantizing": Quantizing(8),
+        "sampling": Sampling(0.95, 2),
+        "subsets": Subsets(fidelity_samples=4),
+    }
     found = study(wake_word_model, few, few, "rotations(2)", QUICK, progress=False, **options)
     check_recipes(found, QUICK)
 
 
 @pytest.mark.slow
 def test_every_recipe_on_visual_wake_words(wake_word_model, handshapes):
-    options = {"measures": "NormalizedVariance", "calibration_samples": 16}
+    options = {"measures": "NormalizedVariance", "quantizing": Quantizing(16)}
     found = study(wake_word_model, handshapes, handshapes, "rotations(4)", progress=False, **options)
     check_recipes(found, list(RECIPES))
 

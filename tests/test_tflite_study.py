@@ -14,12 +14,15 @@ from browser import CHROMIUM, chromium
 from numpy.testing import assert_allclose
 from tflite_models import digits, plain_network, trained
 
-from tfinv import evaluate
+from tfinv import Sampling, evaluate
 from tfinv.datasets import Split
 from tfinv.run import main
 from tfinv.tflite import (
     Conversion,
+    Output,
+    Quantizing,
     StudyResult,
+    Subsets,
     TFLiteModel,
     float32,
     sensitivity,
@@ -48,12 +51,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(folder: Path) -> StudyResult:
-    return study(trained(plain_network), *splits(), SET, CHOSEN, **options(folder), files=folder / "files")
+    return study(trained(plain_network), *splits(), SET, CHOSEN, **options(folder, files=folder / "files"))
 
 
-def options(folder: Path) -> dict[str, Any]:
-    kept = {"cache": folder / "cache", "sensitivity": "weight_int4", "progress": False}
-    return {"measured_samples": None, "calibration_samples": 50, "shards": 10, **kept}
+def options(folder: Path, **output: Any) -> dict[str, Any]:
+    return {
+        "subsets": Subsets(measured_samples=None),
+        "quantizing": Quantizing(calibration_samples=50, sensitivity="weight_int4"),
+        "sampling": Sampling(0.95, shards=10),
+        "output": Output(cache=folder / "cache", **output),
+        "progress": False,
+    }
 
 
 def files() -> dict[str, Conversion]:
@@ -135,7 +143,7 @@ def test_save_and_load(found, folder):
 
 def test_finished_pieces_are_used_again(found, folder):
     said: list[str] = []
-    again = study(trained(plain_network), *splits(), SET, CHOSEN, report=said.append, **options(folder))
+    again = study(trained(plain_network), *splits(), SET, CHOSEN, **options(folder, report=said.append))
     reused = [line for line in said if line.startswith("re-used")]
     assert len(reused) == 2 * (len(CHOSEN) + 1) + 2, "one conversion and measurement a recipe, two of sensitivity"
     pd.testing.assert_frame_equal(again.sensitivity, found.sensitivity)
@@ -169,7 +177,7 @@ def test_unknown_recipe_is_named():
 def test_recipe_that_cannot_be_followed_is_listed(tmp_path):
     """Training needs labels; the other recipe goes on."""
     images, classes = digits()
-    options = {"measures": "NormalizedVariance", "progress": False, "measured_samples": 30}
+    options = {"measures": "NormalizedVariance", "progress": False, "subsets": Subsets(measured_samples=30)}
     test = Split(images[1400:1430], classes[1400:1430])
     made = study(trained(plain_network), images[:40], test, SET, ["qat_int8", "float16"], **options)
     assert made.recipes["recipe"].tolist() == ["float32", "float16"]

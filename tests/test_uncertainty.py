@@ -9,7 +9,7 @@ import pytest
 from references import layer_number, normalized_variance
 
 import tfinv
-from tfinv.engine.measuring import merged, without_each
+from tfinv.engine.states import leave_one_out, merged
 from tfinv.evaluation.arrays import shard_indices
 from tfinv.resampling.jackknife import Replicates, interval, pseudo_values, standard_error
 from tfinv.resampling.shards import interval as bootstrap_interval
@@ -71,13 +71,14 @@ def test_states_without_each_shard_equal_gathering_the_others(rng):
         return ColumnMomentsState(np.float64(len(own)), own.mean(0), own.var(0) * len(own))
 
     states = [state(part) for part in parts]
-    for number, found in enumerate(without_each(ColumnMoments(), states)):
+    shards = [{ColumnMoments(): each} for each in states]
+    for number, found in enumerate(each[ColumnMoments()] for each in leave_one_out(shards)):
         rest = np.concatenate([part for other, part in enumerate(parts) if other != number])
         for mine, theirs in zip(found, state(rest), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-12)
     for mine, theirs in zip(merged(ColumnMoments(), states), state(np.arange(17)), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
-    two = without_each(ColumnMoments(), states[:2])
+    two = [each[ColumnMoments()] for each in leave_one_out(shards[:2])]
     np.testing.assert_array_equal(two[0].mean, states[1].mean)
     np.testing.assert_array_equal(two[1].mean, states[0].mean)
 

@@ -35,9 +35,12 @@ def main(arguments: Sequence[str]) -> int:
     refuse_idle(options, {"allow_unmatched": not options.fail_if and "there is no --fail-if to pass"})
 
     from tfinv.commands.data import load_fitting
+    from tfinv.commands.planning import plan_memory
     from tfinv.commands.sources import open_model, scale_words
+    from tfinv.evaluation import Sampling
     from tfinv.tflite.comparison.compare_files import compare_files
     from tfinv.tflite.comparison.gate import check, parse_condition
+    from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.files.input_scale import scales_of_pair
 
     conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
@@ -48,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     first, second = scales_of_pair(opened.model, after.model)
     fitted = load_fitting(options, opened)
     for name, model in (("before", first), ("after", second)):
+        if name == "before" or options.layers is None:  # partners in the second file have about the same size
+            chosen = model.select(options.layers)
+            plan_memory(chosen, len(fitted.measured), transformations, measures, options, options.confidence)
         print(printable(f"{name}: {scale_words(model.input_scale, model.scale_from)}"))
     comparison = compare_files(
         first,
@@ -57,10 +63,9 @@ def main(arguments: Sequence[str]) -> int:
         measures=measures,
         layers=options.layers,
         names=tuple(options.names) if options.names else None,  # type: ignore[arg-type]
-        measured_samples=options.measured_samples,
-        confidence=options.confidence,
-        padding=warping.padding,
-        interpolation=warping.interpolation,
+        subsets=Subsets(measured_samples=options.measured_samples),
+        sampling=Sampling(options.confidence),
+        warping=warping,
         memory_budget=options.memory_budget,
         seed=options.seed,
         progress=not options.quiet,

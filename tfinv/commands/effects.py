@@ -28,9 +28,15 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
     names = [action.dest for action in parser._actions if action.dest != "help"]
     blank = argparse.Namespace(**dict.fromkeys(names, _UNSET))
     options = parser.parse_intermixed_args(arguments, blank)
-    given = frozenset(name for name in names if getattr(options, name) is not _UNSET)
+    optional = {action.dest for action in parser._actions if action.option_strings}
+    given = frozenset(
+        name
+        for name in names
+        if getattr(options, name) is not _UNSET
+        and (name in optional or getattr(options, name) not in ([], parser.get_default(name)))
+    )
     for name in names:
-        if name not in given:
+        if getattr(options, name) is _UNSET:
             setattr(options, name, parser.get_default(name))
     options.given = given
     return options

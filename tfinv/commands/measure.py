@@ -13,9 +13,11 @@ from tfinv.commands.effects import parse, refuse_idle
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
+    from tfinv.activations import ActivationModel
     from tfinv.commands.data import Fitted
     from tfinv.commands.sources import Opened
     from tfinv.results import Results
+    from tfinv.tflite import TFLiteModel
 
 SEVERAL_CONFIDENCE = 0.95
 """Of the intervals of differences, where several models are measured and nothing is said."""
@@ -47,12 +49,16 @@ def main(arguments: Sequence[str]) -> int:
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
+    from tfinv.commands.planning import plan_memory
 
     fitted = load_fitting(options, common_shape(models))
     labels = _short_names(names)
+    sources = [model.source(fitted.shape, options.layers) for model in models]
+    for source in sources:
+        plan_memory(source, len(fitted.measured), transformations, measures, options, _confidence(options))
     found, warnings = {}, list(fitted.notes)
-    for label, model in zip(labels, models, strict=True):
-        found[label], said = _measured(label, model, fitted, options, measures, transformations, warping)
+    for label, model, source in zip(labels, models, sources, strict=True):
+        found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping)
         warnings += said
     _write(found, options, fitted, warnings)
     return 0
@@ -102,6 +108,12 @@ def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
         raise ValueError(f"model must name each model once. Received: {' '.join(names)}")
 
 
+def _confidence(options: argparse.Namespace) -> float | None:
+    """Of intervals; several models have some in any case."""
+    several = len(options.model) > 1
+    return SEVERAL_CONFIDENCE if several and options.confidence is None else options.confidence
+
+
 def _one_per_model(scales: Sequence[str] | None, count: int) -> list[str | None]:
     if scales is None:
         return [None] * count
@@ -112,16 +124,18 @@ def _one_per_model(scales: Sequence[str] | None, count: int) -> list[str | None]
 
 def _short_names(names: Sequence[str]) -> list[str]:
     """File names without folder and ending where these tell the models apart."""
-    for shorten in (lambda name: Path(name).stem, lambda name: Path(name).name, str):
-        short = [shorten(name) for name in names]
+    ways = (lambda path: path.stem, lambda path: path.name, lambda path: "_".join(path.parts[-2:]))
+    for shorten in ways:
+        short = [shorten(Path(name)) for name in names]
         if len(set(short)) == len(names):
             return short
-    return [f"{name} {number}" for number, name in enumerate(names, 1)]
+    return [f"{Path(name).stem} {number}" for number, name in enumerate(names, 1)]
 
 
 def _measured(
     label: str,
     model: Opened,
+    source: ActivationModel | TFLiteModel,
     fitted: Fitted,
     options: argparse.Namespace,
     measures: Any,
@@ -130,14 +144,13 @@ def _measured(
 ) -> tuple[Results, list[str]]:
     """The results of a model, and warnings about its answers and its input scale."""
     from tfinv.commands.answers import check_answers
-    from tfinv.commands.sources import is_tflite
     from tfinv.evaluation import Sampling, evaluate
+    from tfinv.tflite import TFLiteModel
 
     several = len(options.model) > 1
-    source: Any = model.source(fitted.shape, options.layers)
     print(printable(f"{label}: {model.said}"))
     facts, warnings = check_answers(source, fitted.images)
-    if is_tflite(model.name):
+    if isinstance(source, TFLiteModel):
         from tfinv.tflite.files.input_scale import scale_warnings
 
         warnings = [*scale_warnings(source, fitted.measured.x), *warnings]
@@ -149,7 +162,6 @@ def _measured(
             f"{label}: accuracy {facts['accuracy']:.1%} ({facts['accuracy_low']:.1%} to {facts['accuracy_high']:.1%}) "
             f"on {facts['answered']} untransformed images"
         )
-    confidence = options.confidence or (SEVERAL_CONFIDENCE if several else None)
     name = f"{CHECKPOINT}-{label}.npz" if several else f"{CHECKPOINT}.npz"
     results = evaluate(
         source,
@@ -157,7 +169,7 @@ def _measured(
         transformations,
         measures,
         batch_size=options.batch_size,
-        sampling=Sampling(confidence, stratified=options.stratified),
+        sampling=Sampling(_confidence(options), stratified=options.stratified),
         warping=warping,
         memory_budget=options.memory_budget,
         checkpoint=options.out / name if options.checkpoint else None,

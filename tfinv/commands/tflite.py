@@ -57,19 +57,23 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(parser, shared.with_signs(arguments))
 
     from tfinv.tflite.comparison.compare_files import MEASURES
+    from tfinv.tflite.studies.options import Quantizing
     from tfinv.tflite.studies.sensitivities import choose_schemes
 
     # before anything that takes long
     recipes, schemes = shared.recipes(options.recipes), choose_schemes(options.sensitivity)
+    quantizing = Quantizing(options.calibration_samples, options.epochs, options.learning_rate, schemes)
     transformations = shared.transformations(options.transformations)
     measures = shared.measures(options.measures or MEASURES)
     warping = shared.warping(options)
     _check(options, recipes, schemes)
 
     from tfinv.commands.data import load_fitting
+    from tfinv.commands.planning import plan_memory
     from tfinv.commands.sources import fixed_size, is_tflite, open_model
+    from tfinv.evaluation import Sampling
     from tfinv.support.cache import Cache
-    from tfinv.tflite import study
+    from tfinv.tflite import Output, Subsets, study
 
     start = time.monotonic()
     if is_tflite(options.model):
@@ -77,6 +81,9 @@ def main(arguments: Sequence[str]) -> int:
     opened = open_model(options.model, options.input_scale, options.layer_class, options.input_size)
     print(printable(opened.said))
     fitted = load_fitting(options, opened, trains=True)
+    if options.layers is None:  # layers are named as the float file names them, which is not made yet
+        source = opened.source(fitted.shape)
+        plan_memory(source, len(fitted.measured), transformations, measures, options, options.confidence)
     model = opened.model if options.input_size is None else fixed_size(opened.model, fitted.shape)
 
     def say(text: str) -> None:
@@ -91,21 +98,15 @@ def main(arguments: Sequence[str]) -> int:
         recipes,
         input_scale=opened.scale,
         measures=measures,
-        measured_samples=options.measured_samples,
-        calibration_samples=options.calibration_samples,
-        epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        sensitivity=schemes,
-        confidence=options.confidence,
         layers=options.layers,
-        padding=warping.padding,
-        interpolation=warping.interpolation,
+        subsets=Subsets(measured_samples=options.measured_samples),
+        sampling=Sampling(options.confidence),
+        warping=warping,
         memory_budget=options.memory_budget,
-        files=options.out / "files",
+        quantizing=quantizing,
+        output=Output(options.out / "files", Cache(options.out / "cache", force=options.force, report=say), say),
         seed=options.seed,
-        cache=Cache(options.out / "cache", force=options.force, report=say),
         progress=not options.quiet,
-        report=say,
     )
     result.save(options.out / "study.npz")
     result.report(options.out)

@@ -1,4 +1,4 @@
-"""`compare_files`: two `.tflite` files and images in, a `Comparison` out (comparison)."""
+"""`compare_files`: two `.tflite` files and images in, a `Comparison` out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import MeasureResult, Results
-from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.match_files import Match, match
-from tfinv.tflite.comparison.measure_models import FIDELITY_SAMPLES, Measured, measure_models
+from tfinv.tflite.comparison.measure_models import Measured, measure_models
+from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.input_scale import scale_warnings, scales_of_pair
 from tfinv.tflite.files.model import Source, TFLiteModel
@@ -36,6 +37,7 @@ MEASURES = ("NormalizedVariance", "NormalizedVarianceSE")
 MATCHING_SAMPLES, SCALE_SAMPLES, CHECK_SAMPLES = 32, 200, 8
 
 
+@accepts_folded
 def compare_files(
     before: Source | TFLiteModel,
     after: Source | TFLiteModel,
@@ -47,15 +49,11 @@ def compare_files(
     measures: Any = MEASURES,
     layers: LayerChoice = None,
     names: tuple[str, str] | None = None,
-    max_samples: int | None = None,
-    measured_samples: int | None = 1000,
-    fidelity_samples: int = FIDELITY_SAMPLES,
-    confidence: float = 0.95,
-    shards: int = 20,
-    seed: int = 0,
-    padding: str = "constant",
-    interpolation: str = "bilinear",
+    subsets: Subsets | None = SUBSETS,
+    sampling: Sampling | None = INTERVALS,
+    warping: Warping | None = None,
     memory_budget: int | float | str | None = None,
+    seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> Comparison:
@@ -89,16 +87,11 @@ def compare_files(
         measures: measures of invariance, as objects or keys.
         layers: which layers of the first file, and their partners: names, globs or operators; None for all.
         names: what the two files are called; None for the names of the files.
-        max_samples: use a stratified subset of so many images; None for all.
-        measured_samples: measure layers on a stratified subset of so many images; None for all. Predictions are of
-            all.
-        fidelity_samples: compare activations number by number on so many images.
-        confidence: of the intervals of layer means.
-        shards: parts of the images that these intervals are made from.
-        seed: of the subsets and of resampling.
-        padding: see `transformations.warp`.
-        interpolation: see `transformations.warp`.
+        subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
+        sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
+        warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
         memory_budget: see `tfinv.evaluate`.
+        seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
 
@@ -110,10 +103,11 @@ def compare_files(
             networks, images that do not fit, labels that are no classes of the model.
     """
     transformations, measures = as_set(transformations), as_measures(measures)
+    subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
     first, second = scales_of_pair(first, second)
-    images = as_split(data, first.input_shape, max_samples, seed)
+    images = as_split(data, first.input_shape, subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
     if layers is not None:
@@ -129,12 +123,10 @@ def compare_files(
         transformations,
         measures,
         pairs={called[1]: matched.pairs},
-        measured=subset(images, measured_samples, seed),
-        fidelity_samples=whole_number("fidelity_samples", fidelity_samples, 1),
-        confidence=confidence,
-        shards=shards,
-        padding=padding,
-        interpolation=interpolation,
+        measured=subset(images, subsets.measured_samples, seed),
+        fidelity_samples=subsets.fidelity_samples,
+        sampling=sampling,
+        warping=warping,
         memory_budget=memory_budget,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
@@ -144,10 +136,11 @@ def compare_files(
         "measures": [each.key for each in measures],
         "samples": len(images),
         "measured_samples": found[called[0]].results.metadata["samples"],
-        "fidelity_samples": min(fidelity_samples, len(images)),
-        "confidence": confidence,
-        "padding": padding,
-        "interpolation": interpolation,
+        "fidelity_samples": min(subsets.fidelity_samples, len(images)),
+        "confidence": sampling.confidence,
+        "interval": sampling.interval,
+        "padding": warping.padding,
+        "interpolation": warping.interpolation,
         "seed": seed,
         **(metadata or {}),
     }

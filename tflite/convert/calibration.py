@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.datasets import Split
+from tfinv.evaluation.options import Warping, checked
 
 _MOST_BYTES = 4 * 2**30
 
@@ -43,7 +44,12 @@ def calibration_batches(
 
 
 def with_transformations(
-    images: Any, transformations: Any, *, per_image: int | None = None, seed: int = 0
+    images: Any,
+    transformations: Any,
+    *,
+    per_image: int | None = None,
+    seed: int = 0,
+    warping: Warping | None = None,
 ) -> NDArray[np.float32]:
     """Calibration images under the transformations that the model will meet.
 
@@ -61,6 +67,7 @@ def with_transformations(
         transformations: a `TransformationSet`, or its id such as `"rotations(16)"`.
         per_image: how many transformations of each image; None for all. 1 gives as many images as came in.
         seed: of the draw.
+        warping: padding and interpolation, see `tfinv.evaluate`.
 
     Returns:
         float32 `(N * per_image, H, W, C)`, the versions of an image next to each other.
@@ -80,6 +87,8 @@ def with_transformations(
         raise ValueError(
             f"calibration images would take {images.nbytes * each / 2**30:.1f} GiB; give fewer, or per_image"
         )
+    warping = checked(Warping, warping)
+    how: dict[str, Any] = {"padding": warping.padding, "interpolation": warping.interpolation}
     deal = _deal(len(images), len(chosen), each, np.random.default_rng(seed))
     result = np.empty((len(images), each, *images.shape[1:]), np.float32)
     for number, transformation in enumerate(chosen):
@@ -87,7 +96,7 @@ def with_transformations(
         for start in range(0, len(rows), 256):
             part = slice(start, start + 256)
             if len(rows[part]):
-                result[rows[part], places[part]] = np.asarray(warp(images[rows[part]], transformation))[:, 0]
+                result[rows[part], places[part]] = np.asarray(warp(images[rows[part]], transformation, **how))[:, 0]
     return result.reshape(-1, *images.shape[1:])
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import inspect
 import json
 import math
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tfinv.activations.source import LayerChoice
 from tfinv.engine.batches import ImageBatches
-from tfinv.evaluation.options import Warping
+from tfinv.evaluation.options import Sampling, Warping
 from tfinv.results import Results
 from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
@@ -51,24 +51,22 @@ class Settings:
     Args:
         transformations: the set.
         measures: keys.
-        confidence: of the intervals of layer means.
-        shards: parts of the images that these intervals are made from.
+        sampling: confidence and kind of the intervals of layer means.
+        warping: padding and interpolation of transformed images.
         fidelity_samples: images on which activations are compared number by number.
         seed: of subsets.
         layers: which layers of the float file; None for all.
-        warping: how images are warped.
         memory_budget: see `tfinv.evaluate`.
     """
 
     transformations: TransformationSet
     measures: tuple[str, ...]
-    confidence: float
-    shards: int
+    sampling: Sampling
+    warping: Warping
     fidelity_samples: int
     seed: int
-    layers: Any = None
-    warping: Warping = dataclasses.field(default_factory=Warping)
-    memory_budget: Any = None
+    layers: LayerChoice = None
+    memory_budget: int | float | str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +114,7 @@ def made(cache: Cache, recipe: Recipe, materials: Materials, identity: Mapping[s
     foreign = not is_built_in(recipe)  # what it reads of the materials is not known
     if recipe.calibrates or recipe.trains or foreign:
         config |= {"train": identity["train"], "seed": materials.seed, "transformations": materials.transformations.id}
+        config["warping"] = asdict(materials.warping)
     if recipe.calibrates or foreign:
         config["calibration"] = materials.calibration_samples
     if recipe.trains or foreign:
@@ -175,12 +174,10 @@ def measured(
         "measured": identity["measured"],
         "transformations": settings.transformations.id,
         "measures": list(settings.measures),
-        "confidence": settings.confidence,
-        "shards": settings.shards,
+        "sampling": asdict(settings.sampling),
+        "warping": asdict(settings.warping),
         "fidelity_samples": settings.fidelity_samples,
         "layers": None if settings.layers is None else list(reference.layer_shapes),
-        "padding": settings.warping.padding,
-        "interpolation": settings.warping.interpolation,
         "version": versions("tfinv"),
     }
 
@@ -231,10 +228,8 @@ def _measure(
         settings.transformations,
         list(settings.measures),
         measured=few,
-        confidence=settings.confidence,
-        shards=settings.shards,
-        padding=settings.warping.padding,
-        interpolation=settings.warping.interpolation,
+        sampling=settings.sampling,
+        warping=settings.warping,
         memory_budget=settings.memory_budget,
         progress=progress,
         metadata={"recipe": recipe, "seed": settings.seed},
@@ -244,8 +239,9 @@ def _measure(
     observers = {"reference": Observer(reference), recipe: Observer(model)}
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
-    options = dataclasses.asdict(settings.warping)
-    run = PairedRun(observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, options)
+    run = PairedRun(
+        observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, settings.warping
+    )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
     return renamed(found.results, matched), found.predictions, fidelity, matched.unmatched_before
