@@ -416,7 +416,7 @@ def test_an_edited_file_runs_again_and_an_unchanged_one_does_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("math:sqrt", "<sqrt>"),
         ("math:sqrt(a=0.5)", "<sqrt>(a=0.5)"),
@@ -425,8 +425,8 @@ def test_an_edited_file_runs_again_and_an_unchanged_one_does_not(tmp_path):
         ("rotations(16)", "rotations(16)"),
     ],
 )
-def test_names_with_places_are_found_in_a_text(text, found):
-    assert load_named(text, "function", lambda function: f"<{function.__name__}>") == found
+def test_names_with_places_are_found_in_a_text(text, expected):
+    assert load_named(text, "function", lambda function: f"<{function.__name__}>") == expected
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
         static_int16x8,
         weight_int4,
     )
+    from tfinv.tflite.files.checks import check_input_scale, self_check
     from tfinv.tflite.files.conversion import Conversion
+    from tfinv.tflite.files.cost import latency, memory_estimate
     from tfinv.tflite.files.layer_map import LayerMap
     from tfinv.tflite.files.model import TFLiteModel
-    from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate, self_check
     from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
     from tfinv.tflite.qat.train import qat_int8
     from tfinv.tflite.studies.options import Output, Quantizing
@@ -57,20 +58,20 @@ _HOME = {
     "StudyResult": "studies.result",
     "TFLiteModel": "files.model",
     "agreement": "qat.report",
-    "check_input_scale": "files.self_check",
+    "check_input_scale": "files.checks",
     "compare": "comparison.differences",
     "compare_files": "comparison.compare_files",
     "dynamic_int8": "convert.recipes",
     "equalize": "convert.equalization",
     "float16": "convert.recipes",
     "float32": "convert.recipes",
-    "latency": "files.self_check",
+    "latency": "files.cost",
     "layer_map": "convert.match_keras_layers",
     "match": "comparison.match_files",
     "measure_models": "comparison.measure_models",
-    "memory_estimate": "files.self_check",
+    "memory_estimate": "files.cost",
     "qat_int8": "qat.train",
-    "self_check": "files.self_check",
+    "self_check": "files.checks",
     "sensitivity": "studies.sensitivity",
     "static_int16x8": "convert.recipes",
     "static_int8": "convert.recipes",

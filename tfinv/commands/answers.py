@@ -30,14 +30,14 @@ def check_answers(model: Any, images: Split) -> tuple[dict[str, Any], list[str]]
     """
     from tfinv.tflite.comparison.behaviour import NEAR_CHANCE, behaviour
     from tfinv.tflite.comparison.predictions import Predictions
-    from tfinv.tflite.files.self_check import check_input_scale
+    from tfinv.tflite.files.checks import check_input_scale, scores_of
 
     if images.y is None:
         return {}, []
     few = images if len(images) <= CHECKED else images.subset(CHECKED, 0)
     assert few.y is not None
-    outputs = model.predict(few.x)
-    if not isinstance(outputs, np.ndarray) or outputs.ndim != 2 or outputs.shape[1] < 2:
+    outputs = scores_of(model, few.x)
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
         return {}, []
     found = behaviour(Predictions.of(outputs, outputs[:, None]), few.y)
     accuracy = found.accuracy

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run compare``: two `.tflite` files and images in, a report and perhaps a failure out."""
+"""``python -m tfinv.run compare``: compare two `.tflite` files on images, write a report, fail beyond limits."""
 
 from __future__ import annotations
 

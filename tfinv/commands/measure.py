@@ -1,4 +1,4 @@
-"""``python -m tfinv.run measure``: one's own models and images in, results, tables and a report out."""
+"""``python -m tfinv.run measure``: measure given models on given images; write results, tables and a report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEVERAL_CONFIDENCE = 0.95
 CHECKPOINT = "checkpoint"
 
 _EPILOG = """\
-writes results.npz, profile.csv, one figure a measure and report.html into --out; of several models one results file
+writes results.npz, profile.csv, one figure per measure and report.html into --out; of several models one results file
 each, and differences.csv with paired intervals against the first
 
 examples:

@@ -70,7 +70,7 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
         report.section(key)
         profile, heatmap = plots.profile({"model": measure}), plots.heatmap(measure)
         report.figure(profile, f"{key} by layer, from input to output.", f"Layer profile of {key}")
-        report.figure(heatmap, "Every unit: one column a layer, units sorted by their value.", f"Heat map of {key}")
+        report.figure(heatmap, "Every unit: one column per layer, units sorted by their value.", f"Heat map of {key}")
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
     report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
     report.glossary(explain(*_TERMS))

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run tflite``: a trained Keras model in, every way of quantizing it measured and reported."""
+"""``python -m tfinv.run tflite``: quantize a trained Keras model in every way; measure and report it."""
 
 from __future__ import annotations
 

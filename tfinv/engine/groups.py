@@ -81,7 +81,7 @@ def measured(
 
 def _gathered(
     layers: Sequence[Layer], shards: Sequence[ImageBatches], passes: Sequence[Pass], part: str
-) -> list[dict[str, LayerStates]]:
+) -> Sequence[Mapping[str, LayerStates]]:
     """By shard and layer the states of all passes."""
     several = len(shards) > 1
     given: States = {}
@@ -101,7 +101,7 @@ def _gathered(
                 states = [shard[name][statistic] for shard in by_shard if statistic in shard[name]]
                 if states:
                     given.setdefault(statistic, {})[name] = merged(statistic, states)
-    return list(by_shard)
+    return by_shard
 
 
 def joined(groups: Sequence[Results], metadata: Mapping[str, Any]) -> Results:

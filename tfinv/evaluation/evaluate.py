@@ -116,6 +116,7 @@ def evaluate(
         "padding": warping.padding,
         "interpolation": warping.interpolation,
         "skipped_layers": dict(getattr(source, "skipped", {})),
+        **_ends(source),
     }
     if scale := getattr(model, "input_scale", None):
         description["input_scale"] = scale.text
@@ -238,6 +239,14 @@ def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warpi
     told: dict[str, Any] = {"interpolation_floor": {}}
     results = evaluate(network, images, setting.transformations, chosen, progress=False, metadata=told, warping=warping)
     return floors(results, sizes)
+
+
+def _ends(source: ActivationSource) -> dict[str, Any]:
+    """The inputs and outputs of a model, as far as it tells them; `measured` marks where classes are read from."""
+    outputs = [output.facts() for output in getattr(source, "outputs", ())]
+    for position, output in enumerate(outputs):
+        output["measured"] = position == 0
+    return {"inputs": [{"shape": list(source.input_shape)}], "outputs": outputs}
 
 
 def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> tuple[Layer, ...]:

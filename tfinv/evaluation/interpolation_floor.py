@@ -20,7 +20,8 @@ SAMPLES = 64
 
 def resolutions(layers: Sequence[Layer]) -> dict[str, tuple[int, int]]:
     """`(H', W')` of the layers that form feature maps of more than one position, by name."""
-    return {layer.name: layer.shape[:2] for layer in layers if layer.is_spatial and min(layer.shape[:2]) > 1}
+    spatial = (layer for layer in layers if layer.is_spatial and min(layer.shape[:2]) > 1)
+    return {layer.name: (layer.shape[0], layer.shape[1]) for layer in spatial}
 
 
 def identity_network(image_shape: tuple[int, ...], sizes: Mapping[str, tuple[int, int]]) -> KerasModel:

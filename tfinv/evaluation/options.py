@@ -19,7 +19,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Options = TypeVar("Options")
 
-Interval = Literal["jackknife", "bootstrap"]
+IntervalKind = Literal["jackknife", "bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Sampling:
 
     confidence: float | None = None
     shards: int = 20
-    interval: Interval = "jackknife"
+    interval: IntervalKind = "jackknife"
     resamples: int = 1000
     stratified: bool = False
     keep_statistics: bool = False
@@ -67,7 +67,7 @@ class Sampling:
         confidence = self.confidence
         if confidence is not None:
             share("confidence", confidence, "0.95")
-        if self.interval not in get_args(Interval):
+        if self.interval not in get_args(IntervalKind):
             raise ValueError(f"interval must be 'jackknife' or 'bootstrap'. Received: {self.interval!r}")
         for name, least in (("shards", 2), ("resamples", 50), ("first_sample", 0)):
             whole_number(name, getattr(self, name), least)

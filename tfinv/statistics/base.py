@@ -99,7 +99,7 @@ class Statistic(ABC):
         super().__init_subclass__(**options)
         if {"init", "update"} & vars(cls).keys() and "loop" not in vars(cls):
             # What the parent takes from the compiled loop says nothing about a subclass that computes something else.
-            cls.loop = Statistic.loop
+            setattr(cls, "loop", Statistic.loop)  # noqa: B010
 
     @property
     def key(self) -> str:

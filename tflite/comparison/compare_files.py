@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.outputs import several
 from tfinv.activations.source import LayerChoice
-from tfinv.datasets.given import as_split, subset
+from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
@@ -23,9 +24,10 @@ from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
+from tfinv.tflite.files.checks import check_input_scale
+from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.input_scale import scale_warnings, scales_of_pair
 from tfinv.tflite.files.model import Source, TFLiteModel
-from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:
@@ -308,6 +310,8 @@ def _warnings(
         if model.check is not None and not model.check.passed:
             found.append(f"{name}: self-check {model.check.summary()}")
         found += [f"{name}: {layer} is not measured, {why}" for layer, why in model.skipped.items()]
+    texts = dict.fromkeys(several(model.outputs) for model in models)
+    found += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
         if layers:
             found.append(f"layers of {name} without a partner: {', '.join(layers)}")

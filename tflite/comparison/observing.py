@@ -33,11 +33,9 @@ class Observer:
         self._transformed: list[tuple[Any, Any]] = []
         self._classes = 0
         self._from_logits: bool | None = None
-        if isinstance(model, TFLiteModel):
-            self._is_classifier = len(model.graph.outputs) == 1
-        else:
+        self._is_classifier = True
+        if not isinstance(model, TFLiteModel):
             self._output = getattr(model, "output_layer", list(model.layer_shapes)[-1])
-            self._is_classifier = True
             self._alone = model.select([self._output])
 
     def show(self, images: NDArray[np.float32], with_layers: bool) -> tuple[Mapping[str, Any], NDArray[np.float32]]:
@@ -48,7 +46,7 @@ class Observer:
             outputs = found[self._output] if self._output in found else self._alone(images)[self._output]
             return {name: np.asarray(each) for name, each in found.items()}, np.asarray(outputs)
         tensors = {name: tensor.index for name, tensor in model.layer_tensors.items()} if with_layers else {}
-        read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.graph.outputs[0]})
+        read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.scores})
         outputs = read.pop(_OUTPUT)
         return read, outputs
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tfinv.activations.input_scale import NAMED, InputScale, input_scale
 
 if TYPE_CHECKING:
-    from tfinv.tflite.files.flatbuffer import Graph, Tensor
+    from tfinv.tflite.files.flatbuffer import FileTensor, Graph
     from tfinv.tflite.files.model import TFLiteModel
 
 __all__ = [
@@ -154,7 +154,7 @@ def scales_of_pair(first: TFLiteModel, second: TFLiteModel) -> tuple[TFLiteModel
     return first, second
 
 
-def _quantized_input(graph: Graph) -> Tensor | None:
+def _quantized_input(graph: Graph) -> FileTensor | None:
     """The quantized tensor that images become: the input, or what the only operator that takes it makes of it."""
     index = graph.inputs[0]
     users = [operator for operator in graph.operators if index in operator.inputs]

@@ -28,8 +28,8 @@ from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 from tfinv.tflite.files.conversion import Conversion
+from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.model import TFLiteModel
-from tfinv.tflite.files.self_check import latency, memory_estimate
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, is_built_in
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from tfinv.datasets.given import as_split
+from tfinv.datasets.as_split import as_split
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping
 from tfinv.resampling.jackknife import Replicates

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.outputs import several
 from tfinv.activations.source import LayerChoice
-from tfinv.datasets.given import as_split, subset
+from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.support.cache import Cache
@@ -20,11 +21,11 @@ from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
+from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import TFLiteModel, layer_names
-from tfinv.tflite.files.self_check import check_input_scale
 from tfinv.tflite.qat.train import _without_retracing_warnings
 from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
 from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
@@ -305,10 +306,12 @@ def _warnings(
 ) -> list[str]:
     found = [f"{name} could not be made: {reason}" for name, reason in failed.items()]
     first = pieces[REFERENCE]
+    reference = TFLiteModel(first.conversion, input_scale=scale, probe=False)
     if test.y is not None and first.predictions is not None:
         few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
-        reference = TFLiteModel(first.conversion, input_scale=scale, probe=False)
         found += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
+    if text := several(reference.outputs):
+        found.append(text)
     for name, piece in pieces.items():
         if "FAILED" in piece.facts["self_check"]:
             found.append(f"{name}: self-check {piece.facts['self_check']}")

@@ -205,9 +205,18 @@ class FusedDispersion:
         """The state of one of the statistics; what need not be computed is not copied."""
         self._settle()
         shape = self._layer.shape
-        by_unit = (array.reshape(shape if array.size else 0) for array in (self._stds, self._variances, self._offset))
-        by_column = (array.reshape(len(array), *shape) for array in (self._mean, self._m2))
-        return statistic.from_loop(LoopSums(self._layer, np.float64(self._count), *by_unit, *by_column))
+        rows, columns = (shape if self._rows else (0,)), (shape if self._moments else (0,))
+        return statistic.from_loop(
+            LoopSums(
+                self._layer,
+                np.float64(self._count),
+                self._stds.reshape(rows),
+                self._variances.reshape(rows),
+                self._offset.reshape(columns),
+                self._mean.reshape(-1, *shape),
+                self._m2.reshape(-1, *shape),
+            )
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything needed to go on later; not copied."""
