@@ -319,12 +319,9 @@ def test_wrong_arguments_end_with_one_line(paths, tmp_path, capsys, change, mess
 def test_scales_that_look_like_options_are_understood():
     from tfinv.commands.arguments import input_scale, with_signs
 
-    assert with_signs(["--input-scale", "-1..1", "--quiet", "--x=1", "-2"]) == [
-        "--input-scale=-1..1",
-        "--quiet",
-        "--x=1",
-        "-2",
-    ]
+    marked = with_signs(["--input-scale", "0..1", "-1..1", "--quiet", "-.5,0.25"])
+    assert marked == ["--input-scale", "0..1", " -1..1", "--quiet", " -.5,0.25"]
+    assert input_scale(marked[-1]) == (-0.5, 0.25) and input_scale(" -1..1") == "-1..1"
     assert input_scale("0.5,0.25") == (0.5, 0.25) and input_scale("0..255") == "0..255"
 
 
@@ -378,4 +375,20 @@ def test_a_wrong_input_scale_is_pointed_out(network, data):
     )
     assert check([], comparison).failed
     with pytest.raises(ValueError, match=r"same network.*input scale 0..1 looks wrong: .* with 0..255"):
-        compare_files(float32(scaled), static_int8(scaled, 255 * digits()[0][:150]), data, SET, progress=False)
+        compare_files(
+            float32(scaled), static_int8(scaled, 255 * digits()[0][:150]), data, SET, input_scale="0..1", progress=False
+        )
+
+
+def test_a_file_of_integers_tells_the_input_scale_of_both(network, data):
+    import keras
+
+    inputs = keras.Input((16, 16, 1), name="image")
+    scaled = keras.Model(inputs, network(keras.layers.Rescaling(1 / 255, name="rescale")(inputs)))
+    integers = static_int8(scaled, 255 * digits()[0][:150])
+    found = compare_files(float32(scaled), integers, data, SET, measures=NV, progress=False, layers="*logits")
+    assert found.models["accuracy"].min() > 0.7 and not any("input scale" in text for text in found.warnings)
+    assert found.layers["layer"].tolist() == ["residual/logits"] == list(found.match.pairs)
+    files = found.metadata["files"]
+    assert [files[name]["input_scale"] for name in found.names] == ["0..255", "0..255"]
+    assert [files[name]["input_scale_from"] for name in found.names] == ["the other file", "the file"]
