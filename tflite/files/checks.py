@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfinv.statistics.classification import chosen
 from tfinv.support.types import Images
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.files.self_check import SelfCheck
@@ -54,7 +55,8 @@ def check_input_scale(
 
     def accuracy(candidate: TFLiteModel) -> float:
         outputs = candidate.runner.read(candidate.model_inputs(images), {"scores": candidate.scores})["scores"]
-        return float((outputs.reshape(len(labels), -1).argmax(1) == labels).mean())
+        classes = chosen(outputs.reshape(len(labels), -1), candidate.outputs[0].threshold)
+        return float((classes == labels).mean())
 
     chance = 1.0 / max(2, len(np.unique(labels)))
     used = accuracy(model)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.keras_graph import plain
+from tfinv.activations.outputs import output_activation
+from tfinv.statistics.classification import chosen
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
 from tfinv.tflite.convert.calibration import calibration_batches
@@ -70,7 +72,16 @@ class QatPlan:
         """The accuracy of a model on the calibration images; None where they have no labels."""
         if self.labels is None:
             return None
-        return float((outputs(model, self.calibration).argmax(axis=1) == self.labels).mean())
+        return float((self.classes(outputs(model, self.calibration)) == self.labels).mean())
+
+    def classes(self, outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The class of each image: the largest output, or whether a single one exceeds its threshold."""
+        return chosen(outputs, self.threshold)
+
+    @property
+    def threshold(self) -> float:
+        """What a single output must exceed to say class 1."""
+        return 0.5 if output_activation(self.model) == "sigmoid" else 0.0
 
     @property
     def options(self) -> dict[str, Any]:
