@@ -297,3 +297,16 @@ def test_sensitivity_refuses_what_it_does_not_know():
         sensitivity(*arguments, scheme="int3")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="calibration must be images"):
         sensitivity(*arguments, scheme="static_int8")
+
+
+def test_sensitivity_quantizes_all_calls_of_a_shared_layer_together():
+    inputs = keras.Input((8, 8, 4))
+    shared = keras.layers.Conv2D(4, 3, padding="same", name="shared")
+    x = shared(keras.layers.Activation("tanh", name="tanh")(shared(inputs)))
+    logits = keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D(name="gap")(x))
+    images = np.random.default_rng(0).random((12, 8, 8, 4), dtype=np.float32)
+    frame = sensitivity(
+        keras.Model(inputs, logits), (images, np.arange(12) % 3), "rotations(4)", scheme="weight_int8", progress=False
+    )
+    assert sorted(frame["layer"]) == ["logits", "shared@1"]
+    assert np.isfinite(frame["relative"]).all() and (frame["relative"] != 0).all()

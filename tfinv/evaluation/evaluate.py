@@ -252,4 +252,8 @@ def _ends(source: ActivationSource) -> dict[str, Any]:
 def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> tuple[Layer, ...]:
     shapes, count = source.layer_shapes, len(transformations)
     last = getattr(source, "output_layer", list(shapes)[-1])
-    return tuple(Layer(name, shape, count, transformations, name == last, samples) for name, shape in shapes.items())
+    activation = next((output.activation for output in getattr(source, "outputs", ())), None)
+    return tuple(
+        Layer(name, shape, count, transformations, name == last, samples, activation if name == last else None)
+        for name, shape in shapes.items()
+    )

@@ -30,6 +30,8 @@ class Layer:
         transformations: the set itself; None for activations that come from elsewhere.
         is_output: whether this is the model's last layer.
         num_samples: how many samples there are at most; None where that is not known.
+        activation: what makes the model's output: `"softmax"`, `"sigmoid"`, `""` for another or none; None where that
+            is not known.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Layer:
     transformations: TransformationSet | None = None
     is_output: bool = False
     num_samples: int | None = None
+    activation: str | None = None
 
     @property
     def is_spatial(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.sub_model import ActivationModel
+from tfinv.statistics.classification import chosen
 from tfinv.support.types import Images
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.files.self_check import SelfCheck
@@ -67,8 +68,8 @@ def check_input_scale(
         raise ValueError(f"labels must be one class number per image, {len(images)}. Received: shape {labels.shape}")
 
     def accuracy(candidate: TFLiteModel | ActivationModel) -> float:
-        outputs = scores_of(candidate, images)
-        return float((outputs.reshape(len(labels), -1).argmax(1) == labels).mean())
+        outputs = scores_of(candidate, images).reshape(len(labels), -1)
+        return float((chosen(outputs, candidate.outputs[0].threshold) == labels).mean())
 
     chance = 1.0 / max(2, len(np.unique(labels)))
     used = accuracy(model)

@@ -186,6 +186,15 @@ def check_identifier(content: Any) -> bytes:
     return content
 
 
+def pack(model: Any) -> bytes:
+    """The file of a model that was changed as an object of the schema (`schema.ModelT`)."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
 def _read(schema: Any, content: bytes) -> Graph:
     model = schema.Model.GetRootAs(content, 0)
     if not 1 <= model.SubgraphsLength() <= len(content):

@@ -87,7 +87,8 @@ def sensitivity(
         progress: show progress bars.
 
     Returns:
-        One row a layer, most sensitive first: `rank, layer, operator, tensor, kib` of the file; `before, after,
+        One row per layer (of a layer that is called several times under the name of its first call), most sensitive
+        first: `rank, layer, operator, tensor, kib` of the file; `before, after,
         difference, low, high, relative, relative_low, relative_high, real` of the measure at the output; `mean_change`,
         the mean absolute relative change over layers; `flips, transformed_flips, transformed_accuracy`, NaN where the
         model is no classifier. `tensor` is the layer's output in the float file. Layers whose kernel the scheme cannot
@@ -146,21 +147,28 @@ def _check(scheme: str, mode: str, calibration: Any) -> None:
 
 
 def _layers(model: TFLiteModel) -> list[str]:
-    """Layers whose operator reads a kernel, a constant of two or more dimensions."""
-    kernels = {name for name, each in model.graph.weights().items() if len(each.shape) > 1}
-    found = []
-    for name, tensor in model.layer_tensors.items():
-        inputs = model.graph.producers[tensor.index].inputs
-        if any(model.graph.tensors[index].name in kernels for index in inputs if index >= 0):
-            found.append(name)
-    return found
+    """Layers whose operator reads a kernel; of several calls of one layer the first stands for all."""
+    found: dict[tuple[int, ...], str] = {}
+    for name in model.layer_tensors:
+        if kernels := _kernels(model, name):
+            found.setdefault(kernels, name)
+    return list(found.values())
+
+
+def _kernels(model: TFLiteModel, layer: str) -> tuple[int, ...]:
+    """Numbers of the constants of two or more dimensions that the operator of a layer reads."""
+    graph = model.graph
+    kernels = {tensor.index for tensor in graph.weights().values() if len(tensor.shape) > 1}
+    return tuple(index for index in graph.producers[model.layer_tensors[layer].index].inputs if index in kernels)
 
 
 def _quantized(
     reference: Conversion, model: TFLiteModel, layer: str, scheme: Scheme, mode: Mode, calibration: Any
 ) -> bytes:
     """The float file with one layer, or all but one, quantized."""
-    own = "^" + re.escape(model.layer_tensors[layer].name)
+    # The calls of a shared layer read one constant, which cannot be quantized for one of them alone.
+    calls = [name for name in model.layer_tensors if _kernels(model, name) == _kernels(model, layer)]
+    own = f"^(?:{'|'.join(re.escape(model.layer_tensors[name].name) for name in calls)})"
     scope: dict[str, Any] = {"only": own} if mode == "one" else {"skip": own}
     with quiet():
         if scheme == "static_int8":
