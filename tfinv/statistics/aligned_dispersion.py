@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.views import InverseWarp, visible
 from tfinv.support.lazy import tf
 
@@ -36,6 +37,14 @@ class AlignedDispersion(Statistic):
     @property
     def view(self) -> InverseWarp:
         return InverseWarp()
+
+    @property
+    def loop(self) -> LoopParts:
+        return LoopParts(rows=True, visible=True)
+
+    def from_loop(self, sums: LoopSums) -> AlignedDispersionState:
+        total = sums.stds if self.statistic == "std" else sums.variances
+        return AlignedDispersionState(sums.count, total / max(sums.count, 1), visible(sums.layer))
 
     def init(self, layer: Layer, dtype: Any = "float32") -> AlignedDispersionState:
         return AlignedDispersionState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype), tf.constant(visible(layer)))

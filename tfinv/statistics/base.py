@@ -14,6 +14,7 @@ from tfinv.support.keys import key_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tfinv.statistics.loop_sums import LoopParts, LoopSums
     from tfinv.transformations import TransformationSet
     from tfinv.transformations.generators import Generator
 
@@ -94,6 +95,12 @@ class Statistic(ABC):
     """Whether `update` reads nothing but `context.reference`: a pass of such statistics runs each image once, not `T`
     times, and `block` is then None."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if {"init", "update"} & vars(cls).keys() and "loop" not in vars(cls):
+            # What the parent takes from the compiled loop says nothing about a subclass that computes something else.
+            setattr(cls, "loop", Statistic.loop)  # noqa: B010
+
     @property
     def key(self) -> str:
         """Stable text of class and parameters."""
@@ -116,6 +123,35 @@ class Statistic(ABC):
         Such statistics are `reference_only`, and gathered in a pass of their own that differentiates the model.
         """
         return None
+
+    @property
+    def loop(self) -> LoopParts | None:
+        """Which sums of the compiled loop the state is made from; None where blocks go through `update`.
+
+        On the CPU one compiled loop reads a block once for all statistics that name parts of it. These define
+        `from_loop`, and read nothing but the block as their `view` shows it. They define `update` as well, which runs
+        where the loop does not: on a GPU, in float64, without Numba. A subclass with an `init` or `update` of its own
+        does not join the loop unless it defines `loop` too.
+        """
+        return None
+
+    def from_loop(self, sums: LoopSums) -> NamedTuple:
+        """The state, as NumPy arrays, from what the compiled loop has gathered; only where `loop` names parts.
+
+        Args:
+            sums: its arrays change with the next block.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} names parts of the compiled loop, so it must define from_loop"
+        )
+
+    def settled(self, state: Any) -> Any:
+        """A state of the type that `merge` takes: `from_loop` may give another one."""
+        return state
+
+    def is_readable(self, state: Any) -> bool:
+        """Whether measures read a state as it was gathered; they read all others settled and in float64."""
+        return False
 
     def applies(self, layer: Layer) -> str:
         """Why this statistic does not exist on a layer, in words; "" where it does."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfinv.statistics.base import RESAMPLES_AT_A_TIME, Context, Layer, Statistic, share
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
@@ -39,10 +40,6 @@ class ShiftedMoments(NamedTuple):
         """`(T, *U)`, computed here."""
         return np.add(self.shift, self.offset, dtype=np.float64)
 
-    def settled(self) -> ColumnMomentsState:
-        """The state with its mean, which merges."""
-        return ColumnMomentsState(self.count, self.mean, self.m2)
-
 
 class PooledMoments(NamedTuple):
     """`mean` and `std` (ddof = 1) of all `S * T` activations of each unit, both `(*U)`."""
@@ -59,6 +56,20 @@ class ColumnMoments(Statistic):
 
     Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", eq. 2.1.
     """
+
+    @property
+    def loop(self) -> LoopParts:
+        return LoopParts(columns=True)
+
+    def from_loop(self, sums: LoopSums) -> ShiftedMoments:
+        return ShiftedMoments(sums.count, sums.offset, sums.shift, sums.m2)
+
+    def settled(self, state: Any) -> ColumnMomentsState:
+        return ColumnMomentsState(state.count, state.mean, state.m2) if self.is_readable(state) else state
+
+    def is_readable(self, state: Any) -> bool:
+        # The largest states by far: those who read them widen what they need.
+        return isinstance(state, ShiftedMoments)
 
     def init(self, layer: Layer, dtype: Any = "float32") -> ColumnMomentsState:
         shape = (layer.num_transformations, *layer.shape)

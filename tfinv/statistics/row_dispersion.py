@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.support.lazy import tf
 
 
@@ -28,6 +29,14 @@ class RowDispersion(Statistic):
     """
 
     statistic: Literal["std", "variance"] = "std"
+
+    @property
+    def loop(self) -> LoopParts:
+        return LoopParts(rows=True)
+
+    def from_loop(self, sums: LoopSums) -> RowDispersionState:
+        total = sums.stds if self.statistic == "std" else sums.variances
+        return RowDispersionState(sums.count, total / max(sums.count, 1))
 
     def init(self, layer: Layer, dtype: Any = "float32") -> RowDispersionState:
         return RowDispersionState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype))
