@@ -41,14 +41,15 @@ class Defect:
 STATISTICS, WARP, INTERVALS = "tfinv/statistics", "tfinv/transformations", "tfinv/resampling"
 COMPARISON = "tfinv/tflite/comparison"
 ROWS = "test_evaluation.py", "values_equal_a_float64_reference or block_size"
+MERGED = "test_measures_variance.py", "test_laws"
 DEFECTS = (
     Defect("rows divided by T", f"{STATISTICS}/row_dispersion.py", "block.dtype) - 1)", "block.dtype))", *ROWS),
     Defect("rows merged by halves", f"{STATISTICS}/row_dispersion.py", "second.mean - first.mean) * weight",
            "second.mean - first.mean) / 2", *ROWS),
     Defect("columns merged without the shift", f"{STATISTICS}/column_moments.py",
-           "delta * delta * (first.count * weight)", "0.0 * delta * (first.count * weight)", *ROWS),
+           "delta * delta * (first.count * weight)", "0.0 * delta * (first.count * weight)", *MERGED),
     Defect("columns moved by the wrong part", f"{STATISTICS}/column_moments.py", "first.mean + delta * weight",
-           "first.mean - delta * weight", *ROWS),
+           "first.mean - delta * weight", *MERGED),
     Defect("samples fire at the threshold", f"{STATISTICS}/firing.py", "reference > threshold",
            "reference >= threshold", "test_measures_goodfellow.py", "float64_reference or saturated"),
     Defect("a dead unit is constant", "tfinv/status.py", "status[zero & (numerator <= 0)] = Status.DEAD",
