@@ -366,8 +366,10 @@ def several(rng: np.random.Generator, interval: str, layers: int, change: float 
     arrays = [drawn(rng, 100, 3) for _ in range(layers)]
     pairs = [[array + 0.2 * rng.normal(size=array.shape) for array in arrays] for _ in range(2)]
     pairs[1][0] = pairs[1][0] + change * rng.normal(size=pairs[1][0].shape)
-    options = {"confidence": 0.95, "interval": interval, **({"resamples": 400} if interval == "bootstrap" else {})}
-    return tuple(tfinv.evaluate_arrays({f"l{i}": a for i, a in enumerate(blocks)}, KEY, **options) for blocks in pairs)
+    sampling = tfinv.Sampling(0.95, interval=interval, **({"resamples": 400} if interval == "bootstrap" else {}))
+    return tuple(
+        tfinv.evaluate_arrays({f"l{i}": a for i, a in enumerate(blocks)}, KEY, sampling=sampling) for blocks in pairs
+    )
 
 
 @pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])
