@@ -61,13 +61,14 @@ def transformed(data):
 
 
 def damaged(network, layer: str):
-    """The network with the negative weights of one layer halved."""
+    """The network with the kernel of one layer moved most of the way to its mean over positions: it sees no shapes."""
     import keras
 
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
     kernel, *rest = copy.get_layer(layer).get_weights()
-    copy.get_layer(layer).set_weights([np.where(kernel < 0, kernel / 2, kernel), *rest])
+    mean = kernel.mean(axis=(0, 1), keepdims=True)
+    copy.get_layer(layer).set_weights([0.3 * kernel + 0.7 * mean, *rest])
     return copy
 
 
@@ -134,7 +135,7 @@ def test_damage_is_found_where_it_begins(network, data, files):
     assert len(early) >= 4 and (rows.loc[early, "difference"] == 0).all() and not rows.loc[early, "real"].any()
     fidelity = comparison.fidelity.set_index("layer")["sqnr_db"]
     assert np.isinf(fidelity[early]).all() and fidelity["wide"] < 10
-    assert rows.loc["wide", "real"] and rows.loc["wide", "relative_low"] > 0.02
+    assert rows.loc["wide", "real"] and rows.loc["wide", "relative_low"] > 0.005
     assert comparison.verdict[0].startswith("**Normalized variance changes**") and "`wide`" in comparison.verdict[0]
     assert "lost information" in " ".join(comparison.verdict), "more invariant, but worse"
     assert check(["flip_rate>0.02"], comparison).failed
