@@ -57,7 +57,7 @@ def asked(request: pytest.FixtureRequest) -> Asked:
     files = {"float32": TFLiteModel(float32(model)), "weight_int4": TFLiteModel(weight_int4(model))}
     measured = measure_models(files, data, SET, **options)
     return Asked(
-        {name: found.results for name, found in measured.items()},
+        {name: part.results for name, part in measured.items()},
         compare_files(files["float32"], files["weight_int4"], data, SET, subsets=subsets, **options),
         study(model, data, data, SET, ["weight_int4"], subsets=subsets, **options),
     )

@@ -79,7 +79,7 @@ def test_states_without_each_shard_equal_gathering_the_others(rng):
             np.testing.assert_allclose(mine, theirs, rtol=1e-12)
     for mine, theirs in zip(merged(ColumnMoments(), states), state(np.arange(17)), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
-    two = [each[ColumnMoments()] for each in leave_one_out(shards[:2])]
+    two = [part[ColumnMoments()] for part in leave_one_out(shards[:2])]
     np.testing.assert_array_equal(two[0].mean, states[1].mean)
     np.testing.assert_array_equal(two[1].mean, states[0].mean)
 
@@ -144,7 +144,7 @@ def test_resampled_means_of_what_is_zero_in_the_drawn_shards_are_exactly_zero(rn
     """A variance that rounding turns negative would have no root, and a silent unit would seem to respond."""
     values = rng.random((6, 4))
     values[1:, 0] = 0
-    states = [RowDispersionState(np.float64(10 + number), each) for number, each in enumerate(values)]
+    states = [RowDispersionState(np.float64(10 + number), value) for number, value in enumerate(values)]
     counts = shard_counts(6, 200)
     means = np.stack([state.mean for state in RowDispersion().resampled(states, counts)])
     without = counts[:, 0] == 0
