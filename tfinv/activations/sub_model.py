@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tfinv.activations.keras_graph import at_rest, collect, flat_outputs, graph_of, output_names, walk
+from tfinv.activations.keras_graph import at_rest, collect, flat_outputs, graph_of, layer_values, output_names, walk
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
+from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel, Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,18 @@ class ActivationModel:
         """
         outputs = self.model(images, training=False)
         return {name: outputs[name] for name in self._layer_shapes}
+
+    def resolutions(self, images: NDArray[np.float32]) -> dict[str, Resolution]:
+        """By layer the smallest variation that is more than rounding, see `tfinv.statistics.resolution`.
+
+        Args:
+            images: float32 `(N, H, W, C)`, a few.
+        """
+        steps = [
+            Computed(value.name, value.value, value.value.dtype.name, value.inputs, value.kernel)
+            for value in layer_values(self.keras_model, images)
+        ]
+        return resolutions(steps)
 
     def differentiated(self, images: Tensor, tangent: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The chosen activations, and their derivatives along a tangent of the images, in forward mode.

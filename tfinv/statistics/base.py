@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tfinv.statistics.loop_sums import LoopParts, LoopSums
+    from tfinv.statistics.resolution import Resolution, Unresolved
     from tfinv.transformations import TransformationSet
     from tfinv.transformations.generators import Generator
 
@@ -152,6 +153,24 @@ class Statistic(ABC):
     def is_readable(self, state: Any) -> bool:
         """Whether measures read a state as it was gathered; they read all others settled and in float64."""
         return False
+
+    def unresolved(self, state: Any, resolution: Resolution) -> Unresolved | None:
+        """Which units vary by rounding alone; None where there are none, or the state cannot tell.
+
+        Args:
+            state: as measures read it.
+            resolution: of the layer.
+        """
+        return None
+
+    def without_rounding(self, state: Any, units: Unresolved) -> Any:
+        """The state in which units that vary by rounding alone are constant; the given state does not change.
+
+        Args:
+            state: as measures read it.
+            units: what another statistic with the same view found.
+        """
+        return state
 
     def applies(self, layer: Layer) -> str:
         """Why this statistic does not exist on a layer, in words; "" where it does."""

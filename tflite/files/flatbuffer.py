@@ -87,6 +87,13 @@ class Graph:
             operator = self.producers.get(index)
         return index
 
+    def summed(self, operator: Operator) -> int:
+        """How many weights make up one activation of an operator; 0 for an operator without weights."""
+        if operator.name not in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"):
+            return 0
+        shape = self.tensors[operator.inputs[1]].shape
+        return int(np.prod(shape[1:3] if operator.name == "DEPTHWISE_CONV_2D" else shape[1:]))
+
     def float_operators(self) -> tuple[Operator, ...]:
         """Operators that compute in floating point: what an integer file still leaves to a float unit."""
         return tuple(
