@@ -63,8 +63,10 @@ def test_intervals_and_merged_parts_agree_with_the_whole(rng):
     sampling = tfinv.Sampling(0.95, keep_statistics=True)
     whole = tfinv.evaluate_arrays({"layer": block}, key, sampling=sampling)[key]
     assert (whole["layer"].status == [1, 1, 1, 0, 0, 0]).all()
-    low, high = whole.interval("layer")
-    assert low < whole["layer"].mean < high and high - low < 0.5
+    # Without any of the shards the dead units stay out of the layer's mean: 1 among values of about 1 would hide there.
+    without = whole.replicates.means["layer"]
+    alone = tfinv.evaluate_arrays({"layer": block[:, :, 3:]}, key, sampling=sampling)[key].replicates.means["layer"]
+    np.testing.assert_allclose(without, alone, rtol=1e-6)
     parts = [
         tfinv.evaluate_arrays({"layer": part}, key, sampling=tfinv.Sampling(keep_statistics=True))
         for part in (block[:25], block[25:])
@@ -95,18 +97,24 @@ def test_rounding_of_a_network_is_dead(rng, dtype):
     results = tfinv.evaluate(model, images, "rotations(8)", NormalizedVariance(), progress=False)["NormalizedVariance"]
     for name in ("mean", "after_mean", "joined"):
         assert (results[name].status == Status.DEAD).all(), (name, results[name])
-    for name in ("conv", "normalized", "live", "shares"):
-        assert (results[name].status != Status.DEAD).mean() > (0.9 if dtype == "float32" else 0.5), name
+    for name in ("conv", "normalized", *(("live", "shares") if dtype == "float32" else ())):
+        assert (results[name].status != Status.DEAD).mean() > 0.9, name
 
 
 def test_float32_keras_and_tflite_agree(rng):
     model = rounding_model()
     images = rng.random((24, 16, 16, 1), dtype="float32")
-    file = tfinv.tflite.TFLiteModel(tfinv.tflite.convert(model, "float32"))
+    file = tfinv.tflite.TFLiteModel(tfinv.tflite.float32(model))
     key = NormalizedVariance().key
     both = [tfinv.evaluate(source, images, "rotations(8)", key, progress=False)[key] for source in (model, file)]
     shared = [name for name in both[0] if name in both[1]]
-    assert {"mean", "joined", "live", "conv"} <= set(shared)
+    assert {"joined", "live", "conv"} <= set(shared)
+    # Rounding of two programs has nothing in common, so what follows the mean goes by the file's own name there.
+    after_mean = [
+        name for name, operator in file.layer_ops.items() if operator == "RELU" and both[1][name].values.ndim < 2
+    ]
+    assert len(after_mean) == 1 and (both[1][after_mean[0]].status == Status.DEAD).all()
+    assert (both[0]["mean"].status == Status.DEAD).all() and (both[0]["after_mean"].status == Status.DEAD).all()
     for name in shared:
         keras_units, file_units = both[0][name], both[1][name]
         np.testing.assert_array_equal(keras_units.status, file_units.status, err_msg=name)
@@ -126,8 +134,8 @@ def test_a_mean_of_numbers_that_cancel_has_their_resolution():
             Computed("stored", np.round(wide), "int8", (0,)),
         ]
     )
-    assert found["maps"] == Resolution(7 * 2**-23, 0.0)
-    assert found["mean"].relative == 12 * 2**-23 and found["mean"].absolute == pytest.approx(12 * 2**-23, rel=0.2)
+    assert found["maps"] == Resolution(5 * 2**-23)
+    assert found["mean"].relative == 10 * 2**-23 and found["mean"].absolute == pytest.approx(10 * 2**-23, rel=0.2)
     assert found["relu"].absolute >= found["mean"].absolute
     assert found["stored"] == Resolution()
 
@@ -135,10 +143,12 @@ def test_a_mean_of_numbers_that_cancel_has_their_resolution():
 def test_what_comes_from_a_coarser_type_has_its_resolution():
     values = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     found = resolutions([Computed("half", values, "float16", (), 4), Computed("wide", values, "float32", (0,), 4)])
-    assert found["wide"].relative == found["half"].relative == relative_resolution("float16", 4) == 6 * 2**-10
+    assert (
+        found["wide"].relative == found["half"].relative == relative_resolution("float16", 4) == 2 * 2**-10 + 2 * 2**-23
+    )
 
 
 def test_the_model_tells_its_resolution(rng):
     found = ActivationModel(rounding_model()).resolutions(rng.random((2, 16, 16, 1), dtype="float32"))
-    assert found["conv"] == Resolution(7 * 2**-23)
-    assert found["mean"].relative == 20 * 2**-23 and found["mean"].absolute > 0
+    assert found["conv"] == Resolution(5 * 2**-23)
+    assert found["mean"].relative == 18 * 2**-23 and found["mean"].absolute > 0

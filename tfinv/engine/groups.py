@@ -13,7 +13,7 @@ from tfinv.engine.states import LayerStates, copied, merged
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
-from tfinv.statistics.resolution import Resolution
+from tfinv.statistics.resolution import EXACT
 
 
 def measure_group(
@@ -78,7 +78,7 @@ def measured(
             read,
             intervals,
             keep=setting.keep_statistics,
-            resolution=setting.resolutions.get(layer.name, Resolution()),
+            resolution=setting.resolutions.get(layer.name, EXACT),
         )
     results = assembled(by_layer, {}, intervals, sizes)
     if checkpoint:

@@ -21,7 +21,7 @@ from tfinv.measures import Measure
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.statistics import Layer, Statistic
-from tfinv.statistics.resolution import Resolution, Unresolved
+from tfinv.statistics.resolution import EXACT, Resolution, Unresolved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def measure_layer(
     intervals: Intervals | None = None,
     *,
     keep: bool = False,
-    resolution: Resolution = Resolution(),
+    resolution: Resolution = EXACT,
 ) -> LayerMeasured:
     """The result of every measure on one layer, and its layer mean with other samples.
 

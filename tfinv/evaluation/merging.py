@@ -15,7 +15,7 @@ from tfinv.measures import Measure
 from tfinv.measures.base import required_statistics
 from tfinv.results import LayerResult, Results
 from tfinv.statistics import Layer, Statistic
-from tfinv.statistics.resolution import Resolution
+from tfinv.statistics.resolution import EXACT, Resolution
 from tfinv.transformations import rotations
 
 SAME = ("model", "transformations", "num_transformations", "image_shape", "padding", "interpolation")
@@ -72,7 +72,7 @@ def merge(*results: Results, measures: Any = None) -> Results:
             if layer in first.statistics.get(key, {})
         }
         by_layer[layer] = LayerMeasured(
-            _measured(chosen, layer, states, first, coarsest.get(layer, Resolution())), {}, {}, kept(states)
+            _measured(chosen, layer, states, first, coarsest.get(layer, EXACT)), {}, {}, kept(states)
         )
     samples = sum(part.metadata["samples"] for part in results)
     return assembled(by_layer, {**first.metadata, "samples": samples, "merged": len(results), "resolutions": coarsest})

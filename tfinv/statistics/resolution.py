@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 """Distance from 1 to the next number, by type; integers are exact."""
-OPERATIONS = 4
-"""So many roundings are allowed for besides those of a sum."""
+ROUNDINGS = 2
+"""Standard deviation allowed for besides that of a sum, in units of epsilon: that of about fifty roundings."""
 
 
 class Resolution(NamedTuple):
@@ -39,6 +39,10 @@ class Resolution(NamedTuple):
         return np.maximum(self.relative * np.abs(np.asarray(size, np.float64)), self.absolute)
 
 
+EXACT = Resolution()
+"""All variation means something."""
+
+
 class Unresolved(NamedTuple):
     """Which units vary by rounding alone; both bool `(*U)`.
 
@@ -52,13 +56,16 @@ class Unresolved(NamedTuple):
 
 
 def relative_resolution(dtype: str, summed: int = 1) -> float:
-    """`eps (4 + sqrt(n))`: roundings of a sum of `n` terms add up like a random walk.
+    """`2 eps + eps' sqrt(n)`: roundings of a sum of `n` terms add up like a random walk.
+
+    `eps` is that of the type; `eps'` is that of the sum, which is at least of float32 where the type is shorter.
 
     Args:
         dtype: name of the type that the layer computes in; 0 for integers.
         summed: `n`, how many terms make up one activation.
     """
-    return EPSILON.get(dtype, 0.0) * (OPERATIONS + float(np.sqrt(summed)))
+    epsilon = EPSILON.get(dtype, 0.0)
+    return ROUNDINGS * epsilon + min(epsilon, EPSILON["float32"]) * float(np.sqrt(summed))
 
 
 @dataclass(frozen=True)
@@ -93,21 +100,24 @@ def resolutions(steps: Sequence[Computed]) -> dict[str, Resolution]:
     epsilons: list[str] = []
     known: list[Resolution] = []
     noise: list[float] = []
-    for step in steps:
-        exact = step.dtype not in EPSILON
-        coarsest = max([step.dtype, *(epsilons[read] for read in step.inputs)], key=lambda name: EPSILON.get(name, 0.0))
-        sources = [steps[read].value for read in step.inputs]
-        many = max((source.size for source in sources), default=0) / max(step.value.size, 1)
-        relative = 0.0 if exact else relative_resolution(coarsest, step.kernel or max(1, round(many)))
-        reduces = not step.kernel and many > 1
-        sizes = [relative * _typical(source) for source in sources if reduces]
-        resolution = Resolution(relative, max([0.0, *sizes, *(noise[read] for read in step.inputs if not exact)]))
-        values = np.asarray(step.value, np.float64)
-        bound = resolution.of(values.mean(axis=0))
-        is_noise = len(values) > 1 and bool((values.std(axis=0) <= bound).all()) and bool((bound > 0).any())
-        epsilons.append(step.dtype if exact else coarsest)
-        known.append(resolution)
-        noise.append(float(bound.max()) if is_noise else 0.0)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused elsewhere
+        for step in steps:
+            exact = step.dtype not in EPSILON
+            coarsest = max(
+                [step.dtype, *(epsilons[read] for read in step.inputs)], key=lambda name: EPSILON.get(name, 0.0)
+            )
+            sources = [steps[read].value for read in step.inputs]
+            many = max((source.size for source in sources), default=0) / max(step.value.size, 1)
+            relative = 0.0 if exact else relative_resolution(coarsest, step.kernel or max(1, round(many)))
+            reduces = not step.kernel and many > 1
+            sizes = [relative * _typical(source) for source in sources if reduces]
+            resolution = Resolution(relative, max([0.0, *sizes, *(noise[read] for read in step.inputs if not exact)]))
+            values = np.asarray(step.value, np.float64)
+            bound = resolution.of(values.mean(axis=0))
+            is_noise = len(values) > 1 and bool((values.std(axis=0) <= bound).all()) and bool((bound > 0).any())
+            epsilons.append(step.dtype if exact else coarsest)
+            known.append(resolution)
+            noise.append(float(bound.max()) if is_noise else 0.0)
     return {step.name: resolution for step, resolution in zip(steps, known, strict=True)}
 
 
