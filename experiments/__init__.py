@@ -1,14 +1,19 @@
-"""Research questions as programs, one file each, and what one's own experiment may share with them."""
+"""Research questions as programs, one file each, and what an experiment of a user may share with them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
 
 from tfinv.experiments._shared.drawing import redraw, save_drawing
 from tfinv.experiments._shared.evidence import (
     MARGIN,
     Interval,
-    agreement,
     change,
     conclude,
     correlation,
     distance,
+    rank_agreement,
     slope,
     spread,
 )
@@ -16,7 +21,7 @@ from tfinv.experiments._shared.standard import (
     MEASURE,
     ROTATED,
     SAME_EQUIVARIANCE,
-    Study,
+    StandardStudy,
     profile_table,
     save_profiles,
     standard,
@@ -30,14 +35,14 @@ __all__ = [
     "ROTATED",
     "SAME_EQUIVARIANCE",
     "Interval",
-    "Study",
-    "agreement",
+    "StandardStudy",
     "change",
     "conclude",
     "correlation",
     "distance",
     "matrix",
     "profile_table",
+    "rank_agreement",
     "redraw",
     "save_drawing",
     "save_profiles",
@@ -46,3 +51,17 @@ __all__ = [
     "standard",
     "with_interval",
 ]
+
+_RENAMED = {"Study": "StandardStudy", "agreement": "rank_agreement"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _RENAMED[name]
+    warnings.warn(
+        f"tfinv.experiments.{name} is called tfinv.experiments.{new}; the old name is gone in the next release",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return globals()[new]

@@ -15,7 +15,7 @@ from tfinv.experiments._shared.standard import standard
 from tfinv.experiments._shared.variants import compare_variants
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Compare networks that differ in their activation function."""
     variants = {name: {} if name == "elu" else {"activation": name} for name in run.settings.activations}
     claim = "The activation function changes the invariance little (expected; thesis, ActivationFunctionComparison)."
@@ -25,7 +25,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="activation_function",
     question="Does the activation function change the structure of invariance?",
-    run=run,
+    run=answer,
     source="thesis, ActivationFunctionComparison",
     minutes={"smoke": 0.3, "cpu": 16, "full": 1100},
     **standard({"activations": ("elu", "relu")}, activations=("elu", "relu", "prelu", "tanh")),

@@ -12,31 +12,33 @@ Duration on 2 cores: smoke 20 s, cpu 8 min, full (a GPU is advised) 5 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Study, conclude, profile_table, save_profiles, slope, standard
+from tfinv.experiments import MEASURE, StandardStudy, conclude, profile_table, save_profiles, slope, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure plain and augmented networks under rotations of several ranges."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     lines, checks, slopes = {}, {}, {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         by_range = {
             limit: study.profiles(make, MEASURE, f"rotations({settings.rotations}, {float(limit)!r})")
             for limit in settings.ranges
         }
-        lines |= {f"{name}, ±{limit}°": each for limit, each in by_range.items()}
+        lines |= {f"{name}, ±{limit}°": profiles for limit, profiles in by_range.items()}
         last = list(by_range[settings.ranges[0]])[-1]
         turns = [limit / 180 for limit in by_range]
         slopes[name] = slope(turns, list(by_range.values()), last)
         trend = slope(turns, list(by_range.values()))
-        checks[f"over the full range the mean over layers of {name} networks grows by {trend}"] = trend.above(0)
-        steps = [each.iloc[:, -1].mean() for each in by_range.values()]
-        run.say(f"{name}: output {', '.join(f'{each:.2f}' for each in steps)}")
+        sentence = f"over the full range the mean over layers of {name} networks changes by {trend:+.3f}"
+        checks[f"{sentence}; above zero"] = trend.above(0)
+        steps = [profiles.iloc[:, -1].mean() for profiles in by_range.values()]
+        run.say(f"{name}: output {', '.join(f'{step:.2f}' for step in steps)}")
     plain, augmented = slopes["plain"], slopes["augmented"]
-    checks[f"at the output it grows by {plain} without and by {augmented} with augmentation"] = plain.exceeds(augmented)
+    sentence = f"at the output it changes by {plain:+.3f} without augmentation and by {augmented:+.3f} with it"
+    checks[f"{sentence}; more without it"] = plain.exceeds(augmented)
     save_profiles(run, "profile", lines)
     edges = (settings.ranges[0], settings.ranges[-1])
-    shown = {name: each for name, each in lines.items() if any(name.endswith(f"±{edge}°") for edge in edges)}
+    shown = {name: profiles for name, profiles in lines.items() if any(name.endswith(f"±{edge}°") for edge in edges)}
     claim = "Wider ranges of transformations raise the measure, less so where training knew them (thesis; expected)."
     return conclude(claim, checks, profile_table(shown), "profile")
 
@@ -44,7 +46,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="complexity",
     question="Does the measure grow with the range of the rotations that it is measured with?",
-    run=run,
+    run=answer,
     source="thesis, TransformationComplexity",
     minutes={"smoke": 0.3, "cpu": 8, "full": 300},
     **standard({"ranges": (45, 180), "rotations": 4}, {"rotations": 49}, ranges=(15, 45, 90, 180), rotations=16),

@@ -13,13 +13,13 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, change, conclude, save_drawing, standard
+from tfinv.experiments import MEASURE, Interval, StandardStudy, change, conclude, save_drawing, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train with each family, measure each network with each family."""
-    study = Study(run)
-    found = {
+    study = StandardStudy(run)
+    profiles = {
         (trained, measured): study.profiles(
             lambda seed, ranges=ranges: study.trained(seed, ranges), MEASURE, study.families[measured][0]
         )
@@ -27,19 +27,20 @@ def run(run: Run) -> Finding:
         for measured in study.families
     }
     names = list(study.families)
-    output = list(found[names[0], names[0]])[-1]
-    cells = {pair: Interval.of(each[output]) for pair, each in found.items()}
+    output = list(profiles[names[0], names[0]])[-1]
+    cells = {pair: Interval.of(profile[output]) for pair, profile in profiles.items()}
     means = pd.DataFrame({m: {f"with {t}": cells[t, m].mean for t in names} for m in names})
-    options = {"label": f"normalised variance of {output}", "x_label": "measured with", "y_label": "trained"}
+    options = {"label": f"normalized variance of {output}", "x_label": "measured with", "y_label": "trained"}
     save_drawing(run, "families", "matrix", means.rename_axis("trained").reset_index(), **options)
     checks = {}
     for measured in names:
         for trained in names:
             if trained != measured:
-                gap = change(found[measured, measured], found[trained, measured], output)
-                checks[
-                    f"measured with {measured}s, training with {trained}s leaves {gap} more variance at the output"
-                ] = gap.above(0)
+                gap = change(profiles[measured, measured], profiles[trained, measured], output)
+                sentence = (
+                    f"measured with {measured}s, training with {trained}s instead changes the output by {gap:+.3f}"
+                )
+                checks[f"{sentence}; above zero"] = gap.above(0)
     table = pd.DataFrame({f"measured with {m}": {f"trained with {t}": str(cells[t, m]) for t in names} for m in names})
     claim = "Networks are most invariant to the family they were trained with (thesis, TransformationDiversity)."
     return conclude(claim, checks, table.rename_axis("network").reset_index(), "families")
@@ -48,7 +49,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="diversity",
     question="Is a network that was trained with one family of transformations invariant to another?",
-    run=run,
+    run=answer,
     source="thesis, TransformationDiversity",
     minutes={"smoke": 0.4, "cpu": 12, "full": 900},
     **standard(families=True),

@@ -1,7 +1,7 @@
 """When in training invariance appears, and where.
 
 Source: thesis, experiment DuringTraining: profiles at savepoints, labelled with the accuracy.
-Expected: the output's normalised variance falls as training with rotations goes on (no outcome was published).
+Expected: the output's normalized variance falls as training with rotations goes on (no outcome was published).
 
     python -m tfinv.run during_training
 
@@ -15,7 +15,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     ROTATED,
     Interval,
-    Study,
+    StandardStudy,
     change,
     conclude,
     correlation,
@@ -25,9 +25,9 @@ from tfinv.experiments import (
 )
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure networks after 0, 1, ... epochs of training with rotations."""
-    study, lines, by_epoch = Study(run), {}, {}
+    study, lines, by_epoch = StandardStudy(run), {}, {}
     for epochs in run.settings.savepoints:
 
         def make(seed: int, epochs: int = epochs) -> object:
@@ -43,9 +43,10 @@ def run(run: Run) -> Finding:
     output = list(by_epoch[first])[-1]
     total, later = (change(by_epoch[start], by_epoch[last], output) for start in (first, early))
     alike = correlation(by_epoch[early], by_epoch[last])
+    sentence = f"from epoch {first} to {last} the output's normalized variance changes by {total:+.3f}"
     checks = {
-        f"from epoch {first} to {last} the output's normalised variance changes by {total}": total.below(0),
-        f"from epoch {early} to {last} by {later}": later.below(0),
+        f"{sentence}; below zero": total.below(0),
+        f"from epoch {early} to {last} it changes by {later:+.3f}; below zero": later.below(0),
     }
     run.say(f"profiles of epoch {early} and {last} correlate by {alike}")
     save_profiles(run, "profile", lines)
@@ -56,7 +57,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="during_training",
     question="When in training does invariance appear, and where?",
-    run=run,
+    run=answer,
     source="thesis, DuringTraining",
     minutes={"smoke": 0.2, "cpu": 8, "full": 900},
     **standard({"savepoints": (0, 1)}, {"savepoints": (0, 1, 2, 3, 5, 8, 11, 15)}, savepoints=(0, 1, 3, 10)),

@@ -16,20 +16,20 @@ import numpy as np
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, Interval, Study, conclude, save_drawing, standard
+from tfinv.experiments import MEASURE, Interval, StandardStudy, conclude, save_drawing, standard
 from tfinv.results import LayerResult
 from tfinv.transformations import parse
 
 
 def extremes(layer: LayerResult, count: int) -> tuple[list[int], list[int]]:
     """Maps with the lowest and the highest valid values."""
-    order = [int(each) for each in np.argsort(layer.values) if layer.status[each] == 0]
+    order = [int(number) for number in np.argsort(layer.values) if layer.status[number] == 0]
     return order[:count], order[-count:]
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Choose maps by their measure on test images; look at them and measure them on training images."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     rows = []
     for seed in study.seeds:
         network = study.rotated(seed)
@@ -37,7 +37,7 @@ def run(run: Run) -> Finding:
         seen_on = study.measured(network, part="train", samples=settings.images)[MEASURE]
         for name, layer in chosen_by.items():
             if name.startswith("conv"):
-                low, high = (float(seen_on[name].values[each].mean()) for each in extremes(layer, settings.maps))
+                low, high = (float(seen_on[name].values[chosen].mean()) for chosen in extremes(layer, settings.maps))
                 rows.append((seed, name, low, high))
     table = pd.DataFrame(rows, columns=["seed", "layer", "most invariant", "least invariant"])
     columns = ["most invariant", "least invariant"]
@@ -45,17 +45,18 @@ def run(run: Run) -> Finding:
     low, high = (Interval.of(by_seed[column]) for column in columns)
     gap = Interval.of(by_seed["least invariant"] - by_seed["most invariant"])
     draw(study)
+    chosen = f"the {settings.maps} most invariant maps of each layer"
     checks = {
-        f"on {settings.images} other images the {settings.maps} most invariant maps of a layer have {low}, the least "
-        f"invariant {high}, {gap} more": gap.above(0),
-        f"of the most invariant it is {low}, under 0.5 (images matter twice as much as angles)": low.below(0.5),
+        f"on {settings.images} other images {chosen} have a mean of {low} and the {settings.maps} least invariant ones "
+        f"of {high}, a difference of {gap}; above zero": gap.above(0),
+        f"{chosen} have {low}; below 0.5 (images matter twice as much as angles)": low.below(0.5),
     }
-    claim = "Feature maps with a low normalised variance are invariant on the images that one looks at (thesis)."
+    claim = "Feature maps with a low normalized variance are invariant on the images that one looks at (thesis)."
     by_layer: Any = table.groupby("layer", sort=False)[columns].mean()
     return conclude(claim, checks, by_layer.reset_index(), "maps")
 
 
-def draw(study: Study) -> None:
+def draw(study: StandardStudy) -> None:
     """The most and the least invariant maps of one layer, of the first seed's network, on one image."""
     from tfinv.activations.sub_model import ActivationModel
     from tfinv.transformations import warp
@@ -71,7 +72,7 @@ def draw(study: Study) -> None:
         "maps",
         "feature_maps",
         {"maps": np.moveaxis(maps, -1, 0), "scores": layer.values[low + high]},
-        names=[f"map {each}" for each in low + high],
+        names=[f"map {number}" for number in low + high],
         column_labels=list(transformations.labels),
         score_label="NV",
         title=f"most and least invariant maps of {settings.layer}",
@@ -81,7 +82,7 @@ def draw(study: Study) -> None:
 EXPERIMENT = Experiment(
     name="feature_maps",
     question="Are the feature maps with the lowest measure really invariant, to the eye and on other images?",
-    run=run,
+    run=answer,
     source="thesis, VisualizeInvariantFeatureMaps",
     minutes={"smoke": 0.3, "cpu": 5, "full": 180},
     **standard({"maps": 2}, layer="conv4", maps=4, images=24, shown="rotations(8)"),

@@ -13,20 +13,20 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, Interval, Study, agreement, conclude, save_profiles, spread, standard
+from tfinv.experiments import MARGIN, Interval, StandardStudy, conclude, rank_agreement, save_profiles, spread, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train plain and augmented networks from several seeds."""
-    study = Study(run)
+    study = StandardStudy(run)
     checks, rows, lines = {}, [], {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         profiles = lines[name] = study.profiles(make)
-        alike, apart = agreement(profiles), spread(profiles)
-        checks[f"profiles of {name} networks correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
-            alike.above(1 - 2 * MARGIN)
-        )
-        checks[f"{name} networks lie {apart} from it (mean over layers), under {MARGIN}"] = apart.below(MARGIN)
+        alike, apart = rank_agreement(profiles), spread(profiles)
+        sentence = f"profiles of {name} networks correlate by {alike} with the mean of the others"
+        checks[f"{sentence}; above {1 - 2 * MARGIN}"] = alike.above(1 - 2 * MARGIN)
+        sentence = f"profiles of {name} networks differ from that mean by {apart}, averaged over layers"
+        checks[f"{sentence}; below the margin of {MARGIN}"] = apart.below(MARGIN)
         accuracy = Interval.of([study.accuracy(make(seed)).mean() for seed in study.seeds])
         rows.append(
             (
@@ -38,8 +38,8 @@ def run(run: Run) -> Finding:
                 f"{accuracy:.1%}",
             )
         )
-        each = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
-        save_profiles(run, f"networks_{name}", each, title=f"{name} networks")
+        networks = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
+        save_profiles(run, f"networks_{name}", networks, title=f"{name} networks")
     save_profiles(run, "profile", lines)
     columns = ["training", "correlation", "distance", "std over layers", "output", "accuracy under rotations"]
     claim = "The invariance of trained networks is remarkably stable over random initialisations (thesis)."
@@ -49,7 +49,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="initialisation",
     question="Do trained networks share a structure of invariance, whatever weights they started from?",
-    run=run,
+    run=answer,
     source="thesis, RandomInitialization",
     minutes={"smoke": 0.3, "cpu": 8, "full": 1200},
     **standard({"seeds": 2}, {"seeds": 30}, seeds=5),

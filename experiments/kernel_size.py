@@ -16,7 +16,7 @@ from tfinv.experiments._shared.standard import standard
 from tfinv.experiments._shared.variants import compare_variants
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Compare networks that differ in the side of their kernels."""
     variants = {f"{k}x{k}": {} if k == 3 else {"kernel_size": k} for k in run.settings.kernels}
     claim = "The kernel size changes the structure of invariance although the accuracy is similar (thesis)."
@@ -26,7 +26,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="kernel_size",
     question="Does the kernel size change the structure of invariance?",
-    run=run,
+    run=answer,
     source="thesis, KernelSize",
     minutes={"smoke": 0.3, "cpu": 18, "full": 1800},
     **standard({"kernels": (3, 5)}, kernels=(3, 5, 7)),

@@ -15,7 +15,7 @@ from tfinv.experiments._shared.standard import standard
 from tfinv.experiments._shared.variants import compare_variants
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Compare networks with max pooling and with a strided convolution in its place."""
     variants = {"max pooling": {}, "strided convolution": {"max_pooling": False}}
     claim = "Strided convolutions in place of max pooling change the invariance little (expected; thesis, MaxPooling)."
@@ -25,7 +25,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="max_pooling",
     question="Does max pooling make a network more invariant than strided convolutions?",
-    run=run,
+    run=answer,
     source="thesis, MaxPooling",
     minutes={"smoke": 0.3, "cpu": 8, "full": 540},
     **standard(),

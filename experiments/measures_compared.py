@@ -14,7 +14,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MEASURE, SAME_EQUIVARIANCE, Study, conclude, distance, save_drawing, standard
+from tfinv.experiments import MEASURE, SAME_EQUIVARIANCE, StandardStudy, conclude, distance, save_drawing, standard
 
 MEASURES = {
     "transf. variance": "TransformationVariance(aggregate='mean')",
@@ -33,21 +33,25 @@ PROPOSED, EARLIER = ("normalized variance", "normalized distance"), ("ANOVA", "G
 conditioned on the images that activate a unit, is in the table alone."""
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure everything in one pass, for plain and augmented networks."""
-    study = Study(run)
+    study = StandardStudy(run)
     keys = list(MEASURES.values())
     plain = {name: study.profiles(study.plain, key, measures=keys) for name, key in MEASURES.items()}
     rotated = {name: study.profiles(study.rotated, key, measures=keys) for name, key in MEASURES.items()}
-    found = {name: distance(plain[name], rotated[name], relative=True) for name in MEASURES}
-    rows = [(name, each.mean, each.low, each.high) for name, each in found.items()]
+    distances = {name: distance(plain[name], rotated[name], relative=True) for name in MEASURES}
+    rows = [(name, interval.mean, interval.low, interval.high) for name, interval in distances.items()]
     sensitivity = pd.DataFrame(rows, columns=["measure", "sensitivity", "low", "high"])
     save_drawing(run, "sensitivity", "bars", sensitivity, category="measure", value="sensitivity", percent=True)
-    agreement = pd.DataFrame({name: each.mean() for name, each in rotated.items()}).corr("spearman", min_periods=3)
+    agreement = pd.DataFrame({name: profiles.mean() for name, profiles in rotated.items()}).corr(
+        "spearman", min_periods=3
+    )
     table = agreement.rename_axis("measure").reset_index()
     save_drawing(run, "agreement", "matrix", table, label="rank correlation over layers", limits=(-1, 1))
     checks = {
-        f"{new} ({found[new]}) is more sensitive than {old} ({found[old]})": found[new].exceeds(found[old])
+        f"the sensitivity of {old} is {distances[old]}, that of {new} {distances[new]}; higher": distances[new].exceeds(
+            distances[old]
+        )
         for new in PROPOSED
         for old in EARLIER
     }
@@ -62,7 +66,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="measures_compared",
     question="Which measures see that a network was trained to be invariant, and how far do they agree?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2023, comparison of measures; thesis, CompareMeasures",
     minutes={"smoke": 0.3, "cpu": 10, "full": 360},
     **standard(test_samples=100, transformations="rotations(8)"),

@@ -2,7 +2,7 @@
 
 Source: Quiroga et al. 2019, "Measuring (in)variances in Convolutional Networks": heat maps and collapsed line plots;
 thesis, experiment VisualizeMeasures.
-Expected: training with rotations lowers the normalised variance, mostly in the last layers.
+Expected: training with rotations lowers the normalized variance, mostly in the last layers.
 
     python -m tfinv.run measures_look
 
@@ -15,7 +15,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     MEASURE,
     Interval,
-    Study,
+    StandardStudy,
     change,
     conclude,
     profile_table,
@@ -27,9 +27,9 @@ from tfinv.experiments import (
 UNITS = ("NormalizedVariance", "Goodfellow")
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure a plain and an augmented network; draw every unit of the first seed's."""
-    study = Study(run)
+    study = StandardStudy(run)
     networks = {"plain": study.plain, "augmented": study.rotated}
     lines = {name: study.profiles(make) for name, make in networks.items()}
     for name, make in networks.items():
@@ -43,17 +43,17 @@ def run(run: Run) -> Finding:
     late, early = (gain[part].mean(axis=1) for part in (layers[len(layers) // 2 :], layers[: len(layers) // 2]))
     output, more = change(lines["plain"], lines["augmented"], layers[-1]), Interval.of(late - early)
     checks = {
-        f"augmentation changes {MEASURE} of the output by {output}": output.below(0),
-        f"it lowers the later half of the layers by {more} more than the earlier half": more.above(0),
+        f"augmentation changes {MEASURE} of the output by {output:+.3f}; below zero": output.below(0),
+        f"it lowers the later half of the layers by {more} more than the earlier half; above zero": more.above(0),
     }
-    claim = "Training with rotations lowers normalised variance, mostly in the last layers (Quiroga et al. 2019)."
+    claim = "Training with rotations lowers normalized variance, mostly in the last layers (Quiroga et al. 2019)."
     return conclude(claim, checks, profile_table(lines), "profile")
 
 
 EXPERIMENT = Experiment(
     name="measures_look",
     question="What do the measures look like, with and without augmentation?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2019, heat maps and line plots; thesis, VisualizeMeasures",
     minutes={"smoke": 0.3, "cpu": 6, "full": 300},
     **standard(),

@@ -1,7 +1,7 @@
 """Which network is more invariant, and at which depth.
 
 Source: thesis, experiment CompareModels: four networks, the layer axis in per cent.
-Expected: normalised variance falls with depth; all start between .58 and .76 and end between .2 and .3 (on CIFAR-10).
+Expected: normalized variance falls with depth; all start between .58 and .76 and end between .2 and .3 (on CIFAR-10).
 
     python -m tfinv.run models_compared
     python -m tfinv.run models_compared models=simple_conv,resnet
@@ -16,12 +16,12 @@ from typing import Any
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, conclude, save_profiles, standard
+from tfinv.experiments import ROTATED, Interval, StandardStudy, conclude, save_profiles, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train each network with rotations and compare profiles by relative depth."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     widths: dict[str, dict[str, Any]] = {
         "simple_conv": {},
         "all_convolutional": {"filters": settings.filters // 2},
@@ -35,21 +35,22 @@ def run(run: Run) -> Finding:
             seed: study.trained(seed, ROTATED, architecture=name, **widths.get(name, {})) for seed in study.seeds
         }
         profiles = lines[name] = study.profiles(networks.__getitem__)
-        accuracy = Interval.of([study.accuracy(each).mean() for each in networks.values()])
+        accuracy = Interval.of([study.accuracy(network).mean() for network in networks.values()])
         fall = Interval.of(profiles.iloc[:, -1] - profiles.iloc[:, 0])
-        checks[f"from the first to the last layer of {name} the normalised variance changes by {fall}"] = fall.below(0)
+        sentence = f"from the first to the last layer of {name} the normalized variance changes by {fall:+.3f}"
+        checks[f"{sentence}; below zero"] = fall.below(0)
         ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]
         rows.append((name, *ends, str(Interval.of(profiles.mean(axis=1))), f"{accuracy:.1%}"))
     save_profiles(run, "profile", lines, relative_axis=True)
     columns = ["network", "first layer", "output", "mean over layers", "accuracy under rotations"]
-    claim = "Normalised variance falls with depth in all networks (thesis, CompareModels on CIFAR-10)."
+    claim = "Normalized variance falls with depth in all networks (thesis, CompareModels on CIFAR-10)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")
 
 
 EXPERIMENT = Experiment(
     name="models_compared",
     question="Which network is more invariant, and at which depth?",
-    run=run,
+    run=answer,
     source="thesis, CompareModels",
     minutes={"smoke": 0.3, "cpu": 40, "full": 3600},
     **standard(

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import ROTATED, Interval, Study, conclude, save_drawing
+from tfinv.experiments import ROTATED, Interval, StandardStudy, conclude, save_drawing
 
 PUBLISHED = {
     ("plain", "upright"): 0.993,
@@ -34,12 +34,12 @@ PUBLISHED = {
 """What the network was trained and tested on."""
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Train plain and with rotations, test upright and rotated."""
     from tfinv.training import accuracy
     from tfinv.transformations import AffineAugmentation
 
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     x, y = study.data.test.x, np.asarray(study.data.test.y)
     turned = np.asarray(AffineAugmentation(**ROTATED, seed=run.seed)(x, training=True))
     tests = {"upright": (x, y), "rotated": (turned, y)}
@@ -51,15 +51,14 @@ def run(run: Run) -> Finding:
                 shares[training, name].append(accuracy(trained, images))
     comparable, rows, checks = study.data.name == "mnist" and settings.train_samples is None, [], {}
     for (training, name), published in PUBLISHED.items():
-        found, label = shares[training, name], f"{training}, {name}"
-        each = Interval.of(found) if len(found) > 1 else wilson(found[0], len(x))
-        rows += [(label, "published", published, np.nan, np.nan), (label, "here", each.mean, each.low, each.high)]
-        sentence = f"{label}: {each:.1%} ({'one seed' if len(found) == 1 else f'{len(found)} seeds'})"
-        if comparable:
-            outcome = each.within(published - 0.02, published + 0.02)
-            checks[f"{sentence}, published {published:.1%}, within 2 points"] = outcome
-        else:
-            checks[f"{sentence}, on other images than the published"] = None
+        measured, label = shares[training, name], f"{training}, {name}"
+        interval = Interval.of(measured) if len(measured) > 1 else wilson(measured[0], len(x))
+        rows.append((label, "published", published, np.nan, np.nan))
+        rows.append((label, "here", interval.mean, interval.low, interval.high))
+        sentence = f"{label}: {interval:.1%} ({'one seed' if len(measured) == 1 else f'{len(measured)} seeds'})"
+        other = "on other images than the published ones; comparable"
+        end = f"published {published:.1%}; within 2 points" if comparable else other
+        checks[f"{sentence}, {end}"] = interval.within(published - 0.02, published + 0.02) if comparable else None
     table = pd.DataFrame(rows, columns=["trained, tested", "source", "accuracy", "low", "high"])
     bars = {"category": "trained, tested", "value": "accuracy", "group": "source", "percent": True}
     save_drawing(run, "accuracy", "bars", table, **bars)
@@ -101,7 +100,7 @@ def wilson(share: float, count: int) -> Interval:
 EXPERIMENT = Experiment(
     name="published_accuracy",
     question="Does the network of 2018 reach the accuracies published for it on all of MNIST?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2018, accuracies with and without rotations",
     minutes={"smoke": 0.2, "cpu": 25, "full": 120},
     settings={

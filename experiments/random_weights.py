@@ -13,28 +13,38 @@ from __future__ import annotations
 import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import MARGIN, MEASURE, Interval, Study, agreement, conclude, save_profiles, spread, standard
+from tfinv.experiments import (
+    MARGIN,
+    MEASURE,
+    Interval,
+    StandardStudy,
+    conclude,
+    rank_agreement,
+    save_profiles,
+    spread,
+    standard,
+)
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure networks that were never trained, with each family."""
-    study = Study(run)
+    study = StandardStudy(run)
     checks, rows, lines = {}, [], {}
     for family, (transformations, _) in study.families.items():
         profiles = study.profiles(lambda seed: study.untrained(seed, initializer="torch"), MEASURE, transformations)
         lines[f"{family}s"] = profiles
-        alike = agreement(profiles)
-        checks[f"profiles under {family}s correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
-            alike.above(1 - 2 * MARGIN)
-        )
+        alike = rank_agreement(profiles)
+        sentence = f"profiles under {family}s correlate by {alike} with the mean of the others"
+        checks[f"{sentence}; above {1 - 2 * MARGIN}"] = alike.above(1 - 2 * MARGIN)
         apart = spread(profiles)
-        checks[f"under {family}s they lie {apart} from it (mean over layers), under {MARGIN}"] = apart.below(MARGIN)
+        sentence = f"profiles under {family}s differ from that mean by {apart}, averaged over layers"
+        checks[f"{sentence}; below the margin of {MARGIN}"] = apart.below(MARGIN)
         ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]
         rows.append((family, str(alike), str(apart), profiles.mean().std(), *ends))
     save_profiles(run, "profile", lines)
     first = next(iter(lines.values()))
-    each = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
-    save_profiles(run, "networks", each, title=f"{len(each)} untrained networks")
+    networks = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
+    save_profiles(run, "networks", networks, title=f"{len(networks)} untrained networks")
     columns = ["family", "correlation", "distance", "std over layers", "first layer", "output"]
     claim = "Among random networks the structure of invariance does not depend on the exact weights (thesis)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")
@@ -43,7 +53,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="random_weights",
     question="Do untrained networks share a structure of invariance, whatever their weights?",
-    run=run,
+    run=answer,
     source="thesis, RandomWeights",
     minutes={"smoke": 0.2, "cpu": 5, "full": 60},
     **standard({"seeds": 2}, {"seeds": 30}, families=True, seeds=10),

@@ -15,7 +15,7 @@ from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import (
     MARGIN,
     SAME_EQUIVARIANCE,
-    Study,
+    StandardStudy,
     conclude,
     distance,
     profile_table,
@@ -24,9 +24,9 @@ from tfinv.experiments import (
 )
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Change weights, images and transformations one at a time."""
-    study, settings = Study(run), run.settings
+    study, settings = StandardStudy(run), run.settings
     other = adapt(study.load(settings.other, size=settings.other_size), study.data.input_shape)
 
     lines = {
@@ -37,12 +37,16 @@ def run(run: Run) -> Finding:
         "scales": study.profiles(study.plain, SAME_EQUIVARIANCE, settings.scales),
         "translations": study.profiles(study.plain, SAME_EQUIVARIANCE, settings.translations),
     }
-    apart = {name: distance(lines["reference"], each, relative=True) for name, each in lines.items()}
+    apart = {name: distance(lines["reference"], profiles, relative=True) for name, profiles in lines.items()}
     checks = {}
     for name in list(lines)[1:4]:
-        checks[f"{name}: relative difference {apart[name]}, under {MARGIN}"] = apart[name].below(MARGIN)
+        checks[f"{name}: the relative difference is {apart[name]}; below the margin of {MARGIN}"] = apart[name].below(
+            MARGIN
+        )
     for name in list(lines)[4:]:
-        checks[f"{name} in place of rotations: {apart[name]}, above {MARGIN}"] = apart[name].above(MARGIN)
+        checks[f"{name} in place of rotations: it is {apart[name]}; above the margin of {MARGIN}"] = apart[name].above(
+            MARGIN
+        )
     save_profiles(run, "profile", lines, measure=SAME_EQUIVARIANCE)
     claim = "Same-equivariance depends neither on weights nor on the data set, mildly on the transformations (thesis)."
     return conclude(claim, checks, profile_table(lines), "profile")
@@ -51,7 +55,7 @@ def run(run: Run) -> Finding:
 EXPERIMENT = Experiment(
     name="same_equivariance",
     question="What does same-equivariance depend on: weights, images or transformations?",
-    run=run,
+    run=answer,
     source="thesis, RandomWeights, DatasetTransfer and TransformationDiversity on same-equivariance",
     minutes={"smoke": 0.5, "cpu": 12, "full": 480},
     **standard({"other": "digits", "other_size": 4}, families=True, other="cifar10", other_size=None),

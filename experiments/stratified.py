@@ -12,28 +12,28 @@ Duration on 2 cores: smoke 30 s, cpu 8 min, full (a GPU is advised) 6 h.
 from __future__ import annotations
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import Study, change, conclude, profile_table, save_profiles, standard
+from tfinv.experiments import StandardStudy, change, conclude, profile_table, save_profiles, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Measure plain and augmented networks over all images, and class by class."""
-    study = Study(run)
+    study = StandardStudy(run)
     lines, checks = {}, {}
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         everything = lines[name] = study.profiles(make)
         by_class = lines[f"{name}, by class"] = study.profiles(make, stratified=True)
         for where, layer in {"the mean over layers": None, "the output": list(everything)[-1]}.items():
             more = change(everything, by_class, layer)
-            checks[f"within classes {where} of {name} networks is higher by {more}"] = more.above(0)
+            checks[f"within classes {where} of {name} networks differs by {more:+.3f}; above zero"] = more.above(0)
     save_profiles(run, "profile", lines)
-    claim = "Normalised variance is higher within classes than over all images (Quiroga et al. 2019)."
+    claim = "Normalized variance is higher within classes than over all images (Quiroga et al. 2019)."
     return conclude(claim, checks, profile_table(lines), "profile")
 
 
 EXPERIMENT = Experiment(
     name="stratified",
     question="Is invariance different within the images of one class than over all images?",
-    run=run,
+    run=answer,
     source="Quiroga et al. 2019, stratified measures; thesis, Stratified",
     minutes={"smoke": 0.5, "cpu": 8, "full": 360},
     **standard(),

@@ -23,9 +23,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _shared = tempfile.TemporaryDirectory(prefix="tfinv-shared-")
     os.environ["TFINV_TEST_SHARED"] = _shared.name
 
-else:  # as many processes as processors share them; threads of their own would only take turns
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# Sums of several threads round otherwise than those of one, and after an epoch of training a network is another one:
+# one thread in all processes. As many processes as processors share the machine anyway.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # A run in the background (`nohup make test &`) inherits that Ctrl-C is ignored, and so would what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 import tfinv
 from tfinv.datasets import Split
-from tfinv.datasets.given import as_array, as_labels, as_split, first, in_memory, unpack
+from tfinv.datasets.as_split import as_split
+from tfinv.datasets.given import as_array, as_labels, first, in_memory, unpack
 from tfinv.engine.batches import ImageBatches
 
 X = np.random.default_rng(0).random((7, 4, 5, 3), np.float32)

@@ -33,20 +33,20 @@ def states(block: np.ndarray, sizes: list[int], statistics=ALL, whole: np.ndarra
         gatherer.update((block if whole is None else whole)[position : position + size])
         position += size
     assert position == len(block)
-    return {each: widened(each, gatherer.state(each)) for each in statistics}
+    return {statistic: widened(statistic, gatherer.state(statistic)) for statistic in statistics}
 
 
-def assert_moments(found: dict, block: np.ndarray, rtol: float) -> None:
+def assert_moments(gathered: dict, block: np.ndarray, rtol: float) -> None:
     wide = block.astype(np.float64)
-    if RowDispersion("std") in found:
+    if RowDispersion("std") in gathered:
         np.testing.assert_allclose(
-            found[RowDispersion("std")].mean, wide.std(1, ddof=1).mean(0), rtol=rtol, atol=0, err_msg="std"
+            gathered[RowDispersion("std")].mean, wide.std(1, ddof=1).mean(0), rtol=rtol, atol=0, err_msg="std"
         )
-    if RowDispersion("variance") in found:
+    if RowDispersion("variance") in gathered:
         expected = wide.var(1, ddof=1).mean(0)
-        np.testing.assert_allclose(found[RowDispersion("variance")].mean, expected, rtol=rtol, err_msg="variance")
-    if ColumnMoments() in found:
-        moments = found[ColumnMoments()]
+        np.testing.assert_allclose(gathered[RowDispersion("variance")].mean, expected, rtol=rtol, err_msg="variance")
+    if ColumnMoments() in gathered:
+        moments = gathered[ColumnMoments()]
         assert moments.count == len(block)
         np.testing.assert_allclose(moments.mean, wide.mean(0), rtol=1e-6, atol=2e-5, err_msg="mean")
         np.testing.assert_allclose(moments.m2, wide.var(0) * len(block), rtol=rtol, err_msg="m2")
@@ -85,13 +85,13 @@ def test_degenerate_units_are_exactly_zero(rng):
     block[..., 0] = np.float32(0.1)
     block[..., 1] = block[:, :1, 1]
     block[..., 2] = block[:1, :, 2]
-    found = states(block, [4, 4, 4, 4, 4, 1])
+    gathered = states(block, [4, 4, 4, 4, 4, 1])
     for kind in ("std", "variance"):
-        assert found[RowDispersion(kind)].mean[:2].tolist() == [0, 0]
-        assert (found[RowDispersion(kind)].mean[2:] > 0.1).all()
-    assert (found[ColumnMoments()].m2[:, [0, 2]] == 0).all()
-    assert (found[ColumnMoments()].m2[:, [1, 3]] > 1).all()
-    np.testing.assert_array_equal(found[ColumnMoments()].mean[:, 2], block[0, :, 2])
+        assert gathered[RowDispersion(kind)].mean[:2].tolist() == [0, 0]
+        assert (gathered[RowDispersion(kind)].mean[2:] > 0.1).all()
+    assert (gathered[ColumnMoments()].m2[:, [0, 2]] == 0).all()
+    assert (gathered[ColumnMoments()].m2[:, [1, 3]] > 1).all()
+    np.testing.assert_array_equal(gathered[ColumnMoments()].mean[:, 2], block[0, :, 2])
 
 
 def test_columns_beyond_the_transformations_are_not_read(rng):
@@ -122,7 +122,7 @@ def test_a_reset_forgets_everything(rng):
     gatherer.reset()
     assert gatherer.state(ColumnMoments()).count == 0
     gatherer.update(block)
-    assert_moments({each: widened(each, gatherer.state(each)) for each in ALL}, block, 1e-5)
+    assert_moments({statistic: widened(statistic, gatherer.state(statistic)) for statistic in ALL}, block, 1e-5)
 
 
 FIRST_CALL = """
@@ -160,8 +160,8 @@ def test_every_rest_of_a_tile_is_added(rng, samples, columns):
 
 def test_statistics_are_grouped_by_their_view_and_others_left_alone():
     seen = Viewed(ColumnMoments(), InverseWarp())
-    found = fused.groups([*ALL, seen, RowDistances()])
-    assert found == [list(ALL), [seen]]
+    groups = fused.groups([*ALL, seen, RowDistances()])
+    assert groups == [list(ALL), [seen]]
     assert fused.groups(ALL, "float64") == []
 
 
@@ -175,7 +175,7 @@ def test_graph_and_compiled_loop_agree(rng, monkeypatch):
         step = tf.function(lambda part, gatherer=gatherer: gatherer.add("layer", part), reduce_retracing=True)
         for start in range(0, 11, 4):
             step(tf.constant(block[start : start + 4]))
-        both.append({each: widened(each, state) for each, state in gatherer.states_of("layer").items()})
+        both.append({statistic: widened(statistic, state) for statistic, state in gatherer.states_of("layer").items()})
     for statistic in ALL:
         for compiled, graph in zip(both[0][statistic], both[1][statistic], strict=True):
             np.testing.assert_allclose(compiled, graph, rtol=2e-5)

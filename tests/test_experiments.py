@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,16 @@ import pytest
 from PIL import Image
 from shared_models import shared_folder
 
+import tfinv.experiments
 from tfinv.experiment import Experiment, Finding, run_experiment
 from tfinv.experiments import (
     Interval,
-    agreement,
+    StandardStudy,
     change,
     conclude,
     correlation,
     distance,
+    rank_agreement,
     redraw,
     slope,
     spread,
@@ -78,15 +81,25 @@ def test_intervals_decide_only_where_they_do_not_contain_the_bound():
         ((True, None), "partly holds"),
         ((False, False), "does not hold"),
         ((False, None), "does not hold"),
-        ((None, None), "cannot be told"),
-        ((), "cannot be told"),
+        ((None, None), "inconclusive"),
+        ((), "inconclusive"),
     ],
 )
 def test_the_verdict_follows_from_the_checks(outcomes: tuple[bool | None, ...], verdict: str):
-    finding = conclude("A claim.", {f"check {number}": each for number, each in enumerate(outcomes)})
+    finding = conclude("A claim.", {f"check {number}; met": outcome for number, outcome in enumerate(outcomes)})
     assert finding.verdict == verdict
-    for number, each in enumerate(outcomes):
-        assert f"Check {number}: { {True: 'yes', False: 'no', None: 'cannot be told'}[each] }." in finding.text
+    for number, outcome in enumerate(outcomes):
+        assert (
+            f"Check {number}; { {True: 'met', False: 'not met', None: 'inconclusive whether met'}[outcome] }."
+            in finding.text
+        )
+
+
+def test_a_check_says_what_was_expected():
+    with pytest.raises(ValueError, match=r"what was expected.*Received: 'it is 0\.2'"):
+        conclude("A claim.", {"it is 0.2": True})
+    checks = {"A; b; below zero": False}
+    assert conclude("A claim.", checks).text == "A; b; not below zero."
 
 
 def test_change_is_paired_by_seed():
@@ -110,9 +123,9 @@ def test_distance_is_what_the_kind_adds_to_the_seed():
 
 def test_correlation_agreement_and_slope():
     rows = frame([0.0, 1.0, 2.0], [0.0, 2.0, 4.0], [0.0, 1.0, 2.0])
-    assert agreement(rows) == Interval(pytest.approx(1), pytest.approx(1), pytest.approx(1), 3)  # type: ignore[arg-type]
+    assert rank_agreement(rows) == Interval(pytest.approx(1), pytest.approx(1), pytest.approx(1), 3)  # type: ignore[arg-type]
     assert correlation(rows, 5 - rows).mean == pytest.approx(-1)
-    assert np.isnan(agreement(rows.iloc[:2]).low), "two networks correlate by one number, not by two"
+    assert np.isnan(rank_agreement(rows.iloc[:2]).low), "two networks correlate by one number, not by two"
     assert spread(rows).mean == pytest.approx(np.mean([np.mean([0, 0.5, 1]), np.mean([0, 1, 2]), np.mean([0, 0.5, 1])]))
     assert np.isnan(spread(rows.iloc[:2]).low) and spread(rows.iloc[:2]).mean == pytest.approx(1)
     levels = [rows * 0 + value for value in (3.0, 2.0, 1.0)]
@@ -174,9 +187,9 @@ def test_smoke(name: str, runs: Path, cache: Path):
     experiment = find_experiment(name)
     finding = run_experiment(experiment, preset="smoke", out=runs / name, cache=cache, progress=False)
     assert isinstance(finding, Finding)
-    assert finding.verdict == "cannot be told", "one seed tells nothing"
+    assert finding.verdict == "inconclusive", "one seed tells nothing"
     page = (runs / name / "finding.md").read_text()
-    assert page.startswith(f"# {experiment.question}\n") and "**Verdict: cannot be told.**" in page
+    assert page.startswith(f"# {experiment.question}\n") and "**Verdict: inconclusive.**" in page
     assert "(one seed)" in page, "no number over seeds in the finding"
     assert finding.figure is not None and finding.table is not None and len(finding.table) > 0
     with Image.open(runs / name / f"{finding.figure}.png") as image:
@@ -246,24 +259,33 @@ def test_redraw_draws_the_numbers_in_the_table_and_refuses_other_folders(tmp_pat
         assert main(["redraw", str(tmp_path / folder)]) == 2
 
 
+@pytest.mark.parametrize(("old", "new"), [("Study", StandardStudy), ("agreement", rank_agreement)])
+def test_old_names_still_work_and_tell_the_new_ones(old: str, new: Any):
+    with pytest.warns(DeprecationWarning, match=f"tfinv.experiments.{old} is called .*{new.__name__}"):
+        assert getattr(tfinv.experiments, old) is new
+    with pytest.raises(AttributeError, match="no attribute 'Studies'"):
+        _ = tfinv.experiments.Studies
+
+
 OWN = '''
 """Whether more filters make a network more invariant."""
 
 from tfinv.experiment import Experiment, Finding, Run
-from tfinv.experiments import Study, change, conclude, profile_table, save_profiles, standard
+from tfinv.experiments import StandardStudy, change, conclude, profile_table, save_profiles, standard
 
 
-def run(run: Run) -> Finding:
+def answer(run: Run) -> Finding:
     """Compare narrow and wide networks."""
-    study = Study(run)
+    study = StandardStudy(run)
     lines = {str(n): study.profiles(lambda seed, n=n: study.trained(seed, filters=n)) for n in run.settings.widths}
     narrow, wide = lines.values()
     gap = change(narrow, wide, "logits")
     save_profiles(run, "profile", lines)
-    return conclude("Wider is more invariant.", {f"by {gap}": gap.below(0)}, profile_table(lines), "profile")
+    checks = {f"by {gap}; below zero": gap.below(0)}
+    return conclude("Wider is more invariant.", checks, profile_table(lines), "profile")
 
 
-EXPERIMENT = Experiment("own", "Are wider networks more invariant?", run, **standard(widths=(4, 5)))
+EXPERIMENT = Experiment("own", "Are wider networks more invariant?", answer, **standard(widths=(4, 5)))
 '''
 
 
@@ -275,14 +297,14 @@ def test_an_experiment_outside_the_repository(tmp_path: Path, cache: Path, capsy
     (tmp_path / "own.py").write_text(OWN)
     arguments = [str(tmp_path / "own.py"), "--smoke", "--quiet", "--out", str(tmp_path / "out"), "--cache", str(cache)]
     assert main(arguments) == 0
-    assert "Are wider networks more invariant?\ncannot be told: By " in capsys.readouterr().out
+    assert "Are wider networks more invariant?\ninconclusive: By " in capsys.readouterr().out
     # The number in the finding is the one that the library gives for the saved network and the same images.
-    found = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
     configs = [json.loads(path.read_text()) for path in cache.glob("model/*/config.json")]
     folders = [path.parent for path in cache.glob("model/*/config.json")]
     mine = [f for f, c in zip(folders, configs, strict=True) if c["options"].get("filters") == 5]
     assert len(mine) == 1
-    test = datasets.load("digits").test.subset(found["test_samples"], 0)
+    test = datasets.load("digits").test.subset(settings["test_samples"], 0)
     measure = "NormalizedVariance(aggregate='mean')"
     results = tfinv.evaluate(models.load(mine[0] / "model.keras"), test, "rotations(4)", measure, progress=False)
     row = next(line for line in (tmp_path / "out" / "finding.md").read_text().splitlines() if "| logits |" in line)
@@ -360,7 +382,7 @@ def test_findings_stay_on_the_page_until_a_newer_run_or_other_settings(tmp_path:
 
 def test_the_interval_of_a_share_is_wilsons():
     """Against Newcombe 1998, table I: 81 of 263 gives [0.2553, 0.3662], 0 of 20 gives [0, 0.1611]."""
-    each = wilson(81 / 263, 263)
-    assert (each.low, each.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
-    each = wilson(0.0, 20)
-    assert (each.low, each.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
+    interval = wilson(81 / 263, 263)
+    assert (interval.low, interval.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    interval = wilson(0.0, 20)
+    assert (interval.low, interval.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))

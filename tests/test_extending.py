@@ -322,8 +322,9 @@ def test_a_recipe_of_ones_own_is_compared_in_a_study(tmp_path, model_and_data):
     recipe = load_object(f"{written(tmp_path, RECIPE)}:HALF", "recipe")
     images = np.load(tmp_path / "images.npz")["x_test"]
     model = models.load(tmp_path / "model.keras")
-    options = {"measures": "NormalizedVariance", "progress": False, "cache": tmp_path / "cache"}
-    study = tfinv.tflite.study(model, images, images, "rotations(2)", [recipe, "float16"], **options)
+    options = {"measures": "NormalizedVariance", "progress": False}
+    output = tfinv.tflite.Output(cache=tmp_path / "cache")
+    study = tfinv.tflite.study(model, images, images, "rotations(2)", [recipe, "float16"], output=output, **options)
     assert not study.failed and list(study.results) == ["float32", "half", "float16"]
     by_keras = tfinv.evaluate(model, images, "rotations(2)", "NormalizedVariance", progress=False)
     for layer in ("conv", "logits"):
@@ -338,10 +339,11 @@ def test_a_recipe_of_ones_own_is_compared_in_a_study(tmp_path, model_and_data):
     assert "float16 by TensorFlow" in page.read_text()
 
     said: list[str] = []
-    tfinv.tflite.study(model, images, images, "rotations(2)", [recipe], report=said.append, **options)
+    telling = tfinv.tflite.Output(cache=output.cache, report=said.append)
+    tfinv.tflite.study(model, images, images, "rotations(2)", [recipe], output=telling, **options)
     assert len([line for line in said if line.startswith("re-used")]) == 4
     edited = load_object(f"{written(tmp_path, RECIPE.replace('tf.float16', 'tf.float32'))}:HALF", "recipe")
-    again = tfinv.tflite.study(model, images, images, "rotations(2)", [edited], **options)
+    again = tfinv.tflite.study(model, images, images, "rotations(2)", [edited], output=output, **options)
     assert again.layers.set_index("layer").loc["logits", "sqnr_db"] > 100, "the edited recipe was not made anew"
 
 
@@ -414,7 +416,7 @@ def test_an_edited_file_runs_again_and_an_unchanged_one_does_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("math:sqrt", "<sqrt>"),
         ("math:sqrt(a=0.5)", "<sqrt>(a=0.5)"),
@@ -423,8 +425,8 @@ def test_an_edited_file_runs_again_and_an_unchanged_one_does_not(tmp_path):
         ("rotations(16)", "rotations(16)"),
     ],
 )
-def test_names_with_places_are_found_in_a_text(text, found):
-    assert load_named(text, "function", lambda function: f"<{function.__name__}>") == found
+def test_names_with_places_are_found_in_a_text(text, expected):
+    assert load_named(text, "function", lambda function: f"<{function.__name__}>") == expected
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def sparse(rng: np.random.Generator, shape: tuple[int, ...], share: float) -> np
 )
 def test_a_unit_that_responds_at_random_reads_one(share, samples, transformations, units):
     rng = np.random.default_rng(7)
-    found = layer(sparse(rng, (samples, transformations, units), share), NormalizedVariance())
-    valid = found.values[np.isin(found.status, (Status.VALID, Status.SPARSE))]
+    result = layer(sparse(rng, (samples, transformations, units), share), NormalizedVariance())
+    valid = result.values[np.isin(result.status, (Status.VALID, Status.SPARSE))]
     error = valid.std(ddof=1) / np.sqrt(len(valid))
     # Values of sparse units are skewed: a standard error of few units is often too small, hence many units.
     # The root of an unbiased quotient of few samples is low by up to an eighth of the quotient's variance.
@@ -80,9 +80,9 @@ def test_effective_samples_count_those_that_move_a_unit():
     for unit, moving in enumerate((3, 12, 60)):
         block[:moving, :, unit] = rng.permuted(np.tile(np.arange(8.0), (moving, 1)), axis=1)
     block[..., 3] = rng.normal(size=(60, 1))
-    found = layer(block, NormalizedVariance())
-    np.testing.assert_allclose(found.effective_samples, [3, 12, 60, np.nan, np.nan], rtol=1e-12)
-    assert found.status.tolist() == [Status.SPARSE, Status.VALID, Status.VALID, Status.VALID, Status.DEAD]
+    result = layer(block, NormalizedVariance())
+    np.testing.assert_allclose(result.effective_samples, [3, 12, 60, np.nan, np.nan], rtol=1e-12)
+    assert result.status.tolist() == [Status.SPARSE, Status.VALID, Status.VALID, Status.VALID, Status.DEAD]
     assert layer(block, NormalizedVariance("std")).effective_samples is None
 
 
@@ -91,10 +91,10 @@ def test_relative_errors_equal_a_reference(rng, shape):
     block = np.abs(rng.normal(size=(25, 6, *shape, 9))) * (rng.random((25, 6, *shape, 9)) < 0.05)
     deviations = block.std(axis=1, ddof=1)
     expected = deviations.std(axis=0) / deviations.mean(axis=0) / 5
-    found = layer(block, NormalizedVariance())
-    np.testing.assert_allclose(found.effective_samples, 25 / (1 + 25 * expected**2), rtol=1e-9)
-    np.testing.assert_array_equal(found.status == Status.SPARSE, expected > SPARSE_ABOVE)
-    assert 0 < (found.status == Status.SPARSE).sum() < found.status.size
+    result = layer(block, NormalizedVariance())
+    np.testing.assert_allclose(result.effective_samples, 25 / (1 + 25 * expected**2), rtol=1e-9)
+    np.testing.assert_array_equal(result.status == Status.SPARSE, expected > SPARSE_ABOVE)
+    assert 0 < (result.status == Status.SPARSE).sum() < result.status.size
 
 
 def test_a_map_is_sparse_only_where_independent_positions_would_make_it_so():
@@ -103,8 +103,8 @@ def test_a_map_is_sparse_only_where_independent_positions_would_make_it_so():
     for sample in range(40):  # one sample for each position, forty samples for the map
         block[sample, ::2, sample % 5, sample // 5 % 5, 1] = 1
     for how, expected in (("mean", [Status.SPARSE, Status.VALID]), ("max", [Status.SPARSE, Status.SPARSE])):
-        found = layer(block, NormalizedVariance(aggregate=how))
-        assert found.status.tolist() == expected, how
+        result = layer(block, NormalizedVariance(aggregate=how))
+        assert result.status.tolist() == expected, how
     error, variance = np.array([[0.3], [0.4]]), np.array([[2.0], [1.0]])
     assert of_maps(error, variance, "mean", (0,)) == pytest.approx(np.hypot(0.6, 0.4) / 3)
     assert of_maps(error, variance, "max", (0,)) == pytest.approx(0.3)
@@ -144,10 +144,10 @@ def test_sparse_units_are_those_that_cannot_be_trusted(kind, transformations, mo
     share = movers / samples / (1 if kind == "noisy" else 0.2 * (1 - 2 * 0.5**transformations))
     much = events(rng, kind, (20_000, transformations, 40), share)
     truth = np.sqrt(much.var(axis=1, ddof=1).mean() / much.var(axis=0, ddof=1).mean())
-    found = layer(events(rng, kind, (samples, transformations, 1500), share), NormalizedVariance())
-    moved = found.effective_samples > 0
-    assert (found.status[moved] == code).mean() > 0.9
-    error = np.sqrt(np.mean(np.square(found.values[moved] / truth - 1)))
+    result = layer(events(rng, kind, (samples, transformations, 1500), share), NormalizedVariance())
+    moved = result.effective_samples > 0
+    assert (result.status[moved] == code).mean() > 0.9
+    error = np.sqrt(np.mean(np.square(result.values[moved] / truth - 1)))
     assert (error > 0.5) == (code == Status.SPARSE), error
 
 

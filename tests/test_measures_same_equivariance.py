@@ -224,9 +224,9 @@ def test_interpolation_floor_is_the_value_of_the_identity_network():
     images, measure = smooth_images(8), NormalizedVarianceSE(aggregate="mean")
     results = tfinv.evaluate(conv_model(kernel), images, rotations(8), [measure], progress=False)
     floor = results.metadata["interpolation_floor"][measure.key]
-    own = tfinv.evaluate(identity_model(), images, rotations(8), [measure], progress=False)
+    alone = tfinv.evaluate(identity_model(), images, rotations(8), [measure], progress=False)
     assert list(floor) == ["conv"]
-    assert floor["conv"] == pytest.approx(own[measure]["same"].mean, rel=1e-6)
+    assert floor["conv"] == pytest.approx(alone[measure]["same"].mean, rel=1e-6)
     assert 0 < floor["conv"] < 0.2 * results[measure]["conv"].mean
     plain = tfinv.evaluate(identity_model(), images, rotations(8), ["NormalizedVariance"], progress=False)
     assert plain.metadata["interpolation_floor"] == {}

@@ -14,7 +14,6 @@ from tfinv.datasets import Split
 from tfinv.training import TrainingResult, train
 from tfinv.training.accuracy import accuracy, accuracy_under
 from tfinv.training.seeding import attempt_seed, draw_new_weights
-from tfinv.training.train import _ends_in_softmax
 from tfinv.transformations import AffineAugmentation
 
 SHAPE = (16, 16, 1)
@@ -38,7 +37,7 @@ def quiet(model: keras.Model, data: Any, **options: Any) -> TrainingResult:
 
 
 def tiny() -> keras.Model:
-    """Batch normalisation and dropout, quickly trained."""
+    """Batch normalization and dropout, quickly trained."""
     keras.utils.set_random_seed(0)
     image = keras.Input(SHAPE)
     x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="conv")(image)
@@ -79,7 +78,7 @@ def test_augmented_training_withstands_rotation(digits: datasets.Dataset) -> Non
 
 
 def test_seed_repeats_every_weight(digits: datasets.Dataset) -> None:
-    """With batch normalisation, dropout and augmentation, in one process, whatever ran in between."""
+    """With batch normalization, dropout and augmentation, in one process, whatever ran in between."""
     few = digits.train.subset(200, seed=0)
 
     def weights(seed: int) -> list[np.ndarray[Any, Any]]:
@@ -99,9 +98,9 @@ def test_layers_are_in_training_mode_in_every_epoch(digits: datasets.Dataset) ->
     """Validation between epochs must not leave batch statistics frozen or dropout off."""
     few = digits.train.subset(100, seed=0)
     model = tiny()
-    normalise = model.get_layer("bn")
-    means = [normalise.get_weights()[2]]
-    remember = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: means.append(normalise.get_weights()[2]))
+    normalize = model.get_layer("bn")
+    means = [normalize.get_weights()[2]]
+    remember = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: means.append(normalize.get_weights()[2]))
     quiet(model, few, epochs=4, validation=few, callbacks=[remember])
     assert len(means) == 5
     assert all(np.abs(after - before).max() > 1e-6 for before, after in pairwise(means))
@@ -143,7 +142,7 @@ def test_best_weights_are_restored_when_training_runs_to_its_end(noise: tuple[Sp
 
 def test_a_dead_network_is_started_again_and_converges(digits: datasets.Dataset) -> None:
     model = models.build("ffnet", SHAPE, 10, activation="relu", seed=0)
-    model.set_weights([np.zeros_like(each) for each in model.get_weights()])
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     options = {"epochs": 6, "learning_rate": 5e-3, "min_accuracy": 0.8}
     with pytest.warns(UserWarning, match=r"0\.1\d\d, below the 0\.8 asked for \(attempt 1 of 4\): starting again"):
         result = quiet(model, digits.train, **options)
@@ -328,14 +327,3 @@ def test_models_that_take_and_give_dicts_are_trained_and_judged_alike() -> None:
     second = quiet(plain, (x, y), epochs=3)
     np.testing.assert_array_equal(plain.get_weights()[0], trained[0])
     assert first.history.equals(second.history) and first.accuracy == second.accuracy
-
-
-def test_a_softmax_is_found_at_the_models_output() -> None:
-    image = keras.Input(SHAPE)
-    flat = keras.layers.Flatten()(image)
-    logits = keras.layers.Dense(3)(flat)
-    beside = keras.layers.Dense(4, "softmax")(keras.layers.Dense(4)(keras.layers.Dense(4)(flat)))
-    assert not _ends_in_softmax(keras.Model(image, [logits, beside]))
-    inner = keras.Model(image, [logits, keras.layers.Softmax()(logits)])
-    assert _ends_in_softmax(keras.Model(image, inner(image)[1]))
-    assert not _ends_in_softmax(keras.Model(image, inner(image)[0]))

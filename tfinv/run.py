@@ -1,4 +1,4 @@
-"""The command line: ``python -m tfinv.run`` runs the main job, an experiment or a study (run)."""
+"""The command line: ``python -m tfinv.run`` runs the main job, an experiment or a study."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def experiment_names() -> list[str]:
     """Names of the experiments that come with tfinv, the main job first."""
     from tfinv import experiments
 
-    names = [each.name for each in pkgutil.iter_modules(experiments.__path__) if not each.name.startswith("_")]
+    names = [module.name for module in pkgutil.iter_modules(experiments.__path__) if not module.name.startswith("_")]
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
@@ -177,7 +177,7 @@ def _state(name: str) -> str:
 
 
 def _is_full(error: BaseException) -> bool:
-    """Whether a file could not be written for want of room; libraries below do not all hand on the number."""
+    """Whether a file could not be written because the disk is full; some libraries lose the number."""
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return isinstance(error, OSError) and (error.errno in numbers or os.strerror(errno.ENOSPC) in str(error))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.resampling import shards as bootstrap
+from tfinv.resampling import shards
 from tfinv.resampling.jackknife import Replicates, interval, pseudo_values
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
@@ -249,7 +249,7 @@ def _bounds(row: Mapping[str, Any], first: Replicates, second: Replicates, confi
         if not math.isfinite(estimate) or not (drawn or np.isfinite(others).all()):
             bounds += (math.nan, math.nan)
         elif drawn:
-            bounds += bootstrap.interval(others, estimate, len(first.sizes), confidence)
+            bounds += shards.interval(others, estimate, len(first.sizes), confidence)
         else:
             bounds += interval(pseudo_values(estimate, others, first.sizes), first.sizes, estimate, confidence)
     return bounds

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tfinv.tflite.comparison.differences import compare
     from tfinv.tflite.comparison.match_files import Match, match
     from tfinv.tflite.comparison.measure_models import Measured, measure_models
+    from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.convert.calibration import with_transformations
     from tfinv.tflite.convert.equalization import equalize
     from tfinv.tflite.convert.match_keras_layers import layer_map
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
         static_int16x8,
         weight_int4,
     )
+    from tfinv.tflite.files.checks import check_input_scale, self_check
     from tfinv.tflite.files.conversion import Conversion
+    from tfinv.tflite.files.cost import latency, memory_estimate
     from tfinv.tflite.files.layer_map import LayerMap
     from tfinv.tflite.files.model import TFLiteModel
-    from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate, self_check
     from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
     from tfinv.tflite.qat.train import qat_int8
+    from tfinv.tflite.studies.options import Output, Quantizing
     from tfinv.tflite.studies.recipe import Materials, Recipe
     from tfinv.tflite.studies.recipes import RECIPES
     from tfinv.tflite.studies.result import StudyResult
@@ -44,28 +47,31 @@ _HOME = {
     "LayerMap": "files.layer_map",
     "Match": "comparison.match_files",
     "Measured": "comparison.measure_models",
+    "Output": "studies.options",
     "QatConversion": "qat.report",
     "QatReport": "qat.report",
+    "Quantizing": "studies.options",
     "Materials": "studies.recipe",
     "RECIPES": "studies.recipes",
     "Recipe": "studies.recipe",
+    "Subsets": "comparison.options",
     "StudyResult": "studies.result",
     "TFLiteModel": "files.model",
     "agreement": "qat.report",
-    "check_input_scale": "files.self_check",
+    "check_input_scale": "files.checks",
     "compare": "comparison.differences",
     "compare_files": "comparison.compare_files",
     "dynamic_int8": "convert.recipes",
     "equalize": "convert.equalization",
     "float16": "convert.recipes",
     "float32": "convert.recipes",
-    "latency": "files.self_check",
+    "latency": "files.cost",
     "layer_map": "convert.match_keras_layers",
     "match": "comparison.match_files",
     "measure_models": "comparison.measure_models",
-    "memory_estimate": "files.self_check",
+    "memory_estimate": "files.cost",
     "qat_int8": "qat.train",
-    "self_check": "files.self_check",
+    "self_check": "files.checks",
     "sensitivity": "studies.sensitivity",
     "static_int16x8": "convert.recipes",
     "static_int8": "convert.recipes",
@@ -83,10 +89,13 @@ __all__ = [
     "Match",
     "Materials",
     "Measured",
+    "Output",
     "QatConversion",
     "QatReport",
+    "Quantizing",
     "Recipe",
     "StudyResult",
+    "Subsets",
     "TFLiteModel",
     "agreement",
     "check_input_scale",

@@ -30,11 +30,11 @@ ORDER = (
 
 _HEAD = """# Findings
 
-What the study's experiments found at preset `cpu`: small networks, subsets of the data, few seeds. Intervals are 95 %
-Student intervals over seeds unless a finding says otherwise; with three seeds they are wide, and "cannot be told" means
-that they contain the bound in question. Every finding is written by the run itself; `python -m tfinv.run NAME` repeats
-it. The last three hold tfinv against published numbers. The page is made by
-`python -m tfinv.experiments._pages.findings`.
+The study's experiments, run at preset `cpu`: small networks, subsets of the data, and few seeds. Intervals are 95 %
+Student intervals over seeds unless a finding says otherwise; with three seeds they are wide. A check states what was
+measured and, after the semicolon, whether it lies where the claim expects it. It is inconclusive where the interval
+contains the bound in question. Each finding is written by the run itself; `python -m tfinv.run NAME` repeats it. The
+last three compare tfinv with published numbers. `python -m tfinv.experiments._pages.findings` makes this page.
 """
 
 
@@ -75,8 +75,8 @@ def collect(runs: Path, page: Path) -> list[str]:
 def _sections(page: Path) -> dict[str, str]:
     """What the page says of each experiment, below the heading."""
     text = page.read_text() if page.is_file() else ""
-    found = re.split(r"^## \d+ (\w+)\n\n", text, flags=re.MULTILINE)[1:]
-    return {name: f"{body.rstrip()}\n" for name, body in zip(found[::2], found[1::2], strict=True)}
+    parts = re.split(r"^## \d+ (\w+)\n\n", text, flags=re.MULTILINE)[1:]
+    return {name: f"{body.rstrip()}\n" for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _is_current(experiment: Experiment, section: str) -> bool:
@@ -92,8 +92,8 @@ def _is_finished(experiment: Experiment, folder: Path) -> bool:
         finished = json.loads((folder / "finished.json").read_text())
     except (OSError, ValueError):
         return False
-    own = json.loads(json.dumps(experiment.configure("cpu")))
-    return finished["preset"] == "cpu" and finished["settings"] == own
+    settings = json.loads(json.dumps(experiment.configure("cpu")))
+    return finished["preset"] == "cpu" and finished["settings"] == settings
 
 
 def _body(experiment: Experiment, folder: Path, page: Path) -> str:
@@ -119,6 +119,6 @@ def _reduce(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    given = [Path(each) for each in sys.argv[1:3]]
+    given = [Path(path) for path in sys.argv[1:3]]
     not_run = collect(*given, *(Path("runs"), Path("docs/findings.md"))[len(given) :])
     print(f"not run: {', '.join(not_run) or 'none'}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Run = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Sequence[Any]], Any]
+RunLayer = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Sequence[Any]], Any]
 """Calls a layer: given the layer, its arguments, its options and the symbolic tensors that the call gives in the model,
 it returns what takes their place, in one structure."""
 
@@ -88,7 +88,9 @@ def is_graph(layer: Any) -> bool:
     return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
 
 
-def walk(model: KerasModel, inputs: Sequence[Any], run: Run, prefix: str = "") -> Generator[KerasCall, None, list[Any]]:
+def walk(
+    model: KerasModel, inputs: Sequence[Any], run: RunLayer, prefix: str = ""
+) -> Generator[KerasCall, None, list[Any]]:
     """Go through the calls of a model in an order in which they can be made; nested models are entered.
 
     What stands for a tensor is up to the caller: tensors, symbolic tensors, or numbers of tensors.
@@ -96,7 +98,7 @@ def walk(model: KerasModel, inputs: Sequence[Any], run: Run, prefix: str = "") -
     Args:
         model: a built functional or sequential model; nested models may be called by position or by keyword.
         inputs: what stands for each of its inputs.
-        run: calls a layer, see `Run`.
+        run: calls a layer, see `RunLayer`.
         prefix: put before all names.
 
     Yields:

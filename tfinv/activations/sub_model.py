@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.keras_graph import at_rest, collect, flat_outputs, graph_of, layer_values, output_names, walk
+from tfinv.activations.outputs import Output, output_activation, scores_behind
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
@@ -68,17 +69,15 @@ class ActivationModel:
         """Layers that cannot be measured, and why."""
         taps, outputs = _taps(model, inputs)
         for tap in taps:
-            shape = getattr(tap.tensor, "shape", ())
-            if not shape or shape[0] is not None or None in shape[1:]:
-                self.skipped[tap.name] = f"its output shape {shape} is not one fixed-size array per image"
+            if reason := _why_not_measured(tap.tensor):
+                self.skipped[tap.name] = reason
             else:
                 usable[tap.name] = tap
         names = select_names({name: type(tap.layer) for name, tap in usable.items()}, layers, self.skipped)
-        named = {id(tap.tensor): tap.name for tap in taps}
-        self.output_layers = tuple(named[id(tensor)] for tensor in outputs if id(tensor) in named)
-        """The layers that make the model's outputs, in the order of `model.outputs`, chosen or not."""
-        self.output_layer = next(iter(self.output_layers), "")
-        """The layer that makes the model's (first) output."""
+        self.outputs = _outputs(model, taps, outputs)
+        """The outputs, in the order of `model.outputs`; classes are read from the first."""
+        self.output_layer = self.outputs[0].layer
+        """The layer that makes the model's first output, chosen or not; of class numbers, the layer they come from."""
         self.layer_types: dict[str, str] = {name: type(usable[name].layer).__name__ for name in names}
         self._layer_shapes = {name: tuple(usable[name].tensor.shape[1:]) for name in names}
         self.model: keras.Model = keras.Model(inputs, self._outputs(inputs, usable, names))
@@ -92,8 +91,13 @@ class ActivationModel:
         return _calls_layer(self.keras_model, inputs.shape[1:], names)(inputs)
 
     @property
+    def output_layers(self) -> tuple[str, ...]:
+        """The layers that make the model's outputs, in the order of `model.outputs`, chosen or not."""
+        return tuple(output.layer for output in self.outputs if output.layer)
+
+    @property
     def id(self) -> str:
-        """Model name, and a hash of its weights, so that results tell models apart."""
+        """Model name, and a hash of its weights, so that results identify the model."""
         digest = hashlib.sha256()
         for weight in self.keras_model.weights:
             digest.update(weight.path.encode())
@@ -172,6 +176,31 @@ def _image_shape(graph: Any, given: tuple[int, ...] | None) -> tuple[int, ...]:
     if None in expected:
         raise ValueError(f"input_shape must be given, the model leaves it open: {expected}. Received: None")
     return expected
+
+
+def _why_not_measured(tensor: Tensor) -> str:
+    """Why the units of an output cannot be measured; "" where they can."""
+    shape = getattr(tensor, "shape", ())
+    if not shape or shape[0] is not None or None in shape[1:]:
+        return f"its output shape {shape} is not one fixed-size array per image"
+    if "float" not in keras.backend.standardize_dtype(tensor.dtype):
+        return f"its output holds no real numbers but {tensor.dtype}, such as class numbers"
+    return ""
+
+
+def _outputs(model: KerasModel, taps: Sequence[_Tap], outputs: Sequence[Tensor]) -> tuple[Output, ...]:
+    """The outputs of a model, with the layers that make them; an output that is the input has no layer."""
+    named = {id(tap.tensor): tap.name for tap in taps}
+    return tuple(
+        Output(
+            str(symbol.name),
+            named.get(id(scores_behind(tensor)), ""),
+            tuple(-1 if size is None else int(size) for size in tensor.shape[1:]),
+            keras.backend.standardize_dtype(tensor.dtype),
+            output_activation(model, position),
+        )
+        for position, (symbol, tensor) in enumerate(zip(model.outputs, outputs, strict=True))
+    )
 
 
 def _taps(model: KerasModel, images: Tensor) -> tuple[list[_Tap], list[Tensor]]:

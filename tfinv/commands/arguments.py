@@ -67,11 +67,11 @@ def input_scale(text: str) -> Any:
 def with_signs(arguments: Sequence[str]) -> list[str]:
     """Join an option with a value that looks like an option, such as `--input-scale -1..1`."""
     joined: list[str] = []
-    for each in arguments:
-        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-\.?\d", each):
-            joined[-1] += f"={each}"
+    for argument in arguments:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-\.?\d", argument):
+            joined[-1] += f"={argument}"
         else:
-            joined.append(each)
+            joined.append(argument)
     return joined
 
 
@@ -92,13 +92,13 @@ def layer_classes(texts: Sequence[str]) -> dict[str, str]:
     Raises:
         ValueError: a text of another form.
     """
-    found = {}
+    classes = {}
     for text in texts:
         name, separator, layer = text.partition("=")
         if not (separator and name.isidentifier() and layer.isidentifier()):
             raise ValueError(f"layer-class must read like DW=DepthwiseConv2D. Received: {text!r}")
-        found[name] = layer
-    return found
+        classes[name] = layer
+    return classes
 
 
 def add_transformations(made: argparse.ArgumentParser) -> None:
@@ -183,16 +183,16 @@ def load_fitting(
     test = dataset.test if not is_path or has_test_images(Path(data).expanduser()) else _all_images(dataset)
     if max_samples is not None and max_samples < len(test):
         test = test.subset(max_samples, seed)
-    own = dataset.input_shape
-    target = (height or own[0], width or own[1], channels or own[2])
-    if target != tuple(own):
-        print(f"images of {own} are brought to the model's input {target}")
+    shape = dataset.input_shape
+    target = (height or shape[0], width or shape[1], channels or shape[2])
+    if target != tuple(shape):
+        print(f"images of {shape} are brought to the model's input {target}")
         test = datasets.adapt(test, target)
     return dataset, test
 
 
 def has_test_images(path: Path) -> bool:
-    """Whether a folder or file of one's own tells test images from others; nothing is trained here, so all serve."""
+    """Whether a folder or file keeps test images apart from others; nothing is trained here, so all are used."""
     from tfinv.datasets.npz import names_in
 
     if path.is_dir():
@@ -206,6 +206,6 @@ def _all_images(dataset: Dataset) -> Split:
     from tfinv import datasets
 
     parts = dataset.train, dataset.test
-    known = [each.y for each in parts if each.y is not None]
+    known = [part.y for part in parts if part.y is not None]
     labels = np.concatenate(known) if len(known) == len(parts) else None
-    return datasets.Split(np.concatenate([each.x for each in parts]), labels)
+    return datasets.Split(np.concatenate([part.x for part in parts]), labels)

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run compare``: two `.tflite` files and images in, a report and perhaps a failure out."""
+"""``python -m tfinv.run compare``: compare two `.tflite` files on images, write a report, fail beyond limits."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from tfinv.tflite.comparison.compare_files import compare_files
     from tfinv.tflite.comparison.gate import check, parse_condition
+    from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.files.model import TFLiteModel
 
     conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         transformations,
         measures=measures,
         names=tuple(options.names) if options.names else None,  # type: ignore[arg-type]
-        measured_samples=options.measured_samples,
+        subsets=Subsets(measured_samples=options.measured_samples),
         seed=options.seed,
         progress=not options.quiet,
         metadata={"dataset": dataset.id, "before": options.before, "after": options.after},

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run measure``: one's own model and images in, results, tables and a report out (run)."""
+"""``python -m tfinv.run measure``: measure a given model on given images; write results, tables and a report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tfinv.results import Results
 
 _EPILOG = """\
-writes results.npz, profile.csv, one figure a measure and report.html into --out
+writes results.npz, profile.csv, one figure per measure and report.html into --out
 
 example:
   python -m tfinv.run measure --model model.keras --data images/ --transformations "rotations(16)" \\
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     results.save(options.out / "results.npz")
     frame = profile_with_floor(results)
     write_report(results, frame, options.out, f"{options.model} on {dataset.name}, {len(test)} images")
-    columns = [each for each in ("measure", "layer", "mean", "floor", "valid", "left_out") if each in frame]
+    columns = [column for column in ("measure", "layer", "mean", "floor", "valid", "left_out") if column in frame]
     print(printable(frame[columns].to_string(index=False, float_format="{:.4f}".format)))
     print(f"Written to {options.out}")
     return 0
@@ -85,7 +85,7 @@ def load_source(model: str, input_scale: Any, layer_classes: Sequence[str] = ())
         if model.startswith("keras.applications.")
         else models.load(model, stand_ins=stand_ins)
     )
-    shapes = [tuple(each.shape) for each in loaded.inputs]
+    shapes = [tuple(tensor.shape) for tensor in loaded.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
     return loaded, shapes[0][1:]
@@ -128,7 +128,7 @@ def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: s
         report.section(key)
         profile, heatmap = plots.profile({"model": measure}), plots.heatmap(measure)
         report.figure(profile, f"{key} by layer, from input to output.", f"Layer profile of {key}")
-        report.figure(heatmap, "Every unit: one column a layer, units sorted by their value.", f"Heat map of {key}")
+        report.figure(heatmap, "Every unit: one column per layer, units sorted by their value.", f"Heat map of {key}")
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
     report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
     report.glossary(explain("layer profile", "normalized variance", "unit", "dead unit", "sample-constant unit"))

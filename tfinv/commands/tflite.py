@@ -1,4 +1,4 @@
-"""``python -m tfinv.run tflite``: a trained Keras model in, every way of quantizing it measured and reported."""
+"""``python -m tfinv.run tflite``: quantize a trained Keras model in every way; measure and report it."""
 
 from __future__ import annotations
 
@@ -50,18 +50,20 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(shared.with_signs(arguments))
 
     from tfinv.tflite.comparison.compare_files import MEASURES
+    from tfinv.tflite.studies.options import Quantizing
     from tfinv.tflite.studies.sensitivities import choose_schemes
 
     scale = shared.input_scale(options.input_scale)
     # before anything that takes long
     recipes, schemes = shared.recipes(options.recipes), choose_schemes(options.sensitivity)
+    quantizing = Quantizing(options.calibration_samples, options.epochs, options.learning_rate, schemes)
     transformations = shared.transformations(options.transformations)
     measures = shared.measures(options.measures or MEASURES)
 
     from tfinv import datasets
     from tfinv.commands.measure import load_source
     from tfinv.support.cache import Cache
-    from tfinv.tflite import study
+    from tfinv.tflite import Output, Subsets, study
 
     start = time.monotonic()
     if options.model.endswith(".tflite"):
@@ -86,16 +88,11 @@ def main(arguments: Sequence[str]) -> int:
         recipes,
         input_scale=scale,
         measures=measures,
-        measured_samples=options.measured_samples,
-        calibration_samples=options.calibration_samples,
-        epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        sensitivity=schemes,
-        files=options.out / "files",
+        subsets=Subsets(measured_samples=options.measured_samples),
+        quantizing=quantizing,
+        output=Output(options.out / "files", Cache(options.out / "cache", force=options.force, report=say), say),
         seed=options.seed,
-        cache=Cache(options.out / "cache", force=options.force, report=say),
         progress=not options.quiet,
-        report=say,
     )
     result.save(options.out / "study.npz")
     result.report(options.out)

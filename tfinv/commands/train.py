@@ -1,4 +1,4 @@
-"""``python -m tfinv.run train``: train a reference network, plain or augmented, and save it (run)."""
+"""``python -m tfinv.run train``: train a reference network, plain or augmented, and save it."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: a text without `=`.
     """
-    found = {}
+    options = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator:
             raise ValueError(f"architecture options must be key=value. Received: {pair!r}")
         try:
-            found[key] = ast.literal_eval(value)
+            options[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            found[key] = value
-    return found
+            options[key] = value
+    return options

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfinv.datasets.decode import SUFFIXES, UNREADABLE, Header, decode, read_header
 from tfinv.datasets.images import resize, to_channels
-from tfinv.datasets.request import TEST_FRACTION, Arrays, Request, finish, unit
+from tfinv.datasets.request import TEST_FRACTION, Request, SplitArrays, finish, unit
 from tfinv.datasets.sampling import stratified_sample, stratified_split
 from tfinv.support.progress import Progress
 
@@ -77,7 +77,7 @@ def load_folder(path: Path, request: Request) -> Dataset:
         if not kept:
             raise ValueError(f"{path} must hold readable images. Received: only damaged files in one split")
         arrays += [np.stack(images), _labels(kept)]
-    return finish(path.name, classes, Arrays(*arrays), request, tuple(notes))
+    return finish(path.name, classes, SplitArrays(*arrays), request, tuple(notes))
 
 
 def _list_files(path: Path, notes: list[str]) -> tuple[list[list[ImageFile]], tuple[str, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfinv.datasets.decode import SUFFIXES, UNREADABLE, decode
 from tfinv.datasets.npz import read_npz
-from tfinv.datasets.request import Arrays, Request, finish
+from tfinv.datasets.request import Request, SplitArrays, finish
 from tfinv.datasets.sources import download, find
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def load_digits(request: Request) -> Dataset:
 
     bunch: Any = load()
     images = (bunch.images / 16).astype(np.float32)
-    arrays = Arrays.held_out(images, bunch.target, _SPLIT_SEED, DIGITS_TEST)
+    arrays = SplitArrays.held_out(images, bunch.target, _SPLIT_SEED, DIGITS_TEST)
     size = request.size or DIGITS_SIZE
     request = Request(size, request.channels, request.seed, request.max_samples)
     return finish("digits", TEN_DIGITS, arrays, request, ("from scikit-learn",))
@@ -65,7 +65,7 @@ def load_fashion_mnist(request: Request) -> Dataset:
     subset = find("fashion_mnist/fashion_mnist_subset.npz")
     if find("fashion_mnist/fashion_mnist.npz") is None and subset is not None:
         x, y = _arrays(subset, "x", "y")
-        arrays = Arrays.held_out(x, y, _SPLIT_SEED)
+        arrays = SplitArrays.held_out(x, y, _SPLIT_SEED)
         note = f"a subset of {len(x)} images, from {subset.name}; a fifth is held out"
         return finish("fashion_mnist", FASHION_MNIST, arrays, request, (note,))
     return _complete("fashion_mnist", FASHION_MNIST, request)
@@ -76,7 +76,7 @@ def load_cifar10(request: Request) -> Dataset:
     train, test = find("cifar10/cifar10_train_first4000.npz"), find("cifar10/cifar10_jpeg_test10000.tar.xz")
     if find("cifar10/cifar10.npz") is None and train is not None and test is not None:
         (x, y), (x_test, y_test) = _arrays(train, "x", "y"), read_image_archive(test, CIFAR10)
-        arrays = Arrays(x, y, x_test, y_test)
+        arrays = SplitArrays(x, y, x_test, y_test)
         notes = (
             f"training: the first {len(x)} images, from {train.name}",
             f"test: JPEG copies (lossy), from {test.name}",
@@ -129,7 +129,7 @@ def _complete(name: str, classes: tuple[str, ...], request: Request) -> Dataset:
     else:
         (x_train, y_train), (x_test, y_test) = download(name, _ORIGINS[name])
         source = f"keras.datasets.{name}"
-    arrays = Arrays(x_train, np.ravel(y_train), x_test, np.ravel(y_test))
+    arrays = SplitArrays(x_train, np.ravel(y_train), x_test, np.ravel(y_test))
     return finish(name, classes, arrays, request, (f"from {source}",))
 
 

@@ -1,4 +1,4 @@
-"""LSA16 handshapes of the Argentinian Sign Language, split by subject (datasets).
+"""LSA16 handshapes of the Argentinian Sign Language, split by subject.
 
 Ronchetti, Quiroga, Estrebou, Lanzarini: Handshape recognition for Argentinian Sign Language using ProbSom.
 Journal of Computer Science and Technology 16(1), 2016.
@@ -15,7 +15,7 @@ import numpy as np
 from tfinv.datasets.decode import SUFFIXES, UNREADABLE, decode
 from tfinv.datasets.images import adapt
 from tfinv.datasets.npz import read_npz
-from tfinv.datasets.request import Arrays, Request, finish, unit
+from tfinv.datasets.request import Request, SplitArrays, finish, unit
 from tfinv.datasets.sources import find, missing
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def load_lsa16(name: str, request: Request) -> Dataset:
     order = np.random.default_rng(0).permutation(len(x))  # files are sorted by class; splits should not be
     test = np.isin(subject[order], TEST_SUBJECTS)
     train_index, test_index = order[~test], order[test]
-    arrays = Arrays(x[train_index], y[train_index], x[test_index], y[test_index])
+    arrays = SplitArrays(x[train_index], y[train_index], x[test_index], y[test_index])
     held_out = " and ".join(map(str, TEST_SUBJECTS))
     return finish(name, CLASSES, arrays, request, (f"from {path.name}", f"subjects {held_out} are held out"))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.datasets.request import Arrays, Request, finish
+from tfinv.datasets.request import Request, SplitArrays, finish
 from tfinv.support import archive
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def load_npz(path: Path, request: Request) -> Dataset:
         if len(label) != len(part):
             raise ValueError(f"{path}: {key} holds {len(part)} images. Received: {len(label)} labels for them")
     if x_test is None:
-        parts = Arrays.held_out(images["x"], labels[0] if labels else None, request.seed)
+        parts = SplitArrays.held_out(images["x"], labels[0] if labels else None, request.seed)
     else:
-        parts = Arrays(images["x"], labels[0] if labels else None, images["x_test"], labels[1] if labels else None)
+        parts = SplitArrays(images["x"], labels[0] if labels else None, images["x_test"], labels[1] if labels else None)
     return finish(path.stem, classes, parts, request, tuple(notes))
 
 

@@ -52,7 +52,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Arrays:
+class SplitArrays:
     """What a source holds.
 
     Args:
@@ -68,7 +68,7 @@ class Arrays:
     y_test: NDArray[Any] | None
 
     @classmethod
-    def held_out(cls, x: NDArray[Any], y: NDArray[Any] | None, seed: int, test_count: int | None = None) -> Arrays:
+    def held_out(cls, x: NDArray[Any], y: NDArray[Any] | None, seed: int, test_count: int | None = None) -> SplitArrays:
         """Hold out a stratified test part of images that come without one."""
         y = None if y is None else np.asarray(y, np.int64)
         count = round(TEST_FRACTION * len(x)) if test_count is None else test_count
@@ -78,7 +78,9 @@ class Arrays:
         return cls(x[train], y[train], x[test], y[test])
 
 
-def finish(name: str, classes: tuple[str, ...], arrays: Arrays, request: Request, notes: tuple[str, ...]) -> Dataset:
+def finish(
+    name: str, classes: tuple[str, ...], arrays: SplitArrays, request: Request, notes: tuple[str, ...]
+) -> Dataset:
     """Subset, scale to [0, 1], bring to the size and channels asked for."""
     train = _finish_split(arrays.x_train, arrays.y_train, request)
     test = _finish_split(arrays.x_test, arrays.y_test, request)

@@ -120,6 +120,7 @@ def evaluate(
         "padding": warping.padding,
         "interpolation": warping.interpolation,
         "skipped_layers": dict(getattr(source, "skipped", {})),
+        **_ends(source),
     }
     if sampling.parts or sampling.keep_statistics or checkpoint is not None:
         description["data"] = batches.fingerprint()
@@ -253,6 +254,14 @@ def _resolutions(source: ActivationSource, batches: ImageBatches) -> dict[str, R
     given = next(iter(batches.in_batches_of(PROBED)), None)
     known = source.resolutions(given.images) if given is not None and isinstance(source, ResolvedSource) else {}
     return {name: known.get(name, Resolution(relative_resolution("float32"))) for name in source.layer_shapes}
+
+
+def _ends(source: ActivationSource) -> dict[str, Any]:
+    """The inputs and outputs of a model, as far as it tells them; `measured` marks where classes are read from."""
+    outputs = [output.facts() for output in getattr(source, "outputs", ())]
+    for position, output in enumerate(outputs):
+        output["measured"] = position == 0
+    return {"inputs": [{"shape": list(source.input_shape)}], "outputs": outputs}
 
 
 def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> tuple[Layer, ...]:

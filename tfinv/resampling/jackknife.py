@@ -1,4 +1,4 @@
-"""How far a number would move with other samples, from its values without each shard of them (results)."""
+"""How far a number would move with other samples, from its values without each shard of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.resampling import shards as bootstrap
+from tfinv.resampling import shards
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,14 +34,14 @@ class Replicates:
     def interval(self, layer: str, estimate: float) -> tuple[float, float]:
         """The confidence interval around one layer's value; NaN where the layer has none."""
         if layer in self.draws:
-            return bootstrap.interval(self.draws[layer], estimate, len(self.sizes), self.confidence)
+            return shards.interval(self.draws[layer], estimate, len(self.sizes), self.confidence)
         if layer not in self.means:
             return float("nan"), float("nan")
         return interval(pseudo_values(estimate, self.means[layer], self.sizes), self.sizes, estimate, self.confidence)
 
 
 def pseudo_values(estimate: float, without: Any, sizes: Sequence[int]) -> NDArray[np.float64]:
-    r"""What each shard contributes to an estimate, so that their spread tells how far the estimate is off.
+    r"""What each shard contributes to an estimate, so that their spread shows how far the estimate is off.
 
         \tilde\theta_g = h_g \hat\theta - (h_g - 1) \hat\theta_{(g)},   \quad h_g = n / m_g
 

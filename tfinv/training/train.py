@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from tfinv.activations.keras_graph import plain
+from tfinv.activations.outputs import output_activation
 from tfinv.datasets.split import as_dataset
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
 from tfinv.support.progress import Progress
-from tfinv.support.types import KerasModel
 from tfinv.training.accuracy import LabelledImages, accuracy, accuracy_under
 from tfinv.training.seeding import attempt_seed, draw_new_weights, seed_generators, seed_layer
 
@@ -33,7 +33,7 @@ class TrainingResult:
     """How a training went.
 
     Args:
-        history: one row an epoch of the attempt that was kept: `epoch` from 1, `loss`, `accuracy` (means over the
+        history: one row per epoch of the attempt that was kept: `epoch` from 1, `loss`, `accuracy` (means over the
             epoch, on augmented images in training mode) and, with validation data, `val_loss` and `val_accuracy`.
         seconds: wall time of all attempts.
         restarts: attempts that were thrown away for missing `min_accuracy`.
@@ -223,7 +223,7 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
     fitted_model = plain(model)
     fitted_model.compile(
         optimizer=keras.optimizers.Adam(plan.rate()),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=output_activation(model) != "softmax"),
         metrics=["accuracy"],
         jit_compile=False,  # XLA compiles for 20 s what trains in 10, and lacks the warp
     )
@@ -261,15 +261,3 @@ def _progress(bar: Progress, name: str, epochs: int) -> Any:
 def _figures(logs: Any) -> dict[str, str]:
     shown = ("loss", "accuracy", "val_accuracy")
     return {name: f"{float(logs[name]):.3f}" for name in shown if logs and name in logs}
-
-
-def _ends_in_softmax(model: KerasModel, output: int = 0) -> bool:
-    """Whether an output of a model, by default the first, is a softmax's."""
-    if hasattr(model, "outputs"):
-        last, _, output = model.outputs[output]._keras_history
-    else:
-        last = model.layers[-1] if getattr(model, "layers", None) else model
-    if isinstance(last, keras.Model) and last is not model:
-        return _ends_in_softmax(last, output)
-    is_softmax = getattr(last, "activation", None) is keras.activations.softmax
-    return is_softmax or isinstance(last, keras.layers.Softmax)

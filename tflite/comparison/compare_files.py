@@ -1,4 +1,4 @@
-"""`compare_files`: two `.tflite` files and images in, a `Comparison` out (comparison)."""
+"""`compare_files`: two `.tflite` files and images in, a `Comparison` out."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.datasets.given import as_split, subset
+from tfinv.activations.outputs import several
+from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import MeasureResult, Results
-from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.match_files import Match, match
-from tfinv.tflite.comparison.measure_models import FIDELITY_SAMPLES, Measured, measure_models
+from tfinv.tflite.comparison.measure_models import Measured, measure_models
+from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
+from tfinv.tflite.files.checks import check_input_scale
+from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.model import Source, TFLiteModel
-from tfinv.tflite.files.self_check import check_input_scale, latency, memory_estimate
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ MEASURES = ("NormalizedVariance", "NormalizedVarianceSE")
 MATCHING_SAMPLES, SCALE_SAMPLES, CHECK_SAMPLES = 32, 200, 8
 
 
+@accepts_folded
 def compare_files(
     before: Source | TFLiteModel,
     after: Source | TFLiteModel,
@@ -44,14 +48,10 @@ def compare_files(
     after_input_scale: Any = None,
     measures: Any = MEASURES,
     names: tuple[str, str] | None = None,
-    max_samples: int | None = None,
-    measured_samples: int | None = 1000,
-    fidelity_samples: int = FIDELITY_SAMPLES,
-    confidence: float = 0.95,
-    shards: int = 20,
+    subsets: Subsets | None = SUBSETS,
+    sampling: Sampling | None = INTERVALS,
+    warping: Warping | None = None,
     seed: int = 0,
-    padding: str = "constant",
-    interpolation: str = "bilinear",
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> Comparison:
@@ -83,15 +83,10 @@ def compare_files(
         after_input_scale: the same for the second file; None for equal.
         measures: measures of invariance, as objects or keys.
         names: what the two files are called; None for the names of the files.
-        max_samples: use a stratified subset of so many images; None for all.
-        measured_samples: measure layers on a stratified subset of so many images; None for all. Predictions are of
-            all.
-        fidelity_samples: compare activations number by number on so many images.
-        confidence: of the intervals of layer means.
-        shards: parts of the images that these intervals are made from.
-        seed: of the subsets and of resampling.
-        padding: see `transformations.warp`.
-        interpolation: see `transformations.warp`.
+        subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
+        sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
+        warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
 
@@ -103,9 +98,10 @@ def compare_files(
             networks, images that do not fit, labels that are no classes of the model.
     """
     transformations, measures = as_set(transformations), as_measures(measures)
+    subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
-    images = as_split(data, first.input_shape, max_samples, seed)
+    images = as_split(data, first.input_shape, subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
     called = names or _names(first, second)
@@ -117,12 +113,10 @@ def compare_files(
         transformations,
         measures,
         pairs={called[1]: matched.pairs},
-        measured=subset(images, measured_samples, seed),
-        fidelity_samples=whole_number("fidelity_samples", fidelity_samples, 1),
-        confidence=confidence,
-        shards=shards,
-        padding=padding,
-        interpolation=interpolation,
+        measured=subset(images, subsets.measured_samples, seed),
+        fidelity_samples=subsets.fidelity_samples,
+        sampling=sampling,
+        warping=warping,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
@@ -131,10 +125,11 @@ def compare_files(
         "measures": [each.key for each in measures],
         "samples": len(images),
         "measured_samples": found[called[0]].results.metadata["samples"],
-        "fidelity_samples": min(fidelity_samples, len(images)),
-        "confidence": confidence,
-        "padding": padding,
-        "interpolation": interpolation,
+        "fidelity_samples": min(subsets.fidelity_samples, len(images)),
+        "confidence": sampling.confidence,
+        "interval": sampling.interval,
+        "padding": warping.padding,
+        "interpolation": warping.interpolation,
         "seed": seed,
         **(metadata or {}),
     }
@@ -301,6 +296,8 @@ def _warnings(
         if model.check is not None and not model.check.passed:
             found.append(f"{name}: self-check {model.check.summary()}")
         found += [f"{name}: {layer} is not measured, {why}" for layer, why in model.skipped.items()]
+    texts = dict.fromkeys(several(model.outputs) for model in models)
+    found += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
         if layers:
             found.append(f"layers of {name} without a partner: {', '.join(layers)}")

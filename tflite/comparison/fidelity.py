@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.tflite.files.tensors import Tensor
+from tfinv.tflite.files.tensors import FileTensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ class Limits:
     step: float
 
     @classmethod
-    def of(cls, tensor: Tensor) -> Limits | None:
+    def of(cls, tensor: FileTensor) -> Limits | None:
         """Those of an activation; None where it is stored as floats."""
         if not tensor.is_quantized or tensor.scales.size != 1:
             return None
@@ -151,7 +151,7 @@ class FidelityRecorder:
         tensors: the model's tensor by its own layer name, for the limits of integers.
     """
 
-    def __init__(self, pairs: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, pairs: Mapping[str, str], tensors: Mapping[str, FileTensor]) -> None:
         self._pairs = dict(pairs)
         self._found = {
             layer: Fidelity(limits=Limits.of(tensors[other]) if other in tensors else None)

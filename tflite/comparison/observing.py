@@ -1,4 +1,4 @@
-"""Show several models the same transformed images, block by block (activations -> predictions, fidelity)."""
+"""Show several models the same transformed images, block by block, for predictions and fidelity."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches
+from tfinv.evaluation.options import Warping
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
 from tfinv.tflite.comparison.behaviour import identities
@@ -32,11 +33,9 @@ class Observer:
         self._transformed: list[tuple[Any, Any]] = []
         self._classes = 0
         self._from_logits: bool | None = None
-        if isinstance(model, TFLiteModel):
-            self._is_classifier = len(model.graph.outputs) == 1
-        else:
+        self._is_classifier = True
+        if not isinstance(model, TFLiteModel):
             self._output = getattr(model, "output_layer", list(model.layer_shapes)[-1])
-            self._is_classifier = True
             self._alone = model.select([self._output])
 
     def show(self, images: NDArray[np.float32], with_layers: bool) -> tuple[Mapping[str, Any], NDArray[np.float32]]:
@@ -47,7 +46,7 @@ class Observer:
             outputs = found[self._output] if self._output in found else self._alone(images)[self._output]
             return {name: np.asarray(each) for name, each in found.items()}, np.asarray(outputs)
         tensors = {name: tensor.index for name, tensor in model.layer_tensors.items()} if with_layers else {}
-        read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.graph.outputs[0]})
+        read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.scores})
         outputs = read.pop(_OUTPUT)
         return read, outputs
 
@@ -94,7 +93,7 @@ class PairedRun:
         pairs: Mapping[str, Mapping[str, str]],
         transformations: TransformationSet,
         batches: ImageBatches,
-        options: Mapping[str, Any],
+        warping: Warping,
     ) -> None:
         self._observers, self._reference, self._batches = observers, reference, batches
         self._count = len(transformations)
@@ -107,7 +106,7 @@ class PairedRun:
         }
 
         def transformed(images: Any) -> Any:
-            warped = warp(images, transformations, **options)
+            warped = warp(images, transformations, padding=warping.padding, interpolation=warping.interpolation)
             if not same.size:  # the untransformed image comes last
                 warped = tf.concat([warped, images[:, None]], axis=1)
             return tf.reshape(warped, (-1, *batches.shape))

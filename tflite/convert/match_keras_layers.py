@@ -1,4 +1,4 @@
-"""Find the tensor of each Keras layer in a `.tflite` file, by equal values first and names second (activations)."""
+"""Find the tensor of each Keras layer in a `.tflite` file, by equal values first and names second."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.model import Source, TFLiteModel
+from tfinv.tflite.files.signals import random_inputs, sqnr
 from tfinv.tflite.files.tensor_names import mentions
 
 EXACT_DB = 60.0
@@ -96,15 +97,15 @@ class _Match:
 
 
 def _match(layers: Mapping[str, _Layer], tensors: Mapping[str, _Sample], file: TFLiteModel) -> dict[str, _Match]:
-    """One tensor a layer and one layer a tensor, best agreement first, names among equals, later layers first."""
+    """One tensor per layer and one layer per tensor, best agreement first, names among equals, later layers first."""
     limit, tie = (EXACT_DB, 10) if _is_float32(file.graph) else (INTEGER_DB, 6)  # differences below say nothing
     outputs = {file.graph.source(index) for index in file.graph.outputs}
     candidates = []
     for order, (name, layer) in enumerate(layers.items()):
-        for position, (tensor, found) in enumerate(tensors.items()):
-            if found.shape != layer.sample.shape:
+        for position, (tensor, sample) in enumerate(tensors.items()):
+            if sample.shape != layer.sample.shape:
                 continue
-            if (agreement := sqnr(layer.sample.values, found.values)) < limit:
+            if (agreement := sqnr(layer.sample.values, sample.values)) < limit:
                 continue
             detail = file.layer_tensors[tensor]
             named = mentions(detail.name, layer.path) or (detail.index in outputs and not layer.readers)
@@ -112,7 +113,7 @@ def _match(layers: Mapping[str, _Layer], tensors: Mapping[str, _Sample], file: T
             candidates.append((rank, _Match(name, tensor, agreement)))
     matches: dict[str, _Match] = {}
     taken: set[str] = set()
-    for _, match in sorted(candidates, key=lambda each: each[0]):
+    for _, match in sorted(candidates, key=lambda candidate: candidate[0]):
         if match.layer not in matches and match.tensor not in taken:
             matches[match.layer] = match
             taken.add(match.tensor)
@@ -165,31 +166,6 @@ def _sample(value: Any) -> _Sample:
     return _Sample(array.shape, array.reshape(-1)[::step].astype(np.float64))
 
 
-def sqnr(reference: NDArray[Any], other: NDArray[Any]) -> float:
-    """Signal to quantization noise ratio in decibels: `10 log10(sum(x^2) / sum((x - y)^2))`.
-
-    Equal arrays give 200, also where both are zero, so that the number stays finite.
-    """
-    reference = np.asarray(reference, np.float64)
-    noise = float(np.square(reference - other).sum())
-    signal = float(np.square(reference).sum())
-    if noise == 0:
-        return 200.0
-    return float(np.clip(10 * np.log10(signal / noise), -200.0, 200.0)) if signal > 0 else -200.0
-
-
-def random_inputs(graph: Graph, count: int, seed: int = 0) -> NDArray[np.float32]:
-    """Seeded random inputs over the range that the input tensor stores: [0, 1] for a float one."""
-    tensor = graph.tensors[graph.inputs[0]]
-    low, high = 0.0, 1.0
-    if tensor.is_quantized:
-        limits = np.iinfo(tensor.dtype)
-        zero, scale = int(tensor.zero_points[0]), float(tensor.scales[0])
-        low, high = (limits.min - zero) * scale, (limits.max - zero) * scale
-    shape = (count, *tensor.shape[1:])
-    return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
-
-
 def _few(file: TFLiteModel) -> int:
     """Eight images, or fewer where their activations would take much memory."""
     per_image = sum(int(np.prod(shape)) for shape in file.layer_shapes.values()) * 8
@@ -212,7 +188,7 @@ def _next_matched(name: str, layers: Mapping[str, _Layer], matches: Mapping[str,
 def _twin(name: str, layers: Mapping[str, _Layer], matches: Mapping[str, _Match]) -> str | None:
     """The matched layer that has the output of one that passes its input on, or that it passes on."""
     layer = layers[name]
-    for other in [each for each in matches if name in layers[each].readers] + layer.readers:
+    for other in [match for match in matches if name in layers[match].readers] + layer.readers:
         passes = any(word in kind for kind in (layer.kind, layers[other].kind) for word in _IDENTITIES)
         passes = passes or layer.kind in _SOMETIMES_IDENTITIES
         same = layers[other].sample.shape == layer.sample.shape

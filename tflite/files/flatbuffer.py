@@ -1,7 +1,8 @@
-"""What a `.tflite` file says about itself: operators, tensors, quantization, constants (before any interpreter)."""
+"""What a `.tflite` file says about itself: operators, tensors, quantization, constants."""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -12,11 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.tflite.files.tensors import FLOAT_TYPES, Tensor, dequantize, unpack_nibbles
+from tfinv.tflite.files.tensors import FLOAT_TYPES, FileTensor, dequantize, unpack_nibbles
 
 IDENTIFIER = b"TFL3"
 COPYING_OPERATORS = ("QUANTIZE", "DEQUANTIZE")
 """Operators that change the storage type of a value, never its meaning."""
+_OUTPUT_NUMBER = re.compile(
+    r"(?:output|Identity|(?:Stateful)?PartitionedCall(?:_\d+)?:)_?(\d*)(?:_(?:de|re)?quant(?:ized)?)?", re.ASCII
+)
+"""How converters number the outputs of a model, in signatures and in the names of tensors."""
 _BROKEN = (struct.error, LookupError, OverflowError, MemoryError)
 """What reading beyond the end of a flatbuffer raises, besides TypeError, AttributeError and ValueError."""
 
@@ -39,14 +44,17 @@ class Graph:
         tensors: all tensors, by number.
         operators: in the order in which they run.
         inputs: numbers of the graph's inputs.
-        outputs: numbers of the graph's outputs.
+        outputs: numbers of the graph's outputs, in the order of the model that the file was made from: the signature
+            or the names of the tensors number them, while the file may list them in any order.
+        output_names: their names in the signature, or those of their tensors where there is none.
         content: the file.
     """
 
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[FileTensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    output_names: tuple[str, ...]
     content: bytes = field(repr=False)
 
     @cached_property
@@ -94,6 +102,17 @@ class Graph:
         shape = self.tensors[operator.inputs[1]].shape
         return int(np.prod(shape[1:3] if operator.name == "DEPTHWISE_CONV_2D" else shape[1:]))
 
+    def scores(self, index: int) -> int:
+        """The tensor of scores whose largest a tensor of class numbers names (ARG_MAX); its source elsewhere."""
+        index = self.source(index)
+        operator = self.producers.get(index)
+        while operator is not None and operator.name in ("CAST", "ARG_MAX"):
+            given = self.source(operator.inputs[0])
+            if operator.name == "ARG_MAX":
+                return given if len(self.tensors[given].shape) == 2 else index
+            operator = self.producers.get(given)
+        return index
+
     def float_operators(self) -> tuple[Operator, ...]:
         """Operators that compute in floating point: what an integer file still leaves to a float unit."""
         return tuple(
@@ -103,7 +122,7 @@ class Graph:
             and any(self.tensors[i].dtype in FLOAT_TYPES and i in self.computed for i in operator.outputs)
         )
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, FileTensor]:
         """Constant real tensors with at least one value, by name: kernels and biases."""
         return {
             tensor.name: tensor
@@ -186,10 +205,35 @@ def _read(schema: Any, content: bytes) -> Graph:
     tensors = tuple(_tensor(model, graph.Tensors(i), i, type_names, content) for i in range(graph.TensorsLength()))
     operators = tuple(_operator(graph.Operators(i), i, operator_names) for i in range(graph.OperatorsLength()))
     inputs, outputs = _integers(graph.InputsAsNumpy()), _integers(graph.OutputsAsNumpy())
-    used = [*inputs, *outputs, *(index for each in operators for index in (*each.inputs, *each.outputs))]
+    used = [*inputs, *outputs, *(index for operator in operators for index in (*operator.inputs, *operator.outputs))]
     if any(not 0 <= index < len(tensors) for index in used):
         raise ValueError("an operator names a tensor that does not exist")
-    return Graph(tensors, operators, inputs, outputs, content)
+    signature = _signature_outputs(model)
+    named = [(signature.get(index, tensors[index].name), tensors[index].name, index) for index in outputs]
+    named = _in_model_order(named)
+    names = tuple(name for name, _, _ in named)
+    return Graph(tensors, operators, inputs, tuple(index for _, _, index in named), names, content)
+
+
+def _signature_outputs(model: Any) -> dict[int, str]:
+    """The name that the signature of the main graph gives each output, by number of the tensor."""
+    signatures = (model.SignatureDefs(i) for i in range(model.SignatureDefsLength()))
+    for signature in signatures:
+        if signature.SubgraphIndex() == 0:
+            outputs = [signature.Outputs(i) for i in range(signature.OutputsLength())]
+            return {int(output.TensorIndex()): (output.Name() or b"").decode() for output in outputs}
+    return {}
+
+
+def _in_model_order(outputs: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+    """Outputs (name in the signature, name of the tensor, number) by their number in these names, if all have one."""
+    for names in ([output[0] for output in outputs], [output[1] for output in outputs]):
+        numbers = [_OUTPUT_NUMBER.fullmatch(name) for name in names]
+        if all(numbers):
+            order = [int(number[1] or 0) for number in numbers if number]
+            if len(set(order)) == len(order):
+                return [outputs[position] for position in sorted(range(len(order)), key=order.__getitem__)]
+    return outputs
 
 
 def _operator_names(schema: Any, model: Any) -> list[str]:
@@ -204,11 +248,11 @@ def _operator_names(schema: Any, model: Any) -> list[str]:
 
 
 def _operator(raw: Any, index: int, names: list[str]) -> Operator:
-    inputs = tuple(each for each in _integers(raw.InputsAsNumpy()) if each >= 0)  # -1 stands for an absent input
+    inputs = tuple(index for index in _integers(raw.InputsAsNumpy()) if index >= 0)  # -1 stands for an absent input
     return Operator(index, names[raw.OpcodeIndex()], inputs, _integers(raw.OutputsAsNumpy()))
 
 
-def _tensor(model: Any, raw: Any, index: int, types: Mapping[int, str], content: bytes) -> Tensor:
+def _tensor(model: Any, raw: Any, index: int, types: Mapping[int, str], content: bytes) -> FileTensor:
     shape = _integers(raw.ShapeSignatureAsNumpy()) or _integers(raw.ShapeAsNumpy())
     quantization = raw.Quantization()
     scales = quantization.ScaleAsNumpy() if quantization is not None else 0
@@ -223,14 +267,14 @@ def _tensor(model: Any, raw: Any, index: int, types: Mapping[int, str], content:
     if nbytes > len(content):
         raise ValueError(f"tensor {index} is larger than the file")
     name = (raw.Name() or b"").decode()
-    return Tensor(index, name, shape, types[raw.Type()], scales, zeros, axis, raw.Buffer(), nbytes)
+    return FileTensor(index, name, shape, types[raw.Type()], scales, zeros, axis, raw.Buffer(), nbytes)
 
 
 def _integers(array: Any) -> tuple[int, ...]:
-    return tuple(int(each) for each in array) if isinstance(array, np.ndarray) else ()
+    return tuple(int(element) for element in array) if isinstance(array, np.ndarray) else ()
 
 
-def _stored(content: bytes, tensor: Tensor) -> NDArray[Any]:
+def _stored(content: bytes, tensor: FileTensor) -> NDArray[Any]:
     from ai_edge_litert import schema_py_generated as schema
 
     buffer = schema.Model.GetRootAs(content, 0).Buffers(tensor.buffer)

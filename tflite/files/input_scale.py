@@ -1,4 +1,4 @@
-"""How images in [0, 1] become what a model was trained on, stated explicitly (activations)."""
+"""How images in [0, 1] become what a model was trained on, stated explicitly."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def input_scale(scale: str | Sequence[Any] | InputScale) -> InputScale:
         ((2.0,), 'mean=0.5, std=0.25')
 
     Args:
-        scale: `"0..1"`, `"0..255"`, `"-1..1"`, or `(mean, std)` with numbers or one number a channel, for inputs
+        scale: `"0..1"`, `"0..255"`, `"-1..1"`, or `(mean, std)` with numbers or one number per channel, for inputs
             `(image - mean) / std` of images in [0, 1].
 
     Raises:
@@ -55,9 +55,9 @@ def input_scale(scale: str | Sequence[Any] | InputScale) -> InputScale:
         return InputScale((gain,), (offset,), scale)
     if not isinstance(scale, str):
         try:
-            mean, std = (tuple(float(each) for each in np.atleast_1d(part)) for part in scale)
-            if all(map(math.isfinite, (*mean, *std))) and all(each > 0 for each in std) and len(mean) == len(std):
-                gain = tuple(1 / each for each in std)
+            mean, std = (tuple(float(value) for value in np.atleast_1d(part)) for part in scale)
+            if all(map(math.isfinite, (*mean, *std))) and all(value > 0 for value in std) and len(mean) == len(std):
+                gain = tuple(1 / value for value in std)
                 offset = tuple(-m / s for m, s in zip(mean, std, strict=True))
                 return InputScale(gain, offset, f"mean={_text(mean)}, std={_text(std)}")
         except (TypeError, ValueError):
@@ -68,7 +68,7 @@ def input_scale(scale: str | Sequence[Any] | InputScale) -> InputScale:
 
 
 def _text(values: tuple[float, ...]) -> str:
-    return f"{values[0]:g}" if len(values) == 1 else "(" + ", ".join(f"{each:g}" for each in values) + ")"
+    return f"{values[0]:g}" if len(values) == 1 else "(" + ", ".join(f"{value:g}" for value in values) + ")"
 
 
 def _operand(values: tuple[float, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""A `.tflite` file as a source of activations, with the names of its layers (activations)."""
+"""A `.tflite` file as a source of activations, with the names of its layers."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.outputs import Output
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
 from tfinv.tflite.files.conversion import Conversion
-from tfinv.tflite.files.flatbuffer import Graph, Tensor
+from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.layer_map import LayerMap
+from tfinv.tflite.files.self_check import SelfCheck, check_runner
+from tfinv.tflite.files.signals import random_inputs
 from tfinv.tflite.files.tensor_names import short_names
 
 if TYPE_CHECKING:
     from tfinv.activations.source import Worker
-    from tfinv.tflite.files.self_check import SelfCheck
 
+_ACTIVATIONS = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
 Source = Conversion | bytes | str | os.PathLike[str]
 
 
@@ -101,6 +104,12 @@ class TFLiteModel:
             if len(shape) < 2 or shape[0] != self.runner.batch:
                 self.skipped[name] = f"its shape {shape} is not one array per image of a batch of {self.runner.batch}"
                 del names[name]
+        for index in self.graph.outputs:
+            tensor = self.graph.tensors[index]
+            if not tensor.is_real and (operator := self.graph.producers.get(self.graph.source(index))):
+                self.skipped[operator.name.lower()] = (
+                    f"its output {tensor.name!r} holds no real numbers but {tensor.dtype}, such as class numbers"
+                )
         kinds = {name: self.graph.producers[index].name for name, index in names.items()}
         return {name: names[name] for name in select_names(kinds, layers, self.skipped)}
 
@@ -120,10 +129,29 @@ class TFLiteModel:
         return {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
 
     @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The outputs in the order of the model, with their layers; classes are read from the first."""
+        graph, layer = self.graph, {index: name for name, index in self._names.items()}
+        found = []
+        for name, index in zip(graph.output_names, graph.outputs, strict=True):
+            scores = graph.scores(index)
+            operator = graph.producers.get(scores)
+            activation = _ACTIVATIONS.get(operator.name, "") if operator else ""
+            shape, dtype = self.runner.shape(index)[1:], graph.tensors[index].dtype
+            found.append(Output(name, layer.get(scores, ""), shape, dtype, activation))
+        return tuple(found)
+
+    @property
     def output_layer(self) -> str:
-        """The layer that the model's (first) output shows; it may be one that is not selected."""
-        source = self.graph.source(self.graph.outputs[0])
-        return next((name for name, index in self._names.items() if index == source), list(self._names)[-1])
+        """The layer that makes the model's first output, selected or not; of class numbers, the one they come from."""
+        return self.outputs[0].layer
+
+    @property
+    def scores(self) -> int:
+        """Number of the tensor that classes are read from: the first output; of class numbers, their scores."""
+        first = self.graph.outputs[0]
+        scores = self.graph.scores(first)
+        return first if scores == self.graph.source(first) else scores
 
     @property
     def layer_ops(self) -> dict[str, str]:
@@ -131,7 +159,7 @@ class TFLiteModel:
         return {name: self.graph.producers[index].name for name, index in self._layers.items()}
 
     @property
-    def layer_tensors(self) -> dict[str, Tensor]:
+    def layer_tensors(self) -> dict[str, FileTensor]:
         """The tensor behind each layer, with storage type, scales and zero points."""
         return {name: self.graph.tensors[index] for name, index in self._layers.items()}
 
@@ -157,7 +185,7 @@ class TFLiteModel:
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
-        return [StreamWorker(each, self.model_inputs, self.layer_tensors) for each in runners]
+        return [StreamWorker(runner, self.model_inputs, self.layer_tensors) for runner in runners]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -170,6 +198,9 @@ class TFLiteModel:
             "batch_size": self.batch_size,
             "delegate": self.runner.delegate,
             "self_check": self.check.summary() if self.check else "not run",
+            "inputs": [{"name": self.runner.input.name, "shape": list(self.input_shape)}],
+            "outputs": [output.facts() for output in self.outputs],
+            "skipped_layers": dict(self.skipped),
         }
 
     def select(self, layers: LayerChoice) -> TFLiteModel:
@@ -225,18 +256,19 @@ class TFLiteModel:
         return resolutions(steps)
 
     def predict(self, images: Any) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
-        """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several."""
-        outputs = {f"output_{i}": index for i, index in enumerate(self.graph.outputs)}
+        """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
+
+        Several outputs come in the order of the model, under the names of the file's signature.
+        """
+        outputs = dict(zip(_distinct(self.graph.output_names), self.graph.outputs, strict=True))
         result = self.runner.read(self.model_inputs(images), outputs)
-        return result["output_0"] if len(result) == 1 else result
+        return next(iter(result.values())) if len(result) == 1 else result
 
     def self_check(self, images: Any = None) -> SelfCheck:
-        """Compare what is read here with other ways to run the file; see `tfinv.tflite.files.self_check.self_check`."""
-        from tfinv.tflite.files import self_check as diagnosis
-
-        found: SelfCheck = diagnosis.self_check(self, images)  # type: ignore[arg-type]  # one file, two module names
-        self.check = found
-        return found
+        """Compare what is read here with other ways to run the file; see `tfinv.tflite.self_check`."""
+        inputs = random_inputs(self.graph, 8) if images is None else self.model_inputs(images)
+        self.check = check_runner(self.graph, self.runner, inputs, self._layers)
+        return self.check
 
     def model_inputs(self, images: Any) -> NDArray[np.float32]:
         """Images in [0, 1], checked, as the model takes them before quantization."""
@@ -253,15 +285,20 @@ class TFLiteModel:
 
 def layer_names(graph: Graph, matched: Mapping[str, int] | None) -> dict[str, int]:
     """Tensor number by layer name, in network order: Keras names where known, names from the file elsewhere."""
-    own = short_names(graph)
+    by_file = short_names(graph)
     if not matched:
-        return own
+        return by_file
     keras_name = {index: name for name, index in matched.items()}
     names = {}
-    for name, index in own.items():
+    for name, index in by_file.items():
         unique = name if name not in matched else f"{name}/{graph.producers[index].name.lower()}"
         names[keras_name.get(index, unique)] = index
     return names
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, or `output_0`, `output_1`, where two are equal."""
+    return list(names) if len(set(names)) == len(names) else [f"output_{number}" for number in range(len(names))]
 
 
 def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion]:

@@ -1,11 +1,11 @@
-"""Readable layer names out of the long tensor names of a `.tflite` file (between file and activations)."""
+"""Readable layer names out of the long tensor names of a `.tflite` file."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from tfinv.tflite.files.flatbuffer import Graph, Tensor
+from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 
 _GENERIC = re.compile(r"^((Stateful)?PartitionedCall(_\d+)?|Identity(_\d+)?|output(_\d+)?)(:\d+)?$", re.IGNORECASE)
 _TYPE_SUFFIX = re.compile(r"_(quantized|dequant|dequantized|requantized|int8|uint8|int16)(_\d+)?$")
@@ -94,7 +94,7 @@ def _path(graph: Graph, index: int) -> list[str]:
     return path
 
 
-def _parts(tensor: Tensor) -> list[str]:
+def _parts(tensor: FileTensor) -> list[str]:
     parts = [part.strip() for part in base_name(tensor.name).split(";")]
     return [part for part in parts if part and not _GENERIC.match(part)]
 

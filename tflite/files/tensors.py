@@ -1,4 +1,4 @@
-"""A tensor of a `.tflite` file, and its integers as the real numbers that they stand for (inside activations)."""
+"""A tensor of a `.tflite` file, and its integers as the real numbers that they stand for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOAT_TYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Tensor:
+class FileTensor:
     """One tensor of a file.
 
     Args:
@@ -49,7 +49,7 @@ class Tensor:
         return self.dtype in FLOAT_TYPES or self.is_quantized
 
 
-def dequantize(stored: NDArray[Any], tensor: Tensor, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+def dequantize(stored: NDArray[Any], tensor: FileTensor, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Real numbers of a quantized array: `(q - zero_point) * scale`, per tensor or per channel.
 
     Args:
@@ -75,7 +75,7 @@ def dequantize(stored: NDArray[Any], tensor: Tensor, out: NDArray[np.float32] | 
     return out
 
 
-def quantize(inputs: NDArray[np.float32], tensor: Tensor, out: NDArray[Any]) -> None:
+def quantize(inputs: NDArray[np.float32], tensor: FileTensor, out: NDArray[Any]) -> None:
     """Write real numbers as a tensor stores them: `round(x / scale) + zero_point`, clipped; unchanged for floats.
 
     Args:

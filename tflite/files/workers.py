@@ -1,4 +1,4 @@
-"""Activations of a `.tflite` model where its interpreter left them, several interpreters side by side (activations)."""
+"""Activations of a `.tflite` model where its interpreter left them, several interpreters side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tfinv.statistics.compiled.stored import Stored
 from tfinv.tflite.files.interpreter import Runner
-from tfinv.tflite.files.tensors import Tensor, dequantize
+from tfinv.tflite.files.tensors import FileTensor, dequantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ class StreamWorker:
         self,
         runner: Runner,
         prepare: Callable[[Any], NDArray[np.float32]],
-        tensors: Mapping[str, Tensor],
+        tensors: Mapping[str, FileTensor],
     ) -> None:
         self._runner, self._prepare, self._tensors = runner, prepare, tensors
 
@@ -40,12 +40,14 @@ class StreamWorker:
         """Activations of images in [0, 1], at most a batch of the interpreter, valid within the context."""
         inputs = self._prepare(images)
         with self._runner.invoked(inputs) as view:
-            found = {name: _stored(view(tensor.index)[: len(inputs)], tensor) for name, tensor in self._tensors.items()}
-            yield found
-            found.clear()  # the interpreter refuses to run while a view of its memory is alive
+            stored = {
+                name: _stored(view(tensor.index)[: len(inputs)], tensor) for name, tensor in self._tensors.items()
+            }
+            yield stored
+            stored.clear()  # the interpreter refuses to run while a view of its memory is alive
 
 
-def _stored(values: NDArray[Any], tensor: Tensor) -> Stored:
+def _stored(values: NDArray[Any], tensor: FileTensor) -> Stored:
     if not tensor.is_quantized:
         return Stored(values)
     if tensor.scales.size > 1:

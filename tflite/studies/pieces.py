@@ -8,7 +8,7 @@ import json
 import math
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches
+from tfinv.evaluation.options import Sampling, Warping
 from tfinv.results import Results
 from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
@@ -26,8 +27,8 @@ from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 from tfinv.tflite.files.conversion import Conversion
+from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.model import TFLiteModel
-from tfinv.tflite.files.self_check import latency, memory_estimate
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, is_built_in
 
@@ -49,16 +50,16 @@ class Settings:
     Args:
         transformations: the set.
         measures: keys.
-        confidence: of the intervals of layer means.
-        shards: parts of the images that these intervals are made from.
+        sampling: confidence and kind of the intervals of layer means.
+        warping: padding and interpolation of transformed images.
         fidelity_samples: images on which activations are compared number by number.
         seed: of subsets.
     """
 
     transformations: TransformationSet
     measures: tuple[str, ...]
-    confidence: float
-    shards: int
+    sampling: Sampling
+    warping: Warping
     fidelity_samples: int
     seed: int
 
@@ -108,6 +109,7 @@ def made(cache: Cache, recipe: Recipe, materials: Materials, identity: Mapping[s
     foreign = not is_built_in(recipe)  # what it reads of the materials is not known
     if recipe.calibrates or recipe.trains or foreign:
         config |= {"train": identity["train"], "seed": materials.seed, "transformations": materials.transformations.id}
+        config["warping"] = asdict(materials.warping)
     if recipe.calibrates or foreign:
         config["calibration"] = materials.calibration_samples
     if recipe.trains or foreign:
@@ -167,8 +169,8 @@ def measured(
         "measured": identity["measured"],
         "transformations": settings.transformations.id,
         "measures": list(settings.measures),
-        "confidence": settings.confidence,
-        "shards": settings.shards,
+        "sampling": asdict(settings.sampling),
+        "warping": asdict(settings.warping),
         "fidelity_samples": settings.fidelity_samples,
         "version": versions("tfinv"),
     }
@@ -215,8 +217,8 @@ def _measure(
         settings.transformations,
         list(settings.measures),
         measured=few,
-        confidence=settings.confidence,
-        shards=settings.shards,
+        sampling=settings.sampling,
+        warping=settings.warping,
         progress=progress,
         metadata={"recipe": recipe, "seed": settings.seed},
     )[recipe]
@@ -230,8 +232,9 @@ def _measure(
     observers = {"reference": Observer(reference), recipe: Observer(model)}
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
-    options: dict[str, Any] = {"padding": "constant", "interpolation": "bilinear"}
-    run = PairedRun(observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, options)
+    run = PairedRun(
+        observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, settings.warping
+    )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
     return renamed(found.results, matched), found.predictions, fidelity, matched.unmatched_before

@@ -1,4 +1,4 @@
-"""Weights on their way to the tfmot process and back into a Keras 3 model (tflite)."""
+"""Weights on their way to the tfmot process and back into a Keras 3 model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tfinv.tflite.convert.batch_norm_folding import Fold, channel_affine
 
-Arrays = Sequence[NDArray[Any]]
+WeightArrays = Sequence[NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,15 @@ class Carried:
 
     keys: tuple[str, ...]
     arrays: tuple[NDArray[np.float32], ...]
-    back: Callable[[Arrays], list[tuple[Any, int, NDArray[Any]]]]
+    back: Callable[[WeightArrays], list[tuple[Any, int, NDArray[Any]]]]
 
 
-def carry(name: str, arrays: Arrays, back: Callable[[Arrays], list[tuple[Any, int, NDArray[Any]]]]) -> Carried:
+def carry(
+    name: str, arrays: WeightArrays, back: Callable[[WeightArrays], list[tuple[Any, int, NDArray[Any]]]]
+) -> Carried:
     """Name the arrays of a layer."""
     keys = tuple(f"{name}/{position}" for position in range(len(arrays)))
-    return Carried(keys, tuple(np.asarray(each, np.float32) for each in arrays), back)
+    return Carried(keys, tuple(np.asarray(array, np.float32) for array in arrays), back)
 
 
 def as_they_are(name: str, layer: Any, positions: Sequence[int]) -> Carried:
@@ -51,14 +53,14 @@ def product_and_sum(name: str, layer: Any) -> tuple[Carried, Carried]:
     gamma = scale * sqrt(variance + epsilon),   beta = offset + scale * mean      on the way back
     """
     scale, offset = channel_affine(layer)
-    mean, variance = (np.asarray(each, np.float64) for each in layer.get_weights()[-2:])
+    mean, variance = (np.asarray(weight, np.float64) for weight in layer.get_weights()[-2:])
     tuned_scale: list[NDArray[Any]] = [scale]
 
-    def scale_back(tuned: Arrays) -> list[tuple[Any, int, NDArray[Any]]]:
+    def scale_back(tuned: WeightArrays) -> list[tuple[Any, int, NDArray[Any]]]:
         tuned_scale[0] = np.asarray(tuned[0], np.float64)
         return [(layer, 0, tuned_scale[0] * np.sqrt(variance + layer.epsilon))] if is_free(layer) else []
 
-    def offset_back(tuned: Arrays) -> list[tuple[Any, int, NDArray[Any]]]:
+    def offset_back(tuned: WeightArrays) -> list[tuple[Any, int, NDArray[Any]]]:
         return [(layer, 1, tuned[0] + tuned_scale[0] * mean)] if is_free(layer) else []
 
     return carry(f"{name}_scale", [scale], scale_back), carry(name, [offset], offset_back)
@@ -80,7 +82,7 @@ def folded_dense(name: str, dense: Any, fold: Fold) -> Carried:
     position = 1 if last.scale else 0
     beta = np.asarray(last.get_weights()[position], np.float64)
 
-    def back(tuned: Arrays) -> list[tuple[Any, int, NDArray[Any]]]:
+    def back(tuned: WeightArrays) -> list[tuple[Any, int, NDArray[Any]]]:
         with np.errstate(divide="ignore", invalid="ignore"):
             tuned_kernel = np.where(scale == 0, kernel, tuned[0] / scale)
         return [(dense, 0, tuned_kernel), (last, position, beta + (tuned[1] - fold.bias))]

@@ -1,0 +1,85 @@
+"""The outputs of a model: which layer makes each, and how a classifier's classes are read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfinv.support.lazy import keras
+from tfinv.support.types import KerasModel, Tensor
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a model.
+
+    Args:
+        name: what the model or its file calls it.
+        layer: the layer that makes it; for class numbers (an argmax) the layer whose largest unit they name.
+        shape: of one image, -1 where it is open.
+        dtype: such as `"float32"` or `"int64"`.
+        activation: `"softmax"`, `"sigmoid"`, or `""` for another or none.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    dtype: str
+    activation: str = ""
+
+    @property
+    def threshold(self) -> float:
+        """The value above which one unit says yes: 0.5 for a sigmoid's, 0 for a logit."""
+        return 0.5 if self.activation == "sigmoid" else 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON values, for a record."""
+        return {"name": self.name, "layer": self.layer, "shape": list(self.shape), "dtype": self.dtype}
+
+
+def several(outputs: Sequence[Output]) -> str:
+    """A sentence that names the outputs of a model and the one that answers; "" where there is only one."""
+    if len(outputs) < 2:
+        return ""
+    names = [output.layer or output.name for output in outputs]
+    return f"the model has the outputs {', '.join(names)}: predictions are read from the first, {names[0]}"
+
+
+def output_activation(model: KerasModel, output: int = 0) -> str:
+    """The function that makes an output of a Keras model: `"softmax"`, `"sigmoid"`, or `""` for another or none.
+
+    Nested models are followed. A subclassed model is judged by the last of its layers.
+
+    Example:
+        >>> import keras
+        >>> from tfinv.activations.outputs import output_activation
+        >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="sigmoid")])
+        >>> output_activation(keras.Sequential([keras.Input((4,)), inner]))
+        'sigmoid'
+
+    Args:
+        model: any Keras model.
+        output: the position of the output among `model.outputs`.
+    """
+    if getattr(model, "outputs", None):
+        last, _, output = model.outputs[output]._keras_history
+    else:
+        last = model.layers[-1] if getattr(model, "layers", None) else model
+    if isinstance(last, keras.Model) and last is not model:
+        return output_activation(last, output)
+    function = getattr(last, "activation", None)
+    for name in ("softmax", "sigmoid"):
+        # Both a layer's activation, and an operation of keras.ops, whose class has the name.
+        if function is getattr(keras.activations, name) or type(last).__name__.lower() == name:
+            return name
+    return ""
+
+
+def scores_behind(tensor: Tensor) -> Tensor:
+    """The scores whose largest a symbolic tensor of class numbers names; the tensor itself where it is none."""
+    operation = tensor._keras_history.operation
+    if type(operation).__name__ != "Argmax":
+        return tensor
+    (scores,) = operation._inbound_nodes[tensor._keras_history.node_index].input_tensors
+    return scores if len(scores.shape) == 2 and operation.axis in (-1, 1) else tensor
