@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tfinv.statistics.layer import Layer
 from tfinv.support.keys import key_of
 
 if TYPE_CHECKING:
@@ -16,34 +17,7 @@ if TYPE_CHECKING:
 
     from tfinv.statistics.loop_sums import LoopParts, LoopSums
     from tfinv.statistics.resolution import Resolution, Unresolved
-    from tfinv.transformations import TransformationSet
     from tfinv.transformations.generators import Generator
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What a statistic may know of the layer that it is gathered on.
-
-    Args:
-        name: layer name.
-        shape: unit shape `*U`.
-        num_transformations: `T`.
-        transformations: the set itself; None for activations that come from elsewhere.
-        is_output: whether this is the model's last layer.
-        num_samples: how many samples there are at most; None where that is not known.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    num_transformations: int
-    transformations: TransformationSet | None = None
-    is_output: bool = False
-    num_samples: int | None = None
-
-    @property
-    def is_spatial(self) -> bool:
-        """Whether units form feature maps `(H', W', C')`."""
-        return len(self.shape) == 3
 
 
 @dataclass(frozen=True)
