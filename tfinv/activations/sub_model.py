@@ -12,10 +12,20 @@ import numpy as np
 
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.input_scale import input_scale as parse_scale
-from tfinv.activations.keras_graph import at_rest, collect, flat_outputs, graph_of, output_names, show, walk
+from tfinv.activations.keras_graph import (
+    at_rest,
+    collect,
+    flat_outputs,
+    graph_of,
+    layer_values,
+    output_names,
+    show,
+    walk,
+)
 from tfinv.activations.outputs import ModelOutput, output_activation, scores_behind
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
+from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel, Tensor
 
@@ -155,6 +165,18 @@ class ActivationModel:
         """
         outputs = self.model(self.input_scale(images), training=False)
         return {name: outputs[name] for name in self._layer_shapes}
+
+    def resolutions(self, images: NDArray[np.float32]) -> dict[str, Resolution]:
+        """By layer the smallest variation that is more than rounding, see `tfinv.statistics.resolution`.
+
+        Args:
+            images: float32 `(N, H, W, C)` in [0, 1], a few.
+        """
+        steps = [
+            Computed(value.name, value.value, value.value.dtype.name, value.inputs, value.kernel)
+            for value in layer_values(self.keras_model, self.input_scale(images))
+        ]
+        return resolutions(steps)
 
     def differentiated(self, images: Tensor, tangent: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The chosen activations, and their derivatives along a tangent of the images, in forward mode.

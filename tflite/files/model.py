@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
+from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
@@ -234,6 +235,31 @@ class TFLiteModel:
             ValueError: images of another shape, or with NaN or infinite values.
         """
         return self.runner.read(self.model_inputs(images), self._layers)
+
+    def resolutions(self, images: NDArray[np.float32]) -> dict[str, Resolution]:
+        """By layer the smallest variation that is more than rounding, see `tfinv.statistics.resolution`.
+
+        Args:
+            images: `(N, H, W, C)` in [0, 1], a few.
+        """
+        names = {index: name for name, index in self._layers.items()}
+        indices = [index for index in self.graph.activations if self.runner.shape(index)[:1] == (self.runner.batch,)]
+        values = self.runner.read(self.model_inputs(images), {str(index): index for index in indices})
+        places = {index: place for place, index in enumerate(indices)}
+        steps = []
+        for index in indices:
+            operator = self.graph.producers[index]
+            read = (places.get(self.graph.source(source)) for source in operator.inputs)
+            steps.append(
+                Computed(
+                    names.get(index, f"tensor {index}"),
+                    values[str(index)],
+                    self.graph.tensors[index].dtype,
+                    tuple(place for place in read if place is not None and place < len(steps)),
+                    self.graph.summed(operator),
+                )
+            )
+        return resolutions(steps)
 
     def predict(self, images: Any) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
