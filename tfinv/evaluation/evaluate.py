@@ -118,6 +118,8 @@ def evaluate(
         "skipped_layers": dict(getattr(source, "skipped", {})),
         **_ends(source),
     }
+    if scale := getattr(model, "input_scale", None):
+        description["input_scale"] = scale.text
     if sampling.parts or sampling.keep_statistics or checkpoint is not None:
         description["data"] = batches.fingerprint()
     if sampling.parts:

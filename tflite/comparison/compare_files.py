@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.activations.outputs import several
+from tfinv.activations.source import LayerChoice
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
-from tfinv.results import MeasureResult, Results
+from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
@@ -22,9 +24,11 @@ from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.cost import latency, memory_estimate
+from tfinv.tflite.files.input_scale import scale_warnings, scales_of_pair
 from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
@@ -45,13 +49,15 @@ def compare_files(
     data: Any,
     transformations: Any = "rotations(16)",
     *,
-    input_scale: Any = "0..1",
+    input_scale: Any = None,
     after_input_scale: Any = None,
     measures: Any = MEASURES,
+    layers: LayerChoice = None,
     names: tuple[str, str] | None = None,
     subsets: Subsets | None = SUBSETS,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    memory_budget: int | float | str | None = None,
     seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -80,13 +86,16 @@ def compare_files(
         data: images to test on: name or path of a data set, a `Split`, a pair `(x, y)`, or an array `(S, H, W, C)` in
             [0, 1]. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`.
-        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
+        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`; None for what the files tell, where
+            one of them tells it for both.
         after_input_scale: the same for the second file; None for equal.
         measures: measures of invariance, as objects or keys.
+        layers: which layers of the first file, and their partners: names, globs or operators; None for all.
         names: what the two files are called; None for the names of the files.
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        memory_budget: see `tfinv.evaluate`.
         seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
@@ -102,9 +111,14 @@ def compare_files(
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
+    first, second = scales_of_pair(first, second)
     images = as_split(data, first.input_shape, subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
+    if layers is not None:
+        first = first.select(layers)
+        matched = matched.only(first.layer_shapes)
+        second = second.select(list(matched.pairs.values()))
     called = names or _names(first, second)
     unchecked = {
         name: text
@@ -121,6 +135,7 @@ def compare_files(
         fidelity_samples=subsets.fidelity_samples,
         sampling=sampling,
         warping=warping,
+        memory_budget=memory_budget,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
@@ -155,6 +170,7 @@ def _assembled(
     before, after = found[names[0]].results, renamed(found[names[1]].results, matched)
     layers = compare(before, after, layers={name: name for name in matched.pairs})
     layers["after_layer"] = layers["layer"].map(matched.pairs)
+    before, after = _with_responses(before, after, found[names[1]].responses)
     fidelity = _fidelity(found[names[1]].fidelity, models, matched)
     predictions = {name: each.predictions for name, each in found.items() if each.predictions is not None}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
@@ -194,6 +210,19 @@ def _self_check(name: str, model: TFLiteModel, images: Any) -> str:
             f"{', '.join(custom)} ({one_line(error)})"
         )
     return ""
+
+
+def _with_responses(before: Results, after: Results, seen: Mapping[str, Responses]) -> tuple[Results, Results]:
+    """Results of both files with firing shares and used levels by feature map."""
+    joined = []
+    for side, results in enumerate((before, after)):
+        found: dict[str, dict[str, LayerResult]] = {}
+        for layer, responses in seen.items():
+            for key, result in responses.results()[side].items():
+                found.setdefault(key, {})[layer] = result
+        added = {key: MeasureResult(key, layers) for key, layers in found.items() if key not in results.measures}
+        joined.append(replace(results, measures={**results.measures, **added}))
+    return joined[0], joined[1]
 
 
 def renamed(results: Results, matched: Match) -> Results:
@@ -311,6 +340,7 @@ def _warnings(
     found = []
     few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
     for name, model in zip(names, models, strict=True):
+        found += [f"{name}: {text}" for text in scale_warnings(model, few.x)]
         if few.y is not None and classifies and (text := check_input_scale(model, few.x, few.y)):
             found.append(f"{name}: {text}")
         if model.check is not None and not model.check.passed:

@@ -47,12 +47,13 @@ class Comparison:
         warnings: what a reader must know before trusting it: a suspicious input scale, a failed check.
         layers: one row a measure and layer, as `compare` gives: before, after, difference with paired interval.
         fidelity: one row a layer: `sqnr_db`, `cosine`, `mse`, `max_error`, `saturated`, `clipped`, `effective_bits`,
-            ranges of activations and weights, operator and tensor names.
+            ranges of activations and weights, operator and tensor names, `firing_before`, `firing_after` (share of
+            activations above zero) and `levels` (how many of its integers a feature map of the second file uses).
         models: one row a model: accuracy, flips, consistency and more with intervals, size, latency, memory.
         curves: one row a model and transformation: accuracy, flips, consistency, effective invariance.
         operators: one row an operator type: how often each file has it.
         match: which layer is which, and what has no partner.
-        before: all measures of the reference, unit by unit.
+        before: all measures of the reference, unit by unit, and firing shares and used levels of feature maps.
         after: of the other model, layers named as in the reference.
         predictions: class and confidence of every image by model; empty where models are no classifiers.
         metadata: settings, versions, hashes.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -48,6 +48,25 @@ class Match:
     unmatched_after: tuple[str, ...] = ()
     how: Mapping[str, str] = field(default_factory=dict)
     correlations: Mapping[str, float] = field(default_factory=dict)
+
+    def only(self, layers: Collection[str]) -> Match:
+        """The match of some layers of the first file alone.
+
+        Args:
+            layers: of the first file.
+
+        Raises:
+            ValueError: none of them has a partner.
+        """
+        pairs = {name: other for name, other in self.pairs.items() if name in layers}
+        if not pairs:
+            raise ValueError(f"layers must have a partner in the second file. Received: {', '.join(layers)}")
+        return replace(
+            self,
+            pairs=pairs,
+            unmatched_before=tuple(name for name in self.unmatched_before if name in layers),
+            unmatched_after=(),
+        )
 
     def describe(self) -> str:
         """The match in a few lines, for a reader."""

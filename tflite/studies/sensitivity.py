@@ -50,6 +50,7 @@ def sensitivity(
     max_samples: int | None = 300,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    memory_budget: int | float | str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -81,6 +82,7 @@ def sensitivity(
         max_samples: use a stratified subset of so many images; None for all.
         sampling: confidence and kind of the intervals, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        memory_budget: see `tfinv.evaluate`.
         seed: seed of the subset.
         progress: show progress bars.
 
@@ -102,7 +104,7 @@ def sensitivity(
     sampling = paired_sampling(sampling)
     measured = partial(
         measure_models, images=images, transformations=transformations, measures=[chosen], sampling=sampling,
-        warping=warping, fidelity_samples=1, progress=progress,
+        warping=warping, memory_budget=memory_budget, fidelity_samples=1, progress=progress,
     )  # fmt: skip
     base = measured({"float32": first})["float32"]
     before = base.results[chosen.key]
