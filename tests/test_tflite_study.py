@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, chromium
 from numpy.testing import assert_allclose
+from scipy.stats import t
 from tflite_models import digits, plain_network, trained
 
 from tfinv import Sampling, evaluate
@@ -270,6 +271,12 @@ def test_all_but_one_of_two_layers_is_the_other_alone():
     for alone, spared in (("first", "logits"), ("logits", "first")):
         assert_allclose(*(f.loc[n, columns].astype(float) for f, n in zip(frames, (alone, spared), strict=True)))
     assert frames[0].loc["first", "after"] != frames[0].loc["logits", "after"]
+    # Two files: 95 % together are 97.5 % each, and 90 % together 95 % each, of Student's t over 20 shards.
+    narrow = sensitivity(
+        model, splits()[1], SET, scheme="weight_int8", sampling=Sampling(0.9), progress=False
+    ).set_index("layer")
+    widths = [frame.loc["logits", "high"] - frame.loc["logits", "low"] for frame in (frames[0], narrow)]
+    assert_allclose(widths[0] / widths[1], t.ppf(1 - 0.025 / 2, 19) / t.ppf(1 - 0.05 / 2, 19), rtol=1e-6)
 
 
 def test_node_data_names_tensors_of_the_files(result, folder):

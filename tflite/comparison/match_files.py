@@ -15,7 +15,7 @@ from tfinv.tflite.files.tensor_names import base_name
 
 SAME_NETWORK = 0.9
 """Median correlation of the first layers from which two files count as the same network without a further look."""
-OTHER_NETWORK = 0.4
+OTHER_NETWORK = 0.6
 """Median correlation of the first layers below which two files count as different networks."""
 PARTNERS = 0.5
 """In between, the least share of units that must be more like their own partner than like any other unit."""
