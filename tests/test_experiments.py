@@ -363,6 +363,22 @@ def test_findings_are_collected_from_finished_runs_of_the_same_settings(tmp_path
         assert image.size == (40, 30) and image.convert("RGB").getpixel((5, 5)) == (255, 0, 0)
 
 
+def test_what_no_run_writes_stays_and_the_published_statistic_is_named(tmp_path: Path):
+    page = tmp_path / "findings.md"
+    finished(tmp_path / "first", "aggregation", "We found 0.5.")
+    collect(tmp_path / "first", page)
+    assert "*Measured with `statistic='std'`, the published statistic.*\n\nSettings: " in page.read_text()
+    written = "## What the published statistic hides\n\nWords of a person.\n\n| a |\n|---|\n| b |\n\n"
+    page.write_text(page.read_text().replace("## 19 aggregation", f"{written}## 19 aggregation"))
+    finished(tmp_path / "second", "complexity", "We found 0.7.")
+    collect(tmp_path / "second", page)
+    text = page.read_text()
+    assert text.count(written) == 1 and text.index(written) < text.index("## 8 complexity")
+    collect(tmp_path / "second", page)
+    assert page.read_text() == text
+    assert text.split("## 8 complexity")[1].split("## 19")[0].count("statistic='std'") == 0
+
+
 def test_findings_stay_on_the_page_until_a_newer_run_or_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = tmp_path / "findings.md"
     finished(tmp_path / "first", "complexity", "We found 0.5.")

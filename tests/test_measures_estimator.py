@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -122,8 +123,31 @@ def test_a_silent_layer_says_so(rng):
     assert np.isnan(silent.mean)
     block = np.zeros((60, 3, 4))
     block[0, 0, :2] = 1
-    assert layer(block, NormalizedVariance()).note == "none of 4 units is valid: 2 dead, 2 sparse"
+    assert layer(block, NormalizedVariance()).note == (
+        "none of 4 units is valid: 2 dead, 2 sparse; 60 samples are too few, about 292 are needed"
+    )
     assert layer(rng.normal(size=(6, 3, 4)), NormalizedVariance()).note == ""
+
+
+def test_too_few_samples_are_said_with_the_number_that_is_needed():
+    """Two samples tell nothing of a unit that always responds; about as many as the note says make units valid."""
+    rng = np.random.default_rng(0)
+    block = np.abs(rng.normal(size=(4000, 4, 50))) * (rng.random((4000, 1, 50)) < 0.02)
+    few = layer(block[:40], NormalizedVariance())
+    found = re.fullmatch(r"none of 50 units is valid: .*; 40 samples are too few, about (\d+) are needed", few.note)
+    assert found, few.note
+    needed = int(found[1])
+    assert 40 < needed < 400
+    enough = layer(block[: 4 * needed], NormalizedVariance())
+    assert enough.note == "" and (enough.status == Status.VALID).any()
+
+
+def test_the_root_of_few_samples_is_low_by_less_than_half_a_per_cent():
+    """The study's limit: 0.9954 at S = 30, T = 2, and nothing to correct where there are more."""
+    rng = np.random.default_rng(5)
+    for samples, transformations, units, low, high in ((30, 2, 40_000, 0.994, 0.997), (30, 16, 4000, 0.9985, 1.0015)):
+        block = np.abs(rng.normal(size=(samples, transformations, units)))
+        assert low < layer(block, NormalizedVariance()).values.mean() < high
 
 
 def events(rng: np.random.Generator, kind: str, size: tuple[int, int, int], share: float) -> np.ndarray:
@@ -151,18 +175,27 @@ def test_sparse_units_are_those_that_cannot_be_trusted(kind, transformations, mo
     assert (error > 0.5) == (code == Status.SPARSE), error
 
 
-@pytest.mark.skipif("TFINV_DATA" not in os.environ, reason="needs the data folder that TFINV_DATA names")
-def test_few_images_of_a_residual_network_tell_what_many_do():
+def residual_profiles(data: Path) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """The layer profile of MLPerf's ResNet-8 under 16 rotations, as a function of images, and images for it."""
     from tfinv.tflite import TFLiteModel
 
-    data = Path(os.environ["TFINV_DATA"])
     images = np.load(data / "cifar10" / "cifar10_train_first4000.npz")["x"].astype(np.float32)
     model = TFLiteModel(str(data / "models" / "ic_resnet8" / "float.tflite"))
 
     def profile(some: np.ndarray) -> np.ndarray:
         return tfinv.evaluate(model, some, "rotations(16)", [NormalizedVariance()], progress=False).profile()["mean"]
 
+    return profile, images
+
+
+@pytest.mark.parametrize(
+    ("samples", "draws", "nearly_all", "all_of_them"),
+    [(40, 10, 0.06, 0.08), pytest.param(150, 10, 0.03, 0.03, marks=pytest.mark.slow)],
+)
+def test_few_images_of_a_residual_network_tell_what_many_do(data_folder, samples, draws, nearly_all, all_of_them):
+    profile, images = residual_profiles(data_folder)
     truth = profile(images[:1200])
-    worst = [float(abs(profile(images[start : start + 40]) / truth - 1).max()) for start in range(1200, 1600, 40)]
-    assert sorted(worst)[8] < 0.06
-    assert max(worst) < 0.08
+    starts = range(1200, 1200 + draws * samples, samples)
+    worst = [float(abs(profile(images[start : start + samples]) / truth - 1).max()) for start in starts]
+    assert sorted(worst)[-2] < nearly_all, worst
+    assert max(worst) < all_of_them, worst

@@ -135,7 +135,7 @@ def layers(*rows: tuple[str, float, float, float, float], measure: str = NV) -> 
 
 def test_no_change_is_said_with_its_bound():
     text = invariance_sentence(layers(("a", 0.5, 0.001, -0.002, 0.004), ("b", 0.5, 0.0, -0.006, 0.003)), NV)
-    assert text == "**No detectable change of normalised variance**: within ±0.6 % in every layer (2 layers, 95 %)."
+    assert text == "**No detectable change of normalized variance**: within ±0.6 % in every layer (2 layers, 95 %)."
 
 
 def test_small_real_changes_are_called_small():
@@ -153,7 +153,7 @@ def test_a_change_is_said_with_where_it_begins_and_is_largest():
 
 def test_without_intervals_noise_is_admitted():
     text = invariance_sentence(layers(("a", 0.5, 0.3, math.nan, math.nan)), NV)
-    assert "at most +30.0 %" in text and "cannot be told from noise" in text
+    assert "at most +30.0 %" in text and "whether this is more than noise is inconclusive" in text
 
 
 def sure(classes, num_classes=10):
@@ -225,9 +225,10 @@ def comparison(**changes: Any) -> Any:
         }
     )
     names = ["float"] * 2 + ["int8"] * 2
+    frame = layers(("a", 0.5, 0.01, 0.0, 0.02), ("b", 0.5, -0.2, -0.3, -0.1))
     made = {
         "names": ("float", "int8"),
-        "layers": layers(("a", 0.5, 0.01, 0.0, 0.02), ("b", 0.5, -0.2, -0.3, -0.1)),
+        "layers": frame.assign(valid_before=[8, 100], lost=[2, 10]),
         "fidelity": pd.DataFrame({"layer": ["a", "b"], "sqnr_db": [30.0, 20.0]}),
         "models": models,
         "curves": pd.DataFrame({"model": names, "accuracy": [0.9, 0.6, 0.89, 0.5]}),
@@ -242,6 +243,7 @@ def comparison(**changes: Any) -> Any:
         ("max_profile_increase", 0.01),
         ("max_profile_change", 0.2),
         ("output_profile_increase", -0.2),
+        ("lost_units", 0.25),
         ("flip_rate", 0.06),
         ("upright_flip_rate", 0.01),
         ("accuracy_drop", 0.01),
@@ -313,6 +315,9 @@ def test_the_gate_fails_closed():
     fails("float knows hardly more than chance", models=changed("kappa", 0.02, 0.02))
     fails("int8: the self-check FAILED", models=changed("self_check", "passed", "FAILED: outputs differ"))
     fails("flip_rate is not known", models=changed("transformed_flips", math.nan, math.nan))
+    assert "lost_units is not known" in check(["lost_units>0.9"], comparison(layers=lost)).reason
+    other_units = comparison().layers.assign(lost=[2, math.nan])
+    assert "lost_units is not known" in check(["lost_units>0.9"], comparison(layers=other_units)).reason
     gate = check(["max_profile_increase>0.9"], comparison(layers=lost))
     assert "max_profile_increase is not known" in gate.reason
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tfinv.tflite.comparison.fidelity import COLUMNS, Fidelity, FidelityRecorder, Limits
+from tfinv.tflite.comparison.fidelity import COLUMNS, Fidelity, FidelityRecorder
+from tfinv.tflite.comparison.limits import Limits
 from tfinv.tflite.files.tensors import FileTensor
 
 

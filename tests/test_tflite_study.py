@@ -238,14 +238,14 @@ def test_command(tmp_path, capsys):
 
 
 def test_sensitivity_is_that_of_the_file_with_one_layer_rounded(result):
-    """By hand: round one layer's kernel to 4 bits in Keras, one scale per channel, and measure."""
+    """By hand: round one layer's kernel to 4 bits in Keras, one scale a channel, and measure."""
     test, model = splits()[1], trained(plain_network)
     frame = result.sensitivity[result.sensitivity["mode"] == "one"].set_index("layer")
     assert "sensitivity, weight_int4: it cannot quantize depthwise_relu" in result.warnings
     assert set(frame.index) == {"first_relu", "second", "hidden", "logits"}, "no 4-bit depthwise kernel exists"
     assert sorted(frame["rank"]) == [1, 2, 3, 4]
     assert frame.sort_values("rank")["relative"].abs().is_monotonic_decreasing
-    assert any(f"`{frame.index[0]}` moves normalised variance" in line for line in result.verdict)
+    assert any(f"`{frame.index[0]}` moves normalized variance" in line for line in result.verdict)
     rounded = keras.models.clone_model(model)
     rounded.set_weights(model.get_weights())
     layer = rounded.get_layer("hidden")

@@ -59,6 +59,7 @@ DRAWINGS: Mapping[str, Drawing] = {
     "distance": _family("{}Distance", _MEAN),
     "anova": Drawing({"AnovaF": "AnovaF", "Anova": "Anova"}),
     "goodfellow": Drawing({"Goodfellow": "Goodfellow", "GoodfellowNormal": "GoodfellowNormal"}),
+    "firing_share": Drawing({"FiringShare": "FiringShare"}),
     "predictions": Drawing(
         {measure: measure for measure in ("AccuracyUnder", "PredictionConsistency", "EffectiveInvariance")}, "rotation"
     ),

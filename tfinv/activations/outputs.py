@@ -11,7 +11,7 @@ from tfinv.support.types import KerasModel, Tensor
 
 
 @dataclass(frozen=True)
-class Output:
+class ModelOutput:
     """One output of a model.
 
     Args:
@@ -38,7 +38,7 @@ class Output:
         return {"name": self.name, "layer": self.layer, "shape": list(self.shape), "dtype": self.dtype}
 
 
-def several(outputs: Sequence[Output]) -> str:
+def several(outputs: Sequence[ModelOutput]) -> str:
     """A sentence that names the outputs of a model and the one that answers; "" where there is only one."""
     if len(outputs) < 2:
         return ""

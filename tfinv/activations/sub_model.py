@@ -13,7 +13,7 @@ import numpy as np
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.activations.keras_graph import at_rest, collect, flat_outputs, graph_of, output_names, show, walk
-from tfinv.activations.outputs import Output, output_activation, scores_behind
+from tfinv.activations.outputs import ModelOutput, output_activation, scores_behind
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.support.lazy import keras
@@ -202,11 +202,11 @@ def _why_not_measured(tensor: Tensor) -> str:
     return ""
 
 
-def _outputs(model: KerasModel, taps: Sequence[_Tap], outputs: Sequence[Tensor]) -> tuple[Output, ...]:
+def _outputs(model: KerasModel, taps: Sequence[_Tap], outputs: Sequence[Tensor]) -> tuple[ModelOutput, ...]:
     """The outputs of a model, with the layers that make them; an output that is the input has no layer."""
     named = {id(tap.tensor): tap.name for tap in taps}
     return tuple(
-        Output(
+        ModelOutput(
             str(symbol.name),
             named.get(id(scores_behind(tensor)), ""),
             tuple(-1 if size is None else int(size) for size in tensor.shape[1:]),

@@ -216,12 +216,13 @@ def resampled_means(states: Sequence[Any], counts: NDArray[np.integer]) -> Itera
         counts: see `Statistic.resampled`.
     """
     means = np.stack([each.mean for each in states])
+    lowest = means.min(axis=0)
     sizes = counts * np.array([each.count for each in states])
     for start in range(0, len(counts), RESAMPLES_AT_A_TIME):
         part = sizes[start : start + RESAMPLES_AT_A_TIME]
         total = part.sum(axis=1)
-        # Deviations from one of them keep what is constant exactly constant.
-        found = means[0] + np.tensordot(part / total[:, None], means - means[0], 1)
+        # Deviations from the lowest are never negative, and keep what is constant or zero exactly so.
+        found = lowest + np.tensordot(part / total[:, None], means - lowest, 1)
         for count, mean in zip(total, found, strict=True):
             yield states[0]._replace(count=count, mean=mean)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
-from tfinv.results import MeasureResult, Results
+from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
@@ -23,9 +24,11 @@ from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
 from tfinv.tflite.files.cost import latency, memory_estimate
+from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
 
@@ -116,8 +119,11 @@ def compare_files(
         matched = matched.only(first.layer_shapes)
         second = second.select(list(matched.pairs.values()))
     called = names or _names(first, second)
-    for model in (first, second):
-        model.self_check(some[:CHECK_SAMPLES])
+    unchecked = {
+        name: text
+        for name, model in zip(called, (first, second), strict=True)
+        if (text := _self_check(name, model, some[:CHECK_SAMPLES]))
+    }
     found = measure_models(
         dict(zip(called, (first, second), strict=True)),
         images,
@@ -145,7 +151,7 @@ def compare_files(
         "seed": seed,
         **(metadata or {}),
     }
-    return _assembled((first, second), called, images, transformations, matched, found, settings)
+    return _assembled((first, second), called, images, transformations, matched, found, settings, unchecked)
 
 
 def _assembled(
@@ -156,12 +162,14 @@ def _assembled(
     matched: Match,
     found: Mapping[str, Measured],
     settings: Mapping[str, Any],
+    unchecked: Mapping[str, str],
 ) -> Comparison:
     import pandas as pd
 
     before, after = found[names[0]].results, renamed(found[names[1]].results, matched)
     layers = compare(before, after, layers={name: name for name in matched.pairs})
     layers["after_layer"] = layers["layer"].map(matched.pairs)
+    before, after = _with_responses(before, after, found[names[1]].responses)
     fidelity = _fidelity(found[names[1]].fidelity, models, matched)
     predictions = {name: each.predictions for name, each in found.items() if each.predictions is not None}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
@@ -174,7 +182,7 @@ def _assembled(
     return Comparison(
         names=names,
         verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
-        warnings=tuple(_warnings(models, names, images, matched, bool(seen))),
+        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
         layers=layers,
         fidelity=fidelity,
         models=pd.DataFrame(rows),
@@ -186,6 +194,34 @@ def _assembled(
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
     )
+
+
+def _self_check(name: str, model: TFLiteModel, images: Any) -> str:
+    """Check that the activations of a file can be trusted; why that is not possible, or "" where it is."""
+    custom = list(dict.fromkeys(kind.name for kind in model.graph.operators if kind.name.startswith("CUSTOM")))
+    try:
+        model.self_check(images)
+    except ValueError as error:
+        if not custom:
+            raise
+        return (
+            f"{name}: no self-check, because the built-in kernels that it compares with do not have "
+            f"{', '.join(custom)} ({one_line(error)})"
+        )
+    return ""
+
+
+def _with_responses(before: Results, after: Results, seen: Mapping[str, Responses]) -> tuple[Results, Results]:
+    """Results of both files with firing shares and used levels by feature map."""
+    joined = []
+    for side, results in enumerate((before, after)):
+        found: dict[str, dict[str, LayerResult]] = {}
+        for layer, responses in seen.items():
+            for key, result in responses.results()[side].items():
+                found.setdefault(key, {})[layer] = result
+        added = {key: MeasureResult(key, layers) for key, layers in found.items() if key not in results.measures}
+        joined.append(replace(results, measures={**results.measures, **added}))
+    return joined[0], joined[1]
 
 
 def renamed(results: Results, matched: Match) -> Results:
@@ -308,7 +344,9 @@ def _warnings(
             found.append(f"{name}: {text}")
         if model.check is not None and not model.check.passed:
             found.append(f"{name}: self-check {model.check.summary()}")
-        found += [f"{name}: {layer} is not measured, {why}" for layer, why in model.skipped.items()]
+        for why in dict.fromkeys(model.skipped.values()):
+            layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
+            found.append(f"{name}: not measured, {why}: {layers}")
     texts = dict.fromkeys(several(model.outputs) for model in models)
     found += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):

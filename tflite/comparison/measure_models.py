@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tfinv.engine.batches import ImageBatches
@@ -14,6 +14,7 @@ from tfinv.results import Results
 from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.options import FIDELITY_SAMPLES, INTERVALS, paired_sampling
 from tfinv.tflite.comparison.predictions import Predictions
+from tfinv.tflite.comparison.responses import Responses
 from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ class Measured:
         results: layer measures, with what paired intervals need; layers under the model's own names.
         predictions: class and confidence of every image; None where the output is not one number a class.
         fidelity: against the reference, one row a matched layer; None for the reference and for models without pairs.
+        responses: how often feature maps respond in both, by layer of the reference; empty where there is no fidelity.
     """
 
     results: Results
     predictions: Predictions | None
     fidelity: pd.DataFrame | None
+    responses: Mapping[str, Responses] = field(default_factory=dict)
 
 
 @accepts_folded
@@ -123,4 +126,8 @@ def measure_models(
     run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping)
     run.run(fidelity_samples, progress)
     frames = {name: recorder.to_frame() for name, recorder in run.recorders.items()}
-    return {name: Measured(results[name], observers[name].predictions(), frames.get(name)) for name in models}
+    responses = {name: recorder.responses for name, recorder in run.recorders.items()}
+    return {
+        name: Measured(results[name], observers[name].predictions(), frames.get(name), responses.get(name, {}))
+        for name in models
+    }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.activations.outputs import Output
+from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.support.checks import whole_number
@@ -133,7 +133,7 @@ class TFLiteModel:
         return {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
 
     @property
-    def outputs(self) -> tuple[Output, ...]:
+    def outputs(self) -> tuple[ModelOutput, ...]:
         """The outputs in the order of the model, with their layers; classes are read from the first."""
         graph, layer = self.graph, {index: name for name, index in self._names.items()}
         found = []
@@ -142,7 +142,7 @@ class TFLiteModel:
             operator = graph.producers.get(scores)
             activation = _ACTIVATIONS.get(operator.name, "") if operator else ""
             shape, dtype = self.runner.shape(index)[1:], graph.tensors[index].dtype
-            found.append(Output(name, layer.get(scores, ""), shape, dtype, activation))
+            found.append(ModelOutput(name, layer.get(scores, ""), shape, dtype, activation))
         return tuple(found)
 
     @property

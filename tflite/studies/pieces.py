@@ -192,6 +192,7 @@ def measured(
             frames={"fidelity": fidelity},
             results={"results": results},
             arrays=arrays,
+            full_precision=True,  # a study that goes on gives the numbers of one that was never interrupted
         )
 
     def load(folder: Path) -> Piece:
