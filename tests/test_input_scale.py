@@ -17,8 +17,9 @@ from tfinv.activations.input_scale import application_scale, input_scale, told_b
 from tfinv.commands.answers import check_answers
 from tfinv.run import main
 from tfinv.tflite import TFLiteModel, static_int8
+from tfinv.tflite.files.checks import scale_warnings
 from tfinv.tflite.files.flatbuffer import read_graph
-from tfinv.tflite.files.input_scale import input_range, mismatch, saturated, scale_warnings, told_by_file
+from tfinv.tflite.files.input_scale import input_range, mismatch, saturated, told_by_file
 
 DATA = os.environ.get("TFINV_DATA")
 real = pytest.mark.skipif(not DATA, reason="TFINV_DATA is not set")

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     from tfinv.tflite.comparison.compare_files import compare_files
     from tfinv.tflite.comparison.gate import check, parse_condition
     from tfinv.tflite.comparison.options import Subsets
-    from tfinv.tflite.files.input_scale import scales_of_pair
+    from tfinv.tflite.files.checks import scales_of_pair
 
     conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tfinv.support.checks import close_match
 if TYPE_CHECKING:
     from tfinv.datasets import Split
 
+_NUMBERED = re.compile(r"([0-9]+)(?:\s*[,:]\s*|\s+)(\S.*)")
 _NAMED = 5
 """How many names a message lists."""
 
@@ -125,12 +127,10 @@ def read_labels(path: str | Path) -> dict[str, int]:
         pairs = _json_pairs(text, file)
     else:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        split = [line.replace("\t", " ").replace(",", " ", 1).replace(":", " ", 1).split(None, 1) for line in lines]
-        numbered = [each for each in split if len(each) == 2 and each[0].isascii() and each[0].isdecimal()]
-        whole = bool(lines) and len(numbered) == len(lines)
-        pairs = (
-            [(name, int(number)) for number, name in numbered] if whole else [(line, k) for k, line in enumerate(lines)]
-        )
+        numbered = [match for line in lines if (match := _NUMBERED.fullmatch(line))]
+        pairs = [(line, number) for number, line in enumerate(lines)]
+        if len(numbered) == len(lines):
+            pairs = [(match[2], int(match[1])) for match in numbered]
     if not pairs:
         raise ValueError(f"labels must name at least one output. Received: {str(path)!r}, which is empty")
     names: dict[str, int] = {}

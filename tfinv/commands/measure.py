@@ -151,7 +151,7 @@ def _measured(
     print(printable(f"{label}: {model.said}"))
     facts, warnings = check_answers(source, fitted.images)
     if isinstance(source, TFLiteModel):
-        from tfinv.tflite.files.input_scale import scale_warnings
+        from tfinv.tflite.files.checks import scale_warnings
 
         warnings = [*scale_warnings(source, fitted.measured.x), *warnings]
     warnings = [f"{label}: {text}" for text in warnings]

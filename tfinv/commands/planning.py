@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from tfinv.activations import ActivationSource
-from tfinv.engine.memory import plan_layers
 from tfinv.evaluation import Sampling
-from tfinv.evaluation.arguments import block_size
+from tfinv.evaluation.planning import plan_evaluation
 from tfinv.measures import Measure
-from tfinv.measures.base import required_statistics
-from tfinv.statistics import Layer
 from tfinv.transformations import TransformationSet
 
 
@@ -37,17 +33,17 @@ def plan_memory(
     Raises:
         ValueError: one layer alone needs more than the budget.
     """
-    batch = getattr(options, "batch_size", None)
-    count = len(transformations)
-    layers = [Layer(name, shape, count, transformations, False, samples) for name, shape in source.layer_shapes.items()]
-    arguments: dict[str, Any] = {
-        "budget": options.memory_budget,
-        "fixed": batch is not None,
-        "shards": Sampling(confidence).parts,
-        "checkpoint": bool(getattr(options, "checkpoint", False)),
-    }
     try:
-        plan_layers(layers, required_statistics(measures), source.input_shape, block_size(batch, count), **arguments)
+        plan_evaluation(
+            source,
+            samples,
+            transformations,
+            measures,
+            sampling=Sampling(confidence),
+            batch_size=getattr(options, "batch_size", None),
+            memory_budget=options.memory_budget,
+            checkpoint=bool(getattr(options, "checkpoint", False)),
+        )
     except ValueError as error:
         if "memory_budget must be at least" not in str(error):
             raise

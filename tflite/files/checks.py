@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.statistics.classification import chosen
 from tfinv.support.types import Images
+from tfinv.tflite.files.input_scale import mismatch, saturated
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.files.self_check import SelfCheck
+
+FIRST_BLOCK, SATURATED = 64, 0.01
+"""Images that are looked at, and the share of their pixels that may be cut off without a word."""
 
 
 def self_check(model: TFLiteModel, images: Images = None) -> SelfCheck:
@@ -84,3 +88,41 @@ def check_input_scale(
         f"input scale {model.input_scale.text} looks wrong: accuracy {used:.1%}, near chance, "
         f"against {others[best]:.1%} with {best}"
     )
+
+
+def scale_warnings(model: TFLiteModel, images: NDArray[np.float32]) -> list[str]:
+    """What is odd about the input scale that a model is fed by.
+
+    Args:
+        model: the file, with its scale.
+        images: `(N, H, W, C)` in [0, 1]; the first are looked at.
+
+    Returns:
+        Sentences: a scale that the file contradicts, and pixels that its integers cut off. Empty where all is well.
+    """
+    found = [text] if (text := mismatch(model.input_scale, model.graph)) else []
+    share = saturated(model.input_scale, model.graph, images[:FIRST_BLOCK])
+    if share > SATURATED:
+        found.append(
+            f"{share:.0%} of the pixels of the first {min(FIRST_BLOCK, len(images))} images lie beyond what the "
+            f"integers of the input can stand for, with input scale {model.input_scale.text}"
+        )
+    return found
+
+
+def scales_of_pair(first: TFLiteModel, second: TFLiteModel) -> tuple[TFLiteModel, TFLiteModel]:
+    """Two files of one network, one that tells no input scale fed by that of the other which does.
+
+    Args:
+        first: a file.
+        second: the other.
+
+    Returns:
+        Both, `scale_from` of a changed one `"the other file"`.
+    """
+    origins = first.scale_from, second.scale_from
+    if origins == ("default", "the file"):
+        return first.with_input_scale(second.input_scale, "the other file"), second
+    if origins == ("the file", "default"):
+        return first, second.with_input_scale(first.input_scale, "the other file")
+    return first, second

@@ -11,7 +11,6 @@ from tfinv.activations.input_scale import NAMED, InputScale, input_scale
 
 if TYPE_CHECKING:
     from tfinv.tflite.files.flatbuffer import FileTensor, Graph
-    from tfinv.tflite.files.model import TFLiteModel
 
 __all__ = [
     "InputScale",
@@ -19,8 +18,6 @@ __all__ = [
     "input_scale",
     "mismatch",
     "saturated",
-    "scale_warnings",
-    "scales_of_pair",
     "told_by_file",
 ]
 
@@ -28,8 +25,6 @@ NEAR = 0.05
 """Ends of a range count as those of a named one when they differ by less than this share of its width."""
 DARK = 0.25
 """Images whose brightest pixel stayed below this share of a range do not tell that range."""
-FIRST_BLOCK, SATURATED = 64, 0.01
-"""Images that are looked at, and the share of their pixels that may be cut off without a word."""
 COVERED, USED = 0.9, 0.6
 """A scale fits where the file covers this share of its values, and they this share of what the file covers."""
 
@@ -114,44 +109,6 @@ def saturated(scale: InputScale, graph: Graph, images: NDArray[np.float32]) -> f
         return 0.0
     inputs, step = scale(images), (ends[1] - ends[0]) / 255
     return float(np.mean((inputs < ends[0] - 1.5 * step) | (inputs > ends[1] + 1.5 * step)))
-
-
-def scale_warnings(model: TFLiteModel, images: NDArray[np.float32]) -> list[str]:
-    """What is odd about the input scale that a model is fed by.
-
-    Args:
-        model: the file, with its scale.
-        images: `(N, H, W, C)` in [0, 1]; the first are looked at.
-
-    Returns:
-        Sentences: a scale that the file contradicts, and pixels that its integers cut off. Empty where all is well.
-    """
-    found = [text] if (text := mismatch(model.input_scale, model.graph)) else []
-    share = saturated(model.input_scale, model.graph, images[:FIRST_BLOCK])
-    if share > SATURATED:
-        found.append(
-            f"{share:.0%} of the pixels of the first {min(FIRST_BLOCK, len(images))} images lie beyond what the "
-            f"integers of the input can stand for, with input scale {model.input_scale.text}"
-        )
-    return found
-
-
-def scales_of_pair(first: TFLiteModel, second: TFLiteModel) -> tuple[TFLiteModel, TFLiteModel]:
-    """Two files of one network, one that tells no input scale fed by that of the other which does.
-
-    Args:
-        first: a file.
-        second: the other.
-
-    Returns:
-        Both, `scale_from` of a changed one `"the other file"`.
-    """
-    origins = first.scale_from, second.scale_from
-    if origins == ("default", "the file"):
-        return first.with_input_scale(second.input_scale, "the other file"), second
-    if origins == ("the file", "default"):
-        return first, second.with_input_scale(first.input_scale, "the other file")
-    return first, second
 
 
 def _quantized_input(graph: Graph) -> FileTensor | None:
