@@ -34,7 +34,7 @@ def row(layer: str, relative: float, **changes: Any) -> dict[str, Any]:
 def test_a_change_that_comes_from_silence_is_called_that():
     frame = pd.DataFrame([row("relu", -0.12, paired_relative=0.009, both=60, lost=40, silenced=39)])
     text = invariance_sentence(frame, NV, ("float", "int8"))
-    assert text.startswith("**A change of normalised variance in 1 layer comes from units that fall silent**")
+    assert text.startswith("**A change of normalized variance in 1 layer comes from units that fall silent**")
     assert "-12.0 % over all valid units, and +0.9 % over the 60 units valid in both" in text
     assert "neither more nor less invariant" in text and "is more invariant" not in text
     started = pd.DataFrame([row("relu", 0.12, paired_relative=0.0, both=60, gained=40)])
@@ -152,7 +152,7 @@ def test_wake_words_are_not_more_invariant_because_they_are_silent(wake_words_co
     now = frame.loc[(NV, "activation_23")]
     assert (now["valid_before"], now["both"], now["lost"], now["silenced"]) == (217, 167, 50, 50)
     default, std, units, *_ = wake_words_compared.verdict
-    assert "detectable change of normalised variance**" in default or "Hardly any change" in default
+    assert "detectable change of normalized variance**" in default or "Hardly any change" in default
     assert "-12.2 %" in std and "disagree in sign" in std and "int8 is more" not in std
     assert units.startswith("**434 of 551 units still respond in int8** at `activation_21`")
 
