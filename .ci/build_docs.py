@@ -18,7 +18,7 @@ FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv/tflite": ROOT / "tflite", "tfinv/expe
 RAW = re.compile(r'r""".*?"""', re.DOTALL)
 INDENTED = re.compile(r"(?<=\n\n)(?P<indent>(?: {4})+)\S.*(?:\n(?P=indent).+)*")
 """Lines of text after an empty line, at least as far to the right as the first of them."""
-WORD = re.compile(r"\\[a-z]+(?:\{\w+\})?|[A-Z]{2,}|[A-Za-z]{3,}")
+WORD = re.compile(r"\\text\{[^}]*\}|\\[A-Za-z]+(?:\{\w+\})?|[A-Z]{2,}|[A-Za-z]{3,}")
 """A command of LaTeX, with its word where it has one; or a word, which is set upright."""
 
 

@@ -40,6 +40,19 @@ import pytest
 gc.set_threshold(100_000, 20, 20)
 
 
+HEAVY = (
+    "test_experiments", "test_docs_examples", "test_tflite_study", "test_tflite_qat_tfmot", "test_tflite_qat",
+    "test_extending", "test_run", "test_notebook", "test_tflite_compare", "test_tflite_real", "test_evaluation",
+)  # fmt: skip
+"""Files that take longest, the longest first: where processes share the files, none of them is left for the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Heavy files first; the order within a file, and of the others, stays."""
+    rank = {name: place for place, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(HEAVY)))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def collected() -> Iterator[None]:
     """What a file of tests leaves behind is removed; what was imported before it is not looked through again."""

@@ -101,18 +101,11 @@ def normalized_variance(a: Array) -> Array:
 
 
 def sparse_units(a: Array, bound: float = 0.45) -> NDArray[np.bool_]:
-    """Which units of `(S, T, *U)` too few samples move: the relative standard error over samples is above the bound.
-
-    That of a map is what it would be with independent positions.
-    """
+    """Which units of `(S, T, *U)` too few samples move: the relative standard error over samples is above the bound."""
     a = np.asarray(a, np.float64)
     deviations = a.std(axis=1, ddof=1)
-    mean, square = deviations.mean(axis=0), (deviations**2).mean(axis=0)
+    mean = deviations.mean(axis=0)
     error = np.divide(deviations.std(axis=0), mean, out=np.zeros_like(mean), where=mean > 0) / np.sqrt(len(a))
-    if a.ndim == 5:
-        total = square.sum(axis=(0, 1))
-        spread = np.sqrt(((error * square) ** 2).sum(axis=(0, 1)))
-        error = np.divide(spread, total, out=np.zeros_like(total), where=total > 0)
     return error > bound
 
 

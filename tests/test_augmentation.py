@@ -150,9 +150,32 @@ def test_images_pass_unchanged_outside_training() -> None:
     x = images(4)
     layer = AffineAugmentation("rotations(4)", seed=0)
     model = keras.Sequential([keras.Input((12, 12, 1)), layer])
-    for out in (layer(x), layer(x, training=False), model(x), model.predict(x, verbose=0)):
+    for out in (layer(x, training=False), model(x, training=False), model.predict(x, verbose=0)):
         np.testing.assert_array_equal(out, x)
     assert not np.allclose(model(x, training=True), x, atol=1e-3)
+
+
+def test_it_augments_where_layers_of_keras_do() -> None:
+    x = images(4)
+
+    def changed(layer: keras.layers.Layer) -> dict[str, bool]:
+        model = keras.Sequential([keras.Input((12, 12, 1)), layer])
+        dataset = tf.data.Dataset.from_tensor_slices(x).batch(4)
+        calls = {
+            "call": layer(x),
+            "map": next(iter(dataset.map(lambda batch: layer(batch)))),
+            "map, inference": next(iter(dataset.map(lambda batch: layer(batch, training=False)))),
+            "training": layer(x, training=True),
+            "model": model(x),
+            "model, training": model(x, training=True),
+            "model, inference": model(x, training=False),
+            "predict": model.predict(x, verbose=0),
+        }
+        return {name: not np.allclose(out, x, atol=1e-3) for name, out in calls.items()}
+
+    expected = changed(keras.layers.RandomRotation(0.5, seed=0))
+    assert expected["map"] and not expected["predict"]
+    assert changed(AffineAugmentation(rotation=180, seed=0)) == expected
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -204,7 +227,7 @@ def test_works_inside_a_model_that_is_fitted_and_saved(tmp_path: Path) -> None:
     model.save(tmp_path / "augmented.keras")
     loaded = models.load(tmp_path / "augmented.keras")
     assert loaded.layers[0].get_config() == model.layers[0].get_config()
-    np.testing.assert_array_equal(loaded(x), model(x))
+    np.testing.assert_array_equal(loaded(x, training=False), model(x, training=False))
     repeated = AffineAugmentation(**RANGES, seed=11)(x, training=True)
     np.testing.assert_allclose(loaded.layers[0](x, training=True), repeated, atol=1e-6)
 

@@ -207,8 +207,8 @@ class Level(Statistic):
     def update(self, state, block, context=None) -> LevelState:
         variance = tf.math.reduce_variance(block, axis=1) * block.shape[1] / (block.shape[1] - 1)
         count = tf.cast(tf.shape(block)[0], block.dtype)
-        own = LevelState(count, tf.reduce_sum(tf.reduce_mean(block, axis=1), axis=0), tf.reduce_sum(variance, axis=0))
-        return self.merge(state, own)
+        added = LevelState(count, tf.reduce_sum(tf.reduce_mean(block, axis=1), axis=0), tf.reduce_sum(variance, axis=0))
+        return self.merge(state, added)
 
     def merge(self, first, second) -> LevelState:
         return LevelState(*(one + other for one, other in zip(first, second, strict=True)))

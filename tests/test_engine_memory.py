@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from tfinv.engine.memory import Need, parse_budget, plan, plan_layers, readable
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
 from tfinv.statistics.compiled.fused import FusedDispersion
 from tfinv.statistics.row_distances import RowDistances
+from tfinv.support.memory import available
 
 NEEDS = [Need("a", 100, 10), Need("b", 60, 5, work=40), Need("c", 200, 20), Need("d", 10, 1, work_block=7)]
 
@@ -28,8 +30,16 @@ def test_budgets_are_read(budget, size):
     assert parse_budget(budget) == size
 
 
-def test_the_default_is_a_share_of_the_free_memory():
-    assert 2**26 < parse_budget(None) < 2**45
+@pytest.mark.parametrize("free", [0, 3 * 2**30 + 1, 2**40])
+def test_the_default_is_half_of_the_free_memory(monkeypatch, free):
+    monkeypatch.setattr("tfinv.engine.memory.available", lambda: free)
+    assert parse_budget(None) == free // 2
+
+
+def test_free_memory_is_what_the_machine_reports():
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    (reported,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))
+    assert 2**26 < available() < reported
 
 
 @pytest.mark.parametrize("budget", ["8 apples", "GiB", "-3GB", "", 0, -5, True, [1]])

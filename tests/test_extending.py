@@ -217,7 +217,7 @@ def transformed_activations(folder: Path, layer: str, members) -> np.ndarray:
     import keras
 
     model, images = models.load(folder / "model.keras"), np.load(folder / "images.npz")["x_test"]
-    part = keras.Model(model.inputs, model.get_layer(layer).output)
+    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
     warped = np.asarray(transformations.warp(images, members))
     return np.stack([part(warped[:, number]).numpy() for number in range(len(members))], axis=1)
 
@@ -236,7 +236,9 @@ def test_results_of_an_unknown_measure_load_and_merge_once_it_is_given(tmp_path)
     level = load_object(f"{written(tmp_path, MEASURE)}:Level", "measure")
     activations = np.random.default_rng(0).normal(size=(10, 4, 3))
     for number, half in enumerate((activations[:5], activations[5:])):
-        tfinv.evaluate_arrays({"dense": half}, [level(2.0)], keep_statistics=True).save(tmp_path / f"{number}.npz")
+        tfinv.evaluate_arrays({"dense": half}, [level(2.0)], sampling=tfinv.Sampling(keep_statistics=True)).save(
+            tmp_path / f"{number}.npz"
+        )
     halves = [Results.load(tmp_path / f"{number}.npz") for number in range(2)]
     with pytest.raises(ValueError, match=r"measures must be given to merge .* Received: 'Level\(alpha=2.0\)'"):
         tfinv.merge(*halves)

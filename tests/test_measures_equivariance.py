@@ -47,7 +47,7 @@ def test_values_equal_an_explicit_regression_in_float64():
     kernel = np.random.default_rng(1).normal(size=(3, 3, 1, 3)).astype(np.float32)
     model, data, turns, ridge = conv(kernel), images(), rotations(4), 0.01
     results = tfinv.evaluate(model, data, turns, [LinearEquivariance(ridge)], batch_size=5, progress=False)
-    layer = keras.Model(model.inputs, model.get_layer("conv").output)
+    layer = keras.Model(model.inputs[0], model.get_layer("conv").output)
     reference = np.asarray(warp(np.asarray(layer(data)), turns), np.float64)
     turned = np.asarray(warp(data, turns))
     actual = np.stack([np.asarray(layer(turned[:, j])) for j in range(4)], 1).astype(np.float64)

@@ -169,7 +169,7 @@ def test_a_hidden_layer_chosen_alone_is_not_taken_for_the_output(bright_side, si
 def test_outputs_without_classes_are_not_applicable():
     block = np.random.default_rng(0).normal(size=(4, 3, 1))
     result = measured(block, None, [0, 0, 0, 0], AccuracyUnder())
-    assert result.note == "an output of shape (1,) has no unit for each of two or more classes"
+    assert result.note == "an output of one unit needs the threshold above which it says class 1"
 
 
 def test_missing_labels_and_labels_that_are_no_class_are_refused(data):

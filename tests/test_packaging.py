@@ -93,7 +93,8 @@ def test_the_mapped_packages_are_the_folders_of_this_checkout():
     ("target", "command"),
     [
         ("run", "-m tfinv.run --smoke"),
-        ("test", "-m pytest -n auto --maxprocesses 4 --dist loadfile --smoke"),
+        ("test", "-m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --smoke"),
+        ("supported", "bash .ci/supported --smoke"),
         ("lint", "ruff check"),
         ("types", "pyright"),
         ("docs", "mkdocs build --strict"),

@@ -135,7 +135,7 @@ def layers(*rows: tuple[str, float, float, float, float], measure: str = NV) -> 
 
 def test_no_change_is_said_with_its_bound():
     text = invariance_sentence(layers(("a", 0.5, 0.001, -0.002, 0.004), ("b", 0.5, 0.0, -0.006, 0.003)), NV)
-    assert text == "**No detectable change of normalised variance**: within ±0.6 % in every layer (2 layers, 95 %)."
+    assert text == "**No detectable change of normalized variance**: within ±0.6 % in every layer (2 layers, 95 %)."
 
 
 def test_small_real_changes_are_called_small():
@@ -153,7 +153,7 @@ def test_a_change_is_said_with_where_it_begins_and_is_largest():
 
 def test_without_intervals_noise_is_admitted():
     text = invariance_sentence(layers(("a", 0.5, 0.3, math.nan, math.nan)), NV)
-    assert "at most +30.0 %" in text and "cannot be told from noise" in text
+    assert "at most +30.0 %" in text and "whether this is more than noise is inconclusive" in text
 
 
 def sure(classes, num_classes=10):

@@ -173,8 +173,9 @@ def test_input_scale_per_channel_and_its_text():
     expected = (images - np.array([0.1, 0.2, 0.3])) / np.array([1.0, 2.0, 4.0])
     np.testing.assert_allclose(scale(images), expected, rtol=1e-5, atol=1e-6)
     assert scale.text == "mean=(0.1, 0.2, 0.3), std=(1, 2, 4)"
+    expected = r"input_scale must be one of 0\.\.1, 0\.\.255, -1\.\.1, keras.* or \(mean, std\)"
     for bad in ("0-255", (0.5, 0.0), (0.5,), ([0.1, 0.2], [1.0]), None, 255):
-        with pytest.raises(ValueError, match=r"input_scale must be one of 0\.\.1, 0\.\.255, -1\.\.1 or \(mean, std\)"):
+        with pytest.raises(ValueError, match=expected):
             input_scale(bad)
 
 

@@ -126,9 +126,9 @@ def test_options_out_of_range_are_refused(make, match):
 
 def test_without_intervals_nothing_is_called_real(files):
     images = digits()[0][:30]
-    found = compare_files(*files, images, SET, measures=NV, sampling=None, progress=False)
-    assert not found.layers["real"].any() and found.layers["low"].isna().all()
-    assert "no intervals were asked for" in found.verdict[0]
+    comparison = compare_files(*files, images, SET, measures=NV, sampling=None, progress=False)
+    assert not comparison.layers["real"].any() and comparison.layers["low"].isna().all()
+    assert "no intervals were asked for" in comparison.verdict[0]
 
 
 def test_transformed_calibration_images_are_warped_as_asked():

@@ -66,7 +66,7 @@ def test_resnet_files_are_compared_layer_by_layer(compared):
         and comparison.match.unmatched_before == comparison.match.unmatched_after == ()
     )
     assert comparison.warnings == () and min(comparison.match.correlations.values()) > 0.95
-    assert comparison.layers["relative"].abs().max() < 0.03, "int8 hardly moves normalised variance"
+    assert comparison.layers["relative"].abs().max() < 0.03, "int8 hardly moves normalized variance"
     assert comparison.fidelity["sqnr_db"].between(10, 45).all()
     row = comparison.models.iloc[1]
     assert row["transformed_flips"] > row["flips"] > 0.01 and row["transformed_accuracy"] < row["accuracy"] - 0.2

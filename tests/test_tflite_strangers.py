@@ -48,7 +48,7 @@ def test_dense_on_more_than_vectors_by_every_recipe(build: Callable[[], Any]) ->
     keras.utils.set_random_seed(0)
     model = build()
     x = images(40)
-    inner = np.asarray(keras.Model(model.inputs, model.get_layer("dense").output)(x))
+    inner = np.asarray(keras.Model(model.inputs[0], model.get_layer("dense").output)(x))
     for recipe, floor in FLOORS.items():
         make = getattr(tflite, recipe)
         conversion = make(model, x) if tflite.RECIPES[recipe].calibrates else make(model)

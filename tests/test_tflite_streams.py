@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from tflite_models import digits, plain_network, trained
 
-from tfinv import evaluate
+from tfinv import Warping, evaluate
 from tfinv.engine.gatherer import Gatherer
 from tfinv.engine.streams import Stream
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
@@ -105,7 +105,7 @@ def test_streamed_measures_are_those_of_copied_activations(models, kind, name, s
 
 
 def test_other_ways_to_warp_are_streamed_too(models):
-    images, options = digits()[0][:12], {"padding": "reflect", "progress": False}
+    images, options = digits()[0][:12], {"warping": Warping(padding="reflect"), "progress": False}
     values, expected = (
         evaluate(model, images, "rotations(3)", "NormalizedVariance", **options)["NormalizedVariance"]["logits"].values
         for model in (models["float32"], Copied(models["float32"]))

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, chromium
 from numpy.testing import assert_allclose
+from scipy.stats import t
 from tflite_models import digits, plain_network, trained
 
 from tfinv import Sampling, evaluate
@@ -238,14 +239,14 @@ def test_command(tmp_path, capsys):
 
 
 def test_sensitivity_is_that_of_the_file_with_one_layer_rounded(result):
-    """By hand: round one layer's kernel to 4 bits in Keras, one scale per channel, and measure."""
+    """By hand: round one layer's kernel to 4 bits in Keras, one scale a channel, and measure."""
     test, model = splits()[1], trained(plain_network)
     frame = result.sensitivity[result.sensitivity["mode"] == "one"].set_index("layer")
     assert "sensitivity, weight_int4: it cannot quantize depthwise_relu" in result.warnings
     assert set(frame.index) == {"first_relu", "second", "hidden", "logits"}, "no 4-bit depthwise kernel exists"
     assert sorted(frame["rank"]) == [1, 2, 3, 4]
     assert frame.sort_values("rank")["relative"].abs().is_monotonic_decreasing
-    assert any(f"`{frame.index[0]}` moves normalised variance" in line for line in result.verdict)
+    assert any(f"`{frame.index[0]}` moves normalized variance" in line for line in result.verdict)
     rounded = keras.models.clone_model(model)
     rounded.set_weights(model.get_weights())
     layer = rounded.get_layer("hidden")
@@ -270,6 +271,12 @@ def test_all_but_one_of_two_layers_is_the_other_alone():
     for alone, spared in (("first", "logits"), ("logits", "first")):
         assert_allclose(*(f.loc[n, columns].astype(float) for f, n in zip(frames, (alone, spared), strict=True)))
     assert frames[0].loc["first", "after"] != frames[0].loc["logits", "after"]
+    # Two files: 95 % together are 97.5 % each, and 90 % together 95 % each, of Student's t over 20 shards.
+    narrow = sensitivity(
+        model, splits()[1], SET, scheme="weight_int8", sampling=Sampling(0.9), progress=False
+    ).set_index("layer")
+    widths = [frame.loc["logits", "high"] - frame.loc["logits", "low"] for frame in (frames[0], narrow)]
+    assert_allclose(widths[0] / widths[1], t.ppf(1 - 0.025 / 2, 19) / t.ppf(1 - 0.05 / 2, 19), rtol=1e-6)
 
 
 def test_node_data_names_tensors_of_the_files(result, folder):
@@ -297,3 +304,16 @@ def test_sensitivity_refuses_what_it_does_not_know():
         sensitivity(*arguments, scheme="int3")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="calibration must be images"):
         sensitivity(*arguments, scheme="static_int8")
+
+
+def test_sensitivity_quantizes_all_calls_of_a_shared_layer_together():
+    inputs = keras.Input((8, 8, 4))
+    shared = keras.layers.Conv2D(4, 3, padding="same", name="shared")
+    x = shared(keras.layers.Activation("tanh", name="tanh")(shared(inputs)))
+    logits = keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D(name="gap")(x))
+    images = np.random.default_rng(0).random((12, 8, 8, 4), dtype=np.float32)
+    frame = sensitivity(
+        keras.Model(inputs, logits), (images, np.arange(12) % 3), "rotations(4)", scheme="weight_int8", progress=False
+    )
+    assert sorted(frame["layer"]) == ["logits", "shared@1"]
+    assert np.isfinite(frame["relative"]).all() and (frame["relative"] != 0).all()

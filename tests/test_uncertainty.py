@@ -17,6 +17,7 @@ from tfinv.resampling.shards import shard_counts
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
 from tfinv.statistics.lie_error import LocalError
+from tfinv.statistics.row_dispersion import RowDispersionState
 from tfinv.status import Status
 from tfinv.tflite import compare
 from tfinv.tflite.comparison.compare_files import renamed
@@ -78,7 +79,7 @@ def test_states_without_each_shard_equal_gathering_the_others(rng):
             np.testing.assert_allclose(mine, theirs, rtol=1e-12)
     for mine, theirs in zip(merged(ColumnMoments(), states), state(np.arange(17)), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
-    two = [each[ColumnMoments()] for each in leave_one_out(shards[:2])]
+    two = [part[ColumnMoments()] for part in leave_one_out(shards[:2])]
     np.testing.assert_array_equal(two[0].mean, states[1].mean)
     np.testing.assert_array_equal(two[1].mean, states[0].mean)
 
@@ -137,6 +138,18 @@ def test_fast_resampling_equals_merging_again_and_again(rng, statistic):
     for mine, theirs in zip(fast, slow, strict=True):
         for value, expected in zip(mine, theirs, strict=True):
             np.testing.assert_allclose(value, expected, rtol=1e-10)
+
+
+def test_resampled_means_of_what_is_zero_in_the_drawn_shards_are_exactly_zero(rng):
+    """A variance that rounding turns negative would have no root, and a silent unit would seem to respond."""
+    values = rng.random((6, 4))
+    values[1:, 0] = 0
+    states = [RowDispersionState(np.float64(10 + number), value) for number, value in enumerate(values)]
+    counts = shard_counts(6, 200)
+    means = np.stack([state.mean for state in RowDispersion().resampled(states, counts)])
+    without = counts[:, 0] == 0
+    assert without.sum() > 20
+    assert (means[without, 0] == 0).all() and (means[~without, 0] > 0).all() and (means >= 0).all()
 
 
 def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
@@ -366,8 +379,10 @@ def several(rng: np.random.Generator, interval: str, layers: int, change: float 
     arrays = [drawn(rng, 100, 3) for _ in range(layers)]
     pairs = [[array + 0.2 * rng.normal(size=array.shape) for array in arrays] for _ in range(2)]
     pairs[1][0] = pairs[1][0] + change * rng.normal(size=pairs[1][0].shape)
-    options = {"confidence": 0.95, "interval": interval, **({"resamples": 400} if interval == "bootstrap" else {})}
-    return tuple(tfinv.evaluate_arrays({f"l{i}": a for i, a in enumerate(blocks)}, KEY, **options) for blocks in pairs)
+    sampling = tfinv.Sampling(0.95, interval=interval, resamples=400)  # type: ignore[arg-type]  # a text of the test
+    return tuple(
+        tfinv.evaluate_arrays({f"l{i}": a for i, a in enumerate(blocks)}, KEY, sampling=sampling) for blocks in pairs
+    )
 
 
 @pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfinv.commands.effects import parse, refuse_idle
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
 from tfinv.support.extensions import load_file
 from tfinv.support.interrupt import lasting_interrupt
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with lasting_interrupt():
             command = _command(arguments)
-            return command(arguments[1:]) if command else _run(_parser().parse_intermixed_args(arguments))
+            return command(arguments[1:]) if command else _run(parse(_parser(), arguments))
     except KeyboardInterrupt:
         print("\ninterrupted; finished stages are kept, run the same command again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -103,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    everything = [name for name in options.given if name != "list"]
+    refuse_idle(options, dict.fromkeys(everything, options.list and "--list runs nothing"))
+    refuse_idle(options, {"preset": options.smoke and "--smoke is a preset"})
     if options.list:
         _list()
         return EXIT_OK

@@ -9,9 +9,14 @@ from typing import Any
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel, Tensor
 
+KerasLayer = Any
+"""A `keras.Layer`, or another operation of a Keras graph."""
+_UNCHANGED = ("Dropout", "Flatten", "GetItem", "Identity", "Reshape", "Squeeze")
+"""Layers and operations that pick or arrange values."""
+
 
 @dataclass(frozen=True)
-class Output:
+class ModelOutput:
     """One output of a model.
 
     Args:
@@ -38,7 +43,7 @@ class Output:
         return {"name": self.name, "layer": self.layer, "shape": list(self.shape), "dtype": self.dtype}
 
 
-def several(outputs: Sequence[Output]) -> str:
+def several(outputs: Sequence[ModelOutput]) -> str:
     """A sentence that names the outputs of a model and the one that answers; "" where there is only one."""
     if len(outputs) < 2:
         return ""
@@ -63,11 +68,24 @@ def output_activation(model: KerasModel, output: int = 0) -> str:
         output: the position of the output among `model.outputs`.
     """
     if getattr(model, "outputs", None):
-        last, _, output = model.outputs[output]._keras_history
-    else:
-        last = model.layers[-1] if getattr(model, "layers", None) else model
-    if isinstance(last, keras.Model) and last is not model:
+        return _activation_of(model.outputs[output])
+    return _name_of(model.layers[-1] if getattr(model, "layers", None) else model)
+
+
+def _activation_of(tensor: Tensor) -> str:
+    last, node, output = tensor._keras_history
+    if isinstance(last, keras.Model):
         return output_activation(last, output)
+    inputs = last._inbound_nodes[node].input_tensors
+    unchanged = type(last).__name__ in _UNCHANGED or getattr(last, "activation", None) is keras.activations.linear
+    if unchanged and len(inputs) == 1 and not getattr(last, "weights", ()):
+        return _activation_of(inputs[0])
+    return _name_of(last)
+
+
+def _name_of(last: KerasLayer) -> str:
+    if isinstance(last, keras.Model) and getattr(last, "outputs", None):
+        return output_activation(last)
     function = getattr(last, "activation", None)
     for name in ("softmax", "sigmoid"):
         # Both a layer's activation, and an operation of keras.ops, whose class has the name.

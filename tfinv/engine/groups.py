@@ -13,6 +13,7 @@ from tfinv.engine.states import LayerStates, copied, merged
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.resolution import EXACT
 
 
 def measure_group(
@@ -71,7 +72,14 @@ def measured(
     for layer in layers:
         by_shard = [shard[layer.name] for shard in states]
         read = [{statistic: shard[statistic] for statistic in needed if statistic in shard} for shard in by_shard]
-        by_layer[layer.name] = measure_layer(setting.measures, layer, read, intervals, keep=setting.keep_statistics)
+        by_layer[layer.name] = measure_layer(
+            setting.measures,
+            layer,
+            read,
+            intervals,
+            keep=setting.keep_statistics,
+            resolution=setting.resolutions.get(layer.name, EXACT),
+        )
     results = assembled(by_layer, {}, intervals, sizes)
     if checkpoint:
         checkpoint.drop(f"{part}/")

@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv.engine.states import LayerStates, draws, kept, leave_one_out, merged_by_statistic, readable
+from tfinv.engine.states import (
+    LayerStates,
+    draws,
+    kept,
+    leave_one_out,
+    merged_by_statistic,
+    readable,
+    unresolved,
+    without_rounding,
+)
 from tfinv.measures import Measure
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
-from tfinv.statistics import Layer
+from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.resolution import EXACT, Resolution, Unresolved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +62,7 @@ def measure_layer(
     intervals: Intervals | None = None,
     *,
     keep: bool = False,
+    resolution: Resolution = EXACT,
 ) -> LayerMeasured:
     """The result of every measure on one layer, and its layer mean with other samples.
 
@@ -61,17 +72,21 @@ def measure_layer(
         shards: states of disjoint samples; a single one of all samples where there are no intervals.
         intervals: None for none.
         keep: whether the results keep the states.
+        resolution: variation below it is rounding.
     """
     whole = merged_by_statistic(shards)
-    results = _results(measures, layer, whole)
+    units = unresolved(whole, resolution)
+    results = _results(measures, layer, whole, units)
     applying = [measure for measure in measures if not _why_not(measure, layer)]
-    means = _layer_means(applying, layer, leave_one_out(shards)) if intervals else {}
+    means = _layer_means(applying, layer, leave_one_out(shards), units) if intervals else {}
     resamples = intervals.resamples if intervals and whole else 0
-    drawn = _layer_means(applying, layer, draws(shards, resamples)) if resamples else {}
+    drawn = _layer_means(applying, layer, draws(shards, resamples), units) if resamples else {}
     return LayerMeasured(results, means, drawn, kept(whole) if keep else {})
 
 
-def _results(measures: Sequence[Measure], layer: Layer, states: LayerStates) -> dict[str, LayerResult]:
+def _results(
+    measures: Sequence[Measure], layer: Layer, states: LayerStates, units: Mapping[Statistic, Unresolved]
+) -> dict[str, LayerResult]:
     """By measure key the result; "not applicable" with the reason where a statistic does not apply."""
     read: dict[Any, Any] = {}
     results = {}
@@ -79,23 +94,29 @@ def _results(measures: Sequence[Measure], layer: Layer, states: LayerStates) -> 
         if reason := _why_not(measure, layer):
             results[measure.key] = LayerResult.not_applicable(reason)
             continue
-        read |= {needed: readable(needed, states[needed]) for needed in measure.requires if needed not in read}
-        results[measure.key] = measure.compute({needed: read[needed] for needed in measure.requires})
+        for statistic in measure.requires:
+            if statistic not in read:
+                read[statistic] = readable(statistic, states[statistic])
+        required = {statistic: read[statistic] for statistic in measure.requires}
+        results[measure.key] = measure.compute(without_rounding(required, units))
     return results
 
 
 def _why_not(measure: Measure, layer: Layer) -> str:
     """Why a measure does not exist on a layer; "" where it does."""
-    return next((reason for needed in measure.requires if (reason := needed.applies(layer))), "")
+    return next((reason for statistic in measure.requires if (reason := statistic.applies(layer))), "")
 
 
 def _layer_means(
-    measures: Sequence[Measure], layer: Layer, samples: Iterable[LayerStates]
+    measures: Sequence[Measure],
+    layer: Layer,
+    samples: Iterable[LayerStates],
+    units: Mapping[Statistic, Unresolved],
 ) -> dict[str, NDArray[np.float64]]:
     """By measure key the layer means of the states of one set of samples after the other."""
     means: dict[str, list[float]] = {measure.key: [] for measure in measures}
     for states in samples:
-        for key, result in _results(measures, layer, states).items():
+        for key, result in _results(measures, layer, states, units).items():
             means[key].append(result.mean)
     return {key: np.array(values) for key, values in means.items()}
 

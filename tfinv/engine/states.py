@@ -9,6 +9,7 @@ import numpy as np
 
 from tfinv.resampling.shards import shard_counts
 from tfinv.statistics import Statistic
+from tfinv.statistics.resolution import Resolution, Unresolved
 
 LayerStates = Mapping[Statistic, Any]
 """The states of one layer as NumPy arrays; those of statistics that do not apply to it are absent."""
@@ -25,6 +26,31 @@ def widened(statistic: Statistic, state: Any) -> Any:
         statistic.settled(state),
         lambda array: array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array,
     )
+
+
+def unresolved(states: LayerStates, resolution: Resolution) -> dict[Statistic, Unresolved]:
+    """The units of one layer that vary by rounding alone, by the statistics that find some."""
+    by_statistic = {}
+    for statistic, state in states.items():
+        units = statistic.unresolved(readable(statistic, state), resolution)
+        if units is not None:
+            by_statistic[statistic] = units
+    return by_statistic
+
+
+def without_rounding(states: LayerStates, units: Mapping[Statistic, Unresolved]) -> LayerStates:
+    """What one measure reads, where units that vary by rounding alone are constant.
+
+    Args:
+        states: of the statistics that the measure requires.
+        units: see `unresolved`; those of other statistics change nothing.
+    """
+    for finder in units.keys() & states.keys():
+        states = {
+            statistic: statistic.without_rounding(state, units[finder]) if statistic.view == finder.view else state
+            for statistic, state in states.items()
+        }
+    return states
 
 
 def copied(state: Any) -> Any:

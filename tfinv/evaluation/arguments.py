@@ -47,7 +47,8 @@ def as_source(model: Any, layers: LayerChoice, image_shape: tuple[int, ...]) -> 
 
         model = models.load(model)
     if isinstance(model, ActivationModel):
-        model = model.keras_model if layers is not None else model
+        model = model.select(layers) if layers is not None else model
+        layers = None
     if not isinstance(model, ActivationSource):
         return ActivationModel(model, layers, input_shape=image_shape)
     if tuple(model.input_shape) != tuple(image_shape):

@@ -24,6 +24,7 @@ from tfinv.measures import Measure
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.resolution import Resolution, relative_resolution
 from tfinv.support.environment import versions
 from tfinv.support.lazy import tf
 
@@ -81,13 +82,22 @@ def evaluate_arrays(
     references = check_references(measures, reference, arrays)
     parts = shard_indices(samples, sampling.parts) if sampling.parts else [np.arange(samples)]
     classes = None if labels is None else np.asarray(labels, np.int64)
-    by_layer = {}
+    by_layer, resolutions = {}, {}
     for name, array in arrays.items():
         layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)
         states = _gather_array(layer, array, measures, parts, sampling.first_sample, classes, references.get(name))
         keep = sampling.keep_statistics
-        by_layer[name] = measure_layer(measures, layer, states, sampling.intervals, keep=keep)
-    description = {"samples": samples, "num_transformations": count, **provenance(), **dict(metadata or {})}
+        resolutions[name] = Resolution(relative_resolution(array.dtype.name))
+        by_layer[name] = measure_layer(
+            measures, layer, states, sampling.intervals, keep=keep, resolution=resolutions[name]
+        )
+    description = {
+        "resolutions": resolutions,
+        "samples": samples,
+        "num_transformations": count,
+        **provenance(),
+        **dict(metadata or {}),
+    }
     sizes = [len(part) for part in parts]
     if sampling.parts:
         description["shards"] = sizes

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tfinv.activations.source import ActivationSource, LayerChoice
+from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
 from tfinv.engine.groups import joined, measure_group
@@ -23,6 +23,7 @@ from tfinv.measures.base import required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
+from tfinv.statistics.resolution import Resolution, relative_resolution
 from tfinv.support.progress import Progress
 from tfinv.transformations import TransformationSet, as_set
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["as_measures", "evaluate", "evaluate_arrays"]
+
+PROBED = 4
+"""Images that show how large the numbers of a network are."""
 
 
 @accepts_folded
@@ -118,6 +122,8 @@ def evaluate(
         "skipped_layers": dict(getattr(source, "skipped", {})),
         **_ends(source),
     }
+    if scale := getattr(model, "input_scale", None):
+        description["input_scale"] = scale.text
     if sampling.parts or sampling.keep_statistics or checkpoint is not None:
         description["data"] = batches.fingerprint()
     if sampling.parts:
@@ -132,6 +138,7 @@ def evaluate(
         warping.interpolation,
         Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint,
         sampling.keep_statistics,
+        _resolutions(source, batches),
     )
     if setting.checkpoint:
         setting.checkpoint.open(_configuration(description, setting, batch_size, sampling))
@@ -140,7 +147,12 @@ def evaluate(
         print(plan)
     subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
     groups = _measure_groups(setting, plan, subsets, sampling, progress)
-    description |= {"samples": batches.count, **provenance(), **dict(metadata or {})}
+    description |= {
+        "samples": batches.count,
+        "resolutions": setting.resolutions,
+        **provenance(),
+        **dict(metadata or {}),
+    }
     if "interpolation_floor" not in description:
         description["interpolation_floor"] = _interpolation_floor(setting, batches, warping)
     by_label = {label: joined([group[label] for group in groups], description) for label in groups[0]}
@@ -239,6 +251,13 @@ def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warpi
     return floors(results, sizes)
 
 
+def _resolutions(source: ActivationSource, batches: ImageBatches) -> dict[str, Resolution]:
+    """By layer what its arithmetic can resolve; that of float32 where the source does not tell."""
+    given = next(iter(batches.in_batches_of(PROBED)), None)
+    known = source.resolutions(given.images) if given is not None and isinstance(source, ResolvedSource) else {}
+    return {name: known.get(name, Resolution(relative_resolution("float32"))) for name in source.layer_shapes}
+
+
 def _ends(source: ActivationSource) -> dict[str, Any]:
     """The inputs and outputs of a model, as far as it tells them; `measured` marks where classes are read from."""
     outputs = [output.facts() for output in getattr(source, "outputs", ())]
@@ -250,4 +269,8 @@ def _ends(source: ActivationSource) -> dict[str, Any]:
 def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> tuple[Layer, ...]:
     shapes, count = source.layer_shapes, len(transformations)
     last = getattr(source, "output_layer", list(shapes)[-1])
-    return tuple(Layer(name, shape, count, transformations, name == last, samples) for name, shape in shapes.items())
+    activation = next((output.activation for output in getattr(source, "outputs", ())), None)
+    return tuple(
+        Layer(name, shape, count, transformations, name == last, samples, activation if name == last else None)
+        for name, shape in shapes.items()
+    )

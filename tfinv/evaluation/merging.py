@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tfinv.engine.measuring import LayerMeasured, assembled
-from tfinv.engine.states import LayerStates, kept, merged
+from tfinv.engine.states import LayerStates, kept, merged, unresolved, without_rounding
 from tfinv.evaluation.arguments import as_measures
 from tfinv.measures import Measure
 from tfinv.measures.base import required_statistics
 from tfinv.results import LayerResult, Results
 from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.resolution import EXACT, Resolution
 from tfinv.transformations import rotations
 
 SAME = ("model", "transformations", "num_transformations", "image_shape", "padding", "interpolation")
@@ -62,6 +63,7 @@ def merge(*results: Results, measures: Any = None) -> Results:
     _check_same(results)
     statistics = {statistic.key: statistic for statistic in required_statistics(chosen)}
     _check_gathered(results, chosen, statistics)
+    coarsest = _coarsest(results)
     by_layer = {}
     for layer in first.layers:
         states = {
@@ -69,9 +71,20 @@ def merge(*results: Results, measures: Any = None) -> Results:
             for key, statistic in statistics.items()
             if layer in first.statistics.get(key, {})
         }
-        by_layer[layer] = LayerMeasured(_measured(chosen, layer, states, first), {}, {}, kept(states))
+        by_layer[layer] = LayerMeasured(
+            _measured(chosen, layer, states, first, coarsest.get(layer, EXACT)), {}, {}, kept(states)
+        )
     samples = sum(part.metadata["samples"] for part in results)
-    return assembled(by_layer, {**first.metadata, "samples": samples, "merged": len(results)})
+    return assembled(by_layer, {**first.metadata, "samples": samples, "merged": len(results), "resolutions": coarsest})
+
+
+def _coarsest(results: Sequence[Results]) -> dict[str, Resolution]:
+    """By layer the largest resolution of all parts."""
+    given = [part.metadata.get("resolutions", {}) for part in results]
+    return {
+        name: Resolution(*map(max, zip(*(part.get(name, (0.0, 0.0)) for part in given), strict=True)))
+        for name in given[0]
+    }
 
 
 def _read_back(results: Results) -> list[Measure]:
@@ -85,11 +98,15 @@ def _read_back(results: Results) -> list[Measure]:
         ) from error
 
 
-def _measured(measures: Sequence[Measure], layer: str, states: LayerStates, first: Results) -> dict[str, LayerResult]:
-    by_measure = {}
+def _measured(
+    measures: Sequence[Measure], layer: str, states: LayerStates, first: Results, resolution: Resolution
+) -> dict[str, LayerResult]:
+    by_measure, units = {}, unresolved(states, resolution)
     for measure in measures:
         if all(statistic in states for statistic in measure.requires):
-            result = measure.compute({statistic: states[statistic] for statistic in measure.requires})
+            result = measure.compute(
+                without_rounding({statistic: states[statistic] for statistic in measure.requires}, units)
+            )
             if any(statistic.depends for statistic in measure.requires):
                 remark = "merged from parts that each found its own thresholds: not quite those of one evaluation"
                 result = dataclasses.replace(result, note="; ".join(filter(None, (result.note, remark))))

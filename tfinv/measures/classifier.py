@@ -26,7 +26,8 @@ class AccuracyUnder(Measure):
 
         acc_j = \frac{1}{S} \#\{s : \arg\max f(t_j(x_s)) = y_s\}
 
-    One value per transformation, in the order of the set, on the model's output alone.
+    One value per transformation, in the order of the set, on the model's output alone. An output of one unit says
+    class 1 above a threshold, and class 0 elsewhere.
 
     Example:
         >>> import numpy as np
@@ -36,16 +37,26 @@ class AccuracyUnder(Measure):
         >>> result["AccuracyUnder"]["logits"].values.tolist()
         [1.0, 0.5]
 
+    Args:
+        threshold: of an output of one unit; None for 0.5 of a sigmoid and 0 of a logit, as the model's last activation
+            says.
+
     Raises:
+        TypeError: `threshold` is not a number.
         ValueError: labels missing (when measured), or labels that are no class of the model.
     """
 
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_threshold(self.threshold)
+
     @property
     def requires(self) -> tuple[Statistic, ...]:
-        return (CorrectPredictions(),)
+        return (CorrectPredictions(self.threshold),)
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
-        state = states[CorrectPredictions()]
+        state = states[CorrectPredictions(self.threshold)]
         if state.unknown:
             raise ValueError(
                 f"labels must be classes of the model, from 0 on. Received: {int(state.unknown)} of {int(state.count)} "
@@ -65,7 +76,7 @@ class PredictionConsistency(Measure):
 
     One value per transformation, on the model's output alone. 1 means that the transformation changes no prediction. A
     model that always says the same class reaches 1 too: `note` gives the accuracy where labels are known, and the two
-    belong together.
+    belong together. An output of one unit says class 1 above a threshold, and class 0 elsewhere.
 
     Example:
         >>> import numpy as np
@@ -76,16 +87,27 @@ class PredictionConsistency(Measure):
         >>> result["PredictionConsistency"]["logits"].values.tolist()
         [1.0, 0.5]
 
+    Args:
+        threshold: of an output of one unit; None for 0.5 of a sigmoid. One that is no sigmoid needs a number.
+
+    Raises:
+        TypeError: `threshold` is not a number.
+
     Source: Azulay and Weiss 2019, "Why do deep convolutional networks generalize so poorly to small image
     transformations?".
     """
 
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_threshold(self.threshold)
+
     @property
     def requires(self) -> tuple[Statistic, ...]:
-        return (ConsistentPredictions(),)
+        return (ConsistentPredictions(threshold=self.threshold),)
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
-        state = states[ConsistentPredictions()]
+        state = states[ConsistentPredictions(threshold=self.threshold)]
         values = state.consistent / state.count
         return LayerResult(values, finite_status(values), f"one value per transformation; {_accuracy(state)}")
 
@@ -180,6 +202,11 @@ class LogitVariance(Measure):
         variance = moments.m2 / (moments.count - 1)
         columns = (np.sqrt(variance) if self.statistic == "std" else variance).mean(axis=0)
         return LayerResult(*quotient(rows, columns), "one value per class")
+
+
+def _check_threshold(threshold: Any) -> None:
+    if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, (int, float))):
+        raise TypeError(f"threshold must be a number or None. Received: {threshold!r}")
 
 
 def _accuracy(state: Any) -> str:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from tfinv.activations.input_scale import APPLICATIONS
 from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.ffnet import ffnet
 from tfinv.models.load import is_file_name, load
@@ -19,7 +20,6 @@ from tfinv.support.checks import close_match
 from tfinv.support.extensions import installed, installed_names
 from tfinv.support.lazy import keras
 
-APPLICATIONS = "keras.applications."
 _BUILDERS: dict[str, Callable[..., Any]] = {
     builder.__name__: builder
     for builder in (simple_conv, all_convolutional, vgg16d, resnet, ffnet, mobilenet_small, tutorial_cnn)

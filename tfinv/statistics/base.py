@@ -9,40 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tfinv.statistics.layer import Layer
 from tfinv.support.keys import key_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tfinv.statistics.loop_sums import LoopParts, LoopSums
-    from tfinv.transformations import TransformationSet
+    from tfinv.statistics.resolution import Resolution, Unresolved
     from tfinv.transformations.generators import Generator
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What a statistic may know of the layer that it is gathered on.
-
-    Args:
-        name: layer name.
-        shape: unit shape `*U`.
-        num_transformations: `T`.
-        transformations: the set itself; None for activations that come from elsewhere.
-        is_output: whether this is the model's last layer.
-        num_samples: how many samples there are at most; None where that is not known.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    num_transformations: int
-    transformations: TransformationSet | None = None
-    is_output: bool = False
-    num_samples: int | None = None
-
-    @property
-    def is_spatial(self) -> bool:
-        """Whether units form feature maps `(H', W', C')`."""
-        return len(self.shape) == 3
 
 
 @dataclass(frozen=True)
@@ -153,6 +128,24 @@ class Statistic(ABC):
         """Whether measures read a state as it was gathered; they read all others settled and in float64."""
         return False
 
+    def unresolved(self, state: Any, resolution: Resolution) -> Unresolved | None:
+        """Which units vary by rounding alone; None where there are none, or the state cannot tell.
+
+        Args:
+            state: as measures read it.
+            resolution: of the layer.
+        """
+        return None
+
+    def without_rounding(self, state: Any, units: Unresolved) -> Any:
+        """The state in which units that vary by rounding alone are constant; the given state does not change.
+
+        Args:
+            state: as measures read it.
+            units: what another statistic with the same view found.
+        """
+        return state
+
     def applies(self, layer: Layer) -> str:
         """Why this statistic does not exist on a layer, in words; "" where it does."""
         return self.view.applies(layer) if self.view else ""
@@ -216,12 +209,13 @@ def resampled_means(states: Sequence[Any], counts: NDArray[np.integer]) -> Itera
         counts: see `Statistic.resampled`.
     """
     means = np.stack([each.mean for each in states])
+    lowest = means.min(axis=0)
     sizes = counts * np.array([each.count for each in states])
     for start in range(0, len(counts), RESAMPLES_AT_A_TIME):
         part = sizes[start : start + RESAMPLES_AT_A_TIME]
         total = part.sum(axis=1)
-        # Deviations from one of them keep what is constant exactly constant.
-        found = means[0] + np.tensordot(part / total[:, None], means - means[0], 1)
+        # Deviations from the lowest are never negative, and keep what is constant or zero exactly so.
+        found = lowest + np.tensordot(part / total[:, None], means - lowest, 1)
         for count, mean in zip(total, found, strict=True):
             yield states[0]._replace(count=count, mean=mean)
 

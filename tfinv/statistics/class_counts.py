@@ -6,17 +6,31 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic, View
-from tfinv.statistics.classification import consistent, correct, effective_invariance, predicted
+from tfinv.statistics.classification import chosen, consistent, correct, effective_invariance, predicted
 from tfinv.support.lazy import tf
 
 
-def why_not_classes(layer: Layer) -> str:
-    """Why a layer's units are not the classes of a classifier; "" where they are."""
+def why_not_classes(layer: Layer, threshold: float | None = None, *, single: bool = False) -> str:
+    """Why a layer's units are not the classes of a classifier; "" where they are.
+
+    Args:
+        layer: the layer.
+        threshold: what the user says of a single unit; None where nothing is said.
+        single: whether a single unit may tell two classes, by a threshold.
+    """
     if not layer.is_output:
         return "it is not the model's output"
+    if single and layer.shape == (1,):
+        known = threshold is not None or layer.activation is not None
+        return "" if known else "an output of one unit needs the threshold above which it says class 1"
     if len(layer.shape) != 1 or layer.shape[0] < 2:
         return f"an output of shape {layer.shape} has no unit for each of two or more classes"
     return ""
+
+
+def _threshold(layer: Layer, given: float | None) -> float:
+    """What an output of one unit must exceed to say class 1."""
+    return (0.5 if layer.activation == "sigmoid" else 0.0) if given is None else given
 
 
 class CorrectPredictionsState(NamedTuple):
@@ -29,12 +43,18 @@ class CorrectPredictionsState(NamedTuple):
 
 @dataclass(frozen=True)
 class CorrectPredictions(Statistic):
-    """How many samples are classified as their label says, under each transformation."""
+    """How many samples are classified as their label says, under each transformation.
+
+    Args:
+        threshold: above it an output of one unit says class 1; None for 0.5 of a sigmoid and 0 of a logit.
+    """
 
     needs_labels = True
 
+    threshold: float | None = None
+
     def applies(self, layer: Layer) -> str:
-        return why_not_classes(layer)
+        return why_not_classes(layer, self.threshold, single=True)
 
     def init(self, layer: Layer, dtype: Any = "float32") -> CorrectPredictionsState:
         zero = tf.zeros((), dtype)
@@ -43,8 +63,8 @@ class CorrectPredictions(Statistic):
     def update(self, state: Any, block: Any, context: Context | None = None) -> CorrectPredictionsState:
         assert context is not None and context.labels is not None
         labels = tf.cast(context.labels, tf.int64)
-        right = correct(tf.argmax(block, axis=-1), labels)
-        unknown = (labels < 0) | (labels >= block.shape[-1])
+        right = correct(chosen(block, _threshold(context.layer, self.threshold)), labels)
+        unknown = (labels < 0) | (labels >= max(2, block.shape[-1]))
         added = CorrectPredictionsState(
             tf.cast(tf.shape(block)[0], block.dtype),
             tf.reduce_sum(tf.cast(right, block.dtype), axis=0),
@@ -79,14 +99,18 @@ class ConsistentPredictions(Statistic):
 
     Args:
         from_logits: outputs are logits, and confidence is their softmax; otherwise they are probabilities.
+        threshold: above it an output of one unit says class 1; None for 0.5 of a sigmoid.
     """
 
     needs_reference = True
 
     from_logits: bool = True
+    threshold: float | None = None
 
     def applies(self, layer: Layer) -> str:
-        return why_not_classes(layer)
+        if layer.is_output and layer.shape == (1,) and layer.activation != "sigmoid" and self.threshold is None:
+            return "an output of one unit that is no sigmoid needs the threshold above which it says class 1"
+        return why_not_classes(layer, self.threshold, single=True)
 
     def init(self, layer: Layer, dtype: Any = "float32") -> ConsistentPredictionsState:
         zero, row = tf.zeros((), dtype), tf.zeros(layer.num_transformations, dtype)
@@ -95,8 +119,9 @@ class ConsistentPredictions(Statistic):
     def update(self, state: Any, block: Any, context: Context | None = None) -> ConsistentPredictionsState:
         assert context is not None and context.reference is not None
         reference, kind = context.reference, block.dtype
-        classes, confidence = predicted(block, from_logits=self.from_logits)
-        upright, upright_confidence = predicted(reference, from_logits=self.from_logits)
+        options = {"from_logits": self.from_logits, "threshold": _threshold(context.layer, self.threshold)}
+        classes, confidence = predicted(block, **options)
+        upright, upright_confidence = predicted(reference, **options)
         same = consistent(classes, upright)
         labels = tf.fill(tf.shape(upright), tf.constant(-1, tf.int64)) if context.labels is None else context.labels
         labels = tf.cast(labels, tf.int64)
@@ -118,6 +143,8 @@ class ConsistentPredictions(Statistic):
         """Which rows `(S_b, classes)` are a distribution where logits are expected, or none where they are not."""
         tolerance = 0.02  # 8-bit outputs add up to one only roughly
         lowest, highest = tf.reduce_min(outputs, axis=-1), tf.reduce_max(outputs, axis=-1)
+        if self.from_logits and outputs.shape[-1] == 1:
+            return (lowest >= 0) & (highest <= 1)
         if self.from_logits:
             return (lowest >= 0) & (tf.abs(tf.reduce_sum(outputs, axis=-1) - 1) < tolerance)
         return (lowest < -tolerance) | (highest > 1 + tolerance)

@@ -14,10 +14,36 @@ from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
 
 
-def predicted(outputs: Tensor, *, from_logits: bool) -> tuple[Tensor, Tensor]:
+def chosen(outputs: Tensor, threshold: float) -> Tensor:
+    r"""The predicted class of each image; of a single unit, class 1 above a threshold.
+
+        \hat y = \arg\max_k f_k \text{ for } K > 1, \quad \hat y = [f > \theta] \text{ for } K = 1
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.statistics.classification import chosen
+        >>> chosen(np.array([[0.2], [0.7]]), 0.5), chosen(np.array([[2.0, 1.0]]), 0.5)
+        (array([0, 1]), array([0]))
+
+    Args:
+        outputs: `(..., K)`.
+        threshold: for K = 1 alone.
+
+    Returns:
+        Class numbers int64 `(...)`.
+    """
+    ops = _operations(outputs)
+    if outputs.shape[-1] == 1:
+        return ops.where(outputs[..., 0] > threshold, np.int64(1), np.int64(0))
+    return ops.argmax(outputs, axis=-1)
+
+
+def predicted(outputs: Tensor, *, from_logits: bool, threshold: float | None = None) -> tuple[Tensor, Tensor]:
     r"""The predicted class of each image, and how sure the classifier is of it.
 
         \hat y = \arg\max_k f_k, \quad \hat p = \max_k p_k, \quad p = \mathrm{softmax}(f) \text{ or } f
+
+    A single unit gives the probability `p` of class 1, as it is or by the sigmoid, and `1 - p` is that of class 0.
 
     Example:
         >>> import numpy as np
@@ -29,11 +55,16 @@ def predicted(outputs: Tensor, *, from_logits: bool) -> tuple[Tensor, Tensor]:
         outputs: `(..., K)`.
         from_logits: whether outputs are logits, to which softmax is applied; otherwise they are probabilities, and
             what rounding to 8 bits puts outside of [0, 1] is clipped.
+        threshold: of a single unit; None for a probability of 0.5.
 
     Returns:
         Class numbers int64 `(...)`, and confidences `(...)` in [0, 1] of the dtype of `outputs`.
     """
     ops = _operations(outputs)
+    if outputs.shape[-1] == 1:
+        classes = chosen(outputs, (0.0 if from_logits else 0.5) if threshold is None else threshold)
+        positive = _probability(outputs[..., 0], from_logits)
+        return classes, ops.where(classes == 1, positive, 1 - positive)
     largest = ops.max(outputs, axis=-1)
     if from_logits:
         certain = 1 / ops.sum(ops.exp(outputs - largest[..., None]), axis=-1)
@@ -85,6 +116,15 @@ def effective_invariance(same: Tensor, confidence: Tensor, upright: Tensor) -> T
     ops = _operations(confidence)
     certain = ops.sqrt(confidence * upright[:, None])
     return ops.where(same, certain, ops.zeros_like(certain))
+
+
+def _probability(values: Tensor, from_logits: bool) -> Tensor:
+    """The probability that a single unit gives."""
+    ops = _operations(values)
+    if not from_logits:
+        return ops.minimum(ops.maximum(values, ops.zeros_like(values)), ops.ones_like(values))
+    larger = 1 / (1 + ops.exp(-ops.abs(values)))  # does not overflow
+    return ops.where(values > 0, larger, 1 - larger)
 
 
 def _operations(array: Any) -> Any:

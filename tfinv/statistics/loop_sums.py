@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tfinv.statistics.base import Layer
+    from tfinv.statistics.layer import Layer
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfinv.statistics.base import Context, Layer, Statistic, View
 from tfinv.statistics.loop_sums import LoopParts, LoopSums
+from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.frame import inside_frame
@@ -125,6 +126,12 @@ class Viewed(Statistic):
 
     def is_readable(self, state: Any) -> bool:
         return self.statistic.is_readable(state)
+
+    def unresolved(self, state: Any, resolution: Resolution) -> Unresolved | None:
+        return self.statistic.unresolved(state, resolution)
+
+    def without_rounding(self, state: Any, units: Unresolved) -> Any:
+        return self.statistic.without_rounding(state, units)
 
     def applies(self, layer: Layer) -> str:
         return self.through.applies(layer) or self.statistic.applies(layer)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.keras_graph import show
+from tfinv.activations.outputs import output_activation
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
-from tfinv.statistics.classification import correct
+from tfinv.statistics.classification import chosen, correct
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
@@ -66,6 +67,8 @@ class LabelledImages:
 
 def accuracy(model: Classifier, data: Images, *, batch_size: int = 256) -> float:
     """The share of images whose largest logit is that of their class.
+
+    One output unit says class 1 above 0.5 where it is a sigmoid's, and above 0 where it is a logit.
 
     Example:
         >>> from tfinv import datasets, models
@@ -149,6 +152,7 @@ def _classes(
     count = 1 if transformations is None else len(transformations)
     step = max(1, whole_number("batch_size", batch_size, 1) // count)
     predict = _predictor(model, x.shape[1:], transformations, options)
+    threshold = 0.5 if isinstance(model, keras.Model) and output_activation(model) == "sigmoid" else 0.0
     classes = np.empty((len(x), count), np.int64)
     with Progress("accuracy", classes.size, "img", shown=progress) as bar:
         for start in range(0, len(x), step):
@@ -156,7 +160,12 @@ def _classes(
             logits = np.asarray(predict(images))
             if np.isnan(logits).any():
                 raise ValueError("model must give finite logits. Received: NaN")
-            classes[start : start + step] = logits.reshape(len(images), count, -1).argmax(axis=-1)
+            if logits.shape[-1] == 1 and not isinstance(model, keras.Model):
+                raise ValueError(
+                    "model must be a Keras model, or a function that gives two or more logits: a single number may be "
+                    "a logit or a probability. Received: a function that gives one number"
+                )
+            classes[start : start + step] = chosen(logits.reshape(len(images), count, -1), threshold)
             bar.advance(len(images) * count)
     return classes
 
@@ -179,22 +188,29 @@ def _predictor(
     return predict.get_concrete_function()  # a call would count towards TensorFlow's warning of frequent tracing
 
 
+def _shapes(model: Any) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Shapes of all inputs and of all outputs."""
+    if getattr(model, "inputs", None) and getattr(model, "outputs", None):
+        return [tuple(symbol.shape) for symbol in model.inputs], [tuple(symbol.shape) for symbol in model.outputs]
+    return [tuple(model.input_shape)], [tuple(model.output_shape)]
+
+
 def _check_fit(image_shape: tuple[int, ...], y: NDArray[Any], model: Classifier, argument: str) -> None:
     if isinstance(model, keras.Model):
-        expected, output = model.input_shape, model.output_shape
-        if not isinstance(expected, tuple) or len(expected) != 4 or not isinstance(output, tuple) or len(output) != 2:
+        inputs, outputs = _shapes(model)
+        expected, output = inputs[0], outputs[0]
+        if len(inputs) != 1 or len(expected) != 4 or len(output) != 2:
             raise ValueError(
                 "model must take one batch of images (N, H, W, C) and give logits (N, classes). "
-                f"Received: inputs {expected}, outputs {output}"
+                f"Received: inputs {', '.join(map(str, inputs))}, outputs {output}"
             )
         fits = all(want in (None, have) for want, have in zip(expected[1:], image_shape, strict=True))
         if not fits:
             raise ValueError(
                 f"the images of {argument} must have the model's input shape {expected[1:]}. Received: {image_shape}"
             )
-        if y.max() >= output[1]:
-            raise ValueError(
-                f"the labels of {argument} must be below the model's {output[1]} outputs. Received: label {y.max()}"
-            )
+        if y.max() >= max(2, output[1]):
+            what = f"below the model's {output[1]} outputs" if output[1] > 1 else "0 or 1 for a model of one output"
+            raise ValueError(f"the labels of {argument} must be {what}. Received: label {y.max()}")
     if y.min() < 0:
         raise ValueError(f"the labels of {argument} must be class numbers from 0. Received: {y.min()}")

@@ -130,7 +130,8 @@ def train(
         ['epoch', 'loss', 'accuracy']
 
     Args:
-        model: a Keras model, images `(N, H, W, C)` to logits `(N, classes)`; one that ends in a softmax works too.
+        model: a Keras model, images `(N, H, W, C)` to logits `(N, classes)`; one that ends in a softmax works too. One
+            output unit, a logit or a sigmoid's, tells two classes, and binary cross-entropy trains it.
         train: a `tfinv.datasets.Split` or a pair `(x, y)`.
         epochs: passes over the training images.
         batch_size: images in a step; the last of an epoch may be smaller.
@@ -223,8 +224,7 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
     fitted_model = plain(model)
     fitted_model.compile(
         optimizer=keras.optimizers.Adam(plan.rate()),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=output_activation(model) != "softmax"),
-        metrics=["accuracy"],
+        **_objective(output_activation(fitted_model), fitted_model.output_shape[-1]),
         jit_compile=False,  # XLA compiles for 20 s what trains in 10, and lacks the warp
     )
     callbacks = [keras.callbacks.TerminateOnNaN(), *plan.callbacks]
@@ -242,6 +242,20 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
     history["epoch"] = np.arange(1, len(history) + 1)
     first = [name for name in ("epoch", "loss", "accuracy", "val_loss", "val_accuracy") if name in history]
     return history.reindex(columns=[*first, *(name for name in history if name not in first)])
+
+
+def _objective(activation: str, units: int) -> dict[str, Any]:
+    """Loss and accuracy for the output of a classifier; one unit tells two classes."""
+    if units > 1:
+        return {
+            "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=activation != "softmax"),
+            "metrics": ["accuracy"],
+        }
+    is_logit = activation != "sigmoid"
+    return {
+        "loss": keras.losses.BinaryCrossentropy(from_logits=is_logit),
+        "metrics": [keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if is_logit else 0.5)],
+    }
 
 
 def _progress(bar: Progress, name: str, epochs: int) -> Any:

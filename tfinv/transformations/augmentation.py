@@ -23,21 +23,23 @@ Range = float | Sequence[float] | None
 
 @keras.saving.register_keras_serializable(package="tfinv")
 class AffineAugmentation(keras.layers.Layer):
-    """Draws an affine map for each image of a batch and applies it, during training only.
+    """Draws an affine map for each image of a batch and applies it, unless called with `training=False`.
 
     Two ways to say which maps: a finite set, of which each image gets a member, all equally likely; or ranges, from
     which reflection, scale, shear, rotation and translation are drawn uniformly and applied in that order.
 
-    The layer works inside a model, in `dataset.map(lambda x, y: (layer(x, training=True), y))`, and with
-    `Split.as_dataset(augmentation=layer)`. Without `training=True` images pass through unchanged. Two layers of equal
-    seed draw the same maps in the same order. In a parallel `map` batches would race for the next draw.
+    The layer works inside a model, in `dataset.map(lambda x, y: (layer(x), y))`, and with
+    `Split.as_dataset(augmentation=layer)`. As with Keras' own augmentation layers, `predict`, `evaluate` and
+    `model(images, training=False)` pass images through unchanged, and a call that says nothing of training augments.
+    Two layers of equal seed draw the same maps in the same order. In a parallel `map` batches would
+    race for the next draw.
 
     Example:
         >>> import numpy as np
         >>> from tfinv.transformations import AffineAugmentation
         >>> images = np.random.default_rng(0).random((4, 16, 16, 1), dtype="float32")
         >>> layer = AffineAugmentation("rotations(16)", seed=0)
-        >>> layer(images, training=True).shape, bool(np.all(layer(images) == images))
+        >>> layer(images).shape, bool(np.all(layer(images, training=False) == images))
         (TensorShape([4, 16, 16, 1]), True)
         >>> AffineAugmentation(rotation=180, scale=(0.8, 1.2), seed=0).preview(images, 3).shape
         TensorShape([4, 3, 16, 16, 1])
@@ -104,7 +106,7 @@ class AffineAugmentation(keras.layers.Layer):
         _check_images(tf.TensorShape(input_shape))
         self.built = True
 
-    def call(self, images: Any, training: bool | None = None) -> Any:
+    def call(self, images: Any, training: bool = True) -> Any:
         """Images `(N, H, W, C)` of any real dtype; the values keep their range, the dtype is the layer's own."""
         images = tf.convert_to_tensor(images)
         _check_images(images.shape)

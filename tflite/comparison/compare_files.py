@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.outputs import several
+from tfinv.activations.source import LayerChoice
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -27,6 +28,8 @@ from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.cost import latency, memory_estimate
+from tfinv.tflite.files.input_scale import scale_warnings, scales_of_pair
+from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
 
@@ -46,13 +49,15 @@ def compare_files(
     data: Any,
     transformations: Any = "rotations(16)",
     *,
-    input_scale: Any = "0..1",
+    input_scale: Any = None,
     after_input_scale: Any = None,
     measures: Any = MEASURES,
+    layers: LayerChoice = None,
     names: tuple[str, str] | None = None,
     subsets: Subsets | None = SUBSETS,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    memory_budget: int | float | str | None = None,
     seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -81,13 +86,16 @@ def compare_files(
         data: images to test on: name or path of a data set, a `Split`, a pair `(x, y)`, or an array `(S, H, W, C)` in
             [0, 1]. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`.
-        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
+        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`; None for what the files tell, where
+            one of them tells it for both.
         after_input_scale: the same for the second file; None for equal.
         measures: measures of invariance, as objects or keys.
+        layers: which layers of the first file, and their partners: names, globs or operators; None for all.
         names: what the two files are called; None for the names of the files.
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        memory_budget: see `tfinv.evaluate`.
         seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
@@ -103,12 +111,20 @@ def compare_files(
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
+    first, second = scales_of_pair(first, second)
     images = as_split(data, first.input_shape, subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
+    if layers is not None:
+        first = first.select(layers)
+        matched = matched.only(first.layer_shapes)
+        second = second.select(list(matched.pairs.values()))
     called = names or _names(first, second)
-    for model in (first, second):
-        model.self_check(some[:CHECK_SAMPLES])
+    unchecked = {
+        name: text
+        for name, model in zip(called, (first, second), strict=True)
+        if (text := _self_check(name, model, some[:CHECK_SAMPLES]))
+    }
     found = measure_models(
         dict(zip(called, (first, second), strict=True)),
         images,
@@ -119,6 +135,7 @@ def compare_files(
         fidelity_samples=subsets.fidelity_samples,
         sampling=sampling,
         warping=warping,
+        memory_budget=memory_budget,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
@@ -135,7 +152,7 @@ def compare_files(
         "seed": seed,
         **(metadata or {}),
     }
-    return _assembled((first, second), called, images, transformations, matched, found, settings)
+    return _assembled((first, second), called, images, transformations, matched, found, settings, unchecked)
 
 
 def _assembled(
@@ -146,6 +163,7 @@ def _assembled(
     matched: Match,
     found: Mapping[str, Measured],
     settings: Mapping[str, Any],
+    unchecked: Mapping[str, str],
 ) -> Comparison:
     import pandas as pd
 
@@ -165,7 +183,7 @@ def _assembled(
     return Comparison(
         names=names,
         verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
-        warnings=tuple(_warnings(models, names, images, matched, bool(seen))),
+        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
         layers=layers,
         fidelity=fidelity,
         models=pd.DataFrame(rows),
@@ -177,6 +195,21 @@ def _assembled(
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
     )
+
+
+def _self_check(name: str, model: TFLiteModel, images: Any) -> str:
+    """Check that the activations of a file can be trusted; why that is not possible, or "" where it is."""
+    custom = list(dict.fromkeys(kind.name for kind in model.graph.operators if kind.name.startswith("CUSTOM")))
+    try:
+        model.self_check(images)
+    except ValueError as error:
+        if not custom:
+            raise
+        return (
+            f"{name}: no self-check, because the built-in kernels that it compares with do not have "
+            f"{', '.join(custom)} ({one_line(error)})"
+        )
+    return ""
 
 
 def _with_responses(before: Results, after: Results, seen: Mapping[str, Responses]) -> tuple[Results, Results]:
@@ -307,11 +340,14 @@ def _warnings(
     found = []
     few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
     for name, model in zip(names, models, strict=True):
+        found += [f"{name}: {text}" for text in scale_warnings(model, few.x)]
         if few.y is not None and classifies and (text := check_input_scale(model, few.x, few.y)):
             found.append(f"{name}: {text}")
         if model.check is not None and not model.check.passed:
             found.append(f"{name}: self-check {model.check.summary()}")
-        found += [f"{name}: {layer} is not measured, {why}" for layer, why in model.skipped.items()]
+        for why in dict.fromkeys(model.skipped.values()):
+            layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
+            found.append(f"{name}: not measured, {why}: {layers}")
     texts = dict.fromkeys(several(model.outputs) for model in models)
     found += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):

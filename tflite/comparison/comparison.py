@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "tfinv-comparison"
-VERSION = 1
+VERSION = 2
+OLDER = (1,)
 _FRAMES = ("layers", "fidelity", "models", "curves", "operators")
 _FACTS = {
     "names": Rule([str], lambda names: len(names) == 2, "two names"),
@@ -76,11 +77,13 @@ class Comparison:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""
         return self.layers.merge(self.fidelity.drop(columns="after_layer"), on="layer", how="left")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, full_precision: bool = False) -> None:
         """Write everything to one `.npz` file, atomically.
 
         Args:
             path: the file; by convention it ends in `.npz`.
+            full_precision: keep the values of units as float64: the file becomes at least twice as large. Otherwise
+                they are float32, with a relative error of at most 6e-8; intervals and tables are always float64.
         """
         facts = {
             "names": list(self.names),
@@ -103,6 +106,7 @@ class Comparison:
             frames={name: getattr(self, name) for name in _FRAMES},
             results={"before": self.before, "after": self.after},
             arrays=arrays,
+            full_precision=full_precision,
         )
 
     @classmethod
@@ -113,7 +117,7 @@ class Comparison:
             FileNotFoundError: there is no such file.
             ValueError: a truncated file, another kind of file, or an unknown version.
         """
-        with loaded_parts(path, FORMAT, VERSION, _FACTS) as (facts, frames, results, arrays):
+        with loaded_parts(path, FORMAT, VERSION, _FACTS, OLDER) as (facts, frames, results, arrays):
             predictions = {
                 name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
             }
@@ -155,4 +159,4 @@ class Comparison:
         """
         from tfinv.tflite.comparison.model_explorer import write
 
-        return write(self, Path(folder))
+        return write(self.layers, self.fidelity, Path(folder))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tfinv.datasets.given import unpack
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.evaluate import evaluate
@@ -122,7 +123,8 @@ def measure_models(
             metadata={**getattr(model, "metadata", {}), **(metadata or {}), "name": name},
         )
     batches = ImageBatches(images, block_size(batch_size, len(transformations)))
-    observers = {name: Observer(model) for name, model in models.items()}
+    labels = unpack(images)[1]
+    observers = {name: Observer(model, labels) for name, model in models.items()}
     run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping)
     run.run(fidelity_samples, progress)
     frames = {name: recorder.to_frame() for name, recorder in run.recorders.items()}

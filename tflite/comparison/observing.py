@@ -25,10 +25,19 @@ _OUTPUT = "\0output"
 
 
 class Observer:
-    """A model that is shown blocks of images, and its predictions so far."""
+    """A model that is shown blocks of images, and its predictions so far.
 
-    def __init__(self, model: Any) -> None:
+    Args:
+        model: the model.
+        labels: class numbers of the images; where all are 0 or 1, an output of one unit tells these two classes. One
+            that is a sigmoid's does so without labels. None where there are none.
+    """
+
+    def __init__(self, model: Any, labels: Any = None) -> None:
         self.model = model
+        output = next(iter(getattr(model, "outputs", ())), None)
+        self._activation = output.activation if output else ""
+        self._is_binary = self._activation == "sigmoid" or (labels is not None and set(np.unique(labels)) <= {0, 1})
         self._upright: list[tuple[Any, Any]] = []
         self._transformed: list[tuple[Any, Any]] = []
         self._classes = 0
@@ -62,13 +71,14 @@ class Observer:
         Raises:
             ValueError: NaN or infinity.
         """
-        self._is_classifier &= outputs.ndim == 2 and outputs.shape[-1] > 1
+        self._is_classifier &= outputs.ndim == 2 and (outputs.shape[-1] > 1 or self._is_binary)
         if not self._is_classifier:
             return
         outputs = outputs.reshape(samples, -1, outputs.shape[-1])
-        self._classes = outputs.shape[-1]
+        self._classes = max(2, outputs.shape[-1])
         if self._from_logits is None:
-            self._from_logits = not are_probabilities(outputs[:, upright])
+            single = outputs.shape[-1] == 1
+            self._from_logits = self._activation != "sigmoid" if single else not are_probabilities(outputs[:, upright])
         classes, confidence = one_block(outputs, self._from_logits)
         self._upright.append((classes[:, upright], confidence[:, upright]))
         self._transformed.append((classes[:, :count], confidence[:, :count]))

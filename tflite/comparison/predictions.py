@@ -27,7 +27,7 @@ class Predictions:
         upright_confidence: float32 `(S,)`, its probability.
         transformed: int64 `(S, T)`, the class under each transformation.
         confidence: float32 `(S, T)`, its probability.
-        num_classes: K.
+        num_classes: K, and 2 for an output of one unit.
     """
 
     upright: NDArray[np.int64]
@@ -57,25 +57,25 @@ class Predictions:
             [[0, 1]]
 
         Args:
-            upright: `(S, K)`, outputs for the untransformed images.
+            upright: `(S, K)`, outputs for the untransformed images; one unit says class 1 above a probability of 0.5.
             transformed: `(S, T, K)`, outputs under each transformation.
             from_logits: whether outputs are logits; None to see for oneself: probabilities are positive and add up
                 to one.
 
         Raises:
-            ValueError: arrays of other shapes, fewer than two classes, NaN or infinity.
+            ValueError: arrays of other shapes, NaN or infinity.
         """
         upright, transformed = np.asarray(upright), np.asarray(transformed)
         expected = (len(transformed), transformed.shape[-1])
-        if transformed.ndim != 3 or upright.shape != expected or min(transformed.shape) < 1 or expected[1] < 2:
+        if transformed.ndim != 3 or upright.shape != expected or min(transformed.shape) < 1:
             raise ValueError(
-                "outputs must be (S, K) upright and (S, T, K) transformed, K at least 2. "
+                "outputs must be (S, K) upright and (S, T, K) transformed. "
                 f"Received: {upright.shape} and {transformed.shape}"
             )
         if from_logits is None:
             from_logits = not are_probabilities(upright)
         first, second = one_block(upright, from_logits), one_block(transformed, from_logits)
-        return cls(first[0], first[1], second[0], second[1], int(expected[1]))
+        return cls(first[0], first[1], second[0], second[1], max(2, int(expected[1])))
 
     @property
     def samples(self) -> int:
@@ -122,7 +122,9 @@ def one_block(outputs: NDArray[Any], from_logits: bool) -> tuple[NDArray[np.int6
 
 
 def are_probabilities(outputs: NDArray[Any]) -> bool:
-    """Whether outputs `(N, K)` look like a softmax's rather than logits."""
+    """Whether outputs `(N, K)` look like a softmax's, or those of one unit like a sigmoid's, rather than logits."""
     if not outputs.size or outputs.min() < 0 or outputs.max() > 1.01:
         return False
+    if outputs.shape[-1] == 1:
+        return True
     return bool(np.median(np.abs(outputs.sum(axis=-1, dtype=np.float64) - 1)) < _SUM_TOLERANCE)

@@ -30,7 +30,7 @@ NUMBERS = {
     "working_kib": "working memory KiB",
     "largest_change": "largest change",
 }
-MEASURE_NAMES = {"NormalizedVariance": "normalised variance", "NormalizedVarianceSE": "same-equivariance error"}
+MEASURE_NAMES = {"NormalizedVariance": "normalized variance", "NormalizedVarianceSE": "same-equivariance error"}
 LAYER_FORMATS: Mapping[str, str] = {
     **dict.fromkeys(("before", "after", "difference", "low", "high"), ".4f"),
     **dict.fromkeys(("relative", "paired_relative"), "{:+.2%}"),

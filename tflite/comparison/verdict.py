@@ -72,7 +72,7 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
         >>> row = {"measure": "NormalizedVariance", "layer": "conv", "before": 0.5, "after": 0.501, "difference": 0.001}
         >>> row |= {"relative": 0.002, "relative_low": -0.001, "relative_high": 0.005, "real": False}
         >>> invariance_sentence(pd.DataFrame([row]), "NormalizedVariance")
-        '**No detectable change of normalised variance**: within ±0.5 % in every layer (1 layer, 95 %).'
+        '**No detectable change of normalized variance**: within ±0.5 % in every layer (1 layer, 95 %).'
 
     Args:
         differences: as `compare` gives.
@@ -88,7 +88,7 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
     if certain.empty:
         return (
             f"{words.capitalize()} changes by at most {signed(largest['relative'])} (at `{largest['layer']}`); no "
-            "intervals were asked for, so this cannot be told from noise."
+            "intervals were asked for, so whether this is more than noise is inconclusive."
         )
     count = f"{len(certain)} layer{'s' if len(certain) > 1 else ''}"
     within = float(certain[["relative_low", "relative_high"]].abs().to_numpy().max())

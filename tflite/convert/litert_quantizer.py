@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.tflite.files.flatbuffer import pack, read_graph
+
 Io = Literal["float32", "int8"]
 
 
@@ -84,13 +86,57 @@ def quantize_all(
     if io == "float32":
         for boundary in (names.INPUT, names.OUTPUT):
             manager.add_quantization_config(".*", boundary, None, "no_quantize")
-    ranges = calibrator.Calibrator(content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    ranges = calibrator.Calibrator(_all_outputs_read(content), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
     signatures: Any = ranges.get_signature_list()
     ((signature, arguments),) = signatures.items()
     (name,) = arguments["inputs"]
     for batch in batches:
         ranges.calibrate({signature: [{name: batch}]}, manager)
-    return _quantize(content, manager, ranges.get_model_qsvs())
+    return _unread_quantized(_quantize(content, manager, ranges.get_model_qsvs()))
+
+
+def _all_outputs_read(content: bytes) -> bytes:
+    """The file with every output of an operator that nobody reads, such as half of a split, as an output of the graph.
+
+    The interpreter drops what nobody reads, and the tool fails when it looks for its range.
+    """
+    unread = _unread(content)
+    if not unread:
+        return content
+    model = _editable(content)
+    main = model.subgraphs[0]
+    main.outputs = [*map(int, main.outputs), *unread]
+    return pack(model)
+
+
+def _unread_quantized(content: bytes) -> bytes:
+    """The file with outputs that nobody reads quantized as another output of their operator is.
+
+    The tool leaves them in floating point, and then no integer kernel takes the operator.
+    """
+    unread = _unread(content)
+    if not unread:
+        return content
+    model = _editable(content)
+    tensors = model.subgraphs[0].tensors
+    for index, others in unread.items():
+        sibling = next((tensors[other] for other in others if other not in unread), None)
+        if sibling is not None:
+            tensors[index].type, tensors[index].quantization = sibling.type, sibling.quantization
+    return pack(model)
+
+
+def _unread(content: bytes) -> dict[int, tuple[int, ...]]:
+    """Outputs of operators that neither an operator nor the user reads, with all outputs of their operator."""
+    graph = read_graph(content)
+    read = {index for operator in graph.operators for index in operator.inputs} | set(graph.outputs)
+    return {index: operator.outputs for operator in graph.operators for index in operator.outputs if index not in read}
+
+
+def _editable(content: bytes) -> Any:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
 def _keep_float(manager: Any, skip: str | None) -> None:

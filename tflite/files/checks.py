@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tfinv.activations.sub_model import ActivationModel
+from tfinv.statistics.classification import chosen
 from tfinv.support.types import Images
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.files.self_check import SelfCheck
@@ -30,13 +33,25 @@ def self_check(model: TFLiteModel, images: Images = None) -> SelfCheck:
     return model.self_check(images)
 
 
+def scores_of(model: TFLiteModel | ActivationModel, images: Images) -> NDArray[np.float32]:
+    """The first output of a model, where its classes are read: float32 `(N, *U)`.
+
+    Args:
+        model: with its input scale.
+        images: `(N, H, W, C)` in [0, 1].
+    """
+    if not isinstance(model, TFLiteModel):
+        return model.predict(images)
+    return model.runner.read(model.model_inputs(images), {"scores": model.scores})["scores"].copy()
+
+
 def check_input_scale(
-    model: TFLiteModel, images: Any, labels: Any, scales: Sequence[Any] = ("0..1", "0..255", "-1..1")
+    model: TFLiteModel | ActivationModel, images: Any, labels: Any, scales: Sequence[Any] = ("0..1", "0..255", "-1..1")
 ) -> str:
     """A warning if another input scale gives a far better accuracy; nothing else reports this error.
 
     Args:
-        model: the file, with the input scale in use.
+        model: the file, or a Keras model as an `ActivationModel`, with the input scale in use.
         images: `(N, H, W, C)` in [0, 1], some dozen or more.
         labels: class numbers `(N,)`.
         scales: what to try instead.
@@ -52,9 +67,9 @@ def check_input_scale(
     if labels.shape != (len(images),):
         raise ValueError(f"labels must be one class number per image, {len(images)}. Received: shape {labels.shape}")
 
-    def accuracy(candidate: TFLiteModel) -> float:
-        outputs = candidate.runner.read(candidate.model_inputs(images), {"scores": candidate.scores})["scores"]
-        return float((outputs.reshape(len(labels), -1).argmax(1) == labels).mean())
+    def accuracy(candidate: TFLiteModel | ActivationModel) -> float:
+        outputs = scores_of(candidate, images).reshape(len(labels), -1)
+        return float((chosen(outputs, candidate.outputs[0].threshold) == labels).mean())
 
     chance = 1.0 / max(2, len(np.unique(labels)))
     used = accuracy(model)

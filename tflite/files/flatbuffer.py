@@ -95,6 +95,13 @@ class Graph:
             operator = self.producers.get(index)
         return index
 
+    def summed(self, operator: Operator) -> int:
+        """How many weights make up one activation of an operator; 0 for an operator without weights."""
+        if operator.name not in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"):
+            return 0
+        shape = self.tensors[operator.inputs[1]].shape
+        return int(np.prod(shape[1:3] if operator.name == "DEPTHWISE_CONV_2D" else shape[1:]))
+
     def scores(self, index: int) -> int:
         """The tensor of scores whose largest a tensor of class numbers names (ARG_MAX); its source elsewhere."""
         index = self.source(index)
@@ -184,6 +191,15 @@ def check_identifier(content: Any) -> bytes:
             f"Received: {len(content)} bytes that begin with {content[:8]!r}"
         )
     return content
+
+
+def pack(model: Any) -> bytes:
+    """The file of a model that was changed as an object of the schema (`schema.ModelT`)."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _read(schema: Any, content: bytes) -> Graph:

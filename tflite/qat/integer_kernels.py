@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfinv.tflite.files.flatbuffer import read_graph
+from tfinv.tflite.files.flatbuffer import pack, read_graph
 
 _INTEGER_KERNELS = ("ELU",)
 """Operators that LiteRT runs on int8 (by a table of 256 values) but that no converter quantizes."""
@@ -38,7 +38,7 @@ def use_integer_kernels(content: bytes) -> bytes:
         return content
     model.subgraphs[0].operators = kept
     _drop_unused_tensors(model)
-    return _pack(model)
+    return pack(model)
 
 
 def _rewire(graph: Any, names: list[str], int8: int) -> list[Any]:
@@ -86,11 +86,3 @@ def _drop_unused_tensors(model: Any) -> None:
     for signature in model.signatureDefs or []:
         for argument in (*signature.inputs, *signature.outputs):
             argument.tensorIndex = new[int(argument.tensorIndex)]
-
-
-def _pack(model: Any) -> bytes:
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.keras_graph import plain
+from tfinv.activations.outputs import output_activation
+from tfinv.statistics.classification import chosen
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
 from tfinv.tflite.convert.calibration import calibration_batches
@@ -70,7 +72,16 @@ class QatPlan:
         """The accuracy of a model on the calibration images; None where they have no labels."""
         if self.labels is None:
             return None
-        return float((outputs(model, self.calibration).argmax(axis=1) == self.labels).mean())
+        return float((self.classes(outputs(model, self.calibration)) == self.labels).mean())
+
+    def classes(self, outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The class of each image: the largest output, or whether a single one exceeds its threshold."""
+        return chosen(outputs, self.threshold)
+
+    @property
+    def threshold(self) -> float:
+        """What a single output must exceed to say class 1."""
+        return 0.5 if output_activation(self.model) == "sigmoid" else 0.0
 
     @property
     def options(self) -> dict[str, Any]:
@@ -92,7 +103,7 @@ def make_plan(
         ValueError, TypeError: see `qat_int8`.
     """
     _check(**options)
-    model = plain(model)
+    model = _in_float32(plain(model))
     images = LabelledImages.of(data, model, "data")
     if calibration is None:
         chosen = np.unique(np.linspace(0, len(images) - 1, _CALIBRATION_IMAGES).astype(int))
@@ -119,6 +130,20 @@ def training_call(augmentation: Callable[..., Any]) -> Callable[[Any], Any]:
     """The augmentation as a function of images, told that it is training if it asks."""
     accepted = inspect.signature(getattr(augmentation, "call", augmentation)).parameters
     return lambda images: augmentation(images, **({"training": True} if "training" in accepted else {}))
+
+
+def _in_float32(model: Any) -> Any:
+    """The model itself, or a copy that computes in float32 where it was built with mixed precision."""
+    layers = model._flatten_layers(include_self=False, recursive=True)
+    if all(layer.compute_dtype in (None, "float32") for layer in layers):
+        return model
+
+    def copied(layer: Any) -> Any:
+        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _own_copy(augmentation: Any, seed: int) -> Any:

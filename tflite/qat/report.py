@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.statistics.classification import chosen
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.qat.integer_file import IntegerFile
@@ -186,6 +187,7 @@ def agreement(
     if not len(images):
         raise ValueError("images must hold at least one image. Received: none")
     file = TFLiteModel(conversion, batch_size=min(batch_size, len(images)))
+    threshold = file.outputs[0].threshold
     noise: dict[str, float] = {}
     signal: dict[str, float] = {}
     missing: tuple[str, ...] = ()
@@ -202,13 +204,13 @@ def agreement(
         if not common:
             raise ValueError(f"conversion must share a layer with the model. Received: {list(theirs)} and {list(ours)}")
         last = common[-1]
-        same += int((_classes(ours[last]) == _classes(theirs[last])).sum())
+        same += int((_classes(ours[last], threshold) == _classes(theirs[last], threshold)).sum())
     sqnr = {layer: _decibels(signal[layer], noise[layer]) for layer in signal}
     return Agreement(same / len(images), sqnr, len(images), missing)
 
 
-def _classes(outputs: Any) -> NDArray[np.int64]:
-    return np.asarray(outputs).reshape(len(outputs), -1).argmax(axis=1)
+def _classes(outputs: Any, threshold: float) -> NDArray[np.int64]:
+    return chosen(np.asarray(outputs).reshape(len(outputs), -1), threshold)
 
 
 def _decibels(signal: float, noise: float) -> float:

@@ -42,7 +42,8 @@ def qat_int8(
     before the first step, then follow the batches, and batch normalization keeps its moving statistics: it is folded
     (`keras`) or frozen (`tfmot`), so that what is trained is what is converted.
 
-    The loss is the cross-entropy; where the model ends in a softmax, of the logits before it.
+    The loss is the cross-entropy; where the model ends in a softmax or a sigmoid, of the logits before it. One output
+    unit tells two classes.
 
     Example:
         >>> from tfinv import datasets, models

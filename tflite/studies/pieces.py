@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tfinv.activations.source import LayerChoice
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.options import Sampling, Warping
 from tfinv.results import Results
 from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
 from tfinv.support.files import write_json
-from tfinv.tflite.comparison.match_files import match
+from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import measure_models
 from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
@@ -54,6 +55,8 @@ class Settings:
         warping: padding and interpolation of transformed images.
         fidelity_samples: images on which activations are compared number by number.
         seed: of subsets.
+        layers: which layers of the float file; None for all.
+        memory_budget: see `tfinv.evaluate`.
     """
 
     transformations: TransformationSet
@@ -62,6 +65,8 @@ class Settings:
     warping: Warping
     fidelity_samples: int
     seed: int
+    layers: LayerChoice = None
+    memory_budget: int | float | str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,7 @@ def measured(
         "sampling": asdict(settings.sampling),
         "warping": asdict(settings.warping),
         "fidelity_samples": settings.fidelity_samples,
+        "layers": None if settings.layers is None else list(reference.layer_shapes),
         "version": versions("tfinv"),
     }
 
@@ -186,6 +192,7 @@ def measured(
             frames={"fidelity": fidelity},
             results={"results": results},
             arrays=arrays,
+            full_precision=True,  # a study that goes on gives the numbers of one that was never interrupted
         )
 
     def load(folder: Path) -> Piece:
@@ -211,6 +218,11 @@ def _measure(
 
     model = TFLiteModel(conversion, input_scale=reference.input_scale, probe=False)
     test, few = images
+    matched = None if recipe == REFERENCE else _matched(reference, model, few)
+    if settings.layers is not None:
+        reference = reference.select(settings.layers)
+        matched = matched and matched.only(reference.layer_shapes)
+        model = model.select(list(matched.pairs.values() if matched else reference.layer_shapes))
     found = measure_models(
         {recipe: model},
         test,
@@ -219,16 +231,12 @@ def _measure(
         measured=few,
         sampling=settings.sampling,
         warping=settings.warping,
+        memory_budget=settings.memory_budget,
         progress=progress,
         metadata={"recipe": recipe, "seed": settings.seed},
     )[recipe]
-    if recipe == REFERENCE:
+    if matched is None:
         return found.results, found.predictions, pd.DataFrame({"layer": []}), ()
-    some = few.x[np.linspace(0, len(few) - 1, min(len(few), _MATCHING_SAMPLES)).astype(int)]
-    try:
-        matched = match(reference, model, some)
-    except ValueError:  # weights that training or four bits moved far are still those of this network
-        matched = match(reference, model)
     observers = {"reference": Observer(reference), recipe: Observer(model)}
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
@@ -238,6 +246,14 @@ def _measure(
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
     return renamed(found.results, matched), found.predictions, fidelity, matched.unmatched_before
+
+
+def _matched(reference: TFLiteModel, model: TFLiteModel, images: Split) -> Match:
+    some = images.x[np.linspace(0, len(images) - 1, min(len(images), _MATCHING_SAMPLES)).astype(int)]
+    try:
+        return match(reference, model, some)
+    except ValueError:  # weights that training or four bits moved far are still those of this network
+        return match(reference, model)
 
 
 def _facts(conversion: Conversion) -> dict[str, Any]:

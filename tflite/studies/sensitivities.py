@@ -106,6 +106,7 @@ def sensitivities(
                     max_samples=None,
                     sampling=settings.sampling,
                     warping=settings.warping,
+                    memory_budget=settings.memory_budget,
                     progress=materials.progress,
                 )
                 found = {"frame": frame_to_json(frame), "not_quantized": frame.attrs["not_quantized"]}

@@ -50,6 +50,7 @@ def sensitivity(
     max_samples: int | None = 300,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    memory_budget: int | float | str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -81,11 +82,13 @@ def sensitivity(
         max_samples: use a stratified subset of so many images; None for all.
         sampling: confidence and kind of the intervals, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        memory_budget: see `tfinv.evaluate`.
         seed: seed of the subset.
         progress: show progress bars.
 
     Returns:
-        One row a layer, most sensitive first: `rank, layer, operator, tensor, kib` of the file; `before, after,
+        One row per layer (of a layer that is called several times under the name of its first call), most sensitive
+        first: `rank, layer, operator, tensor, kib` of the file; `before, after,
         difference, low, high, relative, relative_low, relative_high, real` of the measure at the output; `mean_change`,
         the mean absolute relative change over layers; `flips, transformed_flips, transformed_accuracy`, NaN where the
         model is no classifier. `tensor` is the layer's output in the float file. Layers whose kernel the scheme cannot
@@ -102,7 +105,7 @@ def sensitivity(
     sampling = paired_sampling(sampling)
     measured = partial(
         measure_models, images=images, transformations=transformations, measures=[chosen], sampling=sampling,
-        warping=warping, fidelity_samples=1, progress=progress,
+        warping=warping, memory_budget=memory_budget, fidelity_samples=1, progress=progress,
     )  # fmt: skip
     base = measured({"float32": first})["float32"]
     before = base.results[chosen.key]
@@ -144,21 +147,28 @@ def _check(scheme: str, mode: str, calibration: Any) -> None:
 
 
 def _layers(model: TFLiteModel) -> list[str]:
-    """Layers whose operator reads a kernel, a constant of two or more dimensions."""
-    kernels = {name for name, each in model.graph.weights().items() if len(each.shape) > 1}
-    found = []
-    for name, tensor in model.layer_tensors.items():
-        inputs = model.graph.producers[tensor.index].inputs
-        if any(model.graph.tensors[index].name in kernels for index in inputs if index >= 0):
-            found.append(name)
-    return found
+    """Layers whose operator reads a kernel; of several calls of one layer the first stands for all."""
+    found: dict[tuple[int, ...], str] = {}
+    for name in model.layer_tensors:
+        if kernels := _kernels(model, name):
+            found.setdefault(kernels, name)
+    return list(found.values())
+
+
+def _kernels(model: TFLiteModel, layer: str) -> tuple[int, ...]:
+    """Numbers of the constants of two or more dimensions that the operator of a layer reads."""
+    graph = model.graph
+    kernels = {tensor.index for tensor in graph.weights().values() if len(tensor.shape) > 1}
+    return tuple(index for index in graph.producers[model.layer_tensors[layer].index].inputs if index in kernels)
 
 
 def _quantized(
     reference: Conversion, model: TFLiteModel, layer: str, scheme: Scheme, mode: Mode, calibration: Any
 ) -> bytes:
     """The float file with one layer, or all but one, quantized."""
-    own = "^" + re.escape(model.layer_tensors[layer].name)
+    # The calls of a shared layer read one constant, which cannot be quantized for one of them alone.
+    calls = [name for name in model.layer_tensors if _kernels(model, name) == _kernels(model, layer)]
+    own = f"^(?:{'|'.join(re.escape(model.layer_tensors[name].name) for name in calls)})"
     scope: dict[str, Any] = {"only": own} if mode == "one" else {"skip": own}
     with quiet():
         if scheme == "static_int8":

@@ -32,7 +32,7 @@ class FakeQuantizedModel:
 
     Args:
         model: the Keras 3 model: fake-quantized weights and activations, normalizations folded.
-        logits: the same layers up to the logits, where `model` ends in a softmax; this one is trained.
+        logits: the same layers up to the logits, where `model` ends in a softmax or a sigmoid; this one is trained.
         layers: the tensor of `model` that holds what the file will hold, by label of the user's layer.
         steps: the Keras layers behind the operators of the file to be.
     """
@@ -121,8 +121,8 @@ def _build(graph: LayerGraph, steps: list[Step]) -> FakeQuantizedModel:
             loaded.add(id(step.layer))
         _round(step.output, tensors, quantizers)
     last = next((step for step in steps if step.output == graph.output), None)
-    is_softmax = last is not None and last.fixed == FIXED_RANGES["softmax"] and _is_softmax(last.layer)
-    logits = tensors[last.inputs[0]] if last is not None and is_softmax else tensors[graph.output]
+    is_probability = last is not None and last.fixed == FIXED_RANGES["softmax"] and _is_probability(last.layer)
+    logits = tensors[last.inputs[0]] if last is not None and is_probability else tensors[graph.output]
     return FakeQuantizedModel(
         keras.Model(inputs, tensors[graph.output], name=graph.name),
         keras.Model(inputs, logits, name=graph.name),
@@ -131,8 +131,9 @@ def _build(graph: LayerGraph, steps: list[Step]) -> FakeQuantizedModel:
     )
 
 
-def _is_softmax(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.Softmax) or layer.activation is keras.activations.softmax
+def _is_probability(layer: Any) -> bool:
+    functions = (keras.activations.softmax, keras.activations.sigmoid)
+    return isinstance(layer, keras.layers.Softmax) or layer.activation in functions
 
 
 def _round(number: int, tensors: dict[int, Any], quantizers: dict[int, tuple[FakeQuant, int]]) -> None:

@@ -150,7 +150,7 @@ def _read(folder: Path, plan: QatPlan, carried: list[Carried]) -> RouteResult:
 
 
 def _accuracy(logits: NDArray[np.float32], plan: QatPlan) -> float | None:
-    return None if plan.labels is None else float((logits.argmax(axis=1) == plan.labels).mean())
+    return None if plan.labels is None else float((plan.classes(logits) == plan.labels).mean())
 
 
 def _tuned_copy(model: Any, carried: list[Carried], tuned: dict[str, NDArray[np.float32]]) -> Any:

@@ -89,8 +89,12 @@ def make_spec(graph: LayerGraph) -> tuple[Spec, list[Carried]]:
         writer.write(call)
     spec = writer.spec
     last = next((call for call in spec.calls if call.output == spec.output), None)
-    spec.logits = last.inputs[0] if last is not None and last.kind == "Softmax" else spec.output
+    spec.logits = last.inputs[0] if last is not None and _is_probability(last) else spec.output
     return spec, list(writer.carried.values())
+
+
+def _is_probability(call: Any) -> bool:
+    return call.kind == "Softmax" or (call.kind == "Activation" and call.config["activation"] == "sigmoid")
 
 
 class _Writer:

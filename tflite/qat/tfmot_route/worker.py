@@ -58,11 +58,10 @@ def train(model: Any, spec: dict[str, Any], stream: BinaryIO) -> dict[str, list[
     """Train on the stream; give back loss and accuracy by epoch."""
     import tf_keras
 
-    model.compile(
-        tf_keras.optimizers.Adam(spec["learning_rate"]),
-        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    single = model.output_shape[-1] == 1
+    loss = tf_keras.losses.BinaryCrossentropy if single else tf_keras.losses.SparseCategoricalCrossentropy
+    metric = tf_keras.metrics.BinaryAccuracy("accuracy", threshold=0.0) if single else "accuracy"
+    model.compile(tf_keras.optimizers.Adam(spec["learning_rate"]), loss(from_logits=True), metrics=[metric])
     history: dict[str, list[float]] = {"loss": [], "accuracy": []}
     for _ in range(spec["epochs"]):
         logs: dict[str, Any] = {}
