@@ -10,7 +10,7 @@ FIND_PYTHON = for name in python3 python3.13 python3.12 python3.11 python; do \
 PYTHON ?= $(shell $(FIND_PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test lint format types docs bench clean
+.PHONY: help install install-dev run test supported lint format types docs bench clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -44,7 +44,10 @@ run: $(VENV)/.installed  ## the main job: train, measure, quantize, report (runs
 	$(BIN)/python -m tfinv.run $(ARGS)
 
 test: $(VENV)/.installed-dev  ## all tests but the slow ones (make test ARGS="-m slow" runs those)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+supported: $(VENV)/.installed-dev  ## the wheel, other Pythons and the lowest versions (make supported ARGS="3.12")
+	bash .ci/supported $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style and format
 	$(BIN)/ruff check .

@@ -41,7 +41,7 @@ def against_bare(filters: int, measures: Any, repeats: int) -> dict[str, Any]:
     model, x = simple_conv(filters), images(SAMPLES, (28, 28, 1))
     ready = warped(x, ROTATIONS)
     sides: dict[str, Callable[[], Any]] = {f"bare {size}": bare(model, ready, size) for size in BARE_BATCHES}
-    sides["all layers"] = bare(keras.Model(model.input, [each.output for each in model.layers[1:]]), ready, 245)
+    sides["all layers"] = bare(keras.Model(model.input, [layer.output for layer in model.layers[1:]]), ready, 245)
     sides["engine"] = engine(model, x, ROTATIONS, measures, block_size(None, 49))
     times = interleaved(sides, repeats)
     forward = min(times[f"bare {size}"].wall for size in BARE_BATCHES)
@@ -112,14 +112,14 @@ def tmeasures_speedup(repeats: int) -> dict[str, Any]:
     for _ in range(repeats):
         ours.append(json.loads(in_process("speedup_sides.py", "tfinv")))
         theirs.append(json.loads(in_process("speedup_sides.py", "tmeasures")))
-    mine, other = (min(each["seconds"] for each in side) for side in (ours, theirs))
+    mine, other = (min(run["seconds"] for run in side) for side in (ours, theirs))
     return {
         "ratio": other / mine,
         "tfinv_seconds": mine,
         "tmeasures_seconds": other,
         "largest_difference": float(np.max(np.abs(np.subtract(ours[0]["profile"], theirs[0]["profile"])))),
-        "tfinv_peak_bytes": min(each["peak_bytes"] for each in ours),
-        "tmeasures_peak_bytes": min(each["peak_bytes"] for each in theirs),
+        "tfinv_peak_bytes": min(run["peak_bytes"] for run in ours),
+        "tmeasures_peak_bytes": min(run["peak_bytes"] for run in theirs),
         "tfinv_threads": ours[0]["threads"],
         "tmeasures_threads": theirs[0]["threads"],
     }
@@ -127,8 +127,8 @@ def tmeasures_speedup(repeats: int) -> dict[str, Any]:
 
 def growth(repeats: int) -> dict[str, Any]:
     """Seconds of the engine against samples, transformations and layers, and how far from a line they lie."""
-    model, found = simple_conv(32), {}
-    every = [each.name for each in model.layers[1:]]
+    model, curves = simple_conv(32), {}
+    every = [layer.name for layer in model.layers[1:]]
     axes: dict[str, Sequence[int]] = {
         "samples": (20, 40, 60, 80),
         "transformations": (8, 16, 32, 64),
@@ -144,13 +144,13 @@ def growth(repeats: int) -> dict[str, Any]:
             x = images(samples, (28, 28, 1))
             sides[str(value)] = engine(model, x, f"rotations({count})", KEY, block_size(None, count), layers=chosen)
         times = interleaved(sides, repeats)
-        found[axis] = {"values": list(values), "seconds": [times[str(value)].wall for value in values]}
-    return {"axes": found}
+        curves[axis] = {"values": list(values), "seconds": [times[str(value)].wall for value in values]}
+    return {"axes": curves}
 
 
 BENCHMARKS = {
-    each.__name__: each
-    for each in (
+    benchmark.__name__: benchmark
+    for benchmark in (
         one_pass_ratio,
         thesis_ratio,
         mobilenet_ratio,

@@ -85,8 +85,8 @@ def main() -> int:
     images = np.random.default_rng(0).random((options.samples, 32, 32, 3), "float32")
     details: dict[str, float] = {}
     for name, model in subjects(images).items():
-        found = ratio(model, images, options.transformations, options.repeats)
-        details |= {f"{name} {entry}": value for entry, value in found.items()}
+        entries = ratio(model, images, options.transformations, options.repeats)
+        details |= {f"{name} {entry}": value for entry, value in entries.items()}
     details["ratio"] = max(value for entry, value in details.items() if entry.endswith(" ratio"))
     record(options.out, "tflite_ratio", details, options.repeats, f"<= {TARGET}")
     return int(details["ratio"] > TARGET)

@@ -66,4 +66,4 @@ def engine(
     setting = Setting(source, spec, tuple(as_measures(measures)), chosen, images.shape[1:], "constant", "bilinear")
     batches = ImageBatches(images, batch, labels)
     runs = make_passes(setting, spec)
-    return lambda: measured(setting, spec, batches, runs, "")
+    return lambda: measured(setting, spec, [batches], runs)

@@ -49,11 +49,11 @@ def dispersions(block: Array) -> dict[str, Array]:
     }
 
 
-def ratios(found: dict[str, Array]) -> tuple[Array, Array, Array, Array]:
+def ratios(units: dict[str, Array]) -> tuple[Array, Array, Array, Array]:
     """Quotients of deviations and of variances of the valid units, and these units' two variances."""
-    valid = found["column_variance"] > 0
-    rows, columns = found["row_variance"][valid], found["column_variance"][valid]
-    return found["row_std"][valid] / found["column_std"][valid], rows / columns, rows, columns
+    valid = units["column_variance"] > 0
+    rows, columns = units["row_variance"][valid], units["column_variance"][valid]
+    return units["row_std"][valid] / units["column_std"][valid], rows / columns, rows, columns
 
 
 def trimmed(values: Array) -> float:
@@ -75,9 +75,9 @@ CANDIDATES: dict[str, Callable[[Array, Array, Array, Array], float]] = {
 }
 
 
-def candidates(found: dict[str, Array]) -> dict[str, float]:
+def candidates(units: dict[str, Array]) -> dict[str, float]:
     """Every candidate's number of one layer."""
-    parts = ratios(found)
+    parts = ratios(units)
     return {name: function(*parts) for name, function in CANDIDATES.items()}
 
 
@@ -109,11 +109,11 @@ def simulate() -> dict[str, Any]:
     for name, draw in unit_kinds().items():
         for samples, transformations in SIZES:
             chunks = [dispersions(draw(rng, samples, transformations, UNITS // 4)) for _ in range(4)]
-            found = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
-            roots = np.sqrt(ratios(found)[1])
-            icc = found["icc"][found["column_variance"] > 0]
+            joined = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+            roots = np.sqrt(ratios(joined)[1])
+            icc = joined["icc"][joined["column_variance"] > 0]
             row = {"unit": name, "S": samples, "T": transformations, "valid": len(roots)}
-            row |= {key: round(value, 4) for key, value in candidates(found).items()}
+            row |= {key: round(value, 4) for key, value in candidates(joined).items()}
             row |= {"1 - ICC(2, 1)": round(float(1 - icc.mean()), 4)}
             row |= {"standard error of the mean of root q": round(float(roots.std(ddof=1) / np.sqrt(len(roots))), 5)}
             table.append(row)
@@ -124,12 +124,12 @@ def simulate() -> dict[str, Any]:
 def outlier(rng: np.random.Generator) -> dict[str, float]:
     """Relative change of a layer of 64 units of q about 0.25 when one unit of q = 400 joins it."""
     noise, signal = rng.normal(size=(250, 16, 64)), rng.normal(size=(250, 1, 64)) * np.sqrt(3)
-    found = dispersions(signal + noise)
+    clean = dispersions(signal + noise)
     scale = 0.01  # A nearly dead unit is small, too.
     other = {"row_variance": 400 * scale, "column_variance": scale, "row_std": 20 * scale**0.5}
     other |= {"column_std": scale**0.5, "icc": 0.0}
-    more = {key: np.append(value, other[key]) for key, value in found.items()}
-    before, after = candidates(found), candidates(more)
+    more = {key: np.append(value, other[key]) for key, value in clean.items()}
+    before, after = candidates(clean), candidates(more)
     return {name: round(after[name] / before[name] - 1, 4) for name in before}
 
 
@@ -189,9 +189,9 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
     parts = {"simulate": simulate, "resnet": resnet}
-    found = json.loads(options.output.read_text()) if options.output.exists() else {}
-    found[options.part] = parts[options.part]()
-    options.output.write_text(json.dumps(found, indent=1) + "\n")
+    results = json.loads(options.output.read_text()) if options.output.exists() else {}
+    results[options.part] = parts[options.part]()
+    options.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,29 +35,29 @@ def growth_figure(axes: Mapping[str, Mapping[str, Any]]) -> Any:
     """
     figure = new_figure(7.0)
     panels = figure.subplots(1, len(axes), sharey=True)
-    for number, (panel, (name, found)) in enumerate(zip(panels, axes.items(), strict=True)):
-        values = np.asarray(found["values"], float)
-        intercept, slope, _ = line(values, found["seconds"])
+    for number, (panel, (name, axis)) in enumerate(zip(panels, axes.items(), strict=True)):
+        values = np.asarray(axis["values"], float)
+        intercept, slope, _ = line(values, axis["seconds"])
         reach = np.array([0, values.max()])
         style = series(0)
         panel.plot(reach, intercept + slope * reach, color=style["color"], linewidth=1)
-        panel.plot(values, found["seconds"], linestyle="none", color=style["color"], marker=style["marker"])
+        panel.plot(values, axis["seconds"], linestyle="none", color=style["color"], marker=style["marker"])
         panel.set(xlabel=name, xlim=(0, None))
         if number == 0:
             panel.set_ylabel("seconds")
-    panels[0].set_ylim(0, 1.08 * max(max(found["seconds"]) for found in axes.values()))
+    panels[0].set_ylim(0, 1.08 * max(max(axis["seconds"]) for axis in axes.values()))
     set_plot_height(figure, panels[:1], 2.0)
     return figure
 
 
 def main() -> None:
     here = Path(__file__).parent
-    given = [Path(each) for each in sys.argv[1:3]]
+    given = [Path(path) for path in sys.argv[1:3]]
     source, target = (*given, *(here / "results.json", here.parent / "docs" / "figures" / "growth.png")[len(given) :])
     axes = json.loads(source.read_text())["details"]["growth"]["axes"]
     plots.save(growth_figure(axes), target)
-    for name, found in axes.items():
-        print(f"{name:16} at most {line(found['values'], found['seconds'])[2]:.1%} off a line")
+    for name, axis in axes.items():
+        print(f"{name:16} at most {line(axis['values'], axis['seconds'])[2]:.1%} off a line")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,10 @@ def interleaved(sides: Mapping[str, Callable[[], Any]], repeats: int = REPEATS) 
             run()
             if number:
                 runs[name].append(Timing(time.perf_counter() - wall, time.process_time() - cpu))
-    return {name: Timing(min(each.wall for each in own), min(each.cpu for each in own)) for name, own in runs.items()}
+    return {
+        name: Timing(min(timing.wall for timing in timings), min(timing.cpu for timing in timings))
+        for name, timings in runs.items()
+    }
 
 
 def record(path: Path, name: str, details: Mapping[str, Any], repeats: int, target: str | None = None) -> None:
@@ -95,13 +98,13 @@ class PeakMemory:
 
 def _status() -> dict[str, int]:
     """Resident memory of this process in bytes, and its threads."""
-    found = {"VmRSS": 0, "Threads": 0}
+    numbers = {"VmRSS": 0, "Threads": 0}
     for line in Path("/proc/self/status").read_text().splitlines():
         name, _, rest = line.partition(":")
-        if name in found:
+        if name in numbers:
             number, *unit = rest.split()
-            found[name] = int(number) * (1024 if unit else 1)
-    return found
+            numbers[name] = int(number) * (1024 if unit else 1)
+    return numbers
 
 
 def own_peak() -> int:

@@ -37,11 +37,11 @@ def torch_simple_conv(model: keras.Model) -> Any:
         before = filters * width
     steps += [nn.Flatten(), nn.Linear(49 * before, dense), nn.ELU(), nn.Linear(dense, 10)]
     network = nn.Sequential(*steps).eval()
-    with_weights = [each for each in network if hasattr(each, "weight")]
-    names = [*(f"conv_{each}" for each in "abcde"), "dense", "logits"]
+    with_weights = [module for module in network if hasattr(module, "weight")]
+    names = [*(f"conv_{letter}" for letter in "abcde"), "dense", "logits"]
     with torch.no_grad():
         for module, name in zip(with_weights, names, strict=True):
-            kernel, bias = (np.array(each) for each in model.get_layer(name).get_weights())
+            kernel, bias = (np.array(weight) for weight in model.get_layer(name).get_weights())
             if kernel.ndim == 4:
                 kernel = kernel.transpose(3, 2, 0, 1)
             elif name == "dense":

@@ -3,7 +3,7 @@
     python benchmarks/speedup_sides.py {tfinv,tmeasures}
 
 Both sides get the same images under the same transformations and the same weights; both read every layer of the network
-and compute the normalised variance of every unit, on two threads. Warping counts for tfinv and not for tmeasures, which
+and compute the normalized variance of every unit, on two threads. Warping counts for tfinv and not for tmeasures, which
 looks the images up.
 """
 
@@ -53,7 +53,7 @@ def with_tmeasures(model: keras.Model, x: np.ndarray) -> tuple[Any, float]:
     with torch.no_grad():
         result = tm.pytorch.NormalizedVarianceInvariance().eval(torch.arange(SAMPLES), columns, network, options)
     seconds = time.perf_counter() - start
-    layers = [np.asarray(each) for each in result.numpy().layers]
+    layers = [np.asarray(layer) for layer in result.numpy().layers]
     return [float(layer[np.isfinite(layer)].mean()) for layer in layers], seconds
 
 
@@ -68,8 +68,8 @@ def main() -> None:
         for _ in range(CALLS):
             profile, seconds = side(model, x)
             runs.append(seconds)
-    found = {"seconds": min(runs), "peak_bytes": memory.peak, "threads": memory.threads, "profile": profile}
-    print(json.dumps(found))
+    measured = {"seconds": min(runs), "peak_bytes": memory.peak, "threads": memory.threads, "profile": profile}
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

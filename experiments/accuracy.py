@@ -43,36 +43,35 @@ def answer(run: Run) -> Finding:
     whole = len(study.data.train) == len(run.dataset(settings.dataset).train)
     rows, curves, checks = [], [], {}
     for architecture in settings.models:
-        found = {}
+        accuracies = {}
         for family in settings.augmentations:
             transformations, ranges = study.families[family]
             upright = parse(transformations).labels.index("identity")
             for training, augmentation in (("plain", None), (NAMES[family], ranges)):
                 networks = [study.trained(seed, augmentation, architecture=architecture) for seed in study.seeds]
                 options = {"samples": settings.accuracy_samples}
-                each = np.stack([study.accuracy(network, transformations, **options) for network in networks])
-                found[f"{training}, upright"] = each[:, upright]
-                found[f"{training}, {NAMES[family]}"] = each.mean(axis=1)
+                measured = np.stack([study.accuracy(network, transformations, **options) for network in networks])
+                accuracies[f"{training}, upright"] = measured[:, upright]
+                accuracies[f"{training}, {NAMES[family]}"] = measured.mean(axis=1)
                 if family == "rotation":
-                    curves += by_angle(transformations, each, f"{architecture}, {training}")
+                    curves += by_angle(transformations, measured, f"{architecture}, {training}")
                     if architecture == settings.models[0]:
                         draw_classes(study, networks[0], f"classes_{training}")
             name = NAMES[family]
-            gain = Interval.of(found[f"{name}, {name}"] - found[f"plain, {name}"])
-            checks[f"training with {family}s changes {architecture} on {name} images by {gain:+.1%}"] = gain.above(0)
-            cost = Interval.of(found["plain, upright"] - found[f"{name}, {name}"])
-            checks[f"against upright images of a plain {architecture} {name} ones lose {cost:.1%}, under 5 points"] = (
-                cost.below(0.05)
-            )
+            gain = Interval.of(accuracies[f"{name}, {name}"] - accuracies[f"plain, {name}"])
+            subject = f"the accuracy of {architecture} on {name} images"
+            checks[f"training with {family}s changes {subject} by {gain:+.1%}; above zero"] = gain.above(0)
+            cost = Interval.of(accuracies["plain, upright"] - accuracies[f"{name}, {name}"])
+            reference = f"that of a plain {architecture} on upright images"
+            checks[f"it is then {cost:.1%} lower than {reference}; below the margin of 5 points"] = cost.below(0.05)
         published = dict(zip(CELLS, PUBLISHED.get((study.data.name, architecture), ()), strict=False))
-        for name, values in found.items():
-            each, other = Interval.of(values), published.get(name, float("nan"))
-            rows.append(
-                (architecture, name, each.mean, each.low, each.high, f"{other:.3f}" if name in published else "")
-            )
+        for name, values in accuracies.items():
+            interval, other = Interval.of(values), published.get(name, float("nan"))
+            row = (architecture, name, interval.mean, interval.low, interval.high)
+            rows.append((*row, f"{other:.3f}" if name in published else ""))
             if whole and name in published:
-                sentence = f"{architecture} {name} {each:.1%}, published {other:.1%}, within 2 points"
-                checks[sentence] = each.within(other - 0.02, other + 0.02)
+                sentence = f"{architecture}, {name}: {interval:.1%}, published {other:.1%}"
+                checks[f"{sentence}; within 2 points"] = interval.within(other - 0.02, other + 0.02)
     if curves:
         frame = pd.DataFrame(curves, columns=["model", "degrees", "accuracy", "low", "high"])
         save_drawing(run, "accuracy", "accuracy_curve", frame, chance=1 / study.data.num_classes)
@@ -85,9 +84,12 @@ def answer(run: Run) -> Finding:
 
 def by_angle(transformations: str, accuracies: Any, name: str) -> list[tuple[str, float, float, float, float]]:
     """Rows `model, degrees, accuracy, low, high` of accuracies `(seeds, T)` under rotations."""
-    degrees = [each.degrees for each in parse(transformations)]  # type: ignore[union-attr]
+    degrees = [transformation.degrees for transformation in parse(transformations)]  # type: ignore[union-attr]
     intervals = [Interval.of(values) for values in accuracies.T]
-    return [(name, angle, each.mean, each.low, each.high) for angle, each in zip(degrees, intervals, strict=True)]
+    return [
+        (name, angle, interval.mean, interval.low, interval.high)
+        for angle, interval in zip(degrees, intervals, strict=True)
+    ]
 
 
 def draw_classes(study: StandardStudy, network: Any, name: str) -> None:
@@ -106,7 +108,7 @@ def class_accuracies(study: StandardStudy, network: Any) -> pd.DataFrame:
     shown = np.reshape(warp(split.x, transformations), (-1, *split.x.shape[1:]))
     guesses = network.predict(shown, batch_size=256, verbose=0).argmax(axis=-1).reshape(len(split), -1)
     correct: Any = pd.DataFrame(guesses == np.asarray(split.y)[:, None], columns=transformations.labels)
-    return correct.groupby([study.data.classes[each] for each in np.asarray(split.y)]).mean()
+    return correct.groupby([study.data.classes[number] for number in np.asarray(split.y)]).mean()
 
 
 EXPERIMENT = Experiment(

@@ -1,7 +1,7 @@
 """Whether it matters when feature maps are aggregated, and whether distances tell the same as variances.
 
 Source: thesis, experiments AggregationBeforeAfter, AggregationFunctionsVariance and DistanceApproximation.
-Expected: the normalised distance of units approximates their normalised variance; aggregating before or after the
+Expected: the normalized distance of units approximates their normalized variance; aggregating before or after the
 quotient gives profiles of one shape.
 
     python -m tfinv.run aggregation
@@ -42,15 +42,18 @@ def answer(run: Run) -> Finding:
     lines = {name: study.profiles(study.rotated, key, measures=keys) for name, key in LINES.items()}
     variance, units = lines["mean, then quotient"], lines["distance of units"]
     apart = Interval.of(((variance - units).abs() / variance).mean(axis=1))
-    alike = {name: correlation(variance, each) for name, each in lines.items()}
+    alike = {name: correlation(variance, profiles) for name, profiles in lines.items()}
     after, largest = alike["quotient, then mean"], alike["maximum, then quotient"]
+    wanted = f"above {1 - 2 * MARGIN}"
     checks = {
-        f"distances of units differ from variances by {apart:.1%}, under 10 %": apart.below(0.1),
-        f"aggregating after the quotient correlates by {after}, above {1 - 2 * MARGIN}": after.above(1 - 2 * MARGIN),
-        f"the maximum over positions by {largest}": largest.above(1 - 2 * MARGIN),
+        f"distances of units differ from variances by {apart:.1%}; below the margin of 10 %": apart.below(0.1),
+        f"the profile of means over positions correlates by {after} with that of means of quotients; {wanted}": (
+            after.above(1 - 2 * MARGIN)
+        ),
+        f"it correlates by {largest} with that of maxima over positions; {wanted}": largest.above(1 - 2 * MARGIN),
     }
-    save_profiles(run, "profile", lines, measure="normalised measure")
-    rows = [(name, LINES[name], str(each)) for name, each in alike.items()]
+    save_profiles(run, "profile", lines, measure="normalized measure")
+    rows = [(name, LINES[name], str(interval)) for name, interval in alike.items()]
     run.save_table(pd.DataFrame(rows, columns=["line", "measure", "correlation with the first"]), "correlations")
     claim = "Distances approximate variances, and the order of aggregation keeps the profile's shape (thesis)."
     return conclude(claim, checks, profile_table(lines), "profile")

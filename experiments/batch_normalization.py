@@ -1,7 +1,7 @@
-"""Whether batch normalisation changes the structure of invariance.
+"""Whether batch normalization changes the structure of invariance.
 
 Source: thesis, experiment BatchNormalization. There training went on in inference mode after the first validation.
-Expected: it does not, at equal accuracy; layers of batch normalisation are left out of the comparison.
+Expected: it does not, at equal accuracy; layers of batch normalization are left out of the comparison.
 
     python -m tfinv.run batch_normalization
 
@@ -16,15 +16,15 @@ from tfinv.experiments._shared.variants import compare_variants
 
 
 def answer(run: Run) -> Finding:
-    """Compare networks without and with batch normalisation."""
-    variants = {"no normalisation": {}, "batch normalisation": {"batch_normalization": True}}
-    claim = "Batch normalisation does not change the structure of invariance, at equal accuracy (thesis)."
+    """Compare networks without and with batch normalization."""
+    variants = {"no normalization": {}, "batch normalization": {"batch_normalization": True}}
+    claim = "Batch normalization does not change the structure of invariance, at equal accuracy (thesis)."
     return compare_variants(run, variants, claim, differ=False)
 
 
 EXPERIMENT = Experiment(
     name="batch_normalization",
-    question="Does batch normalisation change the structure of invariance?",
+    question="Does batch normalization change the structure of invariance?",
     run=answer,
     source="thesis, BatchNormalization",
     minutes={"smoke": 0.3, "cpu": 8, "full": 540},

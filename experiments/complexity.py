@@ -24,19 +24,21 @@ def answer(run: Run) -> Finding:
             limit: study.profiles(make, MEASURE, f"rotations({settings.rotations}, {float(limit)!r})")
             for limit in settings.ranges
         }
-        lines |= {f"{name}, ±{limit}°": each for limit, each in by_range.items()}
+        lines |= {f"{name}, ±{limit}°": profiles for limit, profiles in by_range.items()}
         last = list(by_range[settings.ranges[0]])[-1]
         turns = [limit / 180 for limit in by_range]
         slopes[name] = slope(turns, list(by_range.values()), last)
         trend = slope(turns, list(by_range.values()))
-        checks[f"over the full range the mean over layers of {name} networks grows by {trend}"] = trend.above(0)
-        steps = [each.iloc[:, -1].mean() for each in by_range.values()]
-        run.say(f"{name}: output {', '.join(f'{each:.2f}' for each in steps)}")
+        sentence = f"over the full range the mean over layers of {name} networks changes by {trend:+.3f}"
+        checks[f"{sentence}; above zero"] = trend.above(0)
+        steps = [profiles.iloc[:, -1].mean() for profiles in by_range.values()]
+        run.say(f"{name}: output {', '.join(f'{step:.2f}' for step in steps)}")
     plain, augmented = slopes["plain"], slopes["augmented"]
-    checks[f"at the output it grows by {plain} without and by {augmented} with augmentation"] = plain.exceeds(augmented)
+    sentence = f"at the output it changes by {plain:+.3f} without augmentation and by {augmented:+.3f} with it"
+    checks[f"{sentence}; more without it"] = plain.exceeds(augmented)
     save_profiles(run, "profile", lines)
     edges = (settings.ranges[0], settings.ranges[-1])
-    shown = {name: each for name, each in lines.items() if any(name.endswith(f"±{edge}°") for edge in edges)}
+    shown = {name: profiles for name, profiles in lines.items() if any(name.endswith(f"±{edge}°") for edge in edges)}
     claim = "Wider ranges of transformations raise the measure, less so where training knew them (thesis; expected)."
     return conclude(claim, checks, profile_table(shown), "profile")
 

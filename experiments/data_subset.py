@@ -22,9 +22,8 @@ def answer(run: Run) -> Finding:
         test, train = (study.profiles(make, part=part) for part in ("test", "train"))
         lines |= {f"{name}, test": test, f"{name}, training": train}
         apart = distance(test, train)
-        checks[f"of {name} networks test and training images are {apart} further apart than seeds, under {MARGIN}"] = (
-            apart.below(MARGIN)
-        )
+        sentence = f"on {name} networks, test and training images differ by {apart} more than seeds do"
+        checks[f"{sentence}; below the margin of {MARGIN}"] = apart.below(MARGIN)
     save_profiles(run, "profile", lines)
     claim = "The measure is the same on test and on training images (thesis, DatasetSubset; expected)."
     return conclude(claim, checks, profile_table(lines), "profile")

@@ -19,7 +19,7 @@ from tfinv.experiments import MEASURE, Interval, StandardStudy, change, conclude
 def answer(run: Run) -> Finding:
     """Train with each family, measure each network with each family."""
     study = StandardStudy(run)
-    found = {
+    profiles = {
         (trained, measured): study.profiles(
             lambda seed, ranges=ranges: study.trained(seed, ranges), MEASURE, study.families[measured][0]
         )
@@ -27,19 +27,20 @@ def answer(run: Run) -> Finding:
         for measured in study.families
     }
     names = list(study.families)
-    output = list(found[names[0], names[0]])[-1]
-    cells = {pair: Interval.of(each[output]) for pair, each in found.items()}
+    output = list(profiles[names[0], names[0]])[-1]
+    cells = {pair: Interval.of(profile[output]) for pair, profile in profiles.items()}
     means = pd.DataFrame({m: {f"with {t}": cells[t, m].mean for t in names} for m in names})
-    options = {"label": f"normalised variance of {output}", "x_label": "measured with", "y_label": "trained"}
+    options = {"label": f"normalized variance of {output}", "x_label": "measured with", "y_label": "trained"}
     save_drawing(run, "families", "matrix", means.rename_axis("trained").reset_index(), **options)
     checks = {}
     for measured in names:
         for trained in names:
             if trained != measured:
-                gap = change(found[measured, measured], found[trained, measured], output)
-                checks[
-                    f"measured with {measured}s, training with {trained}s leaves {gap} more variance at the output"
-                ] = gap.above(0)
+                gap = change(profiles[measured, measured], profiles[trained, measured], output)
+                sentence = (
+                    f"measured with {measured}s, training with {trained}s instead changes the output by {gap:+.3f}"
+                )
+                checks[f"{sentence}; above zero"] = gap.above(0)
     table = pd.DataFrame({f"measured with {m}": {f"trained with {t}": str(cells[t, m]) for t in names} for m in names})
     claim = "Networks are most invariant to the family they were trained with (thesis, TransformationDiversity)."
     return conclude(claim, checks, table.rename_axis("network").reset_index(), "families")

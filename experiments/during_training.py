@@ -1,7 +1,7 @@
 """When in training invariance appears, and where.
 
 Source: thesis, experiment DuringTraining: profiles at savepoints, labelled with the accuracy.
-Expected: the output's normalised variance falls as training with rotations goes on (no outcome was published).
+Expected: the output's normalized variance falls as training with rotations goes on (no outcome was published).
 
     python -m tfinv.run during_training
 
@@ -43,9 +43,10 @@ def answer(run: Run) -> Finding:
     output = list(by_epoch[first])[-1]
     total, later = (change(by_epoch[start], by_epoch[last], output) for start in (first, early))
     alike = correlation(by_epoch[early], by_epoch[last])
+    sentence = f"from epoch {first} to {last} the output's normalized variance changes by {total:+.3f}"
     checks = {
-        f"from epoch {first} to {last} the output's normalised variance changes by {total}": total.below(0),
-        f"from epoch {early} to {last} by {later}": later.below(0),
+        f"{sentence}; below zero": total.below(0),
+        f"from epoch {early} to {last} it changes by {later:+.3f}; below zero": later.below(0),
     }
     run.say(f"profiles of epoch {early} and {last} correlate by {alike}")
     save_profiles(run, "profile", lines)

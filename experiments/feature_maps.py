@@ -23,7 +23,7 @@ from tfinv.transformations import parse
 
 def extremes(layer: LayerResult, count: int) -> tuple[list[int], list[int]]:
     """Maps with the lowest and the highest valid values."""
-    order = [int(each) for each in np.argsort(layer.values) if layer.status[each] == 0]
+    order = [int(number) for number in np.argsort(layer.values) if layer.status[number] == 0]
     return order[:count], order[-count:]
 
 
@@ -37,7 +37,7 @@ def answer(run: Run) -> Finding:
         seen_on = study.measured(network, part="train", samples=settings.images)[MEASURE]
         for name, layer in chosen_by.items():
             if name.startswith("conv"):
-                low, high = (float(seen_on[name].values[each].mean()) for each in extremes(layer, settings.maps))
+                low, high = (float(seen_on[name].values[chosen].mean()) for chosen in extremes(layer, settings.maps))
                 rows.append((seed, name, low, high))
     table = pd.DataFrame(rows, columns=["seed", "layer", "most invariant", "least invariant"])
     columns = ["most invariant", "least invariant"]
@@ -45,12 +45,13 @@ def answer(run: Run) -> Finding:
     low, high = (Interval.of(by_seed[column]) for column in columns)
     gap = Interval.of(by_seed["least invariant"] - by_seed["most invariant"])
     draw(study)
+    chosen = f"the {settings.maps} most invariant maps of each layer"
     checks = {
-        f"on {settings.images} other images the {settings.maps} most invariant maps of a layer have {low}, the least "
-        f"invariant {high}, {gap} more": gap.above(0),
-        f"of the most invariant it is {low}, under 0.5 (images matter twice as much as angles)": low.below(0.5),
+        f"on {settings.images} other images {chosen} have a mean of {low} and the {settings.maps} least invariant ones "
+        f"of {high}, a difference of {gap}; above zero": gap.above(0),
+        f"{chosen} have {low}; below 0.5 (images matter twice as much as angles)": low.below(0.5),
     }
-    claim = "Feature maps with a low normalised variance are invariant on the images that one looks at (thesis)."
+    claim = "Feature maps with a low normalized variance are invariant on the images that one looks at (thesis)."
     by_layer: Any = table.groupby("layer", sort=False)[columns].mean()
     return conclude(claim, checks, by_layer.reset_index(), "maps")
 
@@ -71,7 +72,7 @@ def draw(study: StandardStudy) -> None:
         "maps",
         "feature_maps",
         {"maps": np.moveaxis(maps, -1, 0), "scores": layer.values[low + high]},
-        names=[f"map {each}" for each in low + high],
+        names=[f"map {number}" for number in low + high],
         column_labels=list(transformations.labels),
         score_label="NV",
         title=f"most and least invariant maps of {settings.layer}",

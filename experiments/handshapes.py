@@ -34,34 +34,34 @@ from tfinv.transformations import parse
 def answer(run: Run) -> Finding:
     """Train each network plain and augmented on each version of the data; test upright and rotated."""
     study, settings = StandardStudy(run), run.settings
-    upright = int(np.argmin([abs(each.degrees) for each in parse(settings.transformations)]))  # type: ignore[union-attr]
+    upright = int(np.argmin([abs(transformation.degrees) for transformation in parse(settings.transformations)]))  # type: ignore[union-attr]
     rows, lines, accuracies, checks = [], {}, {}, {}
     for version in settings.versions:
         data = study.load(version)
         for name in settings.models:
             for training, augmentation in (("plain", None), ("augmented", ROTATED)):
                 networks = {s: study.trained(s, augmentation, data=data, architecture=name) for s in study.seeds}
-                found = np.stack([study.accuracy(each, data=data) for each in networks.values()])
-                for test, values in (("upright", found[:, upright]), ("rotated", found.mean(axis=1))):
+                shares = np.stack([study.accuracy(network, data=data) for network in networks.values()])
+                for test, values in (("upright", shares[:, upright]), ("rotated", shares.mean(axis=1))):
                     accuracies[version, name, training, test] = values
-                    each = Interval.of(values)
-                    rows.append((version, name, f"{training}, {test}", each.mean, each.low, each.high))
+                    interval = Interval.of(values)
+                    rows.append((version, name, f"{training}, {test}", interval.mean, interval.low, interval.high))
                 if name == settings.models[0]:
                     lines[f"{version}, {training}"] = study.profiles(networks.__getitem__, data=data)
     first, name = settings.versions[0], settings.models[0]
     gained = Interval.of(accuracies[first, name, "augmented", "rotated"] - accuracies[first, name, "plain", "rotated"])
     cost = Interval.of(accuracies[first, name, "plain", "upright"] - accuracies[first, name, "augmented", "rotated"])
-    checks[f"augmentation changes the accuracy on rotated hands by {gained:+.1%}"] = gained.above(0)
-    checks[f"rotated hands then lose {cost:.1%} against upright ones of a plain network, under 10 points"] = cost.below(
-        0.1
-    )
+    checks[f"augmentation changes the accuracy on rotated hands by {gained:+.1%}; above zero"] = gained.above(0)
+    reference = "that of a plain network on upright hands"
+    checks[f"it is then {cost:.1%} lower than {reference}; below the margin of 10 points"] = cost.below(0.1)
     output = change(lines[f"{first}, plain"], lines[f"{first}, augmented"], "logits")
-    checks[f"the output's normalised variance changes by {output}"] = output.below(0)
+    checks[f"the output's normalized variance changes by {output:+.3f}; below zero"] = output.below(0)
     for version in settings.versions[1:]:
         helped = Interval.of(
             accuracies[version, name, "plain", "upright"] - accuracies[first, name, "plain", "upright"]
         )
-        checks[f"{version} in place of {first} changes the accuracy upright by {helped:+.1%}"] = helped.above(0)
+        sentence = f"images of {version} in place of {first} change the accuracy on upright hands by {helped:+.1%}"
+        checks[f"{sentence}; above zero"] = helped.above(0)
     table = pd.DataFrame(rows, columns=["data", "network", "trained, tested", "accuracy", "low", "high"])
     run.save_table(table, "accuracies")
     shown: Any = table[table["network"] == name]

@@ -23,10 +23,10 @@ def answer(run: Run) -> Finding:
     for name, make in {"plain": study.plain, "augmented": study.rotated}.items():
         profiles = lines[name] = study.profiles(make)
         alike, apart = rank_agreement(profiles), spread(profiles)
-        checks[f"profiles of {name} networks correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
-            alike.above(1 - 2 * MARGIN)
-        )
-        checks[f"{name} networks lie {apart} from it (mean over layers), under {MARGIN}"] = apart.below(MARGIN)
+        sentence = f"profiles of {name} networks correlate by {alike} with the mean of the others"
+        checks[f"{sentence}; above {1 - 2 * MARGIN}"] = alike.above(1 - 2 * MARGIN)
+        sentence = f"profiles of {name} networks differ from that mean by {apart}, averaged over layers"
+        checks[f"{sentence}; below the margin of {MARGIN}"] = apart.below(MARGIN)
         accuracy = Interval.of([study.accuracy(make(seed)).mean() for seed in study.seeds])
         rows.append(
             (
@@ -38,8 +38,8 @@ def answer(run: Run) -> Finding:
                 f"{accuracy:.1%}",
             )
         )
-        each = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
-        save_profiles(run, f"networks_{name}", each, title=f"{name} networks")
+        networks = {f"seed {seed}": profiles.loc[[seed]] for seed in profiles.index}
+        save_profiles(run, f"networks_{name}", networks, title=f"{name} networks")
     save_profiles(run, "profile", lines)
     columns = ["training", "correlation", "distance", "std over layers", "output", "accuracy under rotations"]
     claim = "The invariance of trained networks is remarkably stable over random initialisations (thesis)."

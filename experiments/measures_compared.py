@@ -39,15 +39,19 @@ def answer(run: Run) -> Finding:
     keys = list(MEASURES.values())
     plain = {name: study.profiles(study.plain, key, measures=keys) for name, key in MEASURES.items()}
     rotated = {name: study.profiles(study.rotated, key, measures=keys) for name, key in MEASURES.items()}
-    found = {name: distance(plain[name], rotated[name], relative=True) for name in MEASURES}
-    rows = [(name, each.mean, each.low, each.high) for name, each in found.items()]
+    distances = {name: distance(plain[name], rotated[name], relative=True) for name in MEASURES}
+    rows = [(name, interval.mean, interval.low, interval.high) for name, interval in distances.items()]
     sensitivity = pd.DataFrame(rows, columns=["measure", "sensitivity", "low", "high"])
     save_drawing(run, "sensitivity", "bars", sensitivity, category="measure", value="sensitivity", percent=True)
-    agreement = pd.DataFrame({name: each.mean() for name, each in rotated.items()}).corr("spearman", min_periods=3)
+    agreement = pd.DataFrame({name: profiles.mean() for name, profiles in rotated.items()}).corr(
+        "spearman", min_periods=3
+    )
     table = agreement.rename_axis("measure").reset_index()
     save_drawing(run, "agreement", "matrix", table, label="rank correlation over layers", limits=(-1, 1))
     checks = {
-        f"{new} ({found[new]}) is more sensitive than {old} ({found[old]})": found[new].exceeds(found[old])
+        f"the sensitivity of {old} is {distances[old]}, that of {new} {distances[new]}; higher": distances[new].exceeds(
+            distances[old]
+        )
         for new in PROPOSED
         for old in EARLIER
     }

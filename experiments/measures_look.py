@@ -2,7 +2,7 @@
 
 Source: Quiroga et al. 2019, "Measuring (in)variances in Convolutional Networks": heat maps and collapsed line plots;
 thesis, experiment VisualizeMeasures.
-Expected: training with rotations lowers the normalised variance, mostly in the last layers.
+Expected: training with rotations lowers the normalized variance, mostly in the last layers.
 
     python -m tfinv.run measures_look
 
@@ -43,10 +43,10 @@ def answer(run: Run) -> Finding:
     late, early = (gain[part].mean(axis=1) for part in (layers[len(layers) // 2 :], layers[: len(layers) // 2]))
     output, more = change(lines["plain"], lines["augmented"], layers[-1]), Interval.of(late - early)
     checks = {
-        f"augmentation changes {MEASURE} of the output by {output}": output.below(0),
-        f"it lowers the later half of the layers by {more} more than the earlier half": more.above(0),
+        f"augmentation changes {MEASURE} of the output by {output:+.3f}; below zero": output.below(0),
+        f"it lowers the later half of the layers by {more} more than the earlier half; above zero": more.above(0),
     }
-    claim = "Training with rotations lowers normalised variance, mostly in the last layers (Quiroga et al. 2019)."
+    claim = "Training with rotations lowers normalized variance, mostly in the last layers (Quiroga et al. 2019)."
     return conclude(claim, checks, profile_table(lines), "profile")
 
 

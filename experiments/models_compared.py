@@ -1,7 +1,7 @@
 """Which network is more invariant, and at which depth.
 
 Source: thesis, experiment CompareModels: four networks, the layer axis in per cent.
-Expected: normalised variance falls with depth; all start between .58 and .76 and end between .2 and .3 (on CIFAR-10).
+Expected: normalized variance falls with depth; all start between .58 and .76 and end between .2 and .3 (on CIFAR-10).
 
     python -m tfinv.run models_compared
     python -m tfinv.run models_compared models=simple_conv,resnet
@@ -35,14 +35,15 @@ def answer(run: Run) -> Finding:
             seed: study.trained(seed, ROTATED, architecture=name, **widths.get(name, {})) for seed in study.seeds
         }
         profiles = lines[name] = study.profiles(networks.__getitem__)
-        accuracy = Interval.of([study.accuracy(each).mean() for each in networks.values()])
+        accuracy = Interval.of([study.accuracy(network).mean() for network in networks.values()])
         fall = Interval.of(profiles.iloc[:, -1] - profiles.iloc[:, 0])
-        checks[f"from the first to the last layer of {name} the normalised variance changes by {fall}"] = fall.below(0)
+        sentence = f"from the first to the last layer of {name} the normalized variance changes by {fall:+.3f}"
+        checks[f"{sentence}; below zero"] = fall.below(0)
         ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]
         rows.append((name, *ends, str(Interval.of(profiles.mean(axis=1))), f"{accuracy:.1%}"))
     save_profiles(run, "profile", lines, relative_axis=True)
     columns = ["network", "first layer", "output", "mean over layers", "accuracy under rotations"]
-    claim = "Normalised variance falls with depth in all networks (thesis, CompareModels on CIFAR-10)."
+    claim = "Normalized variance falls with depth in all networks (thesis, CompareModels on CIFAR-10)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")
 
 

@@ -33,19 +33,22 @@ def answer(run: Run) -> Finding:
     other = adapt(study.load(run.settings.other, size=run.settings.other_size), study.data.input_shape)
     apart, tables = {}, {}
     for name, measure in {"invariance": MEASURE, "same-equivariance": SAME_EQUIVARIANCE}.items():
-        own, foreign = (study.profiles(study.rotated, measure, data=data) for data in (study.data, other))
-        lines = {f"on {study.data.name}": own, f"on {other.name} images": foreign}
+        native, foreign = (study.profiles(study.rotated, measure, data=data) for data in (study.data, other))
+        lines = {f"on {study.data.name}": native, f"on {other.name} images": foreign}
         tables[name] = lines
-        apart[name] = distance(own, foreign, relative=True)
+        apart[name] = distance(native, foreign, relative=True)
         save_profiles(run, name, lines, measure=measure)
     here, there = tables["invariance"].values()
     output = change(here, there, "logits")
     invariance, equivariance = apart["invariance"], apart["same-equivariance"]
+    margin = f"the margin of {MARGIN}"
     checks = {
-        f"the relative change of invariance on other images is {invariance}, above {MARGIN}": invariance.above(MARGIN),
-        f"at the output normalised variance changes by {output:+.3f}, more than {MARGIN}": output.above(MARGIN),
-        f"the relative change of same-equivariance is {equivariance}, under {MARGIN}": equivariance.below(MARGIN),
-        "invariance changes more than same-equivariance": invariance.exceeds(equivariance),
+        f"on other images invariance changes by {invariance} of its value; above {margin}": invariance.above(MARGIN),
+        f"at the output normalized variance changes by {output:+.3f}; above {margin}": output.above(MARGIN),
+        f"same-equivariance changes by {equivariance} of its value; below {margin}": equivariance.below(MARGIN),
+        f"invariance changes by {invariance}, same-equivariance by {equivariance}; more for invariance": (
+            invariance.exceeds(equivariance)
+        ),
     }
     claim = "Invariance depends on the data set, same-equivariance does not (thesis, DatasetTransfer)."
     return conclude(claim, checks, profile_table(tables["invariance"]), "invariance")

@@ -51,15 +51,14 @@ def answer(run: Run) -> Finding:
                 shares[training, name].append(accuracy(trained, images))
     comparable, rows, checks = study.data.name == "mnist" and settings.train_samples is None, [], {}
     for (training, name), published in PUBLISHED.items():
-        found, label = shares[training, name], f"{training}, {name}"
-        each = Interval.of(found) if len(found) > 1 else wilson(found[0], len(x))
-        rows += [(label, "published", published, np.nan, np.nan), (label, "here", each.mean, each.low, each.high)]
-        sentence = f"{label}: {each:.1%} ({'one seed' if len(found) == 1 else f'{len(found)} seeds'})"
-        if comparable:
-            outcome = each.within(published - 0.02, published + 0.02)
-            checks[f"{sentence}, published {published:.1%}, within 2 points"] = outcome
-        else:
-            checks[f"{sentence}, on other images than the published"] = None
+        measured, label = shares[training, name], f"{training}, {name}"
+        interval = Interval.of(measured) if len(measured) > 1 else wilson(measured[0], len(x))
+        rows.append((label, "published", published, np.nan, np.nan))
+        rows.append((label, "here", interval.mean, interval.low, interval.high))
+        sentence = f"{label}: {interval:.1%} ({'one seed' if len(measured) == 1 else f'{len(measured)} seeds'})"
+        other = "on other images than the published ones; comparable"
+        end = f"published {published:.1%}; within 2 points" if comparable else other
+        checks[f"{sentence}, {end}"] = interval.within(published - 0.02, published + 0.02) if comparable else None
     table = pd.DataFrame(rows, columns=["trained, tested", "source", "accuracy", "low", "high"])
     bars = {"category": "trained, tested", "value": "accuracy", "group": "source", "percent": True}
     save_drawing(run, "accuracy", "bars", table, **bars)

@@ -2,7 +2,7 @@
 
 Source: Quiroga et al. 2019, "Measuring (in)variances in Convolutional Networks", table of global invariance: SimpleConv
 on MNIST under 16 rotations. There feature maps were averaged over their positions before anything was measured; each
-number is the mean of the normalised variance over all units of all layers, over all images or class by class.
+number is the mean of the normalized variance over all units of all layers, over all images or class by class.
 Expected: .732 trained plain and .686 with rotations over all images, 1.010 and .973 within classes.
 
     python -m tfinv.run published_global
@@ -41,7 +41,7 @@ def answer(run: Run) -> Finding:
     for (training, images), published in PUBLISHED.items():
         augmentation = ROTATED if training == "rotated" else None
         model, layers = averaged(network(run, study.data, augmentation, run.seed))
-        found = []
+        measured = []
         for draw in range(settings.draws):
             split = study.data.test.subset(settings.test_samples, run.seed + draw)
             results = run.measured(
@@ -53,23 +53,24 @@ def answer(run: Run) -> Finding:
                 layers=layers,
                 stratified=images == "by class",
             )
-            found.append(pooled(results["NormalizedVariance(statistic='std')"]))
-        each, label = Interval.of(found), f"{training}, {images}"
-        rows += [(label, "published", published, np.nan, np.nan), (label, "here", each.mean, each.low, each.high)]
-        sentence = f"{label}: {each if settings.draws > 1 else f'{each.mean:.3f}'} (one seed)"
+            measured.append(pooled(results["NormalizedVariance(statistic='std')"]))
+        interval, label = Interval.of(measured), f"{training}, {images}"
+        here = (interval.mean, interval.low, interval.high)
+        rows += [(label, "published", published, np.nan, np.nan), (label, "here", *here)]
+        sentence = f"{label}: {interval if settings.draws > 1 else f'{interval.mean:.3f}'} (one seed)"
         if comparable:
-            outcome = each.within(published - 0.1, published + 0.1)
-            checks[f"{sentence}, published {published:.3f}, within 0.1"] = outcome
+            outcome = interval.within(published - 0.1, published + 0.1)
+            checks[f"{sentence}, published {published:.3f}; within 0.1"] = outcome
         else:
-            checks[f"{sentence}, on other images than the published"] = None
-    table = pd.DataFrame(rows, columns=["trained, measured", "source", "normalised variance", "low", "high"])
-    bars = {"category": "trained, measured", "value": "normalised variance", "group": "source"}
+            checks[f"{sentence}, on other images than the published ones; comparable"] = None
+    table = pd.DataFrame(rows, columns=["trained, measured", "source", "normalized variance", "low", "high"])
+    bars = {"category": "trained, measured", "value": "normalized variance", "group": "source"}
     save_drawing(run, "global", "bars", table, **bars)
     claim = (
         "The global invariance published for SimpleConv on MNIST (Quiroga et al. 2019) is found again. (Intervals are "
         "over draws of test images; another seed may differ by more.)"
     )
-    return conclude(claim, checks, side_by_side(table, "trained, measured", "normalised variance"), "global")
+    return conclude(claim, checks, side_by_side(table, "trained, measured", "normalized variance"), "global")
 
 
 def averaged(network: Any) -> tuple[Any, list[str]]:

@@ -2,7 +2,7 @@
 
 Source: result files of earlier software (2020): a network of two convolutions on MNIST, one epoch with rotations,
 measured with 4 rotations whose degrees were taken for radians (0, 35.5, 71 and 106.5 degrees), borders repeated. Images
-were normalised; black is not 0 then, and the zeros around a convolution's input leave a seam that rotations move.
+were normalized; black is not 0 then, and the zeros around a convolution's input leave a seam that rotations move.
 Expected: the published means by layer; two runs of the same setting differed by up to .02.
 
     python -m tfinv.run published_profile
@@ -43,7 +43,7 @@ def answer(run: Run) -> Finding:
     """Train, measure as was done then, and compare layer by layer."""
     study = StandardStudy(run)
 
-    statistics = [round(float(each[0]), 4) for each in channel_statistics(study.data.train)]
+    statistics = [round(float(values[0]), 4) for values in channel_statistics(study.data.train)]
     options = {"filters": run.settings.filters, "dense": run.settings.dense, "normalization": statistics}
 
     def make(seed: int) -> object:
@@ -56,17 +56,16 @@ def answer(run: Run) -> Finding:
         ours = ours[list(theirs)]
         apart = Interval.of((ours - theirs).abs().mean(axis=1))
         alike = correlation(ours, theirs)
-        checks[f"{measure} differs from the published profile by {apart} (mean over layers), under 0.1"] = apart.below(
-            0.1
-        )
-        checks[f"it correlates with it by {alike}, above 0.9"] = alike.above(0.9)
+        sentence = f"{measure} differs from the published profile by {apart}, averaged over layers"
+        checks[f"{sentence}; below the margin of 0.1"] = apart.below(0.1)
+        checks[f"{measure} correlates with the published profile by {alike}; above 0.9"] = alike.above(0.9)
         rows[measure] = pd.Series(
             {layer: f"{theirs[layer].iloc[0]:.3f} / {Interval.of(ours[layer])}" for layer in ours}
         )
         if measure == ORIGINAL:
             published = pd.DataFrame({"line": "published", "layer": list(theirs), "mean": values})
             lines = pd.concat([published, with_interval(ours).assign(line="ours")])
-            save_drawing(run, "profile", "profile", lines, measure="normalised variance")
+            save_drawing(run, "profile", "profile", lines, measure="normalized variance")
     table = pd.DataFrame(rows).reindex(LAYERS).fillna("").rename_axis("layer: published / ours").reset_index()
     return conclude("The layer profiles published with earlier software.", checks, table, "profile")
 

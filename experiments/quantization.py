@@ -6,7 +6,7 @@ quantization-aware training with and without rotations. All files of a network s
 seeds (Student's t). The activation is ReLU: ELU has no integer kernel and would stay float.
 
 Source: the question is this project's own; the network is that of Quiroga et al. 2018.
-Expected: 8 bits after training move normalised variance by a few parts in a thousand; 4-bit weights raise it in
+Expected: 8 bits after training move normalized variance by a few parts in a thousand; 4-bit weights raise it in
 networks trained with rotations by 2 to 9 %, at the last layers; training on upright images raises it there by 5 to 15
 %, with and without rounding; a network trained upright changes ten times more of its answers on rotated images than
 on upright ones.
@@ -68,9 +68,9 @@ def answer(run: Run) -> Finding:
         tables["sensitivity"] = _over_seeds(alone, ["relative", "transformed_flips"], by).sort_values(
             by[:3], kind="stable"
         )
-    for name, each in {"every_network": every, "every_repair": changes, "every_layer": by_layer, **tables}.items():
-        run.save_table(each, name)
-    write_text(run.out / "tables.md", "\n\n".join(_markdown(each) for each in tables.values()) + "\n")
+    for name, shown in {"every_network": every, "every_repair": changes, "every_layer": by_layer, **tables}.items():
+        run.save_table(shown, name)
+    write_text(run.out / "tables.md", "\n\n".join(_markdown(table) for table in tables.values()) + "\n")
     for name, figure in figures(every, by_layer).items():
         run.save_figure(figure, name)
     claim = "Quantization to 8 bits keeps the invariance of a network, and tests on upright images show what it costs."
@@ -78,7 +78,7 @@ def answer(run: Run) -> Finding:
 
 
 def _study(run: Run, kind: str, seed: int) -> StudyResult:
-    from tfinv.tflite import study
+    from tfinv.tflite import Output, Quantizing, Subsets, study
 
     settings = run.settings
     data = run.dataset(settings.dataset)
@@ -103,14 +103,14 @@ def _study(run: Run, kind: str, seed: int) -> StudyResult:
         settings.transformations,
         "all" if settings.recipes == "all" else settings.recipes.split("+"),
         measures=MEASURE,
-        max_samples=settings.samples,
-        measured_samples=settings.measured_samples,
-        epochs=settings.qat_epochs,
-        sensitivity=settings.sensitivity.split("+") if settings.sensitivity else (),
+        subsets=Subsets(settings.samples, settings.measured_samples),
+        quantizing=Quantizing(
+            epochs=settings.qat_epochs,
+            sensitivity=settings.sensitivity.split("+") if settings.sensitivity else (),
+        ),
+        output=Output(cache=run.cache, report=lambda text: run.say(f"{kind}, seed {seed}: {text}")),
         seed=seed,
-        cache=run.cache,
         progress=run.progress,
-        report=lambda text: run.say(f"{kind}, seed {seed}: {text}"),
     )
     folder = run.out / f"{kind}-{seed}"
     folder.mkdir(exist_ok=True)
@@ -150,10 +150,10 @@ def _over_seeds(frame: Any, columns: list[str], by: list[str], signed: bool = Fa
     import pandas as pd
 
     rows = []
-    for names, own in frame.groupby(by, sort=False):
+    for names, group in frame.groupby(by, sort=False):
         row: dict[str, Any] = dict(zip(by, names if isinstance(names, tuple) else (names,), strict=True))
         for column in columns:
-            values = [float(each) for each in own[column]]
+            values = [float(value) for value in group[column]]
             is_share = column != "kib"
             sign = "+" if signed or "change" in column or column == "relative" else ""
             row[column] = f"{Interval.of(values):{sign}.1%}" if is_share else f"{np.mean(values):.1f}"
@@ -172,20 +172,20 @@ def _conclude(every: Any, seeds: int) -> tuple[str, str]:
     """Verdict and text: 8 bits after training, both kinds of network."""
     texts, holds = [], []
     for kind in KINDS:
-        own = every[(every["network"] == kind) & (every["recipe"] == "static_int8")]
-        if own.empty:
+        rows = every[(every["network"] == kind) & (every["recipe"] == "static_int8")]
+        if rows.empty:
             continue
-        change = Interval.of([float(each) for each in own["output_change"]])
-        upright = Interval.of([float(each) for each in own["flips"]])
-        turned = Interval.of([float(each) for each in own["transformed_flips"]])
+        change = Interval.of([float(value) for value in rows["output_change"]])
+        upright = Interval.of([float(value) for value in rows["flips"]])
+        turned = Interval.of([float(value) for value in rows["transformed_flips"]])
         holds += [change.within(-0.02, 0.02), upright.within(-1, 0.02), turned.within(-1, 0.02)]
         texts.append(
-            f"{kind}: static int8 changes normalised variance at the output by {change:+.1%} and "
-            f"{upright:.1%} of upright, {turned:.1%} of rotated answers"
+            f"{kind}: static int8 changes normalized variance at the output by {change:+.1%}, "
+            f"{upright:.1%} of the answers on upright images and {turned:.1%} of those on rotated ones"
         )
-    decided = [each for each in holds if each is not None]
+    decided = [outcome for outcome in holds if outcome is not None]
     if seeds < 2 or not decided:
-        verdict = "cannot be told"
+        verdict = "inconclusive"
     else:
         verdict = "holds" if all(holds) else "partly holds" if any(decided) else "does not hold"
     return verdict, "; ".join(texts) + "."

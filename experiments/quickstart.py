@@ -2,7 +2,7 @@
 
 ``python -m tfinv.run`` without arguments: a small network is trained twice on real handwritten digits, plain and with
 random rotations; the rotation invariance of every layer of both is measured; the augmented one is converted to TFLite
-and measured again. Expected: the augmented network's normalised variance is clearly lower at the output, its accuracy
+and measured again. Expected: the augmented network's normalized variance is clearly lower at the output, its accuracy
 under rotation clearly higher, and int8 changes neither by much. The activation is ReLU, as in the first version of the
 network: ELU has no integer kernel and would stay float.
 
@@ -142,19 +142,21 @@ def _labels(data: Dataset) -> np.ndarray:
 def _profiles(networks: list[_Network]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.concat([each.profile.assign(network=each.name) for each in networks], ignore_index=True)
+    return pd.concat([network.profile.assign(network=network.name) for network in networks], ignore_index=True)
 
 
 def _accuracies(networks: list[_Network], transformations: TransformationSet) -> pd.DataFrame:
     import pandas as pd
 
-    degrees = [each.degrees for each in transformations]  # type: ignore[union-attr]
-    frames = [pd.DataFrame({"model": each.name, "degrees": degrees, "accuracy": each.accuracy}) for each in networks]
+    degrees = [transformation.degrees for transformation in transformations]  # type: ignore[union-attr]
+    frames = [
+        pd.DataFrame({"model": network.name, "degrees": degrees, "accuracy": network.accuracy}) for network in networks
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
 def _upright(transformations: TransformationSet) -> int:
-    return int(np.argmin([abs(each.degrees) for each in transformations]))  # type: ignore[union-attr]
+    return int(np.argmin([abs(transformation.degrees) for transformation in transformations]))  # type: ignore[union-attr]
 
 
 def _summary(networks: list[_Network], transformations: TransformationSet) -> pd.DataFrame:
@@ -162,17 +164,17 @@ def _summary(networks: list[_Network], transformations: TransformationSet) -> pd
 
     upright = _upright(transformations)
     rows = []
-    for each in networks:
-        output = each.profile["mean"].iloc[-1]
+    for network in networks:
+        output = network.profile["mean"].iloc[-1]
         rows.append(
             {
-                "network": each.name,
-                "accuracy upright": float(each.accuracy[upright]),
-                "accuracy rotated": float(each.accuracy.mean()),
-                "worst angle": float(each.accuracy.min()),
+                "network": network.name,
+                "accuracy upright": float(network.accuracy[upright]),
+                "accuracy rotated": float(network.accuracy.mean()),
+                "worst angle": float(network.accuracy.min()),
                 "variance at output": float(output),
-                "size KiB": each.kib,
-                "latency ms": each.latency_ms,
+                "size KiB": network.kib,
+                "latency ms": network.latency_ms,
             }
         )
     return pd.DataFrame(rows)
@@ -188,7 +190,7 @@ def _headlines(
     falls = after < before
     strongest = merged["layer"][change.sort_values(ascending=bool(falls)).index[:3]].tolist()
     first = (
-        f"Augmentation {'lowers' if falls else 'raises'} the normalised variance at the output from {before:.2f} to "
+        f"Augmentation {'lowers' if falls else 'raises'} the normalized variance at the output from {before:.2f} to "
         f"{after:.2f} ({abs(after / before - 1):.0%} {'more' if falls else 'less'} invariant), most in "
         f"{', '.join(strongest[:-1])} and {strongest[-1]}; accuracy over all rotations goes from "
         f"{plain.accuracy.mean():.1%} to {augmented.accuracy.mean():.1%}."
@@ -200,7 +202,7 @@ def _headlines(
     at = change_int8["layer"].iloc[int(relative.to_numpy().argmax())]
     real = int(change_int8["real"].sum())
     second = (
-        f"Static int8 changes the normalised variance by {relative.max():.1%} at most (at {at}; within {bound:.1%} in "
+        f"Static int8 changes the normalized variance by {relative.max():.1%} at most (at {at}; within {bound:.1%} in "
         f"every layer, 95 % intervals; {real} of {len(change_int8)} layers beyond noise), accuracy over all rotations "
         f"by {100 * (static.accuracy.mean() - reference.accuracy.mean()):+.1f} points, at "
         f"{static.kib / reference.kib:.0%} of the size."  # type: ignore[operator]
@@ -240,12 +242,12 @@ def _report(
         "accuracy": plots.accuracy_curve(
             accuracies[accuracies["model"].isin(["plain", "augmented", static.name])], chance=1 / data.num_classes
         ),
-        "profile": plots.profile({each.name: each.results for each in (plain, augmented)}, MEASURE),
+        "profile": plots.profile({network.name: network.results for network in (plain, augmented)}, MEASURE),
         "heatmap_plain": plots.heatmap(plain.results[MEASURE]),
         "heatmap_augmented": plots.heatmap(augmented.results[MEASURE]),
         "quantization": plots.before_after(
             reference.profile, static.profile, difference(reference.results, static.results),
-            names=("TFLite float32", "TFLite static int8"), y_label="normalised variance",
+            names=("TFLite float32", "TFLite static int8"), y_label="normalized variance",
         ),
     }  # fmt: skip
     captions = {
@@ -253,9 +255,9 @@ def _report(
         "augmentation": "What the augmented network sees in training: each image turned at random, anew every time.",
         "accuracy": "Accuracy when all test images are turned by the same angle. The plain network only knows upright "
         "digits; 6 and 9 cannot be told apart upside down, so nothing reaches 100 % at every angle.",
-        "profile": "Normalised variance by layer, input side left, output right. **Lower is more invariant.** Bands "
+        "profile": "Normalized variance by layer, input side left, output right. **Lower is more invariant.** Bands "
         "are 95 % intervals over samples. Where the curves part is where augmentation put the invariance.",
-        "heatmap_plain": "Every unit of the plain network: one column a layer, units sorted by their value.",
+        "heatmap_plain": "Every unit of the plain network: one column per layer, units sorted by their value.",
         "heatmap_augmented": "The same for the augmented network.",
         "quantization": "The augmented network as TFLite, before and after quantization to 8-bit integers.",
     }
@@ -283,7 +285,7 @@ def _report(
         for name in names:
             report.figure(figures[name], captions[name], captions[name].replace("**", ""), name=name)
     frame = _profiles(networks)[["network", "layer", "mean", "std", "units", "valid", "dead"]]
-    report.table(frame, "Normalised variance by network and layer", {"mean": ".3f", "std": ".3f"})
+    report.table(frame, "Normalized variance by network and layer", {"mean": ".3f", "std": ".3f"})
     report.glossary(
         explain(
             "layer profile", "normalized variance", "unit", "dead unit", "augmentation", "static int8", "dynamic int8",
@@ -297,7 +299,7 @@ def _report(
 def _print(plain: _Network, augmented: _Network, summary: pd.DataFrame, headlines: list[str]) -> None:
     merged = plain.profile[["layer", "mean"]].merge(augmented.profile[["layer", "mean"]], on="layer")
     merged.columns = ["layer", "plain", "augmented"]
-    print("\nNormalised variance under rotation (0 = invariant)")
+    print("\nNormalized variance under rotation (0 = invariant)")
     print(merged.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     print()
     print(summary.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3f}"))
@@ -322,6 +324,6 @@ EXPERIMENT = Experiment(
         "smoke": {"epochs": 2, "filters": 4, "samples": 60, "transformations": "rotations(4)"},
         "full": {"dataset": "mnist", "filters": 32, "dense": 64, "epochs": 15, "transformations": "rotations(49)"},
     },
-    source="Quiroga et al. 2019, figures of normalised variance by layer, plain and rotated",
+    source="Quiroga et al. 2019, figures of normalized variance by layer, plain and rotated",
     minutes={"smoke": 0.5, "cpu": 2, "full": 120},
 )

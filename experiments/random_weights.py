@@ -34,17 +34,17 @@ def answer(run: Run) -> Finding:
         profiles = study.profiles(lambda seed: study.untrained(seed, initializer="torch"), MEASURE, transformations)
         lines[f"{family}s"] = profiles
         alike = rank_agreement(profiles)
-        checks[f"profiles under {family}s correlate by {alike} with the others' mean, above {1 - 2 * MARGIN}"] = (
-            alike.above(1 - 2 * MARGIN)
-        )
+        sentence = f"profiles under {family}s correlate by {alike} with the mean of the others"
+        checks[f"{sentence}; above {1 - 2 * MARGIN}"] = alike.above(1 - 2 * MARGIN)
         apart = spread(profiles)
-        checks[f"under {family}s they lie {apart} from it (mean over layers), under {MARGIN}"] = apart.below(MARGIN)
+        sentence = f"profiles under {family}s differ from that mean by {apart}, averaged over layers"
+        checks[f"{sentence}; below the margin of {MARGIN}"] = apart.below(MARGIN)
         ends = [str(Interval.of(profiles.iloc[:, place])) for place in (0, -1)]
         rows.append((family, str(alike), str(apart), profiles.mean().std(), *ends))
     save_profiles(run, "profile", lines)
     first = next(iter(lines.values()))
-    each = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
-    save_profiles(run, "networks", each, title=f"{len(each)} untrained networks")
+    networks = {f"weights {seed}": first.loc[[seed]] for seed in first.index}
+    save_profiles(run, "networks", networks, title=f"{len(networks)} untrained networks")
     columns = ["family", "correlation", "distance", "std over layers", "first layer", "output"]
     claim = "Among random networks the structure of invariance does not depend on the exact weights (thesis)."
     return conclude(claim, checks, pd.DataFrame(rows, columns=columns), "profile")

@@ -37,12 +37,16 @@ def answer(run: Run) -> Finding:
         "scales": study.profiles(study.plain, SAME_EQUIVARIANCE, settings.scales),
         "translations": study.profiles(study.plain, SAME_EQUIVARIANCE, settings.translations),
     }
-    apart = {name: distance(lines["reference"], each, relative=True) for name, each in lines.items()}
+    apart = {name: distance(lines["reference"], profiles, relative=True) for name, profiles in lines.items()}
     checks = {}
     for name in list(lines)[1:4]:
-        checks[f"{name}: relative difference {apart[name]}, under {MARGIN}"] = apart[name].below(MARGIN)
+        checks[f"{name}: the relative difference is {apart[name]}; below the margin of {MARGIN}"] = apart[name].below(
+            MARGIN
+        )
     for name in list(lines)[4:]:
-        checks[f"{name} in place of rotations: {apart[name]}, above {MARGIN}"] = apart[name].above(MARGIN)
+        checks[f"{name} in place of rotations: it is {apart[name]}; above the margin of {MARGIN}"] = apart[name].above(
+            MARGIN
+        )
     save_profiles(run, "profile", lines, measure=SAME_EQUIVARIANCE)
     claim = "Same-equivariance depends neither on weights nor on the data set, mildly on the transformations (thesis)."
     return conclude(claim, checks, profile_table(lines), "profile")

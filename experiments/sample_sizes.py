@@ -23,7 +23,7 @@ from tfinv.results import MeasureResult
 
 def relative_error(result: MeasureResult, reference: MeasureResult) -> float:
     """Mean over units; a unit without a finite value in either is left out."""
-    a, b = (np.concatenate([layer.values.ravel() for layer in each.values()]) for each in (result, reference))
+    a, b = (np.concatenate([layer.values.ravel() for layer in results.values()]) for results in (result, reference))
     kept = np.isfinite(a) & np.isfinite(b)
     difference, scale = np.abs(a - b)[kept], (np.abs(a) + np.abs(b))[kept]
     return float(np.divide(difference, scale, out=np.zeros_like(difference), where=scale > 0).mean())
@@ -36,24 +36,26 @@ def answer(run: Run) -> Finding:
     errors: dict[tuple[int, int], list[float]] = {}
     for seed in study.seeds:
         network = study.rotated(seed)
-        found = {
+        measured = {
             (s, t): study.measured(network, MEASURE, f"rotations({t})", samples=s)[MEASURE]
             for s, t in product(settings.samples, settings.rotations)
         }
-        for size, result in found.items():
-            errors.setdefault(size, []).append(relative_error(result, found[most]))
-    intervals = {size: Interval.of(each) for size, each in errors.items()}
-    rows = [(*size, each.mean, each.low, each.high) for size, each in intervals.items()]
+        for size, result in measured.items():
+            errors.setdefault(size, []).append(relative_error(result, measured[most]))
+    intervals = {size: Interval.of(values) for size, values in errors.items()}
+    rows = [(*size, interval.mean, interval.low, interval.high) for size, interval in intervals.items()]
     table = pd.DataFrame(rows, columns=["samples", "transformations", "error", "low", "high"])
     save_drawing(run, "errors", "relative_error_map", table)
     first, half = (settings.samples[0], most[1]), (settings.samples[-2], most[1])
     few = (most[0], settings.rotations[0])
     checks = {
-        f"with {half[0]} of {most[0]} samples the error is {intervals[half]:.1%}, under 5 %": intervals[half].below(
-            0.05
-        ),
-        f"with {first[0]} samples {intervals[first]:.1%}, under 10 %": intervals[first].below(0.1),
-        f"with {few[1]} of {most[1]} rotations {intervals[few]:.1%}, under 10 %": intervals[few].below(0.1),
+        f"with {half[0]} of {most[0]} samples the error is {intervals[half]:.1%}; below the margin of 5 %": intervals[
+            half
+        ].below(0.05),
+        f"with {first[0]} samples it is {intervals[first]:.1%}; below the margin of 10 %": intervals[first].below(0.1),
+        f"with {few[1]} of {most[1]} rotations it is {intervals[few]:.1%}; below the margin of 10 %": intervals[
+            few
+        ].below(0.1),
     }
     return conclude("The measures are stable with small samples (thesis, DatasetSize).", checks, table, "errors")
 

@@ -24,9 +24,9 @@ def answer(run: Run) -> Finding:
         by_class = lines[f"{name}, by class"] = study.profiles(make, stratified=True)
         for where, layer in {"the mean over layers": None, "the output": list(everything)[-1]}.items():
             more = change(everything, by_class, layer)
-            checks[f"within classes {where} of {name} networks is higher by {more}"] = more.above(0)
+            checks[f"within classes {where} of {name} networks differs by {more:+.3f}; above zero"] = more.above(0)
     save_profiles(run, "profile", lines)
-    claim = "Normalised variance is higher within classes than over all images (Quiroga et al. 2019)."
+    claim = "Normalized variance is higher within classes than over all images (Quiroga et al. 2019)."
     return conclude(claim, checks, profile_table(lines), "profile")
 
 

@@ -2,7 +2,7 @@
 
 Source: thesis, experiment MeasureCorrelationWithTransformation. There degrees were taken for radians, so that every
 range but zero covered the whole circle, and the question stayed open.
-Expected: the wider the range of angles in training, the lower the normalised variance under all rotations.
+Expected: the wider the range of angles in training, the lower the normalized variance under all rotations.
 
     python -m tfinv.run training_range
 
@@ -37,20 +37,21 @@ def answer(run: Run) -> Finding:
         augmentation, label = ({"rotation": float(limit)}, f"±{limit:g}°") if limit else (None, "none")
         networks = {seed: study.trained(seed, augmentation) for seed in study.seeds}
         lines[label] = study.profiles(networks.__getitem__)
-        accuracy = Interval.of([study.accuracy(each).mean() for each in networks.values()])
+        accuracy = Interval.of([study.accuracy(network).mean() for network in networks.values()])
         curves.append(("accuracy under all rotations", label, accuracy.mean, accuracy.low, accuracy.high))
         output = Interval.of(lines[label].iloc[:, -1])
-        curves.append(("normalised variance of the output", label, output.mean, output.low, output.high))
+        curves.append(("normalized variance of the output", label, output.mean, output.low, output.high))
     names, last = list(lines), list(lines[next(iter(lines))])[-1]
     turns = [limit / 180 for limit in run.settings.ranges]
     trend = slope(turns, list(lines.values()), last)
-    checks = {f"the output's normalised variance changes by {trend} over the full range (slope)": trend.below(0)}
+    sentence = f"the output's normalized variance changes by {trend:+.3f} over the full range (slope)"
+    checks = {f"{sentence}; below zero": trend.below(0)}
     for before, after in pairwise(names):
         step = change(lines[before], lines[after], last)
-        checks[f"from {before} to {after} by {step}"] = step.below(0)
+        checks[f"from {before} to {after} it changes by {step:+.3f}; below zero"] = step.below(0)
     frame = pd.DataFrame(curves, columns=["line", "layer", "mean", "low", "high"])
     save_profiles(run, "profile", lines)
-    axes = {"x_label": "range of angles in training", "y_label": "share, or normalised variance"}
+    axes = {"x_label": "range of angles in training", "y_label": "share, or normalized variance"}
     save_drawing(run, "range", "profile", frame, **axes)
     claim = "The measure falls as the range of the training transformations grows (thesis: expected, not seen)."
     return conclude(claim, checks, profile_table(lines), "range")

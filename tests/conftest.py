@@ -23,9 +23,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _shared = tempfile.TemporaryDirectory(prefix="tfinv-shared-")
     os.environ["TFINV_TEST_SHARED"] = _shared.name
 
-else:  # as many processes as processors share them; threads of their own would only take turns
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# Sums of several threads round otherwise than those of one, and after an epoch of training a network is another one:
+# one thread in all processes. As many processes as processors share the machine anyway.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # A run in the background (`nohup make test &`) inherits that Ctrl-C is ignored, and so would what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -37,6 +38,19 @@ import pytest
 # Tracing makes millions of objects that live as long as the model. Looking through them all for garbage again and
 # again takes a fifth of the run, so it is done rarely, and once behind every file of tests.
 gc.set_threshold(100_000, 20, 20)
+
+
+HEAVY = (
+    "test_experiments", "test_docs_examples", "test_tflite_study", "test_tflite_qat_tfmot", "test_tflite_qat",
+    "test_extending", "test_run", "test_notebook", "test_tflite_compare", "test_tflite_real", "test_evaluation",
+)  # fmt: skip
+"""Files that take longest, the longest first: where processes share the files, none of them is left for the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Heavy files first; the order within a file, and of the others, stays."""
+    rank = {name: place for place, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(HEAVY)))
 
 
 @pytest.fixture(autouse=True, scope="module")

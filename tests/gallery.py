@@ -29,7 +29,7 @@ LONG = [
 def made_up(layers: list[str], slope: float, holes: tuple[str, ...] = (), seed: int = 0) -> Results:
     """Values that fall towards the output by `slope`; some dead maps, and no valid unit at all in `holes`."""
     rng = np.random.default_rng(seed)
-    found = {}
+    values_of = {}
     for i, name in enumerate(layers):
         depth = i / len(layers)
         dense = "dense" in name or "logits" in name or "softmax" in name
@@ -42,8 +42,8 @@ def made_up(layers: list[str], slope: float, holes: tuple[str, ...] = (), seed: 
             values[..., 0], status[..., 0] = np.inf, Status.SAMPLE_CONSTANT
         if name in holes:
             values[:], status[:] = 1.0, Status.DEAD
-        found[name] = LayerResult(values, status)
-    return Results({KEY: MeasureResult(KEY, found)})
+        values_of[name] = LayerResult(values, status)
+    return Results({KEY: MeasureResult(KEY, values_of)})
 
 
 def curves() -> pd.DataFrame:

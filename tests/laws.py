@@ -33,29 +33,29 @@ def gathered(
     layer = layer or layer_of(block)
     traces = []
 
-    present = [each for each in (labels, reference, *(derivatives or {}).values()) if each is not None]
+    present = [array for array in (labels, reference, *(derivatives or {}).values()) if array is not None]
 
     def step(state: Any, block: Any, index: Any, *rest: Any) -> Any:
         traces.append(1)
         extra = list(rest)
-        found = [None if each is None else extra.pop(0) for each in (labels, reference)]
-        seen = {each: each.summary(state) for each, state in (given or {}).items()}
-        finished = {each: type(s)(*(tf.constant(field, block.dtype) for field in s)) for each, s in seen.items()}
+        beside = [None if array is None else extra.pop(0) for array in (labels, reference)]
+        seen = {earlier: earlier.summary(state) for earlier, state in (given or {}).items()}
+        finished = {earlier: type(s)(*(tf.constant(field, block.dtype) for field in s)) for earlier, s in seen.items()}
         along = dict(zip(derivatives or {}, extra, strict=True))
-        return statistic.update(state, block, Context(layer, index, *found, finished, along))
+        return statistic.update(state, block, Context(layer, index, *beside, finished, along))
 
     run: Any = step
     state = statistic.init(layer, block.dtype)
     if compiled:
-        ragged = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in (block, *present)]
+        ragged = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in (block, *present)]
         index = tf.TensorSpec((None,), tf.int64)
-        state_spec = type(state)(*(tf.TensorSpec(each.shape, each.dtype) for each in state))
+        state_spec = type(state)(*(tf.TensorSpec(field.shape, field.dtype) for field in state))
         run = tf.function(step, input_signature=[state_spec, ragged[0], index, *ragged[1:]])
     position = 0
     for size in sizes or [len(block)]:
         part = slice(position, position + size)
         index = tf.range(start + position, start + position + len(block[part]), dtype=tf.int64)
-        state = run(state, tf.constant(block[part]), index, *(tf.constant(each[part]) for each in present))
+        state = run(state, tf.constant(block[part]), index, *(tf.constant(array[part]) for array in present))
         position += size
     assert position >= len(block)
     if compiled:
@@ -94,16 +94,16 @@ def assert_laws(
     count = len(block)
 
     def part(first: int, last: int, sizes: Sequence[int] | None = None, **options: Any) -> Any:
-        cut = [None if each is None else each[first:last] for each in (labels, reference)]
-        along = {name: each[first:last] for name, each in (derivatives or {}).items()}
+        cut = [None if array is None else array[first:last] for array in (labels, reference)]
+        along = {name: tangent[first:last] for name, tangent in (derivatives or {}).items()}
         return gathered(
             statistic, block[first:last], sizes, start=first, labels=cut[0], reference=cut[1], given=given,
             derivatives=along, layer=layer, **options,
         )  # fmt: skip
 
     def same(state: Any) -> None:
-        for name, found, wanted in zip(expected._fields, canonical(arrays(state)), expected, strict=True):
-            np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol, err_msg=name)
+        for name, actual, wanted in zip(expected._fields, canonical(arrays(state)), expected, strict=True):
+            np.testing.assert_allclose(actual, wanted, rtol=rtol, atol=atol, err_msg=name)
 
     threes = [3] * -(-count // 3)
     expected = canonical(arrays(part(0, count)))
@@ -116,10 +116,10 @@ def assert_laws(
     same(statistic.merge(statistic.init(layer, block.dtype), part(0, count)))
     same(statistic.merge(part(0, count), statistic.init(layer, block.dtype)))
     merged = statistic.merge(statistic.merge(arrays(a), arrays(b)), arrays(c))
-    assert all(isinstance(each, (np.ndarray, np.generic)) for each in merged)
+    assert all(isinstance(field, (np.ndarray, np.generic)) for field in merged)
     same(merged)
 
 
 def arrays(state: Any) -> Any:
     """A state as NumPy arrays."""
-    return type(state)(*(np.asarray(each) for each in state))
+    return type(state)(*(np.asarray(field) for field in state))

@@ -100,6 +100,15 @@ def normalized_variance(a: Array) -> Array:
         return np.sqrt(rows / columns)
 
 
+def sparse_units(a: Array, bound: float = 0.45) -> NDArray[np.bool_]:
+    """Which units of `(S, T, *U)` too few samples move: the relative standard error over samples is above the bound."""
+    a = np.asarray(a, np.float64)
+    deviations = a.std(axis=1, ddof=1)
+    mean = deviations.mean(axis=0)
+    error = np.divide(deviations.std(axis=0), mean, out=np.zeros_like(mean), where=mean > 0) / np.sqrt(len(a))
+    return error > bound
+
+
 def masked_variances(aligned: Array) -> tuple[Array, Array]:
     """Mean variances over transformations and over samples of maps `(S, T, H, W)`, NaN outside the frame.
 
@@ -135,8 +144,8 @@ def row_distance(a: Array, metric: str = "euclidean", *, per_map: bool = False, 
     a = np.asarray(a, np.float64)
     if not per_map:
         flat = a.reshape(*a.shape[:2], -1)
-        found = [[pair_distance(row[:, unit, None], metric) for unit in range(flat.shape[2])] for row in flat]
-        return np.mean(found, axis=0).reshape(a.shape[2:])
+        distances = [[pair_distance(row[:, unit, None], metric) for unit in range(flat.shape[2])] for row in flat]
+        return np.mean(distances, axis=0).reshape(a.shape[2:])
     maps = np.moveaxis(a, -1, 0).reshape(a.shape[-1], *a.shape[:2], -1)
     if normalize:
         norms = np.linalg.norm(maps, axis=-1, keepdims=True)
@@ -173,8 +182,8 @@ def softmax(logits: Array) -> Array:
 
 def effective_invariance(logits: Array, untransformed: Array) -> Array:
     """`mean_s sqrt(p_s p_sj)` where the class survives, else 0: `(T,)`."""
-    found = np.zeros(logits.shape[:2])
-    for s, j in np.ndindex(found.shape):
+    invariance = np.zeros(logits.shape[:2])
+    for s, j in np.ndindex(invariance.shape):
         before, after = softmax(untransformed[s]), softmax(logits[s, j])
-        found[s, j] = np.sqrt(before.max() * after.max()) if before.argmax() == after.argmax() else 0.0
-    return found.mean(axis=0)
+        invariance[s, j] = np.sqrt(before.max() * after.max()) if before.argmax() == after.argmax() else 0.0
+    return invariance.mean(axis=0)

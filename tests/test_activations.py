@@ -33,8 +33,8 @@ def nested_model() -> keras.Model:
 
 def test_every_call_of_nested_and_shared_layers_has_its_own_values():
     model, data = nested_model(), images(2, 8, 8, 1)
-    found = ActivationModel(model)(data)
-    assert list(found) == [
+    activations = ActivationModel(model)(data)
+    assert list(activations) == [
         "stem", "inner/relu@1", "inner/conv@1", "inner/relu@2", "inner/relu@3", "inner/conv@2", "inner/relu@4",
         "double", "sum", "head/flat", "head/logits",
     ]  # fmt: skip
@@ -42,8 +42,8 @@ def test_every_call_of_nested_and_shared_layers_has_its_own_values():
     conv, relu = inner.get_layer("conv"), inner.get_layer("relu")
     for name, function in [("relu@1", relu), ("conv@1", conv), ("relu@2", relu), ("relu@3", relu), ("conv@2", conv)]:
         x = function(x)
-        assert_allclose(found[f"inner/{name}"], x, rtol=1e-6, err_msg=name)
-    assert_allclose(found["head/logits"], model(data), rtol=1e-6)
+        assert_allclose(activations[f"inner/{name}"], x, rtol=1e-6, err_msg=name)
+    assert_allclose(activations["head/logits"], model(data), rtol=1e-6)
 
 
 def repeated_blocks() -> keras.Model:
@@ -66,23 +66,23 @@ def test_nested_blocks_may_repeat_the_names_of_their_layers():
         "first/conv@1", "first/bn@1", "first/relu@1", "first/conv@2", "first/bn@2", "first/relu@2",
         "second/conv", "second/bn", "second/relu", "sum",
     ]  # fmt: skip
-    found = source(data)
+    activations = source(data)
     once = model.get_layer("first")(data)
-    assert_allclose(found["first/relu@1"], once, rtol=1e-6)
-    assert_allclose(found["second/relu"], model.get_layer("second")(once), rtol=1e-6)
-    assert_allclose(found["sum"], model(data), rtol=1e-6)
+    assert_allclose(activations["first/relu@1"], once, rtol=1e-6)
+    assert_allclose(activations["second/relu"], model.get_layer("second")(once), rtol=1e-6)
+    assert_allclose(activations["sum"], model(data), rtol=1e-6)
     chosen = source.select("second/bn")
-    assert_allclose(chosen(data)["second/bn"], found["second/bn"], rtol=1e-6)
+    assert_allclose(chosen(data)["second/bn"], activations["second/bn"], rtol=1e-6)
 
 
 def test_sequential_model_equals_layer_by_layer_calls():
     model = keras.Sequential([keras.Input((6, 6, 2)), L.Conv2D(3, 3, name="conv"), L.BatchNormalization(name="bn")])
     model.get_layer("bn").set_weights([np.full(3, value) for value in (2.0, 1.0, 0.5, 4.0)])
     data = images(3, 6, 6, 2)
-    found = ActivationModel(model)(data)
+    activations = ActivationModel(model)(data)
     conv = model.get_layer("conv")(data)
-    assert_allclose(found["conv"], conv, rtol=1e-6)
-    assert_allclose(found["bn"], 2 * (np.asarray(conv) - 0.5) / np.sqrt(4 + 1e-3) + 1, rtol=1e-5)
+    assert_allclose(activations["conv"], conv, rtol=1e-6)
+    assert_allclose(activations["bn"], 2 * (np.asarray(conv) - 0.5) / np.sqrt(4 + 1e-3) + 1, rtol=1e-5)
 
 
 def test_layers_with_several_outputs_and_inference_mode():
@@ -90,10 +90,10 @@ def test_layers_with_several_outputs_and_inference_mode():
     first, second = keras.ops.split(L.Dropout(0.9, name="drop")(inputs), 2, axis=-1)
     model = keras.Model(inputs, L.Add(name="sum")([first, second]))
     data = images(2, 4, 4, 2)
-    found = ActivationModel(model)(data)
-    assert list(found) == ["drop", "split:0", "split:1", "sum"]
-    assert_array_equal(found["drop"], data)
-    assert_array_equal(found["split:1"], data[..., 1:])
+    activations = ActivationModel(model)(data)
+    assert list(activations) == ["drop", "split:0", "split:1", "sum"]
+    assert_array_equal(activations["drop"], data)
+    assert_array_equal(activations["split:1"], data[..., 1:])
 
 
 def two_headed(first: str) -> keras.Model:
@@ -111,9 +111,9 @@ def test_the_output_layer_makes_the_first_of_the_models_outputs(first, second):
     source = ActivationModel(model)
     assert source.output_layers == (first, second) and source.output_layer == first
     assert source.select("conv").output_layers == (first, second)
-    found = source(data)
+    activations = source(data)
     for name, expected in zip(source.output_layers, model(data), strict=True):
-        assert_allclose(found[name], expected, rtol=1e-6)
+        assert_allclose(activations[name], expected, rtol=1e-6)
 
 
 def test_only_the_first_output_is_the_classifiers():
@@ -141,9 +141,9 @@ def test_outputs_of_nested_models_splits_and_dicts_are_followed():
     source = ActivationModel(named)
     assert source.output_layers == ("inner/flat", f"{split}:1")
     data = images(2, 4, 4, 2)
-    found, expected = source(data), named({"image": data})
-    assert_allclose(found["inner/flat"], expected["a"], rtol=1e-6)
-    assert_allclose(found[f"{split}:1"], expected["b"], rtol=1e-6)
+    activations, expected = source(data), named({"image": data})
+    assert_allclose(activations["inner/flat"], expected["a"], rtol=1e-6)
+    assert_allclose(activations[f"{split}:1"], expected["b"], rtol=1e-6)
 
 
 def test_nested_models_may_be_called_by_keyword_and_on_dicts():
@@ -155,14 +155,14 @@ def test_nested_models_may_be_called_by_keyword_and_on_dicts():
     x = inner(inputs=inputs)
     x = difference({"right": L.ReLU(name="relu")(x), "left": x})
     model, data = keras.Model(inputs, L.GlobalAveragePooling2D(name="gap")(x)), images(3, 8, 8, 4)
-    found = ActivationModel(model)(data)
-    assert list(found) == ["inner/conv", "relu", "pair/minus", "gap"]
+    activations = ActivationModel(model)(data)
+    assert list(activations) == ["inner/conv", "relu", "pair/minus", "gap"]
     conv = np.asarray(inner.get_layer("conv")(data))
-    assert_allclose(found["inner/conv"], conv, rtol=1e-6)
-    assert_allclose(found["pair/minus"], np.minimum(conv, 0), atol=1e-6)
-    assert_allclose(found["gap"], model(data), atol=1e-6)
-    assert [call.label for call in flatten(model).calls] == list(found)
-    assert [value.name for value in layer_values(model, data)] == list(found)
+    assert_allclose(activations["inner/conv"], conv, rtol=1e-6)
+    assert_allclose(activations["pair/minus"], np.minimum(conv, 0), atol=1e-6)
+    assert_allclose(activations["gap"], model(data), atol=1e-6)
+    assert [call.label for call in flatten(model).calls] == list(activations)
+    assert [value.name for value in layer_values(model, data)] == list(activations)
 
 
 def test_a_tensor_read_twice_is_differentiated_once():

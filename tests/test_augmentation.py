@@ -73,9 +73,9 @@ def test_every_image_gets_one_member_of_the_set_and_all_are_equally_likely() -> 
     counts = np.bincount(distance.argmin(axis=1), minlength=8)
     assert stats.chisquare(counts).pvalue > 1e-3
     drawn = layer.draw(8000)
-    angles = [Affine(each).degrees for each in drawn]
-    wanted = [each.degrees for each in members if isinstance(each, Affine)]
-    counts = np.array([np.isclose(angles, each, atol=1e-3).sum() for each in wanted])
+    angles = [Affine(coefficients).degrees for coefficients in drawn]
+    wanted = [member.degrees for member in members if isinstance(member, Affine)]
+    counts = np.array([np.isclose(angles, angle, atol=1e-3).sum() for angle in wanted])
     assert counts.sum() == 8000 and stats.chisquare(counts).pvalue > 1e-3
 
 
@@ -93,14 +93,14 @@ def test_ranges_are_filled_evenly() -> None:
 def test_maps_are_mirrored_scaled_sheared_turned_and_shifted_in_this_order() -> None:
     coefficients = AffineAugmentation(**RANGES, seed=3).draw(50)
     drawn = parts(coefficients)
-    for index, each in enumerate(coefficients):
+    for index, row in enumerate(coefficients):
         value = {name: values[index] for name, values in drawn.items()}
         steps = [Affine.reflection()] if value["mirrored"] else []
         steps += [Affine.scale(value["factor"]), Affine.shear(value["shear"]), Affine.rotation(value["angle"])]
         composed = Affine.identity()
         for step in [*steps, Affine.translation(value["x"], value["y"])]:
             composed = composed.compose(step)
-        np.testing.assert_allclose(each, composed.coefficients, atol=1e-5)
+        np.testing.assert_allclose(row, composed.coefficients, atol=1e-5)
 
 
 @pytest.mark.parametrize("reflection", ["horizontal", "vertical"])
@@ -201,7 +201,7 @@ def test_a_pipeline_draws_what_direct_calls_draw() -> None:
     ):
         fresh = AffineAugmentation(rotation=180, seed=10)
         mapped = dataset.map(lambda batch, fresh=fresh: fresh(batch, training=True))
-        got = [each for _ in range(passes) for each in mapped.as_numpy_iterator()]
+        got = [batch for _ in range(passes) for batch in mapped.as_numpy_iterator()]
         for one, other in zip(got, wanted, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
     split = Split(x, np.zeros(10, np.int64))

@@ -66,10 +66,10 @@ def test_measure_takes_a_file_and_a_folder_and_gives_what_evaluate_gives(trained
     images = np.concatenate([data.train.x, data.test.x])  # nothing is trained here: all images are measured
     assert images.shape == (10, 132, 92, 3)
     wanted = tfinv.evaluate(models.load(trained / "model.keras"), images, "rotations(4)", measures, progress=False)
-    found = Results.load(tmp_path / "results.npz")
+    loaded = Results.load(tmp_path / "results.npz")
     for measure in measures:
         for name, layer in wanted[measure].items():
-            np.testing.assert_allclose(found[measure][name].values, layer.values, rtol=1e-4)
+            np.testing.assert_allclose(loaded[measure][name].values, layer.values, rtol=1e-4)
     table = pd.read_csv(tmp_path / "profile.csv")
     row = table[(table["measure"] == measures[0]) & (table["layer"] == "logits")].iloc[0]
     assert row["mean"] == pytest.approx(wanted[measures[0]]["logits"].mean, rel=1e-4)
@@ -94,7 +94,7 @@ def test_a_model_that_does_not_take_the_images_is_refused(
     shapes: list[tuple[int, ...]], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     inputs = [keras.Input(shape) for shape in shapes]
-    features = [keras.layers.Flatten()(each) for each in inputs]
+    features = [keras.layers.Flatten()(tensor) for tensor in inputs]
     joined = features[0] if len(features) == 1 else keras.layers.Concatenate()(features)
     keras.Model(inputs, keras.layers.Dense(2)(joined)).save(tmp_path / "model.keras")
     arguments = ["--model", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path / "out")]
@@ -117,7 +117,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     places = {"MODEL": str(trained / "model.keras"), "OUT": str(tmp_path / "out")}
-    assert main([places.get(each, each) for each in [*arguments, "--quiet"]]) == 2
+    assert main([places.get(argument, argument) for argument in [*arguments, "--quiet"]]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error
     assert not (tmp_path / "out").exists(), "nothing is written for input that cannot be used"

@@ -20,9 +20,9 @@ def write(path: Path, colour: tuple[int, ...] | int = RED, size: tuple[int, int]
     return path
 
 
-def three_classes(root: Path, each: int = 5) -> Path:
+def three_classes(root: Path, count: int = 5) -> Path:
     for name, colour in (("apple", RED), ("leaf", GREEN), ("sky", BLUE)):
-        for k in range(each):
+        for k in range(count):
             write(root / name / f"{k}.png", colour)
     return root
 
@@ -153,7 +153,7 @@ def test_damaged_files_are_named_and_left_out(tmp_path: Path) -> None:
     whole.unlink()
     with pytest.warns(UserWarning) as caught:
         dataset = datasets.load(tmp_path)
-    text = " ".join(str(each.message) for each in caught)
+    text = " ".join(str(warning.message) for warning in caught)
     assert "text.png" in text and "short.png" in text
     assert len(dataset.train) + len(dataset.test) == 15
     assert any("text.png" in note for note in dataset.notes)
@@ -168,7 +168,7 @@ def test_empty_and_unreadable_classes_and_loose_files(tmp_path: Path) -> None:
     write(tmp_path / "loose.png")
     with pytest.warns(UserWarning) as caught:
         dataset = datasets.load(tmp_path)
-    text = " ".join(str(each.message) for each in caught)
+    text = " ".join(str(warning.message) for warning in caught)
     assert "class folder 'nothing' holds no images" in text
     assert "1 images lie beside the class folders" in text
     assert "class 'zebra' has no readable image; its label 3 stays unused" in text

@@ -1,4 +1,4 @@
-"""Size, channels and normalisation against references computed in other ways."""
+"""Size, channels and normalization against references computed in other ways."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_resize_equals_tensorflow_antialiased_bilinear(size: tuple[int, int]) ->
 def test_halving_weighs_four_pixels_an_axis() -> None:
     row = np.array([0, 1, 0, 0, 0, 0, 0, 0], np.float32)
     image = np.tile(row, (8, 1))[None, :, :, None]
-    # triangle of width 2: 3/8 for the near pixels, 1/8 for the far ones; at the edge renormalised by 7/8
+    # triangle of width 2: 3/8 for the near pixels, 1/8 for the far ones; at the edge renormalized by 7/8
     np.testing.assert_allclose(adapt(image, (8, 4, 1))[0, 0, :, 0], [3 / 7, 1 / 8, 0, 0], atol=1e-6)
 
 
@@ -76,7 +76,7 @@ def test_statistics_are_those_of_the_training_images_in_float64() -> None:
     assert std[3] == 1  # a channel without variation
 
 
-def test_normalised_images() -> None:
+def test_normalized_images() -> None:
     split = Split(X)
     statistics = channel_statistics(split)
     ready = normalize(split, statistics)
@@ -86,7 +86,7 @@ def test_normalised_images() -> None:
     np.testing.assert_array_equal(normalize(X[:1].astype(np.float64), statistics), ready[:1])
 
 
-def test_normalisation_inside_a_model_is_the_same() -> None:
+def test_normalization_inside_a_model_is_the_same() -> None:
     import keras
     import tensorflow as tf
 
@@ -97,7 +97,7 @@ def test_normalisation_inside_a_model_is_the_same() -> None:
     np.testing.assert_allclose(normalize(tf.constant(X), statistics).numpy(), expected, atol=1e-6)
 
 
-def test_normalisation_refusals() -> None:
+def test_normalization_refusals() -> None:
     with pytest.raises(TypeError, match=r"train must be a Split or a Dataset. Received: ndarray"):
         channel_statistics(X)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"images must have 3 channels, as the statistics. Received: 1"):

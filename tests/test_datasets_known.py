@@ -251,7 +251,7 @@ def test_archives_are_read_in_memory_and_never_extracted(tmp_path: Path, monkeyp
     x, y = read_image_archive(path, CIFAR10)
     assert x.shape == (30, 4, 4, 3)
     np.testing.assert_array_equal(x[:, 0, 0, 0], y)
-    assert {each.name for each in tmp_path.rglob("*")} == {"work", "images.tar.xz"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"work", "images.tar.xz"}
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ SPLIT = Split(X, Y)
 
 def collect(dataset: object, passes: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
     """Images and labels of whole passes."""
-    found = []
+    epochs = []
     for _ in range(passes):
         batches = list(dataset.as_numpy_iterator())  # type: ignore[attr-defined]
-        found.append((np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])))
-    return found
+        epochs.append((np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])))
+    return epochs
 
 
 def test_the_module_does_not_import_tensorflow() -> None:
@@ -103,7 +103,7 @@ def test_repeated_passes_hold_every_image_once() -> None:
     dataset = SPLIT.as_dataset(20, shuffle=True, seed=0, repeat=True)
     assert int(dataset.cardinality()) == -1  # infinite
     labels = [y for _, y in dataset.take(6).as_numpy_iterator()]
-    assert [len(each) for each in labels] == [20, 20, 10] * 2
+    assert [len(label) for label in labels] == [20, 20, 10] * 2
     for pass_ in (labels[:3], labels[3:]):
         np.testing.assert_array_equal(np.bincount(np.concatenate(pass_)), [10] * 5)
 
@@ -166,5 +166,5 @@ def test_id_follows_the_content() -> None:
         Dataset("d", tuple("abcdf"), SPLIT, dataset.test),
         Dataset("d", tuple("abcde"), SPLIT, SPLIT.subset(10, 1)),
     ]
-    assert len({dataset.id, *(each.id for each in others)}) == 5
+    assert len({dataset.id, *(other.id for other in others)}) == 5
     assert (dataset.input_shape, dataset.num_classes) == ((4, 5, 3), 5)

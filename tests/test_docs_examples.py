@@ -40,10 +40,10 @@ class NumberChecker(doctest.OutputChecker):
     def check_output(self, want: str, got: str, optionflags: int) -> bool:
         if super().check_output(want, got, optionflags):
             return True
-        wanted, found = NUMBER.findall(want), NUMBER.findall(got)
-        if not wanted or len(wanted) != len(found):
+        wanted, numbers = NUMBER.findall(want), NUMBER.findall(got)
+        if not wanted or len(wanted) != len(numbers):
             return False
-        close = all(abs(float(a) - float(b)) <= last_digit(a) * 1.0001 for a, b in zip(wanted, found, strict=True))
+        close = all(abs(float(a) - float(b)) <= last_digit(a) * 1.0001 for a, b in zip(wanted, numbers, strict=True))
         return close and super().check_output(NUMBER.sub("#", want), NUMBER.sub("#", got), optionflags)
 
 
@@ -54,13 +54,13 @@ def last_digit(number: str) -> float:
 
 
 def modules_with_examples() -> list[str]:
-    found = []
+    names = []
     for package, folder in FOLDERS.items():
         for path in sorted(folder.rglob("*.py")):
             if re.search(r"^\s*>>> ", path.read_text(), re.MULTILINE):
                 parts = path.relative_to(folder).with_suffix("").parts
-                found.append(".".join([package, *(each for each in parts if each != "__init__")]))
-    return found
+                names.append(".".join([package, *(part for part in parts if part != "__init__")]))
+    return names
 
 
 @pytest.mark.parametrize("name", modules_with_examples())
@@ -71,9 +71,9 @@ def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     module = sys.modules[name]
     report: list[str] = []
     runner = doctest.DocTestRunner(NumberChecker(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    tests = [each for each in doctest.DocTestFinder(exclude_empty=True).find(module) if each.examples]
-    for each in tests:
-        runner.run(each, out=report.append)
+    tests = [test for test in doctest.DocTestFinder(exclude_empty=True).find(module) if test.examples]
+    for test in tests:
+        runner.run(test, out=report.append)
     assert tests, f"no example of {name} belongs to a public object"
     assert not runner.summarize(verbose=False).failed, "".join(report)
 
@@ -109,7 +109,7 @@ class Block:
 
 
 def blocks_of(text: str) -> list[Block]:
-    found, language, start, skip = [], None, 0, ""
+    blocks, language, start, skip = [], None, 0, ""
     lines = text.splitlines()
     for number, line in enumerate(lines):
         if language is None and (fence := re.fullmatch(r"\s*```\s*(\w*).*", line)):
@@ -117,10 +117,10 @@ def blocks_of(text: str) -> list[Block]:
             comment = re.fullmatch(r"\s*<!-- test: skip,? *(.*?) *-->\s*", lines[number - 1] if number else "")
             skip = (comment[1] or "no reason given") if comment else ""
         elif language is not None and line.strip() == "```":
-            found.append(Block(language, "\n".join(lines[start:number]) + "\n", start + 1, skip))
+            blocks.append(Block(language, "\n".join(lines[start:number]) + "\n", start + 1, skip))
             language = None
     assert language is None, f"the block that starts on line {start} does not end"
-    return found
+    return blocks
 
 
 def commands_of(block: Block) -> list[str]:
@@ -157,16 +157,20 @@ def run_tfinv(arguments: list[str], folder: Path) -> int:
 
 
 def run_command(command: str, folder: Path) -> None:
-    """Run what belongs to the project; of other commands check what can be checked without a network."""
+    """Run what belongs to the project; of other commands check what can be checked without a network.
+
+    A command that ends in `# exit code 3` must end with that code.
+    """
     words = [word for word in shlex.split(command, comments=True) if not re.fullmatch(r"[A-Z_]+=.*", word)]
     if words[0] == "make":
         done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     elif words[:3] == ["python", "-m", "tfinv.run"] or words[0] == "tfinv":
         arguments = words[3:] if words[0] == "python" else words[1:]
-        assert run_tfinv(arguments, folder) == 0, command
+        wanted = re.search(r"# exit code (\d+)$", command)
+        assert run_tfinv(arguments, folder) == int(wanted[1] if wanted else 0), command
     elif words[0] == "pip" or words[1:3] == ["-m", "pip"]:
-        named = {extra for each in re.findall(r"\[([\w,]+)\]", command) for extra in each.split(",")}
+        named = {extra for extras in re.findall(r"\[([\w,]+)\]", command) for extra in extras.split(",")}
         assert "install" in words and named <= set(EXTRAS), command
     elif words[0] in ("pytest", "ruff", "pyright", "bash"):
         paths = [word for word in words[1:] if "/" in word and not word.startswith("-")]
@@ -232,7 +236,7 @@ def test_blocks_and_commands_are_read_as_documented():
     )
     python, bash = blocks_of(text)
     assert python == Block("python", "x = 1\n", 3)
-    assert bash.skip == "needs a network" and [each.split() for each in commands_of(bash)] == [
+    assert bash.skip == "needs a network" and [line.split() for line in commands_of(bash)] == [
         ["make", "run", "ARGS=1"]
     ]
     assert commands_of(Block("console", "$ make run\nDone\n", 1)) == ["make run"]
@@ -241,7 +245,14 @@ def test_blocks_and_commands_are_read_as_documented():
 
 @pytest.mark.parametrize(
     "command",
-    ["make fly", "pip install -e .[wings]", "python -m tfinv.run nonesuch", "pytest tests/test_nonesuch.py", "fly"],
+    [
+        "make fly",
+        "pip install -e .[wings]",
+        "python -m tfinv.run nonesuch",
+        "python -m tfinv.run --list  # exit code 3",
+        "pytest tests/test_nonesuch.py",
+        "fly",
+    ],
 )
 def test_wrong_commands_are_found(command, tmp_path):
     with pytest.raises(AssertionError):

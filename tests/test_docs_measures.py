@@ -22,12 +22,12 @@ CHAPTERS = [text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:] if 
 
 @pytest.mark.parametrize("name", [*measures.names(), "lie_derivative"])
 def test_a_measure_has_a_section_in_a_chapter_with_a_figure_that_shows_it(name):
-    (chapter,) = [each for each in CHAPTERS if re.search(rf"^### (\w+, )*{name}(,|$)", each, re.MULTILINE)]
-    text = next(each for each in chapter.split("### ") if name in each.partition("\n")[0].split(", "))
+    (chapter,) = [text for text in CHAPTERS if re.search(rf"^### (\w+, )*{name}(,|$)", text, re.MULTILINE)]
+    text = next(entry for entry in chapter.split("### ") if name in entry.partition("\n")[0].split(", "))
     assert re.search(r"\b0\b", text), "what does 0 mean?"
     assert re.search(r"\b(not|never|only)\b", text, re.IGNORECASE), "when is it not to be used?"
-    found = re.findall(r"!\[[^\]]{20,}\]\(figures/measures/(\w+)\.png\)", chapter)
-    shown = [key.split("(")[0] for each in found for key in DRAWINGS[each].measures.values()]
+    figures = re.findall(r"!\[[^\]]{20,}\]\(figures/measures/(\w+)\.png\)", chapter)
+    shown = [key.split("(")[0] for figure in figures for key in DRAWINGS[figure].measures.values()]
     assert (name if name != "lie_derivative" else "LieContribution") in shown
 
 
@@ -39,7 +39,9 @@ def test_figures_are_those_that_are_made_and_small():
             assert image.mode == "P"
             assert image.width <= 1000
         assert path.stat().st_size < 100_000
-    assert set(measures.names()) <= {key.split("(")[0] for each in DRAWINGS.values() for key in each.measures.values()}
+    assert set(measures.names()) <= {
+        key.split("(")[0] for drawing in DRAWINGS.values() for key in drawing.measures.values()
+    }
 
 
 def test_a_drawing_shows_the_values_the_intervals_and_the_floor():
@@ -55,8 +57,8 @@ def test_a_drawing_shows_the_values_the_intervals_and_the_floor():
     figure = draw(drawing, dict(zip(NETWORKS, (results(1.0), results(0.5)), strict=True)))
     (axes,) = figure.axes
     assert [line.get_ydata().tolist() for line in axes.lines] == [[1, 2, 3], [0.5, 1, 1.5], [0.1, 0.1, 0.1]]
-    assert [each.get_text() for each in axes.get_xticklabels()] == ["a", "b", "c"]
-    assert [each.get_text() for each in figure.legends[0].get_texts()] == [*NETWORKS, FLOOR]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b", "c"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*NETWORKS, FLOOR]
 
 
 @pytest.mark.slow

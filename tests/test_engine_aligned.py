@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from laws import layer_of
 
-from tfinv.engine.gatherer import Gatherer, widened
+from tfinv.engine.gatherer import Gatherer
+from tfinv.engine.states import widened
 from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.aligned_dispersion import AlignedDispersion
 from tfinv.statistics.compiled import fused
@@ -28,8 +29,8 @@ def warped_back(block: np.ndarray, transformations) -> np.ndarray:
     out = np.empty(block.shape)
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    for j, each in enumerate(transformations):
-        matrix = each.pixel_matrix(height, width)
+    for j, transformation in enumerate(transformations):
+        matrix = transformation.pixel_matrix(height, width)
         points = np.stack([columns, rows], -1) - centre
         x, y = np.moveaxis(points @ matrix[:2, :2].T + matrix[:2, 2] + centre, -1, 0)
         x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
@@ -50,7 +51,7 @@ def states(statistics, block, sizes, transformations) -> dict:
         gatherer.update(block[position : position + size])
         position += size
     assert position == len(block)
-    return {each: widened(gatherer.state(each)) for each in statistics}
+    return {statistic: widened(statistic, gatherer.state(statistic)) for statistic in statistics}
 
 
 def expected_rows(seen_back: np.ndarray, shown: np.ndarray, kind: str) -> np.ndarray:
@@ -70,14 +71,14 @@ def test_states_equal_float64(rng, text, shape, sizes):
     seen_back = warped_back(block, transformations)
     layer = layer_of(block, transformations=transformations)
     for rows, shown in ((MASKED, visible(layer)), (KEPT, np.ones_like(visible(layer)))):
-        found = states((*rows, COLUMNS), block, sizes, transformations)
+        gathered = states((*rows, COLUMNS), block, sizes, transformations)
         for statistic, kind in zip(rows, ("std", "variance"), strict=True):
             np.testing.assert_allclose(
-                found[statistic].mean, expected_rows(seen_back, shown, kind), rtol=2e-4, atol=1e-4
+                gathered[statistic].mean, expected_rows(seen_back, shown, kind), rtol=2e-4, atol=1e-4
             )
-        assert found[COLUMNS].count == 5
-        np.testing.assert_allclose(found[COLUMNS].mean, seen_back.mean(0), rtol=1e-5, atol=1e-4)
-        np.testing.assert_allclose(found[COLUMNS].m2, seen_back.var(0) * 5, rtol=1e-3, atol=1e-3)
+        assert gathered[COLUMNS].count == 5
+        np.testing.assert_allclose(gathered[COLUMNS].mean, seen_back.mean(0), rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(gathered[COLUMNS].m2, seen_back.var(0) * 5, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("statistics", [MASKED[:1], KEPT[1:], (COLUMNS,), (*MASKED, COLUMNS)])
@@ -92,7 +93,7 @@ def test_graph_and_compiled_loop_agree(rng, monkeypatch, statistics):
         step = tf.function(lambda part, gatherer=gatherer: gatherer.add("layer", part), reduce_retracing=True)
         for start in range(0, 7, 3):
             step(tf.constant(block[start : start + 3]))
-        both.append({each: widened(state) for each, state in gatherer.states_of("layer").items()})
+        both.append({statistic: widened(statistic, state) for statistic, state in gatherer.states_of("layer").items()})
     for statistic in statistics:
         for compiled, graph in zip(both[0][statistic], both[1][statistic], strict=True):
             np.testing.assert_allclose(compiled, graph, rtol=1e-4, atol=2e-5)
@@ -102,11 +103,11 @@ def test_precision_holds_far_from_zero(rng):
     """Quarter turns move positions onto positions, so that float64 has nothing to interpolate differently."""
     transformations = parse("rotations(4)")
     block = (rng.normal(size=(24, 4, 6, 6, 3)) + np.array([1000, -1000, 0])).astype(np.float32)
-    quarters = [round(each.degrees / 90) for each in transformations]
+    quarters = [round(transformation.degrees / 90) for transformation in transformations]
     turned = np.stack([np.rot90(block[:, j].astype(np.float64), -k, (1, 2)) for j, k in enumerate(quarters)], axis=1)
-    found = states((*MASKED, COLUMNS), block, [8, 8, 8], transformations)
-    np.testing.assert_allclose(found[MASKED[0]].mean, turned.std(1, ddof=1).mean(0), rtol=1e-3)
-    np.testing.assert_allclose(found[COLUMNS].m2, turned.var(0) * 24, rtol=1e-3)
+    gathered = states((*MASKED, COLUMNS), block, [8, 8, 8], transformations)
+    np.testing.assert_allclose(gathered[MASKED[0]].mean, turned.std(1, ddof=1).mean(0), rtol=1e-3)
+    np.testing.assert_allclose(gathered[COLUMNS].m2, turned.var(0) * 24, rtol=1e-3)
 
 
 def test_constant_maps_are_exactly_zero(rng):
@@ -114,10 +115,10 @@ def test_constant_maps_are_exactly_zero(rng):
     block = rng.normal(1000, 1, (6, 5, 7, 7, 3)).astype(np.float32)
     block[..., 0] = np.float32(0.5)
     block[..., 1] = block[:1, :, :, :, 1]
-    found = states((*MASKED, COLUMNS), block, [4, 2], transformations)
-    assert (found[MASKED[0]].mean[..., 0] == 0).all()
-    assert (found[COLUMNS].m2[..., :2] == 0).all()
-    assert found[COLUMNS].m2[..., 2].min() > 0
+    gathered = states((*MASKED, COLUMNS), block, [4, 2], transformations)
+    assert (gathered[MASKED[0]].mean[..., 0] == 0).all()
+    assert (gathered[COLUMNS].m2[..., :2] == 0).all()
+    assert gathered[COLUMNS].m2[..., 2].min() > 0
 
 
 def test_columns_beyond_the_transformations_are_not_read(rng):

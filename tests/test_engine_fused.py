@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from laws import layer_of
 
-from tfinv.engine.gatherer import Gatherer, widened
-from tfinv.statistics import ColumnMoments, RowDispersion
+from tfinv.engine.gatherer import Gatherer
+from tfinv.engine.states import widened
+from tfinv.statistics import ColumnMoments, RowDispersion, Statistic
 from tfinv.statistics.compiled import fused
 from tfinv.statistics.compiled.fused import FusedDispersion
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.row_distances import RowDistances
 from tfinv.statistics.views import InverseWarp, Viewed
 
@@ -29,20 +33,20 @@ def states(block: np.ndarray, sizes: list[int], statistics=ALL, whole: np.ndarra
         gatherer.update((block if whole is None else whole)[position : position + size])
         position += size
     assert position == len(block)
-    return {each: widened(gatherer.state(each)) for each in statistics}
+    return {statistic: widened(statistic, gatherer.state(statistic)) for statistic in statistics}
 
 
-def assert_moments(found: dict, block: np.ndarray, rtol: float) -> None:
+def assert_moments(gathered: dict, block: np.ndarray, rtol: float) -> None:
     wide = block.astype(np.float64)
-    if RowDispersion("std") in found:
+    if RowDispersion("std") in gathered:
         np.testing.assert_allclose(
-            found[RowDispersion("std")].mean, wide.std(1, ddof=1).mean(0), rtol=rtol, atol=0, err_msg="std"
+            gathered[RowDispersion("std")].mean, wide.std(1, ddof=1).mean(0), rtol=rtol, atol=0, err_msg="std"
         )
-    if RowDispersion("variance") in found:
+    if RowDispersion("variance") in gathered:
         expected = wide.var(1, ddof=1).mean(0)
-        np.testing.assert_allclose(found[RowDispersion("variance")].mean, expected, rtol=rtol, err_msg="variance")
-    if ColumnMoments() in found:
-        moments = found[ColumnMoments()]
+        np.testing.assert_allclose(gathered[RowDispersion("variance")].mean, expected, rtol=rtol, err_msg="variance")
+    if ColumnMoments() in gathered:
+        moments = gathered[ColumnMoments()]
         assert moments.count == len(block)
         np.testing.assert_allclose(moments.mean, wide.mean(0), rtol=1e-6, atol=2e-5, err_msg="mean")
         np.testing.assert_allclose(moments.m2, wide.var(0) * len(block), rtol=rtol, err_msg="m2")
@@ -81,13 +85,13 @@ def test_degenerate_units_are_exactly_zero(rng):
     block[..., 0] = np.float32(0.1)
     block[..., 1] = block[:, :1, 1]
     block[..., 2] = block[:1, :, 2]
-    found = states(block, [4, 4, 4, 4, 4, 1])
+    gathered = states(block, [4, 4, 4, 4, 4, 1])
     for kind in ("std", "variance"):
-        assert found[RowDispersion(kind)].mean[:2].tolist() == [0, 0]
-        assert (found[RowDispersion(kind)].mean[2:] > 0.1).all()
-    assert (found[ColumnMoments()].m2[:, [0, 2]] == 0).all()
-    assert (found[ColumnMoments()].m2[:, [1, 3]] > 1).all()
-    np.testing.assert_array_equal(found[ColumnMoments()].mean[:, 2], block[0, :, 2])
+        assert gathered[RowDispersion(kind)].mean[:2].tolist() == [0, 0]
+        assert (gathered[RowDispersion(kind)].mean[2:] > 0.1).all()
+    assert (gathered[ColumnMoments()].m2[:, [0, 2]] == 0).all()
+    assert (gathered[ColumnMoments()].m2[:, [1, 3]] > 1).all()
+    np.testing.assert_array_equal(gathered[ColumnMoments()].mean[:, 2], block[0, :, 2])
 
 
 def test_columns_beyond_the_transformations_are_not_read(rng):
@@ -118,7 +122,7 @@ def test_a_reset_forgets_everything(rng):
     gatherer.reset()
     assert gatherer.state(ColumnMoments()).count == 0
     gatherer.update(block)
-    assert_moments({each: widened(gatherer.state(each)) for each in ALL}, block, 1e-5)
+    assert_moments({statistic: widened(statistic, gatherer.state(statistic)) for statistic in ALL}, block, 1e-5)
 
 
 FIRST_CALL = """
@@ -156,8 +160,8 @@ def test_every_rest_of_a_tile_is_added(rng, samples, columns):
 
 def test_statistics_are_grouped_by_their_view_and_others_left_alone():
     seen = Viewed(ColumnMoments(), InverseWarp())
-    found = fused.groups([*ALL, seen, RowDistances()])
-    assert found == [list(ALL), [seen]]
+    groups = fused.groups([*ALL, seen, RowDistances()])
+    assert groups == [list(ALL), [seen]]
     assert fused.groups(ALL, "float64") == []
 
 
@@ -171,7 +175,100 @@ def test_graph_and_compiled_loop_agree(rng, monkeypatch):
         step = tf.function(lambda part, gatherer=gatherer: gatherer.add("layer", part), reduce_retracing=True)
         for start in range(0, 11, 4):
             step(tf.constant(block[start : start + 4]))
-        both.append({each: widened(state) for each, state in gatherer.states_of("layer").items()})
+        both.append({statistic: widened(statistic, state) for statistic, state in gatherer.states_of("layer").items()})
     for statistic in ALL:
         for compiled, graph in zip(both[0][statistic], both[1][statistic], strict=True):
             np.testing.assert_allclose(compiled, graph, rtol=2e-5)
+
+
+class LevelState(NamedTuple):
+    """`count` samples; `total` and `spread` (`*U`), sums over samples."""
+
+    count: Any
+    total: Any
+    spread: Any
+
+
+@dataclass(frozen=True)
+class Level(Statistic):
+    """A statistic of one's own that joins the loop: mean activations and variances over transformations, summed."""
+
+    @property
+    def loop(self) -> LoopParts:
+        return LoopParts(rows=True, columns=True)
+
+    def from_loop(self, sums: LoopSums) -> LevelState:
+        means = sums.shift.mean(axis=0, dtype=np.float64) + sums.offset
+        return LevelState(sums.count, sums.count * means, sums.variances.copy())
+
+    def init(self, layer, dtype="float32") -> LevelState:
+        return LevelState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype), tf.zeros(layer.shape, dtype))
+
+    def update(self, state, block, context=None) -> LevelState:
+        variance = tf.math.reduce_variance(block, axis=1) * block.shape[1] / (block.shape[1] - 1)
+        count = tf.cast(tf.shape(block)[0], block.dtype)
+        added = LevelState(count, tf.reduce_sum(tf.reduce_mean(block, axis=1), axis=0), tf.reduce_sum(variance, axis=0))
+        return self.merge(state, added)
+
+    def merge(self, first, second) -> LevelState:
+        return LevelState(*(one + other for one, other in zip(first, second, strict=True)))
+
+
+@dataclass(frozen=True)
+class DoubledLevel(Level):
+    """Computes something else than its parent, and says nothing about the loop."""
+
+    def update(self, state, block, context=None) -> LevelState:
+        return super().update(state, 2 * block, context)
+
+
+@pytest.mark.parametrize("view", [None, InverseWarp()])
+def test_a_statistic_of_ones_own_joins_the_loop_from_outside(rng, monkeypatch, view):
+    from tfinv.transformations import rotations
+
+    block = rng.normal(3, 1, (11, 4, 6, 6, 2)).astype(np.float32)
+    layer = layer_of(block, transformations=rotations(4))
+    statistic: Statistic = Viewed(Level(), view) if view else Level()
+    both = []
+    for available in (True, False):
+        monkeypatch.setattr(fused, "is_available", lambda available=available: available)
+        gatherer = Gatherer([statistic, RowDispersion()], [layer])
+        assert bool(gatherer._fused["layer"]) == available
+        if available:
+            taken = [member for group in gatherer._fused["layer"] for member in group.statistics]
+            assert statistic in taken and not gatherer._others["layer"]
+            assert gatherer.is_direct
+        for start in range(0, 11, 4):
+            gatherer.add("layer", tf.constant(block[start : start + 4]))
+        both.append(gatherer.states_of("layer")[statistic])
+    shown = view.apply(tf.constant(block), layer).numpy() if view else block
+    wide = shown.astype(np.float64)
+    for state in both:
+        assert state.count == 11
+        np.testing.assert_allclose(state.total, wide.mean(1).sum(0), rtol=1e-5)
+        np.testing.assert_allclose(state.spread, wide.var(1, ddof=1).sum(0), rtol=2e-5)
+
+
+def test_a_subclass_that_computes_something_else_does_not_join_the_loop(rng):
+    block = rng.normal(size=(5, 4, 3)).astype(np.float32)
+    gatherer = Gatherer([Level(), DoubledLevel()], [layer_of(block)])
+    assert list(gatherer._others["layer"]) == [DoubledLevel()]
+    gatherer.add("layer", tf.constant(block))
+    states_of = gatherer.states_of("layer")
+    np.testing.assert_allclose(states_of[DoubledLevel()].total, 2 * states_of[Level()].total, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(states_of[DoubledLevel()].spread, 4 * states_of[Level()].spread, rtol=1e-5)
+
+
+def test_joining_the_loop_without_saying_how_is_an_error(rng):
+    @dataclass(frozen=True)
+    class Silent(Level):
+        @property
+        def loop(self) -> LoopParts:
+            return LoopParts(rows=True)
+
+        def from_loop(self, sums: LoopSums) -> LevelState:
+            return Statistic.from_loop(self, sums)
+
+    gatherer = Gatherer([Silent()], [layer_of(rng.normal(size=(5, 4, 3)))])
+    with pytest.raises(NotImplementedError, match="Silent names parts of the compiled loop"):
+        gatherer.states_of("layer")

@@ -6,17 +6,18 @@ import gc
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import tfinv
-from tfinv.engine.memory import Need, parse_budget, plan, readable
-from tfinv.engine.planning import plan_layers
+from tfinv.engine.memory import Need, parse_budget, plan, plan_layers, readable
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
 from tfinv.statistics.compiled.fused import FusedDispersion
 from tfinv.statistics.row_distances import RowDistances
+from tfinv.support.memory import available
 
 NEEDS = [Need("a", 100, 10), Need("b", 60, 5, work=40), Need("c", 200, 20), Need("d", 10, 1, work_block=7)]
 
@@ -29,8 +30,16 @@ def test_budgets_are_read(budget, size):
     assert parse_budget(budget) == size
 
 
-def test_the_default_is_a_share_of_the_free_memory():
-    assert 2**26 < parse_budget(None) < 2**45
+@pytest.mark.parametrize("free", [0, 3 * 2**30 + 1, 2**40])
+def test_the_default_is_half_of_the_free_memory(monkeypatch, free):
+    monkeypatch.setattr("tfinv.engine.memory.available", lambda: free)
+    assert parse_budget(None) == free // 2
+
+
+def test_free_memory_is_what_the_machine_reports():
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    (reported,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))
+    assert 2**26 < available() < reported
 
 
 @pytest.mark.parametrize("budget", ["8 apples", "GiB", "-3GB", "", 0, -5, True, [1]])
@@ -40,36 +49,41 @@ def test_what_is_no_budget_is_refused(budget):
 
 
 def test_sizes_are_written_as_people_do():
-    assert [readable(each) for each in (12, 2048, 3 * 2**20, 5.5 * 2**30)] == ["12 B", "2.0 KiB", "3.0 MiB", "5.50 GiB"]
+    assert [readable(number) for number in (12, 2048, 3 * 2**20, 5.5 * 2**30)] == [
+        "12 B",
+        "2.0 KiB",
+        "3.0 MiB",
+        "5.50 GiB",
+    ]
 
 
 def test_everything_goes_together_where_it_fits():
-    found = plan(NEEDS, 8, 10_000, image=3)
-    assert found.groups == (("a", "b", "c", "d"),)
-    assert found.batch_size == 8
-    assert found.sizes == (100 + 60 + 200 + 10 + 8 * (10 + 5 + 20 + 1) + 8 * 3 + 7 * 8,)
+    planned = plan(NEEDS, 8, 10_000, image=3)
+    assert planned.groups == (("a", "b", "c", "d"),)
+    assert planned.batch_size == 8
+    assert planned.sizes == (100 + 60 + 200 + 10 + 8 * (10 + 5 + 20 + 1) + 8 * 3 + 7 * 8,)
 
 
 @pytest.mark.parametrize("budget", [229, 260, 300, 350, 420])
 @pytest.mark.parametrize("batch_size", [1, 4, 16])
 def test_plans_fit_and_keep_the_order(budget, batch_size):
-    found = plan(NEEDS, batch_size, budget, image=2)
-    assert [name for group in found.groups for name in group] == ["a", "b", "c", "d"]
-    by_name = {each.layer: each for each in NEEDS}
-    for group, size in zip(found.groups, found.sizes, strict=True):
-        own = [by_name[name] for name in group]
-        samples = found.batch_size
+    planned = plan(NEEDS, batch_size, budget, image=2)
+    assert [name for group in planned.groups for name in group] == ["a", "b", "c", "d"]
+    by_name = {need.layer: need for need in NEEDS}
+    for group, size in zip(planned.groups, planned.sizes, strict=True):
+        members = [by_name[name] for name in group]
+        samples = planned.batch_size
         assert size == (
-            sum(each.state + samples * each.block for each in own)
+            sum(need.state + samples * need.block for need in members)
             + 2 * samples
-            + max(each.work + samples * each.work_block for each in own)
+            + max(need.work + samples * need.work_block for need in members)
         )
         assert size <= budget
 
 
 def test_smaller_blocks_are_preferred_to_more_runs():
-    found = plan([Need("a", 100, 100), Need("b", 100, 100)], 8, 450)
-    assert (found.groups, found.batch_size) == ((("a", "b"),), 1)
+    planned = plan([Need("a", 100, 100), Need("b", 100, 100)], 8, 450)
+    assert (planned.groups, planned.batch_size) == ((("a", "b"),), 1)
     fixed = plan([Need("a", 100, 30), Need("b", 100, 30)], 8, 450, shrink=False)
     assert (fixed.groups, fixed.batch_size) == ((("a",), ("b",)), 8)
 
@@ -114,7 +128,7 @@ def test_accumulators_are_freed_when_their_evaluation_ends(monkeypatch):
     tfinv.evaluate(model, images, "rotations(4)", "NormalizedVariance", progress=False)
     gc.collect()
     assert len(made) == 2
-    assert all(each() is None for each in made)
+    assert all(reference() is None for reference in made)
 
 
 SCRIPT = """
@@ -143,8 +157,8 @@ def test_a_resnet50_at_full_size_stays_within_8_gib():
     budget = 5 * 2**30
     done = subprocess.run([sys.executable, "-c", SCRIPT, str(budget)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    own, peak, mean = done.stdout.strip().splitlines()[-1].split()
+    empty, peak, mean = done.stdout.strip().splitlines()[-1].split()
     print(done.stdout)
     assert np.isfinite(float(mean))
     assert int(peak) < 8 * 2**30
-    assert int(peak) - int(own) < budget
+    assert int(peak) - int(empty) < budget

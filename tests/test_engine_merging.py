@@ -65,7 +65,7 @@ def test_what_does_not_belong_together_is_refused(model, images):
     first = run(model, images[:10])
     half = images[10:]
     other = keras.models.clone_model(model)
-    other.set_weights([2 * each for each in model.get_weights()])
+    other.set_weights([2 * weight for weight in model.get_weights()])
     cases = [
         (run(model, half, transformations="rotations(5)"), r"results must share transformations .*'rotations\(5\)'"),
         (run(other, half), "results must share model"),

@@ -49,8 +49,8 @@ def images() -> np.ndarray:
 def matrices(model, images) -> dict[str, np.ndarray]:
     """The ST matrix of every layer, float64, one forward pass a transformation."""
     every = keras.Model(model.input, {layer.name: layer.output for layer in model.layers[1:]})
-    columns = [every.predict(warp(images, [each])[:, 0], verbose=0) for each in rotations(6)]
-    return {name: np.stack([each[name] for each in columns], axis=1).astype(np.float64) for name in columns[0]}
+    columns = [every.predict(warp(images, [rotation])[:, 0], verbose=0) for rotation in rotations(6)]
+    return {name: np.stack([column[name] for column in columns], axis=1).astype(np.float64) for name in columns[0]}
 
 
 def run(model, images, transformations="rotations(6)", measures=KEY, **options):
@@ -71,12 +71,12 @@ def assert_same(first: tfinv.Results, second: tfinv.Results, rtol: float = 1e-5,
 @pytest.mark.parametrize("compiled", [True, False])
 def test_values_equal_a_float64_reference(model, images, matrices, monkeypatch, compiled):
     monkeypatch.setattr(fused, "is_available", lambda: compiled)
-    found = run(model, images, measures=[TransformationVariance(), SampleVariance(), NormalizedVariance()])
+    results = run(model, images, measures=[TransformationVariance(), SampleVariance(), NormalizedVariance()])
     for name, matrix in matrices.items():
         rows, columns = row_dispersion(matrix), column_dispersion(matrix)
-        np.testing.assert_allclose(found["TransformationVariance"][name].values, rows, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(found["SampleVariance"][name].values, columns, rtol=1e-4, atol=1e-6)
-        layer = found[KEY][name]
+        np.testing.assert_allclose(results["TransformationVariance"][name].values, rows, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(results["SampleVariance"][name].values, columns, rtol=1e-4, atol=1e-6)
+        layer = results[KEY][name]
         valid = layer.status == Status.VALID
         np.testing.assert_allclose(layer.values[valid], normalized_variance(matrix)[valid], rtol=1e-4)
         assert valid.sum() > 0.8 * valid.size
@@ -105,7 +105,7 @@ def test_order_of_samples_and_transformations_changes_nothing(model, images):
     expected = run(model, images)
     order = np.random.default_rng(1).permutation(len(images))
     assert_same(expected, run(model, images[order]), 1e-4, 1e-6)
-    turned = [list(rotations(6))[each] for each in (3, 0, 5, 1, 4, 2)]
+    turned = [list(rotations(6))[position] for position in (3, 0, 5, 1, 4, 2)]
     assert_same(expected, run(model, images, turned), 1e-4, 1e-6)
 
 
@@ -198,9 +198,9 @@ def test_datasets_and_arrays_agree(model, images):
     pairs = tf.data.Dataset.from_tensor_slices((images, labels))
     assert_same(expected, run(model, pairs, measures=measures))
     unknown = pairs.filter(lambda image, label: label < 100).batch(7)
-    found = run(model, unknown, measures=measures)
-    assert_same(expected, found)
-    assert found.metadata["samples"] == 23
+    results = run(model, unknown, measures=measures)
+    assert_same(expected, results)
+    assert results.metadata["samples"] == 23
 
 
 class _Source:
@@ -217,27 +217,27 @@ class _Source:
 
     def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
         self.calls += 1
-        found = {"half": images[:, :6], "sum": images.sum((1, 2))}
-        return {name: found[name] for name in self.layer_shapes}
+        outputs = {"half": images[:, :6], "sum": images.sum((1, 2))}
+        return {name: outputs[name] for name in self.layer_shapes}
 
 
 @pytest.mark.parametrize("measures", [(KEY,), (KEY, "NormalizedVarianceSE")])
 def test_sources_of_ones_own_are_measured(images, measures):
-    found = run(_Source(), images, measures=measures)
+    results = run(_Source(), images, measures=measures)
     block = warp(images, "rotations(6)").numpy().astype(np.float64)
     expected = normalized_variance(block[:, :, :6])
-    np.testing.assert_allclose(found[KEY]["half"].values, expected, rtol=1e-4)
+    np.testing.assert_allclose(results[KEY]["half"].values, expected, rtol=1e-4)
     sums = block.sum((2, 3))
-    np.testing.assert_allclose(found[KEY]["sum"].values, normalized_variance(sums), rtol=1e-4)
+    np.testing.assert_allclose(results[KEY]["sum"].values, normalized_variance(sums), rtol=1e-4)
 
 
 def test_a_small_budget_takes_more_runs_and_gives_the_same(model, images, capsys):
     expected = run(model, images, measures=ALL)
-    found = run(model, images, measures=ALL, memory_budget="560 kB", verbose=True)
+    results = run(model, images, measures=ALL, memory_budget="560 kB", verbose=True)
     text = capsys.readouterr().out
     assert text.startswith("memory budget ")
     assert len(text.strip().splitlines()) > 3
-    assert_same(expected, found, 1e-4, 1e-6)
+    assert_same(expected, results, 1e-4, 1e-6)
     with pytest.raises(
         ValueError, match=r"memory_budget must be at least .* for layer 'conv' alone.*Received: 9\.8 KiB"
     ):
@@ -252,18 +252,20 @@ def test_classes_are_measured_apart_in_one_run_over_shuffled_data(model, images,
         passes.Pass, "_one", lambda self, batch, *rest: forwards.append(len(batch.images)) or one(self, batch, *rest)
     )
     measures = (KEY, "AccuracyUnder", "PredictionConsistency")
-    found = run(model, images, measures=measures, labels=labels, stratified=True)
+    results = run(model, images, measures=measures, labels=labels, stratified=True)
     assert sum(forwards) == len(images)
     for label in (0, 2, 4):
-        own = labels == label
-        assert_same(found.of_class(label), run(model, images[own], measures=measures, labels=labels[own]), 1e-4, 1e-6)
-    logits = np.stack([found.of_class(label)[KEY]["logits"].values for label in (0, 2, 4)])
-    np.testing.assert_allclose(found[KEY]["logits"].values, logits.mean(0), rtol=1e-12)
-    found.save(tmp_path / "stratified.npz")
+        chosen = labels == label
+        assert_same(
+            results.of_class(label), run(model, images[chosen], measures=measures, labels=labels[chosen]), 1e-4, 1e-6
+        )
+    logits = np.stack([results.of_class(label)[KEY]["logits"].values for label in (0, 2, 4)])
+    np.testing.assert_allclose(results[KEY]["logits"].values, logits.mean(0), rtol=1e-12)
+    results.save(tmp_path / "stratified.npz")
     loaded = tfinv.Results.load(tmp_path / "stratified.npz")
-    pd.testing.assert_frame_equal(loaded.of_class(2).profile(), found.of_class(2).profile())
+    pd.testing.assert_frame_equal(loaded.of_class(2).profile(), results.of_class(2).profile())
     with pytest.raises(KeyError, match=r"no class 3 in these results; classes are 0, 2, 4"):
-        found.of_class(3)
+        results.of_class(3)
 
 
 def test_units_valid_in_some_classes_are_averaged_over_those():
@@ -308,7 +310,7 @@ def test_a_layer_with_nan_is_named(images, monkeypatch, compiled, value):
         ({"images": np.zeros((1, 12, 12, 1))}, ValueError, "images must be at least 2 .*Received: 1"),
         ({"transformations": "rotations(1)"}, ValueError, "transformations must be at least 2 .*Received: 1"),
         ({"transformations": "turns(3)"}, ValueError, "turns"),
-        ({"measures": "NormalisedVariance"}, ValueError, "Did you mean 'NormalizedVariance'"),
+        ({"measures": "NormalizedVariance"}, ValueError, "Did you mean 'NormalizedVariance'"),
         ({"measures": NormalizedVariance}, TypeError, r"write NormalizedVariance\(\)"),
         ({"measures": []}, ValueError, "at least one measure"),
         ({"measures": "Anova(correction='sidak')"}, ValueError, "correction"),

@@ -81,15 +81,25 @@ def test_intervals_decide_only_where_they_do_not_contain_the_bound():
         ((True, None), "partly holds"),
         ((False, False), "does not hold"),
         ((False, None), "does not hold"),
-        ((None, None), "cannot be told"),
-        ((), "cannot be told"),
+        ((None, None), "inconclusive"),
+        ((), "inconclusive"),
     ],
 )
 def test_the_verdict_follows_from_the_checks(outcomes: tuple[bool | None, ...], verdict: str):
-    finding = conclude("A claim.", {f"check {number}": each for number, each in enumerate(outcomes)})
+    finding = conclude("A claim.", {f"check {number}; met": outcome for number, outcome in enumerate(outcomes)})
     assert finding.verdict == verdict
-    for number, each in enumerate(outcomes):
-        assert f"Check {number}: { {True: 'yes', False: 'no', None: 'cannot be told'}[each] }." in finding.text
+    for number, outcome in enumerate(outcomes):
+        assert (
+            f"Check {number}; { {True: 'met', False: 'not met', None: 'inconclusive whether met'}[outcome] }."
+            in finding.text
+        )
+
+
+def test_a_check_says_what_was_expected():
+    with pytest.raises(ValueError, match=r"what was expected.*Received: 'it is 0\.2'"):
+        conclude("A claim.", {"it is 0.2": True})
+    checks = {"A; b; below zero": False}
+    assert conclude("A claim.", checks).text == "A; b; not below zero."
 
 
 def test_change_is_paired_by_seed():
@@ -177,9 +187,9 @@ def test_smoke(name: str, runs: Path, cache: Path):
     experiment = find_experiment(name)
     finding = run_experiment(experiment, preset="smoke", out=runs / name, cache=cache, progress=False)
     assert isinstance(finding, Finding)
-    assert finding.verdict == "cannot be told", "one seed tells nothing"
+    assert finding.verdict == "inconclusive", "one seed tells nothing"
     page = (runs / name / "finding.md").read_text()
-    assert page.startswith(f"# {experiment.question}\n") and "**Verdict: cannot be told.**" in page
+    assert page.startswith(f"# {experiment.question}\n") and "**Verdict: inconclusive.**" in page
     assert "(one seed)" in page, "no number over seeds in the finding"
     assert finding.figure is not None and finding.table is not None and len(finding.table) > 0
     with Image.open(runs / name / f"{finding.figure}.png") as image:
@@ -271,7 +281,8 @@ def answer(run: Run) -> Finding:
     narrow, wide = lines.values()
     gap = change(narrow, wide, "logits")
     save_profiles(run, "profile", lines)
-    return conclude("Wider is more invariant.", {f"by {gap}": gap.below(0)}, profile_table(lines), "profile")
+    checks = {f"by {gap}; below zero": gap.below(0)}
+    return conclude("Wider is more invariant.", checks, profile_table(lines), "profile")
 
 
 EXPERIMENT = Experiment("own", "Are wider networks more invariant?", answer, **standard(widths=(4, 5)))
@@ -286,14 +297,14 @@ def test_an_experiment_outside_the_repository(tmp_path: Path, cache: Path, capsy
     (tmp_path / "own.py").write_text(OWN)
     arguments = [str(tmp_path / "own.py"), "--smoke", "--quiet", "--out", str(tmp_path / "out"), "--cache", str(cache)]
     assert main(arguments) == 0
-    assert "Are wider networks more invariant?\ncannot be told: By " in capsys.readouterr().out
+    assert "Are wider networks more invariant?\ninconclusive: By " in capsys.readouterr().out
     # The number in the finding is the one that the library gives for the saved network and the same images.
-    found = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())["settings"]
     configs = [json.loads(path.read_text()) for path in cache.glob("model/*/config.json")]
     folders = [path.parent for path in cache.glob("model/*/config.json")]
     mine = [f for f, c in zip(folders, configs, strict=True) if c["options"].get("filters") == 5]
     assert len(mine) == 1
-    test = datasets.load("digits").test.subset(found["test_samples"], 0)
+    test = datasets.load("digits").test.subset(settings["test_samples"], 0)
     measure = "NormalizedVariance(aggregate='mean')"
     results = tfinv.evaluate(models.load(mine[0] / "model.keras"), test, "rotations(4)", measure, progress=False)
     row = next(line for line in (tmp_path / "out" / "finding.md").read_text().splitlines() if "| logits |" in line)
@@ -352,6 +363,22 @@ def test_findings_are_collected_from_finished_runs_of_the_same_settings(tmp_path
         assert image.size == (40, 30) and image.convert("RGB").getpixel((5, 5)) == (255, 0, 0)
 
 
+def test_what_no_run_writes_stays_and_the_published_statistic_is_named(tmp_path: Path):
+    page = tmp_path / "findings.md"
+    finished(tmp_path / "first", "aggregation", "We found 0.5.")
+    collect(tmp_path / "first", page)
+    assert "*Measured with `statistic='std'`, the published statistic.*\n\nSettings: " in page.read_text()
+    written = "## What the published statistic hides\n\nWords of a person.\n\n| a |\n|---|\n| b |\n\n"
+    page.write_text(page.read_text().replace("## 19 aggregation", f"{written}## 19 aggregation"))
+    finished(tmp_path / "second", "complexity", "We found 0.7.")
+    collect(tmp_path / "second", page)
+    text = page.read_text()
+    assert text.count(written) == 1 and text.index(written) < text.index("## 8 complexity")
+    collect(tmp_path / "second", page)
+    assert page.read_text() == text
+    assert text.split("## 8 complexity")[1].split("## 19")[0].count("statistic='std'") == 0
+
+
 def test_findings_stay_on_the_page_until_a_newer_run_or_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = tmp_path / "findings.md"
     finished(tmp_path / "first", "complexity", "We found 0.5.")
@@ -371,7 +398,7 @@ def test_findings_stay_on_the_page_until_a_newer_run_or_other_settings(tmp_path:
 
 def test_the_interval_of_a_share_is_wilsons():
     """Against Newcombe 1998, table I: 81 of 263 gives [0.2553, 0.3662], 0 of 20 gives [0, 0.1611]."""
-    each = wilson(81 / 263, 263)
-    assert (each.low, each.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
-    each = wilson(0.0, 20)
-    assert (each.low, each.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
+    interval = wilson(81 / 263, 263)
+    assert (interval.low, interval.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    interval = wilson(0.0, 20)
+    assert (interval.low, interval.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))

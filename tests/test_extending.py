@@ -217,7 +217,7 @@ def transformed_activations(folder: Path, layer: str, members) -> np.ndarray:
     import keras
 
     model, images = models.load(folder / "model.keras"), np.load(folder / "images.npz")["x_test"]
-    part = keras.Model(model.inputs, model.get_layer(layer).output)
+    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
     warped = np.asarray(transformations.warp(images, members))
     return np.stack([part(warped[:, number]).numpy() for number in range(len(members))], axis=1)
 
@@ -236,7 +236,9 @@ def test_results_of_an_unknown_measure_load_and_merge_once_it_is_given(tmp_path)
     level = load_object(f"{written(tmp_path, MEASURE)}:Level", "measure")
     activations = np.random.default_rng(0).normal(size=(10, 4, 3))
     for number, half in enumerate((activations[:5], activations[5:])):
-        tfinv.evaluate_arrays({"dense": half}, [level(2.0)], keep_statistics=True).save(tmp_path / f"{number}.npz")
+        tfinv.evaluate_arrays({"dense": half}, [level(2.0)], sampling=tfinv.Sampling(keep_statistics=True)).save(
+            tmp_path / f"{number}.npz"
+        )
     halves = [Results.load(tmp_path / f"{number}.npz") for number in range(2)]
     with pytest.raises(ValueError, match=r"measures must be given to merge .* Received: 'Level\(alpha=2.0\)'"):
         tfinv.merge(*halves)
@@ -322,8 +324,9 @@ def test_a_recipe_of_ones_own_is_compared_in_a_study(tmp_path, model_and_data):
     recipe = load_object(f"{written(tmp_path, RECIPE)}:HALF", "recipe")
     images = np.load(tmp_path / "images.npz")["x_test"]
     model = models.load(tmp_path / "model.keras")
-    options = {"measures": "NormalizedVariance", "progress": False, "cache": tmp_path / "cache"}
-    study = tfinv.tflite.study(model, images, images, "rotations(2)", [recipe, "float16"], **options)
+    options = {"measures": "NormalizedVariance", "progress": False}
+    output = tfinv.tflite.Output(cache=tmp_path / "cache")
+    study = tfinv.tflite.study(model, images, images, "rotations(2)", [recipe, "float16"], output=output, **options)
     assert not study.failed and list(study.results) == ["float32", "half", "float16"]
     by_keras = tfinv.evaluate(model, images, "rotations(2)", "NormalizedVariance", progress=False)
     for layer in ("conv", "logits"):
@@ -338,10 +341,11 @@ def test_a_recipe_of_ones_own_is_compared_in_a_study(tmp_path, model_and_data):
     assert "float16 by TensorFlow" in page.read_text()
 
     said: list[str] = []
-    tfinv.tflite.study(model, images, images, "rotations(2)", [recipe], report=said.append, **options)
+    telling = tfinv.tflite.Output(cache=output.cache, report=said.append)
+    tfinv.tflite.study(model, images, images, "rotations(2)", [recipe], output=telling, **options)
     assert len([line for line in said if line.startswith("re-used")]) == 4
     edited = load_object(f"{written(tmp_path, RECIPE.replace('tf.float16', 'tf.float32'))}:HALF", "recipe")
-    again = tfinv.tflite.study(model, images, images, "rotations(2)", [edited], **options)
+    again = tfinv.tflite.study(model, images, images, "rotations(2)", [edited], output=output, **options)
     assert again.layers.set_index("layer").loc["logits", "sqnr_db"] > 100, "the edited recipe was not made anew"
 
 
@@ -414,7 +418,7 @@ def test_an_edited_file_runs_again_and_an_unchanged_one_does_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("math:sqrt", "<sqrt>"),
         ("math:sqrt(a=0.5)", "<sqrt>(a=0.5)"),
@@ -423,8 +427,8 @@ def test_an_edited_file_runs_again_and_an_unchanged_one_does_not(tmp_path):
         ("rotations(16)", "rotations(16)"),
     ],
 )
-def test_names_with_places_are_found_in_a_text(text, found):
-    assert load_named(text, "function", lambda function: f"<{function.__name__}>") == found
+def test_names_with_places_are_found_in_a_text(text, expected):
+    assert load_named(text, "function", lambda function: f"<{function.__name__}>") == expected
 
 
 @pytest.mark.parametrize(

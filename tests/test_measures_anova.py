@@ -37,8 +37,8 @@ def test_f_equals_the_golden_file(layer, dtype):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_decisions_equal_the_golden_file(layer):
     expected = channels_last(GOLDEN[f"expected/anova[alpha=0.95,bonferroni=False]/{layer}"])
-    found = measured(golden_input(layer), Anova(0.95, "none"))
-    np.testing.assert_array_equal(found.values, expected.astype(float))
+    result = measured(golden_input(layer), Anova(0.95, "none"))
+    np.testing.assert_array_equal(result.values, expected.astype(float))
 
 
 def test_the_published_vector():
@@ -52,8 +52,8 @@ def test_f_and_p_equal_scipy(rng):
     block = rng.normal(size=(9, 5, 3, 2, 4)) + 0.4 * rng.normal(size=(1, 5, 3, 2, 4))
     expected = scipy.stats.f_oneway(*np.moveaxis(block, 1, 0), axis=0)
     np.testing.assert_allclose(measured(block, AnovaF()).values, expected.statistic, rtol=1e-10)
-    found = measured(block, Anova(correction="none", returns="p_value")).values
-    np.testing.assert_allclose(found, expected.pvalue, rtol=1e-8)
+    values = measured(block, Anova(correction="none", returns="p_value")).values
+    np.testing.assert_allclose(values, expected.pvalue, rtol=1e-8)
 
 
 def test_bonferroni_divides_the_error_rate_by_the_units(rng):
@@ -61,9 +61,9 @@ def test_bonferroni_divides_the_error_rate_by_the_units(rng):
     block = rng.normal(size=(20, 4, 1000)) + 0.5 * rng.normal(size=(1, 4, 1000))
     f = measured(block, AnovaF()).values
     critical = scipy.stats.f.ppf(1 - 0.01 / 1000, 3, 76)
-    found = measured(block, Anova(0.99, "bonferroni")).values
-    np.testing.assert_array_equal(found, (f > critical).astype(float))
-    assert 0 < found.mean() < 1
+    values = measured(block, Anova(0.99, "bonferroni")).values
+    np.testing.assert_array_equal(values, (f > critical).astype(float))
+    assert 0 < values.mean() < 1
 
 
 def test_holm_equals_its_definition_step_by_step(rng):
@@ -124,7 +124,7 @@ def test_order_changes_nothing_and_neither_does_scale(rng):
 
 
 def test_no_further_pass_is_needed():
-    statistics = [each for measure in (NormalizedVariance(), AnovaF(), Anova()) for each in measure.requires]
+    statistics = [statistic for measure in (NormalizedVariance(), AnovaF(), Anova()) for statistic in measure.requires]
     assert ordered(statistics) == [list(NormalizedVariance().requires)]
 
 

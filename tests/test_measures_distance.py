@@ -57,8 +57,8 @@ def test_values_equal_a_float64_reference(rng, metric, per_map, normalize):
     block = rng.normal(size=(6, 5, 3, 2, 4)) * rng.uniform(0.1, 5, 4) + 3 * rng.normal(size=(6, 1, 3, 2, 4))
     options = {"per_map": per_map, "normalize": normalize}
     rows, columns = row_distance(block, metric, **options), column_distance(block, metric, **options)
-    found = [measured(block, each(metric=metric, **options)).values for each in NAMES.values()]
-    for value, expected in zip(found, (rows, columns, rows / columns), strict=True):
+    values = [measured(block, measure(metric=metric, **options)).values for measure in NAMES.values()]
+    for value, expected in zip(values, (rows, columns, rows / columns), strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-9)
 
 
@@ -77,7 +77,7 @@ def test_gaussian_units_have_the_known_ratio_to_the_deviation():
 
 def test_aggregation_comes_before_the_quotient(rng):
     block = rng.normal(size=(5, 4, 3, 2, 2))
-    rows, columns = (each(block).max(axis=(0, 1)) for each in (row_distance, column_distance))
+    rows, columns = (distance(block).max(axis=(0, 1)) for distance in (row_distance, column_distance))
     np.testing.assert_allclose(measured(block, NormalizedDistance(aggregate="max")).values, rows / columns, rtol=1e-9)
 
 
@@ -153,8 +153,8 @@ def test_data_sorted_by_class_give_the_same_value(rng):
     shuffled = measured(block[rng.permutation(30)], SampleDistance()).values
     np.testing.assert_allclose(shuffled, expected, rtol=1e-12)
     pieces = gathered(ColumnSample(), block, [10, 10, 10])
-    found = SampleDistance().compute({ColumnSample(): _as_arrays(pieces)}).values
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    values = SampleDistance().compute({ColumnSample(): _as_arrays(pieces)}).values
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("per_map", [False, True])
@@ -163,8 +163,8 @@ def test_permuting_and_scaling(rng, per_map):
     for kind, power in ((TransformationDistance, 1), (SampleDistance, 1), (NormalizedDistance, 0)):
         expected = measured(block, kind(per_map=per_map)).values
         for other, factor in ((block[rng.permutation(9)], 1), (block[:, rng.permutation(6)], 1), (-3 * block + 7, 3)):
-            found = measured(other, kind(per_map=per_map)).values
-            np.testing.assert_allclose(found, factor**power * expected, rtol=1e-9)
+            values = measured(other, kind(per_map=per_map)).values
+            np.testing.assert_allclose(values, factor**power * expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("options", [{}, {"per_map": True}, {"per_map": True, "normalize": True}])
@@ -178,8 +178,8 @@ def test_equal_maps_among_different_ones_are_at_distance_zero(rng):
     """The Gram matrix alone would give sqrt(rounding error)."""
     maps = rng.normal(size=(3, 1, 5, 5, 2)).astype(np.float32)
     others = np.concatenate([maps, maps, maps + 1], axis=1)
-    found = measured(others, TransformationDistance(per_map=True)).values
-    np.testing.assert_allclose(found, 5 * 2 / 3, rtol=1e-6)
+    values = measured(others, TransformationDistance(per_map=True)).values
+    np.testing.assert_allclose(values, 5 * 2 / 3, rtol=1e-6)
     members = member_distances(others[0].astype(np.float64), "euclidean", True)
     np.testing.assert_allclose(members, np.array([[2.5] * 2, [2.5] * 2, [5] * 2]), rtol=1e-6)
 
@@ -190,7 +190,7 @@ def test_dead_maps_have_a_status_instead_of_nan(rng):
     block[..., 1] = block[:1, ..., 1]
     block[:4, ..., 2] = 0
     options = {"per_map": True, "normalize": True}
-    rows, quotient = (measured(block, each(**options)) for each in (TransformationDistance, NormalizedDistance))
+    rows, quotient = (measured(block, measure(**options)) for measure in (TransformationDistance, NormalizedDistance))
     assert rows.status.tolist() == [Status.DEAD, Status.VALID, Status.VALID, Status.VALID]
     assert quotient.status.tolist() == [Status.DEAD, Status.SAMPLE_CONSTANT, Status.VALID, Status.VALID]
     assert np.isfinite(rows.values).all() and quotient.values[0] == 1
@@ -208,8 +208,8 @@ def test_precision_in_float32_far_from_zero():
     block = (1000 + rng.normal(size=(20, 16, 4, 4, 3))).astype(np.float32)
     exact = block.astype(np.float64)
     for per_map in (False, True):
-        found = measured(block, TransformationDistance(per_map=per_map)).values
-        np.testing.assert_allclose(found, row_distance(exact, per_map=per_map), rtol=1e-5)
+        values = measured(block, TransformationDistance(per_map=per_map)).values
+        np.testing.assert_allclose(values, row_distance(exact, per_map=per_map), rtol=1e-5)
 
 
 def test_bad_options_are_refused(rng):
@@ -227,4 +227,4 @@ def test_bad_options_are_refused(rng):
 
 
 def _as_arrays(state):
-    return type(state)(*(np.asarray(each) for each in state))
+    return type(state)(*(np.asarray(field) for field in state))

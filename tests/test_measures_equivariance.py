@@ -47,18 +47,18 @@ def test_values_equal_an_explicit_regression_in_float64():
     kernel = np.random.default_rng(1).normal(size=(3, 3, 1, 3)).astype(np.float32)
     model, data, turns, ridge = conv(kernel), images(), rotations(4), 0.01
     results = tfinv.evaluate(model, data, turns, [LinearEquivariance(ridge)], batch_size=5, progress=False)
-    layer = keras.Model(model.inputs, model.get_layer("conv").output)
+    layer = keras.Model(model.inputs[0], model.get_layer("conv").output)
     reference = np.asarray(warp(np.asarray(layer(data)), turns), np.float64)
     turned = np.asarray(warp(data, turns))
     actual = np.stack([np.asarray(layer(turned[:, j])) for j in range(4)], 1).astype(np.float64)
     residual, total = np.zeros(3), np.zeros(3)
     for fit, score in ((0, 1), (1, 0)):
         for j in range(4):
-            x, y = (each[fit::2, j].reshape(-1, 3) for each in (reference, actual))
+            x, y = (values[fit::2, j].reshape(-1, 3) for values in (reference, actual))
             x_mean, y_mean = x.mean(0), y.mean(0)
             xx = (x - x_mean).T @ (x - x_mean)
             solution = np.linalg.solve(xx + ridge * np.trace(xx) / 3 * np.eye(3), (x - x_mean).T @ (y - y_mean))
-            x, y = (each[score::2, j].reshape(-1, 3) for each in (reference, actual))
+            x, y = (values[score::2, j].reshape(-1, 3) for values in (reference, actual))
             residual += ((y - y_mean - (x - x_mean) @ solution) ** 2).sum(0)
             total += ((y - y.mean(0)) ** 2).sum(0)
     assert_allclose(results[LinearEquivariance(ridge)]["conv"].values, 1 - residual / total, rtol=1e-4, atol=1e-5)

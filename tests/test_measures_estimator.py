@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ def sparse(rng: np.random.Generator, shape: tuple[int, ...], share: float) -> np
 )
 def test_a_unit_that_responds_at_random_reads_one(share, samples, transformations, units):
     rng = np.random.default_rng(7)
-    found = layer(sparse(rng, (samples, transformations, units), share), NormalizedVariance())
-    valid = found.values[np.isin(found.status, (Status.VALID, Status.SPARSE))]
+    result = layer(sparse(rng, (samples, transformations, units), share), NormalizedVariance())
+    valid = result.values[np.isin(result.status, (Status.VALID, Status.SPARSE))]
     error = valid.std(ddof=1) / np.sqrt(len(valid))
     # Values of sparse units are skewed: a standard error of few units is often too small, hence many units.
     # The root of an unbiased quotient of few samples is low by up to an eighth of the quotient's variance.
@@ -80,9 +81,9 @@ def test_effective_samples_count_those_that_move_a_unit():
     for unit, moving in enumerate((3, 12, 60)):
         block[:moving, :, unit] = rng.permuted(np.tile(np.arange(8.0), (moving, 1)), axis=1)
     block[..., 3] = rng.normal(size=(60, 1))
-    found = layer(block, NormalizedVariance())
-    np.testing.assert_allclose(found.effective_samples, [3, 12, 60, np.nan, np.nan], rtol=1e-12)
-    assert found.status.tolist() == [Status.SPARSE, Status.VALID, Status.VALID, Status.VALID, Status.DEAD]
+    result = layer(block, NormalizedVariance())
+    np.testing.assert_allclose(result.effective_samples, [3, 12, 60, np.nan, np.nan], rtol=1e-12)
+    assert result.status.tolist() == [Status.SPARSE, Status.VALID, Status.VALID, Status.VALID, Status.DEAD]
     assert layer(block, NormalizedVariance("std")).effective_samples is None
 
 
@@ -91,10 +92,10 @@ def test_relative_errors_equal_a_reference(rng, shape):
     block = np.abs(rng.normal(size=(25, 6, *shape, 9))) * (rng.random((25, 6, *shape, 9)) < 0.05)
     deviations = block.std(axis=1, ddof=1)
     expected = deviations.std(axis=0) / deviations.mean(axis=0) / 5
-    found = layer(block, NormalizedVariance())
-    np.testing.assert_allclose(found.effective_samples, 25 / (1 + 25 * expected**2), rtol=1e-9)
-    np.testing.assert_array_equal(found.status == Status.SPARSE, expected > SPARSE_ABOVE)
-    assert 0 < (found.status == Status.SPARSE).sum() < found.status.size
+    result = layer(block, NormalizedVariance())
+    np.testing.assert_allclose(result.effective_samples, 25 / (1 + 25 * expected**2), rtol=1e-9)
+    np.testing.assert_array_equal(result.status == Status.SPARSE, expected > SPARSE_ABOVE)
+    assert 0 < (result.status == Status.SPARSE).sum() < result.status.size
 
 
 def test_a_map_is_sparse_only_where_independent_positions_would_make_it_so():
@@ -103,8 +104,8 @@ def test_a_map_is_sparse_only_where_independent_positions_would_make_it_so():
     for sample in range(40):  # one sample for each position, forty samples for the map
         block[sample, ::2, sample % 5, sample // 5 % 5, 1] = 1
     for how, expected in (("mean", [Status.SPARSE, Status.VALID]), ("max", [Status.SPARSE, Status.SPARSE])):
-        found = layer(block, NormalizedVariance(aggregate=how))
-        assert found.status.tolist() == expected, how
+        result = layer(block, NormalizedVariance(aggregate=how))
+        assert result.status.tolist() == expected, how
     error, variance = np.array([[0.3], [0.4]]), np.array([[2.0], [1.0]])
     assert of_maps(error, variance, "mean", (0,)) == pytest.approx(np.hypot(0.6, 0.4) / 3)
     assert of_maps(error, variance, "max", (0,)) == pytest.approx(0.3)
@@ -122,8 +123,31 @@ def test_a_silent_layer_says_so(rng):
     assert np.isnan(silent.mean)
     block = np.zeros((60, 3, 4))
     block[0, 0, :2] = 1
-    assert layer(block, NormalizedVariance()).note == "none of 4 units is valid: 2 dead, 2 sparse"
+    assert layer(block, NormalizedVariance()).note == (
+        "none of 4 units is valid: 2 dead, 2 sparse; 60 samples are too few, about 292 are needed"
+    )
     assert layer(rng.normal(size=(6, 3, 4)), NormalizedVariance()).note == ""
+
+
+def test_too_few_samples_are_said_with_the_number_that_is_needed():
+    """Two samples tell nothing of a unit that always responds; about as many as the note says make units valid."""
+    rng = np.random.default_rng(0)
+    block = np.abs(rng.normal(size=(4000, 4, 50))) * (rng.random((4000, 1, 50)) < 0.02)
+    few = layer(block[:40], NormalizedVariance())
+    found = re.fullmatch(r"none of 50 units is valid: .*; 40 samples are too few, about (\d+) are needed", few.note)
+    assert found, few.note
+    needed = int(found[1])
+    assert 40 < needed < 400
+    enough = layer(block[: 4 * needed], NormalizedVariance())
+    assert enough.note == "" and (enough.status == Status.VALID).any()
+
+
+def test_the_root_of_few_samples_is_low_by_less_than_half_a_per_cent():
+    """The study's limit: 0.9954 at S = 30, T = 2, and nothing to correct where there are more."""
+    rng = np.random.default_rng(5)
+    for samples, transformations, units, low, high in ((30, 2, 40_000, 0.994, 0.997), (30, 16, 4000, 0.9985, 1.0015)):
+        block = np.abs(rng.normal(size=(samples, transformations, units)))
+        assert low < layer(block, NormalizedVariance()).values.mean() < high
 
 
 def events(rng: np.random.Generator, kind: str, size: tuple[int, int, int], share: float) -> np.ndarray:
@@ -144,25 +168,34 @@ def test_sparse_units_are_those_that_cannot_be_trusted(kind, transformations, mo
     share = movers / samples / (1 if kind == "noisy" else 0.2 * (1 - 2 * 0.5**transformations))
     much = events(rng, kind, (20_000, transformations, 40), share)
     truth = np.sqrt(much.var(axis=1, ddof=1).mean() / much.var(axis=0, ddof=1).mean())
-    found = layer(events(rng, kind, (samples, transformations, 1500), share), NormalizedVariance())
-    moved = found.effective_samples > 0
-    assert (found.status[moved] == code).mean() > 0.9
-    error = np.sqrt(np.mean(np.square(found.values[moved] / truth - 1)))
+    result = layer(events(rng, kind, (samples, transformations, 1500), share), NormalizedVariance())
+    moved = result.effective_samples > 0
+    assert (result.status[moved] == code).mean() > 0.9
+    error = np.sqrt(np.mean(np.square(result.values[moved] / truth - 1)))
     assert (error > 0.5) == (code == Status.SPARSE), error
 
 
-@pytest.mark.skipif("TFINV_DATA" not in os.environ, reason="needs the data folder that TFINV_DATA names")
-def test_few_images_of_a_residual_network_tell_what_many_do():
+def residual_profiles(data: Path) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """The layer profile of MLPerf's ResNet-8 under 16 rotations, as a function of images, and images for it."""
     from tfinv.tflite import TFLiteModel
 
-    data = Path(os.environ["TFINV_DATA"])
     images = np.load(data / "cifar10" / "cifar10_train_first4000.npz")["x"].astype(np.float32)
     model = TFLiteModel(str(data / "models" / "ic_resnet8" / "float.tflite"))
 
     def profile(some: np.ndarray) -> np.ndarray:
         return tfinv.evaluate(model, some, "rotations(16)", [NormalizedVariance()], progress=False).profile()["mean"]
 
+    return profile, images
+
+
+@pytest.mark.parametrize(
+    ("samples", "draws", "nearly_all", "all_of_them"),
+    [(40, 10, 0.06, 0.08), pytest.param(150, 10, 0.03, 0.03, marks=pytest.mark.slow)],
+)
+def test_few_images_of_a_residual_network_tell_what_many_do(data_folder, samples, draws, nearly_all, all_of_them):
+    profile, images = residual_profiles(data_folder)
     truth = profile(images[:1200])
-    worst = [float(abs(profile(images[start : start + 40]) / truth - 1).max()) for start in range(1200, 1600, 40)]
-    assert sorted(worst)[8] < 0.06
-    assert max(worst) < 0.08
+    starts = range(1200, 1200 + draws * samples, samples)
+    worst = [float(abs(profile(images[start : start + samples]) / truth - 1).max()) for start in starts]
+    assert sorted(worst)[-2] < nearly_all, worst
+    assert max(worst) < all_of_them, worst

@@ -36,10 +36,10 @@ def data(rng) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_normal_variant_equals_the_golden_file(layer, sign):
     expected = channels_last(GOLDEN[f"expected/goodfellow_normal[alpha=0.9,sign={sign}]/{layer}"])
-    found = measured(golden_input(layer), GoodfellowNormal(0.9, sign))
-    np.testing.assert_allclose(found.values, expected, rtol=1e-5, atol=1e-9)
+    result = measured(golden_input(layer), GoodfellowNormal(0.9, sign))
+    np.testing.assert_allclose(result.values, expected, rtol=1e-5, atol=1e-9)
     if layer == "degenerate":
-        assert found.status.tolist() == [Status.DEAD, Status.VALID, Status.VALID, Status.VALID]
+        assert result.status.tolist() == [Status.DEAD, Status.VALID, Status.VALID, Status.VALID]
 
 
 def test_the_normal_variant_of_the_published_vector():
@@ -73,7 +73,7 @@ def test_known_scores(data):
 
 @pytest.mark.parametrize("percentile", [0.02, 0.4])
 def test_laws(data, percentile):
-    block, images = (each[:40].astype(np.float32) for each in data)
+    block, images = (array[:40].astype(np.float32) for array in data)
     thresholds = TopValues(percentile)
     assert_laws(thresholds, block, reference=images, canonical=lambda s: s._replace(levels=np.sort(s.levels)))
     given = {thresholds: arrays(gathered(thresholds, block, reference=images))}
@@ -105,8 +105,8 @@ def test_the_threshold_is_exact_as_long_as_promised_and_close_beyond(samples):
     images = np.random.default_rng(4).normal(size=(samples, 50)).astype(np.float32)
     state = gathered(TopValues(), images[:, None], [3000] * 7, reference=images)
     given = {TopValues(): arrays(state)}
-    found = gathered(LocalFiring(), images[:, None], [3000] * 7, reference=images, given=given)
-    rates = np.asarray(found.fired) / samples
+    firing = gathered(LocalFiring(), images[:, None], [3000] * 7, reference=images, given=given)
+    rates = np.asarray(firing.fired) / samples
     if samples <= 3200:
         np.testing.assert_allclose(rates, 0.01, rtol=1e-6)
     else:
@@ -140,7 +140,7 @@ def test_sparse_saturated_and_constant_units():
 
 
 def test_thresholds_take_one_cheap_pass_and_all_else_one_more():
-    statistics = [each for measure in (NormalizedVariance(), Goodfellow()) for each in measure.requires]
+    statistics = [statistic for measure in (NormalizedVariance(), Goodfellow()) for statistic in measure.requires]
     first, second = ordered(statistics)
     assert first == [TopValues()]
     assert set(second) == {*NormalizedVariance().requires, LocalFiring()}

@@ -54,10 +54,10 @@ def run(model, images, measures=(ROTATION, SCALE), transformations="rotations(4)
 
 def forward(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:
     """The network in float64, one image `(8, 9, 1)`."""
-    kernel, bias = (each.astype(np.float64) for each in model.get_layer("conv").get_weights())
+    kernel, bias = (weight.astype(np.float64) for weight in model.get_layer("conv").get_weights())
     maps = [scipy.ndimage.correlate(image[..., 0], kernel[:, :, 0, i], mode="constant") for i in range(3)]
     conv = np.tanh(np.stack(maps, -1) + bias)
-    weights, bias = (each.astype(np.float64) for each in model.get_layer("dense").get_weights())
+    weights, bias = (weight.astype(np.float64) for weight in model.get_layer("dense").get_weights())
     return {"conv": conv, "flat": conv.ravel(), "dense": 1 / (1 + np.exp(-(conv.ravel() @ weights + bias)))}
 
 
@@ -68,9 +68,9 @@ def test_values_equal_float64_central_differences_of_the_whole_way(model, images
     for image in images[:3].astype(np.float64):
         ends = []
         for sign in (1, -1):
-            found = forward(model, warp(image, *STEPS[generator](sign * step), padding="nearest"))
-            found["conv"] = warp(found["conv"], *STEPS[generator](-sign * step), padding="nearest")
-            ends.append(found)
+            outputs = forward(model, warp(image, *STEPS[generator](sign * step), padding="nearest"))
+            outputs["conv"] = warp(outputs["conv"], *STEPS[generator](-sign * step), padding="nearest")
+            ends.append(outputs)
         for name in squares:
             squares[name] = squares[name] + np.square((ends[0][name] - ends[1][name]) / (2 * step)) / 3
     results = run(model, images[:3], LieDerivative(generator))
@@ -136,11 +136,11 @@ def test_one_trace_and_one_pass_serve_all_generators_beside_other_measures(model
         passes.Pass, "_one", lambda self, batch, *rest: blocks.append(len(batch.images)) or one(self, batch, *rest)
     )
     measures = ("NormalizedVariance", "PredictionConsistency", ROTATION, SCALE)
-    found = run(model, images, measures, batch_size=4)
+    results = run(model, images, measures, batch_size=4)
     assert traces == 2 * ["conv", "flat", "dense", "scaled"]
     assert blocks == 2 * [4, 4, 4, 1]
     alone = run(model, images, ROTATION, "identity()")
-    np.testing.assert_allclose(found[ROTATION]["scaled"].values, alone[ROTATION]["scaled"].values, rtol=1e-6)
+    np.testing.assert_allclose(results[ROTATION]["scaled"].values, alone[ROTATION]["scaled"].values, rtol=1e-6)
 
 
 def test_classes_intervals_and_parts_are_those_of_any_measure(model, images):
@@ -148,8 +148,8 @@ def test_classes_intervals_and_parts_are_those_of_any_measure(model, images):
     whole = run(model, images)
     by_class = run(model, images, stratified=True, labels=labels)
     for label in (0, 1):
-        own = run(model, images[labels == label])[ROTATION]["dense"].values
-        np.testing.assert_allclose(by_class.of_class(label)[ROTATION]["dense"].values, own, rtol=1e-5)
+        alone = run(model, images[labels == label])[ROTATION]["dense"].values
+        np.testing.assert_allclose(by_class.of_class(label)[ROTATION]["dense"].values, alone, rtol=1e-5)
     rows = run(model, images, confidence=0.9, shards=5).profile(SCALE)
     assert ((rows.low < rows["mean"]) & (rows["mean"] < rows.high)).all()
     np.testing.assert_allclose(rows["mean"], whole.profile(SCALE)["mean"], rtol=1e-5)
@@ -176,12 +176,12 @@ def test_an_interrupted_evaluation_goes_on(model, images, tmp_path, monkeypatch)
         run(model, images, measures, batch_size=2, checkpoint=Checkpoint(tmp_path / "state.npz", every=0))
     monkeypatch.setattr(passes.Pass, "_one", lambda self, *rest: seen.append(1) or one(self, *rest))
     seen.clear()
-    found = run(model, images, measures, batch_size=2, checkpoint=Checkpoint(tmp_path / "state.npz", every=0))
+    results = run(model, images, measures, batch_size=2, checkpoint=Checkpoint(tmp_path / "state.npz", every=0))
     assert len(seen) == 4
     for key in expected:
         for name in expected.layers:  # oneDNN rounds the derivatives of equal graphs differently now and then
             rounding = {"rtol": 0} if key == "NormalizedVariance" else {"rtol": 1e-6, "atol": 1e-8}
-            np.testing.assert_allclose(found[key][name].values, expected[key][name].values, **rounding)
+            np.testing.assert_allclose(results[key][name].values, expected[key][name].values, **rounding)
 
 
 class _Source:

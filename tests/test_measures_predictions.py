@@ -64,7 +64,7 @@ def test_effective_invariance_equals_a_loop(data):
 
 def test_probabilities_are_recognised(data):
     logits, images, _ = data
-    probabilities, before = (np.exp(each) / np.exp(each).sum(-1, keepdims=True) for each in (logits, images))
+    probabilities, before = (np.exp(row) / np.exp(row).sum(-1, keepdims=True) for row in (logits, images))
     right = measured(probabilities, before, None, EffectiveInvariance(from_logits=False))
     np.testing.assert_allclose(right.values, effective_invariance(logits, images), rtol=1e-10)
     assert "look like" not in right.note
@@ -100,11 +100,11 @@ def test_permuting_samples_changes_nothing_and_transformations_only_their_order(
     order, columns = rng.permutation(40), rng.permutation(6)
     for measure in TOP:
         expected = measured(logits, images, labels, measure).values
-        found = measured(logits[order], images[order], labels[order], measure).values
-        np.testing.assert_allclose(found, expected, rtol=1e-10)
-        found = measured(logits[:, columns], images, labels, measure).values
+        values = measured(logits[order], images[order], labels[order], measure).values
+        np.testing.assert_allclose(values, expected, rtol=1e-10)
+        values = measured(logits[:, columns], images, labels, measure).values
         by_transformation = expected if isinstance(measure, LogitVariance) else expected[columns]
-        np.testing.assert_allclose(found, by_transformation, rtol=1e-10)
+        np.testing.assert_allclose(values, by_transformation, rtol=1e-10)
 
 
 def test_a_transformation_that_does_nothing_and_a_constant_model(data):

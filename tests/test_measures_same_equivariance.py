@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.ndimage
+import tensorflow as tf
 from references import layer_number, masked_variances
 
 import tfinv
@@ -224,12 +225,26 @@ def test_interpolation_floor_is_the_value_of_the_identity_network():
     images, measure = smooth_images(8), NormalizedVarianceSE(aggregate="mean")
     results = tfinv.evaluate(conv_model(kernel), images, rotations(8), [measure], progress=False)
     floor = results.metadata["interpolation_floor"][measure.key]
-    own = tfinv.evaluate(identity_model(), images, rotations(8), [measure], progress=False)
+    alone = tfinv.evaluate(identity_model(), images, rotations(8), [measure], progress=False)
     assert list(floor) == ["conv"]
-    assert floor["conv"] == pytest.approx(own[measure]["same"].mean, rel=1e-6)
+    assert floor["conv"] == pytest.approx(alone[measure]["same"].mean, rel=1e-6)
     assert 0 < floor["conv"] < 0.2 * results[measure]["conv"].mean
     plain = tfinv.evaluate(identity_model(), images, rotations(8), ["NormalizedVariance"], progress=False)
     assert plain.metadata["interpolation_floor"] == {}
+
+
+def test_the_floor_of_smaller_maps_is_that_of_images_shrunk_over_whole_areas():
+    inputs = keras.Input((24, 24, 1))
+    model = keras.Model(inputs, keras.layers.AveragePooling2D(3, name="pool")(inputs))
+    images, measure = (
+        np.random.default_rng(0).random((6, 24, 24, 1), np.float32),
+        NormalizedVarianceSE(aggregate="mean"),
+    )
+    results = tfinv.evaluate(model, images, rotations(8), [measure], progress=False)
+    shrink = keras.layers.Lambda(lambda x: tf.image.resize(x, (8, 8), antialias=True), (8, 8, 1), name="small")
+    shrunk = keras.Model(inputs, shrink(inputs))
+    expected = tfinv.evaluate(shrunk, images, rotations(8), [measure], progress=False)[measure]["small"].mean
+    assert results.metadata["interpolation_floor"][measure.key]["pool"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("per_map", [False, True])

@@ -46,8 +46,8 @@ def measured(block: np.ndarray, measure: tfinv.measures.Measure) -> np.ndarray:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_values_equal_the_golden_file(measure, name, layer, dtype):
     expected = channels_last(GOLDEN[f"expected/{name}/{layer}"])
-    found = measured(golden_input(layer).astype(dtype), measure)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    values = measured(golden_input(layer).astype(dtype), measure)
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_the_published_vector():

@@ -70,14 +70,14 @@ def small(name: str, **options: Any) -> keras.Model:
 def test_parameter_counts_of_the_study(
     parameters: int, name: str, shape: tuple[int, int, int], options: dict[str, Any]
 ) -> None:
-    """The study counts what is trained: of batch normalisation scale and offset, not the moving statistics."""
+    """The study counts what is trained: of batch normalization scale and offset, not the moving statistics."""
     model = models.build(name, shape, 10, initializer="zeros", **options)
     trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     moving = sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights)
-    normalised = bool([layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)])
+    normalized = bool([layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)])
     assert trained == parameters
     assert model.count_params() == trained + moving
-    assert (moving > 0) == normalised == options.get("batch_normalization", name in ("resnet", "mobilenet_small"))
+    assert (moving > 0) == normalized == options.get("batch_normalization", name in ("resnet", "mobilenet_small"))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_names_survive_conversion_and_outputs_are_logits(name: str) -> None:
     model, again = small(name), small(name)
     names = [layer.name for layer in model.layers]
     assert names == [layer.name for layer in again.layers]
-    assert not [each for each in names if re.search(r"_\d+$", each)]
+    assert not [layer for layer in names if re.search(r"_\d+$", layer)]
     assert names[0] == "image" and names[-1] == "logits" and model.name == name
     logits = np.asarray(model(np.random.default_rng(1).random((64, 16, 16, 1), np.float32)))
     assert logits.shape == (64, 10)
@@ -129,7 +129,7 @@ def test_converts_to_int8_throughout(name: str) -> None:
 def test_only_elu_stays_float_in_the_int8_file() -> None:
     """The quantizer knows no int8 ELU: the file converts back and forth around it."""
     conversion, decibel = int8_error(small("simple_conv", kernel_size=4, max_pooling=False))
-    assert conversion.float_operators and {each.split()[0] for each in conversion.float_operators} == {"ELU"}
+    assert conversion.float_operators and {operator.split()[0] for operator in conversion.float_operators} == {"ELU"}
     assert decibel > 20
 
 
@@ -175,7 +175,7 @@ def test_even_kernels_and_dilation_keep_the_size(kernel: int) -> None:
     assert model.count_params() == weights + (9 * 8 * 16 + 16) + (16 * 16 * 8 + 8) + (8 * 10 + 10)
 
 
-def test_normalisation_and_activations_are_those_of_the_study() -> None:
+def test_normalization_and_activations_are_those_of_the_study() -> None:
     model = small("simple_conv")
     assert (model.get_layer("bn1").momentum, model.get_layer("bn1").epsilon) == (0.9, 1e-5)
     assert float(model.get_layer("act1")(np.full((1, 1), -1, np.float32))[0, 0]) == pytest.approx(np.exp(-1) - 1)
@@ -209,11 +209,11 @@ def test_depthwise_kernels_count_their_own_inputs_only(initializer: str) -> None
     assert kernel.var() == pytest.approx(variance, rel=0.1)
 
 
-def test_normalisation_is_a_first_layer() -> None:
+def test_normalization_is_a_first_layer() -> None:
     model = models.build("tutorial_cnn", MNIST, 10, filters=2, dense=4, normalization=(0.25, 0.5))
     image = np.random.default_rng(7).random((2, *MNIST), np.float32)
-    normalised = keras.Model(model.input, model.get_layer("normalize").output)(image)
-    np.testing.assert_allclose(np.asarray(normalised), (image - 0.25) / 0.5, atol=1e-6)
+    normalized = keras.Model(model.input, model.get_layer("normalize").output)(image)
+    np.testing.assert_allclose(np.asarray(normalized), (image - 0.25) / 0.5, atol=1e-6)
 
 
 def test_seed_repeats_the_weights() -> None:
@@ -228,7 +228,7 @@ def test_a_file_gives_its_architecture_with_new_weights(tmp_path: Path) -> None:
     mine.save(path)
     first, same, other = (models.build(path, (16, 16, 1), 10, seed=seed) for seed in (3, 3, 4))
     assert [layer.name for layer in first.layers] == [layer.name for layer in mine.layers]
-    kernels = [each.get_layer("conv2").get_weights()[0] for each in (first, same, other, mine)]
+    kernels = [model.get_layer("conv2").get_weights()[0] for model in (first, same, other, mine)]
     assert np.array_equal(kernels[0], kernels[1])
     assert not np.allclose(kernels[0], kernels[2]) and not np.allclose(kernels[0], kernels[3])
     assert np.array_equal(first.get_layer("bn1").get_weights()[2], np.zeros(4)), "batch statistics are new, too"

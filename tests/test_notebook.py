@@ -17,17 +17,17 @@ CHANGE = re.compile(r"from (\d\.\d+) to (\d\.\d+), by (-\d\.\d+) \[(-\d\.\d+), (
 
 
 def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [each for cell in notebook.cells if cell.cell_type == "code" for each in cell.outputs]
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
 def printed(notebook: nbformat.NotebookNode) -> str:
-    return "".join(each.text for each in outputs(notebook) if each.get("name") == "stdout")
+    return "".join(output.text for output in outputs(notebook) if output.get("name") == "stdout")
 
 
 def change(notebook: nbformat.NotebookNode) -> list[float]:
-    found = CHANGE.search(printed(notebook))
-    assert found is not None, printed(notebook)
-    return [float(each) for each in found.groups()]
+    match = CHANGE.search(printed(notebook))
+    assert match is not None, printed(notebook)
+    return [float(group) for group in match.groups()]
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +41,11 @@ def test_it_is_stored_with_its_outputs_and_nothing_of_a_machine(stored: nbformat
     assert not re.search(r"/(home|root|tmp|work|Users)/|site-packages", NOTEBOOK.read_text())
     counts = [cell.execution_count for cell in stored.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1)), "cells must have been run once, in order"
-    assert not [each for each in outputs(stored) if each.output_type == "error" or each.get("name") == "stderr"]
-    pictures = [each.data["image/png"] for each in outputs(stored) if "image/png" in each.get("data", {})]
+    assert not [output for output in outputs(stored) if output.output_type == "error" or output.get("name") == "stderr"]
+    pictures = [output.data["image/png"] for output in outputs(stored) if "image/png" in output.get("data", {})]
     assert len(pictures) == 2
-    for each in pictures:
-        with Image.open(io.BytesIO(base64.b64decode(each))) as image:
+    for picture in pictures:
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
             assert image.convert("L").getextrema()[0] < 128, "the figure is blank"
 
 

@@ -46,9 +46,9 @@ def test_a_file_has_the_outputs_of_its_model_in_the_models_order(make, first, se
     assert [output.layer.split("/")[-1] for output in keras_source.outputs] == [first, second]
     assert [output.layer.split("/")[-1] for output in file.outputs] == [first, second]
     assert file.output_layer == keras_source.output_layer == keras_source.outputs[0].layer
-    found = file.predict(data)
-    assert list(found) == ["output_0", "output_1"]
-    for value, expected in zip(found.values(), model(data), strict=True):
+    outputs = file.predict(data)
+    assert list(outputs) == ["output_0", "output_1"]
+    for value, expected in zip(outputs.values(), model(data), strict=True):
         assert_allclose(value, expected, atol=1e-5 if recipe == "float32" else 0.05)
 
 
@@ -81,8 +81,8 @@ def test_both_halves_of_a_split_are_followed():
         assert [output.layer.split(":")[1] for output in source.outputs] == [str(number) for number in chosen]
         assert_allclose(source(data)[source.output_layer], expected[0], atol=1e-6)
         assert_allclose(file(data)[file.output_layer], expected[0], atol=1e-6)
-        found = file.predict(data)
-        for value, want in zip(found.values() if isinstance(found, dict) else [found], expected, strict=True):
+        outputs = file.predict(data)
+        for value, want in zip(outputs.values() if isinstance(outputs, dict) else [outputs], expected, strict=True):
             assert_allclose(value, want, atol=1e-6)
 
 
@@ -91,11 +91,11 @@ def test_lie_derivatives_are_those_of_the_first_output(first):
     keras.utils.set_random_seed(0)
     model, data = nested(first), images()[:6]
     alone = keras.Model(model.inputs, model.outputs[0])
-    found, expected = (tfinv.lie_derivative(each, data, ["scale"], progress=False) for each in (model, alone))
+    whole, expected = (tfinv.lie_derivative(network, data, ["scale"], progress=False) for network in (model, alone))
     key = "LieContribution(generator='scale')"
     for name, layer in expected[key].items():
-        assert_allclose(found[key][name].values, layer.values, rtol=1e-5)
-    assert f"heads/{'aux' if first == 'main' else 'main'}" not in found[key]
+        assert_allclose(whole[key][name].values, layer.values, rtol=1e-5)
+    assert f"heads/{'aux' if first == 'main' else 'main'}" not in whole[key]
 
 
 def argmax_file(scores: bool) -> tuple[bytes, np.ndarray, np.ndarray]:
@@ -107,8 +107,8 @@ def argmax_file(scores: bool) -> tuple[bytes, np.ndarray, np.ndarray]:
 
     @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32)])
     def function(image):
-        found = tf.reduce_mean(tf.nn.relu(tf.nn.conv2d(image, kernel, 1, "VALID")), (1, 2)) @ dense
-        return (tf.argmax(found, -1), found) if scores else tf.argmax(found, -1)
+        logits = tf.reduce_mean(tf.nn.relu(tf.nn.conv2d(image, kernel, 1, "VALID")), (1, 2)) @ dense
+        return (tf.argmax(logits, -1), logits) if scores else tf.argmax(logits, -1)
 
     with quiet():
         concrete = function.get_concrete_function()
@@ -166,9 +166,9 @@ def test_comparison_and_study_say_which_of_several_outputs_answers():
     labels = np.asarray(model(data)[0]).argmax(1)
     said = "outputs heads/aux, heads/main: predictions are read from the first, heads/aux"
     options = {"measures": "NormalizedVariance", "progress": False, "shards": 4}
-    found = compare_files(float32(model), static_int8(model, data), (data, labels), "rotations(4)", **options)
-    assert sum(said in warning for warning in found.warnings) == 1
-    assert found.models["accuracy"][0] == 1
+    comparison = compare_files(float32(model), static_int8(model, data), (data, labels), "rotations(4)", **options)
+    assert sum(said in warning for warning in comparison.warnings) == 1
+    assert comparison.models["accuracy"][0] == 1
     wanted = study(model, (data, labels), (data, labels), "rotations(4)", ["float16"], **options)
     assert sum(said in warning for warning in wanted.warnings) == 1
     assert wanted.recipes["accuracy"].tolist() == [1, 1]

@@ -19,11 +19,11 @@ FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv.tflite": ROOT / "tflite", "tfinv.expe
 
 def packages_on_disk() -> set[str]:
     """Full names of the folders that hold modules."""
-    found = set()
+    packages = set()
     for package, folder in FOLDERS.items():
         for path in folder.rglob("*.py"):
-            found.add(".".join([package, *path.parent.relative_to(folder).parts]))
-    return found
+            packages.add(".".join([package, *path.parent.relative_to(folder).parts]))
+    return packages
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,9 @@ def wheel(tmp_path_factory) -> set[str]:
 def test_every_folder_of_modules_is_a_listed_package():
     assert packages_on_disk() == set(SETUPTOOLS["packages"])
     for package in packages_on_disk():
-        home = next(each for each in sorted(FOLDERS, key=len, reverse=True) if f"{package}.".startswith(f"{each}."))
+        home = next(
+            folder for folder in sorted(FOLDERS, key=len, reverse=True) if f"{package}.".startswith(f"{folder}.")
+        )
         folder = FOLDERS[home].joinpath(*package.split(".")[home.count(".") + 1 :])
         assert (folder / "__init__.py").is_file(), f"{folder} needs an __init__.py"
 
@@ -61,9 +63,9 @@ def test_the_wheel_holds_every_file_of_the_source(wheel):
         for path in folder.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 wanted.add("/".join([*package.split("."), *path.relative_to(folder).parts]))
-    found = {name for name in wheel if name.startswith("tfinv/")}
-    assert found == wanted
-    assert "tfinv/tflite/__init__.py" in found and "tfinv/py.typed" in found
+    modules = {name for name in wheel if name.startswith("tfinv/")}
+    assert modules == wanted
+    assert "tfinv/tflite/__init__.py" in modules and "tfinv/py.typed" in modules
 
 
 def test_the_wheel_holds_the_licence(wheel):
@@ -82,8 +84,8 @@ def test_the_mapped_packages_are_the_folders_of_this_checkout():
     import tfinv.experiments
     import tfinv.tflite
 
-    assert [Path(each) for each in tfinv.tflite.__path__] == [ROOT / "tflite"]
-    assert [Path(each) for each in tfinv.experiments.__path__] == [ROOT / "experiments"]
+    assert [Path(path) for path in tfinv.tflite.__path__] == [ROOT / "tflite"]
+    assert [Path(path) for path in tfinv.experiments.__path__] == [ROOT / "experiments"]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -91,7 +93,8 @@ def test_the_mapped_packages_are_the_folders_of_this_checkout():
     ("target", "command"),
     [
         ("run", "-m tfinv.run --smoke"),
-        ("test", "-m pytest -n auto --maxprocesses 4 --dist loadfile --smoke"),
+        ("test", "-m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --smoke"),
+        ("supported", "bash .ci/supported --smoke"),
         ("lint", "ruff check"),
         ("types", "pyright"),
         ("docs", "mkdocs build --strict"),

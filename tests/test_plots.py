@@ -48,10 +48,10 @@ def small_print(figure):
 
 def texts(figure, renderer):
     """Every visible, filled text of a figure with its box."""
-    found = [each for each in figure.findobj(Text) if each.get_visible() and each.get_text().strip()]
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     ticks = [tick for axes in figure.axes for axis in axes._axis_map.values() for tick in axis.get_major_ticks()]
     hidden = {id(label) for tick in ticks for label in (tick.label1, tick.label2) if not _inside(tick, label)}
-    return [(each, each.get_window_extent(renderer)) for each in found if id(each) not in hidden]
+    return [(text, text.get_window_extent(renderer)) for text in texts if id(text) not in hidden]
 
 
 def _inside(tick, label):
@@ -72,8 +72,8 @@ def test_every_text_lies_inside_the_figure_and_names_do_not_overlap(name):
     for text, box in texts(figure, renderer):
         assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, text.get_text()
     for axes in figure.axes:
-        labels = [each for each in axes.get_xticklabels() if each.get_text() and each.get_rotation() in (0, 90)]
-        boxes = sorted((each.get_window_extent(renderer) for each in labels), key=lambda box: box.x0)
+        labels = [tick for tick in axes.get_xticklabels() if tick.get_text() and tick.get_rotation() in (0, 90)]
+        boxes = sorted((label.get_window_extent(renderer) for label in labels), key=lambda box: box.x0)
         if axes.name != "polar":
             assert all(left.x1 <= right.x0 + 1 for left, right in itertools.pairwise(boxes))
     assert figure.get_figwidth() <= 9.3 and figure.get_figheight() <= 9
@@ -94,8 +94,8 @@ def test_profile_draws_the_means():
     for line, results in zip(axes.lines, (plain, augmented), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), results.profile()["mean"])
         np.testing.assert_array_equal(line.get_xdata(), np.arange(17))
-    assert [each.get_text() for each in axes.get_xticklabels()] == SHORT
-    assert [each.get_label() for each in axes.lines] == ["plain", "augmented"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == SHORT
+    assert [line.get_label() for line in axes.lines] == ["plain", "augmented"]
     assert axes.get_ylim()[0] == 0
     assert axes.get_ylabel() == f"{KEY}\nmean over units"
 
@@ -125,16 +125,16 @@ def test_profile_shows_gaps_and_says_what_was_left_out():
 
 def test_profile_without_any_valid_unit_says_so():
     figure = plots.profile({"model": frame(layer=["a", "b"], mean=[np.nan, np.nan])})
-    assert "no layer has a valid unit" in [each.get_text() for each in figure.axes[0].texts]
+    assert "no layer has a valid unit" in [text.get_text() for text in figure.axes[0].texts]
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_profile_bands_span_low_to_high(own):
+@pytest.mark.parametrize("in_frame", [True, False])
+def test_profile_bands_span_low_to_high(in_frame):
     model = frame(layer=["a", "b", "c"], mean=[0.5, 0.6, 0.4])
     ends = frame(layer=["c", "b", "a"], low=[0.3, 0.5, 0.4], high=[0.45, 0.9, 0.7])
     figure = (
         plots.profile({"model": model.merge(ends, on="layer")})
-        if own
+        if in_frame
         else plots.profile({"model": model}, bands={"model": ends})
     )
     band = figure.axes[0].collections[0].get_paths()[0].vertices
@@ -152,7 +152,7 @@ def test_profile_bands_can_be_left_away():
 def test_profile_keeps_network_order_where_a_layer_was_fused_away():
     full, fused = frame(layer=["conv", "bn", "relu"], mean=[0.3, 0.2, 0.1]), frame(layer=["relu"], mean=[0.15])
     figure = plots.profile({"fused": fused, "full": full})
-    assert [each.get_text() for each in figure.axes[0].get_xticklabels()] == ["conv", "bn", "relu"]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["conv", "bn", "relu"]
     assert figure.axes[0].lines[0].get_xdata().tolist() == [2]
     assert merged_layers([["a", "c"], ["a", "b", "c", "d"]]) == ["a", "b", "c", "d"]
 
@@ -178,9 +178,9 @@ def test_profile_of_several_measures_in_one_model():
 
 def test_names_are_never_formulas_nor_hidden():
     figure = plots.profile({"_cost $x$ in $": frame(layer=["a$b", "$c"], mean=[0.1, 0.2])}, title="5 $ and 6 $")
-    labels = [each.get_text() for each in figure.legends[0].get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert [label.strip() for label in labels] == ["_cost $x$ in $"]
-    assert [each.get_text() for each in figure.axes[0].get_xticklabels()] == ["a$b", "$c"]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["a$b", "$c"]
     plots.to_data_uri(figure)
 
 
@@ -189,7 +189,7 @@ def test_every_entry_of_the_legend_lies_inside_the_figure(count):
     names = ("reference", "untrained", "trained with rotations", "cifar10 images", "scales", "translations", "a", "b")
     figure = plots.profile({name: frame(layer=["a", "b"], mean=[0.1, 0.2]) for name in names[:count]})
     figure.draw_without_rendering()
-    boxes = [each.get_window_extent() for each in figure.legends[0].get_texts()]
+    boxes = [text.get_window_extent() for text in figure.legends[0].get_texts()]
     assert len(boxes) == count and max(box.x1 for box in boxes) <= figure.bbox.x1
 
 
@@ -198,7 +198,7 @@ def test_short_names_are_short_distinct_and_without_shared_folders():
     assert short_names(["a/conv", "a/relu"]) == ["conv", "relu"]
     assert short_names([]) == []
     long = short_names([f"a_very_long_prefix_{i}_and_a_very_long_ending" for i in range(3)])
-    assert len(set(long)) == 3 and all(len(each) <= 22 for each in long)
+    assert len(set(long)) == 3 and all(len(name) <= 22 for name in long)
     assert short_names(["block_13_expand_relu_bn"]) == ["block_13…d_relu_bn"]
 
 
@@ -230,7 +230,7 @@ def test_heatmap_hatches_units_without_value_where_they_stand():
     dead, constant = figure.axes[0].patches
     assert (dead.get_y(), dead.get_height(), constant.get_y(), constant.get_height()) == (50, 25, 75, 25)
     assert dead.get_hatch() != constant.get_hatch()
-    legend = [each.get_text() for each in figure.legends[0].get_texts()]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["dead (0/0): 1 of 4", "sample-constant (x/0): 1 of 4"]
 
 
@@ -245,7 +245,7 @@ def test_heatmap_thins_out_large_layers_evenly_and_says_so():
     figure = plots.heatmap(measure(dense=(np.arange(1001.0)[::-1], np.zeros(1001))), max_units=11)
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array()[:, 0], np.arange(0, 1001, 100))
     assert "Layers with more than 11 units show 11" in small_print(figure)
-    assert [each.get_text() for each in figure.axes[0].texts] == ["1,001"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1,001"]
 
 
 def test_heatmap_colour_scale_ignores_a_single_outlier_and_names_layers_without_values():
@@ -267,7 +267,7 @@ def test_change_heatmap_shows_differences_and_what_became_invalid():
     image = figure.axes[0].images[0]
     np.testing.assert_array_equal(image.get_array().filled(9)[:, 0], [0.25, 9, 9, 9])
     assert image.get_clim() == (-0.25, 0.25)
-    assert [each.get_text() for each in figure.legends[0].get_texts()] == [
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "valid only before: 1 of 4",
         "valid only after: 1 of 4",
         "valid in neither: 1 of 4",
@@ -280,9 +280,9 @@ def test_relative_error_map_has_its_axes_the_right_way():
     figure = plots.relative_error_map(pd.DataFrame(rows, columns=["samples", "transformations", "error"]))
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("number of transformations", "number of samples")
-    columns = {each.get_text(): x for x, each in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)}
-    lines = {each.get_text(): y for y, each in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
-    shown = {each.get_position(): each.get_text() for each in axes.texts}
+    columns = {tick.get_text(): x for x, tick in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)}
+    lines = {tick.get_text(): y for y, tick in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
     assert shown == {(columns[f"{t}"], lines[f"{s}"]): f"{error:.2g}" for s, t, error in rows}
     assert not axes.yaxis_inverted() and lines["400"] > lines["100"]
 
@@ -316,7 +316,7 @@ def test_bars_have_heights_intervals_and_numbers():
     np.testing.assert_array_equal(heights, [0.5, np.nan, 0.25, np.nan])
     ends = axes.collections[0].get_segments()[0]
     np.testing.assert_allclose(ends[:, 1], [0.4, 0.7])
-    assert [each.get_text() for each in axes.texts] == ["50.0", "n/a", "25.0", "n/a"]
+    assert [text.get_text() for text in axes.texts] == ["50.0", "n/a", "25.0", "n/a"]
     assert len({bar.get_hatch() for bar in axes.patches}) == 2
 
 
@@ -329,7 +329,7 @@ def test_image_grid_shows_every_pixel_in_its_place():
         for column, x in enumerate(axes.get_xticks()):
             top, left = round(y - 11.5), round(x - 14.5)
             np.testing.assert_array_equal(canvas[top : top + 24, left : left + 30], images[row, column])
-    assert [each.get_text() for each in axes.get_yticklabels()] == ["r0", "r1", "r2"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["r0", "r1", "r2"]
     figure.draw_without_rendering()
     box = axes.get_position()
     drawn = box.height * figure.get_figheight() / (box.width * figure.get_figwidth())
@@ -351,8 +351,8 @@ def test_feature_maps_scale_each_row_and_add_mean_and_deviation():
     cells = [[canvas[round(y), round(x)] for x in axes.get_xticks()] for y in axes.get_yticks()]
     np.testing.assert_allclose(cells[0], [0, 0.5, 1, 0.5, np.std([0, 0.5, 1])])
     np.testing.assert_allclose(cells[1], 0)
-    assert [each.get_text() for each in axes.get_xticklabels()] == ["0°", "45°", "90°", "mean", "std"]
-    assert [each.get_text() for each in axes.get_yticklabels()] == ["a: 1.5", "b: 0"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0°", "45°", "90°", "mean", "std"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a: 1.5", "b: 0"]
     assert axes.texts[0].get_text() == "1.0 … 5.0"
 
 
@@ -370,7 +370,7 @@ def test_before_after_draws_profiles_differences_and_zero():
     assert noise.get_markerfacecolor() == "white" and real.get_markerfacecolor() != "white"
     segments = np.concatenate([bars.get_segments() for bars in below.collections])
     np.testing.assert_allclose(sorted(map(tuple, segments[:, :, 1])), [(-0.2, -0.01), (-0.1, 0.1), (0.01, 0.09)])
-    assert "interval excludes 0" in [each.get_text() for each in figure.legends[0].get_texts()]
+    assert "interval excludes 0" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_frontier_holds_the_points_that_none_dominates():
@@ -391,9 +391,9 @@ def test_pareto_names_hide_no_point_and_no_other_name():
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     axes = figure.axes[0]
-    names = [each for each in axes.texts if each.get_text()]
-    assert sorted(each.get_text() for each in names) == sorted(given["recipe"])
-    boxes = [each.get_window_extent(renderer) for each in names]
+    names = [text for text in axes.texts if text.get_text()]
+    assert sorted(name.get_text() for name in names) == sorted(given["recipe"])
+    boxes = [name.get_window_extent(renderer) for name in names]
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[i + 1 :])
         assert not any(box.contains(*point) for point in axes.transData.transform(given[["kib", "accuracy"]]))
@@ -401,7 +401,7 @@ def test_pareto_names_hide_no_point_and_no_other_name():
 
 def test_pareto_of_one_point_and_of_a_model_without_numbers():
     figure = plots.pareto(frame(recipe=["a", "b"], kib=[1.0, np.nan], accuracy=[0.5, 0.9]))
-    assert [each.get_text() for each in figure.axes[0].texts] == ["a"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["a"]
     assert small_print(figure) == "Without numbers: b."
 
 
@@ -412,7 +412,7 @@ def test_save_writes_a_whole_file_or_none(tmp_path):
         assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
         assert picture.width == round(figure.get_figwidth() * 150)
         assert np.asarray(picture.convert("L")).std() > 10
-    assert [each.name for each in path.parent.iterdir()] == ["curve.png"]
+    assert [file.name for file in path.parent.iterdir()] == ["curve.png"]
     for ending in ("svg", "pdf"):
         assert plots.save(figure, tmp_path / f"curve.{ending}").stat().st_size > 1000
     with pytest.raises(ValueError, match=r"must end in \.png, \.svg or \.pdf\. Received: .*curve\.jpg"):

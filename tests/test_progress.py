@@ -1,4 +1,4 @@
-"""Progress is a bar on a terminal, one line a stage elsewhere, and nothing where it is not wanted."""
+"""Progress is a bar on a terminal, one line per stage elsewhere, and nothing where it is not wanted."""
 
 from __future__ import annotations
 

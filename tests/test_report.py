@@ -57,7 +57,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     def text(self, tag):
-        return [" ".join(each.split()) for each in self.texts.get(tag, [])]
+        return [" ".join(text.split()) for text in self.texts.get(tag, [])]
 
 
 def one_line():
@@ -99,10 +99,10 @@ def test_a_page_holds_its_parts_in_order(tmp_path):
     assert page.text("h1") == ["Title"] and page.text("h2") == ["In short", "First", "Second", "How to read this"]
     assert page.text("title") == ["Title"] and page.all("html") == [{"lang": "en"}]
     assert page.text("strong") == ["two"] and page.text("code") == ["code"]
-    assert page.text("figcaption") == ["Caption."] and [each["alt"] for each in page.all("img")] == ["Shown"]
+    assert page.text("figcaption") == ["Caption."] and [image["alt"] for image in page.all("img")] == ["Shown"]
     assert page.text("dt") == ["word"] and page.text("dd") == ["meaning"]
-    anchors = {each["id"] for _, each in page.elements if "id" in each}
-    links = [each["href"] for each in page.all("a")]
+    anchors = {element["id"] for _, element in page.elements if "id" in element}
+    links = [link["href"] for link in page.all("a")]
     assert links == ["#content", "#first", "#second", "#how-to-read-this"]
     assert all(link[1:] in anchors for link in links)
 
@@ -130,9 +130,9 @@ def test_all_figures_are_embedded_and_nothing_is_loaded(page_path):
         head, data = picture["src"].split(",", 1)
         assert head in ("data:image/svg+xml;base64", "data:image/png;base64") and len(base64.b64decode(data)) > 5000
         assert int(picture["width"]) > 300 and picture["alt"]
-    loaded = [each.get(key) for _, each in page.elements for key in ("src", "href") if each.get(key)]
-    assert all(each.startswith(("data:", "#")) for each in loaded)
-    policy = next(each for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
+    loaded = [element.get(key) for _, element in page.elements for key in ("src", "href") if element.get(key)]
+    assert all(address.startswith(("data:", "#")) for address in loaded)
+    policy = next(meta for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert policy["content"].startswith("default-src 'none'; img-src data:;")
     assert "url(" not in "".join(page.texts["style"]) and "@import" not in "".join(page.texts["style"])
     assert page_path.stat().st_size < 3_000_000
@@ -154,11 +154,11 @@ def test_a_table_has_headers_formats_and_marks_its_best(tmp_path):
         frame, "All", {"share": "{:.0%}", "n": lambda n: f"{n} pcs"}, {"share": "max", "n": "min"}
     )
     page = write(report, tmp_path)
-    heads = [each for each in page.all("th") if each["scope"] == "col"]
-    assert [each.get("class") for each in heads] == [None, "number", "number", None]
+    heads = [cell for cell in page.all("th") if cell["scope"] == "col"]
+    assert [head.get("class") for head in heads] == [None, "number", "number", None]
     assert page.text("th") == ["the model", "share", "n", "ok", "a", "b", "c"]
     assert page.text("td") == ["50%", "1200 pcs", "yes", "75% (best)", "3 pcs (best)", "no", MISSING, "7 pcs", MISSING]
-    assert [each.get("class") for each in page.all("td")][3:5] == ["number best", "number best"]
+    assert [cell.get("class") for cell in page.all("td")][3:5] == ["number best", "number best"]
     assert page.text("caption") == ["All"]
 
 
@@ -172,7 +172,7 @@ def test_long_tables_are_collapsed_unless_told_otherwise(tmp_path):
 
 def test_values_are_written_for_people():
     given = (np.float32(0.25), np.int64(1234567), 1e-7, -np.inf, np.nan, pd.NA, np.True_, "a_b")
-    assert [format_value(each) for each in given] == [
+    assert [format_value(value) for value in given] == [
         "0.25",
         "1,234,567",
         "1e-07",
@@ -193,7 +193,13 @@ def test_environment_is_flat(tmp_path):
 
 def test_titles_that_repeat_get_anchors_of_their_own(tmp_path):
     report = Report("T").section("A b").section("A b").section("A b 2").section("???").section("ü")
-    assert [each["id"] for each in write(report, tmp_path).all("h2")] == ["a-b", "a-b-2", "a-b-2-2", "part", "part-2"]
+    assert [heading["id"] for heading in write(report, tmp_path).all("h2")] == [
+        "a-b",
+        "a-b-2",
+        "a-b-2-2",
+        "part",
+        "part-2",
+    ]
 
 
 def test_markdown_links_to_figures_that_exist(tmp_path):
@@ -283,7 +289,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError):
         Report("new").write_html(tmp_path / "folder")
     assert "old" in path.read_text(encoding="utf-8")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder", "report.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "report.html"]
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +310,7 @@ def page_path(tmp_path_factory):
 def test_a_browser_shows_everything_without_sideways_scrolling(browser, page_path, width, dark):
     seen = browser.open(page_path, width, dark=dark)
     assert browser.complaints == []
-    assert [each for each in browser.requests if not each.startswith("data:")] == [page_path.as_uri()]
+    assert [request for request in browser.requests if not request.startswith("data:")] == [page_path.as_uri()]
     assert seen["client"] == width and seen["scroll"] <= width and seen["escaped"] == []
     assert seen["scripts"] == 0 and len(seen["pictures"]) == 8
     for picture in seen["pictures"]:
@@ -336,4 +342,4 @@ def test_the_browser_test_would_notice(browser, tmp_path):
     )
     seen = browser.open(page, 390)
     assert seen["scroll"] > 390 and seen["escaped"] and seen["pictures"][0]["width"] == 0 and seen["scripts"] == 1
-    assert any("Content Security Policy" in each for each in browser.complaints)
+    assert any("Content Security Policy" in complaint for complaint in browser.complaints)

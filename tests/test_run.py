@@ -146,10 +146,10 @@ def test_help_and_list_start_without_tensorflow(tmp_path):
         assert done.returncode == 0 and text in done.stdout, done.stderr
 
 
-def test_the_command_and_the_cache_need_no_fcntl(tmp_path):
-    """Windows has none."""
+def test_the_command_and_the_cache_need_no_module_of_posix_alone(tmp_path):
+    """Windows has none of them."""
     code = (
-        "import sys; sys.modules['fcntl'] = None\n"
+        "import sys; sys.modules.update(dict.fromkeys(['fcntl', 'grp', 'pwd', 'resource', 'termios']))\n"
         "from tfinv import run\n"
         "from tfinv.support.cache import Cache\n"
         "make = lambda folder: (folder / 'text').write_text('made')\n"

@@ -27,7 +27,7 @@ from tfinv.transformations.sets import MAX_MEMBERS
 
 def angles(members: TransformationSet) -> list[float]:
     """The members' angles in [-180, 180)."""
-    return [-180.0 if each.degrees == 180.0 else each.degrees for each in members]
+    return [-180.0 if member.degrees == 180.0 else member.degrees for member in members]
 
 
 def factors(affine: Affine) -> tuple[float, float]:
@@ -48,13 +48,13 @@ def shifts(affine: Affine) -> tuple[float, float]:
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 16, 25, 49])
 def test_whole_turns_are_even_contain_zero_and_no_angle_twice(n):
-    found = angles(rotations(n))
-    assert len(found) == n
-    assert found[n // 2] == 0.0 and rotations(n)[n // 2] == Affine.identity()
-    assert found == sorted(found)
-    gaps = np.diff([*found, found[0] + 360])
+    degrees = angles(rotations(n))
+    assert len(degrees) == n
+    assert degrees[n // 2] == 0.0 and rotations(n)[n // 2] == Affine.identity()
+    assert degrees == sorted(degrees)
+    gaps = np.diff([*degrees, degrees[0] + 360])
     np.testing.assert_allclose(gaps, 360 / n, atol=1e-9)
-    assert len({round(angle % 360, 6) for angle in found}) == n
+    assert len({round(angle % 360, 6) for angle in degrees}) == n
 
 
 def test_four_rotations_are_the_quarter_turns():
@@ -64,9 +64,9 @@ def test_four_rotations_are_the_quarter_turns():
 
 @pytest.mark.parametrize(("n", "limit"), [(2, 30), (5, 45), (6, 90), (9, 179), (99, 20)])
 def test_partial_turns_have_both_ends_and_are_symmetric(n, limit):
-    found = np.array([each.degrees for each in rotations(n, limit)])
-    np.testing.assert_allclose(found, np.linspace(-limit, limit, n), atol=1e-9)
-    np.testing.assert_allclose(found, -found[::-1], atol=1e-12)
+    degrees = np.array([rotation.degrees for rotation in rotations(n, limit)])
+    np.testing.assert_allclose(degrees, np.linspace(-limit, limit, n), atol=1e-9)
+    np.testing.assert_allclose(degrees, -degrees[::-1], atol=1e-12)
     assert (rotations(n, limit)[n // 2] == Affine.identity()) == (n % 2 == 1)
 
 
@@ -81,13 +81,13 @@ def test_scales_are_in_the_documented_order(n, low, high):
     expected = [*triples(down), (1, 1), *triples(up)]
     members = scales(n, low, high)
     assert len(members) == 6 * n + 1
-    np.testing.assert_allclose([factors(each) for each in members], expected, rtol=1e-12)
+    np.testing.assert_allclose([factors(member) for member in members], expected, rtol=1e-12)
     assert members[3 * n] == Affine.identity()
 
 
 def test_scales_without_room_on_a_side_leave_it_out():
-    assert [label(each) for each in scales(1, 1.0, 1.5)] == ["identity", "x(1, 1.5)", "x(1.5, 1)", "x1.5"]
-    assert [label(each) for each in scales(1, 0.5, 1.0)] == ["x(1, 0.5)", "x(0.5, 1)", "x0.5", "identity"]
+    assert [label(scale) for scale in scales(1, 1.0, 1.5)] == ["identity", "x(1, 1.5)", "x(1.5, 1)", "x1.5"]
+    assert [label(scale) for scale in scales(1, 0.5, 1.0)] == ["x(1, 0.5)", "x(0.5, 1)", "x0.5", "identity"]
     assert scales(3, 1.0, 1.0).members == (Affine.identity(),)
 
 
@@ -99,7 +99,7 @@ def test_translations_are_in_the_documented_order(n, limit):
         expected += [(0, d), (0, -d), (d, 0), (d, d), (d, -d), (-d, 0), (-d, d), (-d, -d)]
     members = translations(n, limit)
     assert len(members) == 8 * n + 1
-    np.testing.assert_allclose([shifts(each) for each in members], expected, atol=1e-12)
+    np.testing.assert_allclose([shifts(member) for member in members], expected, atol=1e-12)
 
 
 def test_products_vary_the_last_set_fastest_and_compose_exactly():
@@ -116,7 +116,7 @@ def test_radian_rotations_are_those_that_published_values_used():
     # Angles of 0, 120, 240 and 360 radians, reduced to a turn by hand.
     expected = [0.0, 120 - 19 * 2 * np.pi, 240 - 38 * 2 * np.pi, 360 - 57 * 2 * np.pi]
     np.testing.assert_allclose(
-        np.radians([each.degrees for each in radian_rotations(4, 0, 360)]), expected, rtol=1e-9, atol=1e-9
+        np.radians([rotation.degrees for rotation in radian_rotations(4, 0, 360)]), expected, rtol=1e-9, atol=1e-9
     )
     assert radian_rotations(25, 0, 360)[1].degrees == pytest.approx(np.degrees(15) % 360, abs=1e-9)
 

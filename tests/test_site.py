@@ -1,8 +1,12 @@
-"""The documentation site builds without a warning, loads nothing from elsewhere, and holds every public name."""
+"""The documentation site builds without a warning, loads nothing from elsewhere, and holds every public name.
+
+In a browser, opened from the disk: it fits a phone, the search finds, and the dark scheme follows the system.
+"""
 
 from __future__ import annotations
 
-import importlib
+import html
+import importlib.util
 import json
 import os
 import re
@@ -13,10 +17,34 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browser import CHROMIUM, chromium
 
 pytest.importorskip("mkdocs", reason="the docs extra is not installed")
 
 ROOT = Path(__file__).parents[1]
+ESCAPED = """[...document.querySelectorAll('.md-content *')].filter(element => {
+  const box = element.getBoundingClientRect();
+  if (!box.width || box.right <= document.documentElement.clientWidth + 1) return false;
+  for (let parent = element.parentElement; parent && parent !== document.body; parent = parent.parentElement)
+    if (getComputedStyle(parent).overflowX !== 'visible') return false;
+  return true;
+}).map(element => element.outerHTML.slice(0, 80))"""
+"""Elements of the text that reach over the right edge, and that no box of their own cuts or scrolls."""
+FIND = """(async () => {
+  const wait = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
+  document.querySelector('#__search').click();
+  const input = document.querySelector('.md-search__input');
+  for (let attempt = 0; attempt < 60; attempt++) {
+    input.focus();
+    input.value = QUERY;
+    input.dispatchEvent(new Event('keyup', {bubbles: true}));
+    await wait(250);
+    const links = [...document.querySelectorAll('.md-search-result__link')].map(link => link.getAttribute('href'));
+    if (links.length) return links;
+  }
+  return [];
+})()"""
+"""Type into the search field, and give the links of what was found."""
 PACKAGES = ("tfinv", "tfinv.measures", "tfinv.transformations", "tfinv.datasets", "tfinv.models", "tfinv.tflite")
 MODULES = {"datasets", "measures", "models", "plots", "report", "tflite", "transformations", "__version__"}
 """Names of `tfinv.__all__` that have a page instead of an entry, or need none."""
@@ -109,3 +137,82 @@ def test_every_public_name_stands_on_a_page_and_is_searchable(package, index):
 
 def test_the_search_index_has_text_of_the_guides(index):
     assert any("normalized variance" in entry["text"].lower() for entry in index)
+
+
+# --- formulas --------------------------------------------------------------------------------------------------------
+
+
+def test_formulas_of_docstrings_and_of_pages_are_drawn(site, index):
+    text = (site / "reference" / "measures.html").read_text()
+    assert text.count('<div class="formula"><math') == len(re.findall('<div class="formula">', text)) > 15
+    assert "\\frac" not in text and "\\text" not in text
+    assert '<div class="formula"><math' in (site / "tutorials" / "first_measurement.html").read_text()
+    leftovers = {entry["title"] for entry in index if re.search(r"\\(frac|sum|sqrt|bar|hat|quad)\b", entry["text"])}
+    assert leftovers <= {"Examples in Markdown"}, "LaTeX stands in the text"
+
+
+def test_a_formula_keeps_its_words_and_its_environments():
+    build_docs = load_hook()
+    words = build_docs.formula(r"NV(a) = 0 \text{ (dead)}, \quad ddof = 1" + "\n" + "b_{sj} = 2")
+    assert words.count("<math") == 3
+    assert [re.sub("<[^>]+>", "", html.unescape(part)) for part in re.findall("<mtext>.*?</mtext>", words)] == [
+        "NV", "\N{NO-BREAK SPACE}(dead)", "ddof"
+    ]  # fmt: skip
+    cases = build_docs.formula("\\begin{cases} 1 & a \\\\\n0 & b \\end{cases}")
+    assert cases.count("<math") == 1 and cases.count("<mtr>") == 2
+
+
+def test_the_hook_leaves_code_and_examples_alone():
+    build_docs = load_hook()
+    docstring = 'r"""Text.\n\n    >>> a = "\\n"\n\n    python -m tool\n\n    \\alpha + 1\n\nEnd.\n"""'
+    seen = build_docs._with_formulas(docstring)
+    assert '    >>> a = "\\n"\n\n    python -m tool\n' in seen and seen.count("<math") == 1 and "\\alpha" not in seen
+
+
+def load_hook():
+    specification = importlib.util.spec_from_file_location("build_docs", ROOT / ".ci" / "build_docs.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with chromium() as opened:
+        yield opened
+
+
+def test_every_page_fits_a_phone_and_asks_for_nothing_from_elsewhere(browser, pages):
+    for path in pages:
+        seen = browser.open(path, 390)
+        assert seen["scroll"] == seen["client"] == 390, path
+        assert browser.evaluate(ESCAPED) == [], path
+        assert not browser.complaints, f"{path}: {browser.complaints}"
+        assert not [url for url in browser.requests if not url.startswith(("file:", "data:", "blob:"))], path
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("rotations", "reference/transformations.html#tfinv.transformations.rotations"),
+        ("LieDerivative", "reference/measures.html#tfinv.measures.LieDerivative"),
+        ("bonferroni", "reference/measures.html#tfinv.measures.Anova"),
+    ],
+)
+def test_the_search_finds_from_the_disk(browser, site, query, wanted):
+    browser.open(site / "index.html", 1280)
+    links = browser.evaluate(FIND.replace("QUERY", json.dumps(query)))
+    assert f"{site.as_uri()}/{wanted}" in [re.sub(r"\?h=[^#]*", "", link) for link in links]
+
+
+def test_the_dark_scheme_follows_the_system(browser, site):
+    shade = "getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g).slice(0, 3).map(Number)"
+    browser.open(site / "index.html", 1280)
+    assert min(browser.evaluate(shade)) > 200
+    browser.open(site / "index.html", 1280, dark=True)
+    assert max(browser.evaluate(shade)) < 80

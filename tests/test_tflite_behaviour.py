@@ -27,7 +27,7 @@ def predictions(classes, num_classes=10, columns=4):
 
 def test_every_share_is_a_count(rng):
     outputs, reference, labels = random_outputs(rng), random_outputs(rng), rng.integers(4, size=60)
-    found = behaviour(
+    result = behaviour(
         Predictions.of(outputs[:, 2], outputs),
         labels,
         Predictions.of(reference[:, 2], reference),
@@ -35,17 +35,17 @@ def test_every_share_is_a_count(rng):
     )
     guess, other = outputs.argmax(-1), reference.argmax(-1)
     moved = [0, 1, 3, 4]
-    assert found.accuracy.value == np.mean([guess[s, 2] == labels[s] for s in range(60)])
+    assert result.accuracy.value == np.mean([guess[s, 2] == labels[s] for s in range(60)])
     flat = [(s, t) for s in range(60) for t in moved]
-    assert_allclose(found.transformed_accuracy.value, np.mean([guess[s, t] == labels[s] for s, t in flat]))
-    assert found.flips.value == np.mean([guess[s, 2] != other[s, 2] for s in range(60)])
-    assert_allclose(found.transformed_flips.value, np.mean([guess[s, t] != other[s, t] for s, t in flat]))
-    assert_allclose(found.consistency.value, np.mean([guess[s, t] == guess[s, 2] for s, t in flat]))
-    assert_allclose(found.curves["accuracy"][:, 0], (guess == labels[:, None]).mean(0))
-    assert_allclose(found.curves["flips"][:, 0], (guess != other).mean(0))
-    assert_allclose(found.curves["consistency"][2], [1, 0.025 ** (1 / 60), 1])
+    assert_allclose(result.transformed_accuracy.value, np.mean([guess[s, t] == labels[s] for s, t in flat]))
+    assert result.flips.value == np.mean([guess[s, 2] != other[s, 2] for s in range(60)])
+    assert_allclose(result.transformed_flips.value, np.mean([guess[s, t] != other[s, t] for s, t in flat]))
+    assert_allclose(result.consistency.value, np.mean([guess[s, t] == guess[s, 2] for s, t in flat]))
+    assert_allclose(result.curves["accuracy"][:, 0], (guess == labels[:, None]).mean(0))
+    assert_allclose(result.curves["flips"][:, 0], (guess != other).mean(0))
+    assert_allclose(result.curves["consistency"][2], [1, 0.025 ** (1 / 60), 1])
     change = (guess[:, 2] == labels).mean() - (other[:, 2] == labels).mean()
-    assert_allclose(found.accuracy_change.value, change, atol=1e-12)
+    assert_allclose(result.accuracy_change.value, change, atol=1e-12)
 
 
 def test_effective_invariance_is_the_papers(rng):
@@ -56,8 +56,8 @@ def test_effective_invariance_is_the_papers(rng):
         for t in range(1, 5):
             if outputs[s, t].argmax() == outputs[s, 0].argmax():
                 total += math.sqrt(chances[s, 0].max() * chances[s, t].max())
-    found = behaviour(Predictions.of(outputs[:, 0], outputs), is_identity=[True] + [False] * 4)
-    assert_allclose(found.effective_invariance.value, total / 240, rtol=1e-6)
+    result = behaviour(Predictions.of(outputs[:, 0], outputs), is_identity=[True] + [False] * 4)
+    assert_allclose(result.effective_invariance.value, total / 240, rtol=1e-6)
     softmax = behaviour(Predictions.of(chances[:, 0], chances), is_identity=[True] + [False] * 4)
     assert_allclose(softmax.effective_invariance.value, total / 240, rtol=1e-6)
 
@@ -88,18 +88,18 @@ def test_paired_differences_are_sharper_than_the_parts(rng):
     labels = rng.integers(10, size=500)
     before = np.where(rng.random(500) < 0.6, labels, (labels + 1) % 10)
     after = np.where(rng.random(500) < 0.02, (before + 3) % 10, before)
-    found = behaviour(predictions(after), labels, predictions(before))
-    width = found.accuracy_change.high - found.accuracy_change.low
-    assert width < 0.4 * (found.accuracy.high - found.accuracy.low)
-    assert found.accuracy_change.low <= found.accuracy_change.value <= found.accuracy_change.high
+    result = behaviour(predictions(after), labels, predictions(before))
+    width = result.accuracy_change.high - result.accuracy_change.low
+    assert width < 0.4 * (result.accuracy.high - result.accuracy.low)
+    assert result.accuracy_change.low <= result.accuracy_change.value <= result.accuracy_change.high
 
 
 def test_a_consistent_but_collapsed_model_is_flagged(rng):
     labels = rng.integers(10, size=400)
     collapsed = np.where(rng.random(400) < 0.85, 3, rng.integers(10, size=400))
-    found = behaviour(predictions(collapsed), labels, predictions(labels))
-    assert found.consistency.value == 1.0 and found.accuracy.value < 0.2
-    assert found.collapsed and found.classes_used < 4
+    result = behaviour(predictions(collapsed), labels, predictions(labels))
+    assert result.consistency.value == 1.0 and result.accuracy.value < 0.2
+    assert result.collapsed and result.classes_used < 4
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_collapse_is_few_classes_and_no_more_than_chance(rng, guesses, labels, c
 
 def test_without_labels_there_is_no_accuracy_but_still_collapse(rng):
     truth = rng.integers(10, size=200)
-    found = behaviour(predictions(np.zeros(200, int)), None, predictions(truth))
-    assert math.isnan(found.accuracy.value) and found.flips.value == np.mean(truth != 0) and found.collapsed
+    result = behaviour(predictions(np.zeros(200, int)), None, predictions(truth))
+    assert math.isnan(result.accuracy.value) and result.flips.value == np.mean(truth != 0) and result.collapsed
     assert behaviour(predictions(np.zeros(50, int))).collapsed
     assert not behaviour(predictions(truth)).collapsed
 

@@ -49,7 +49,7 @@ def normalized_variance(array: np.ndarray) -> float:
 
 def test_differences_are_those_of_the_profiles(rng):
     before, after = {"a": activations(rng), "b": activations(rng)}, {}
-    after = {name: each + 0.2 * rng.normal(size=each.shape) for name, each in before.items()}
+    after = {name: block + 0.2 * rng.normal(size=block.shape) for name, block in before.items()}
     frame = compare(measured(before), measured(after))
     for row, name in zip(frame.itertuples(), "ab", strict=True):
         values = normalized_variance(before[name]), normalized_variance(after[name])
@@ -125,17 +125,17 @@ def test_what_cannot_be_compared_is_refused(rng, change, message):
 
 def layers(*rows: tuple[str, float, float, float, float], measure: str = NV) -> pd.DataFrame:
     """Rows of layer, before, relative change and its interval."""
-    found = []
+    entries = []
     for name, before, relative, low, high in rows:
         entry: dict[str, Any] = {"measure": measure, "layer": name, "before": before, "after": before * (1 + relative)}
         entry |= {"difference": before * relative, "relative": relative, "relative_low": low, "relative_high": high}
-        found.append({**entry, "real": low > 0 or high < 0})
-    return pd.DataFrame(found)
+        entries.append({**entry, "real": low > 0 or high < 0})
+    return pd.DataFrame(entries)
 
 
 def test_no_change_is_said_with_its_bound():
     text = invariance_sentence(layers(("a", 0.5, 0.001, -0.002, 0.004), ("b", 0.5, 0.0, -0.006, 0.003)), NV)
-    assert text == "**No detectable change of normalised variance**: within ±0.6 % in every layer (2 layers, 95 %)."
+    assert text == "**No detectable change of normalized variance**: within ±0.6 % in every layer (2 layers, 95 %)."
 
 
 def test_small_real_changes_are_called_small():
@@ -153,7 +153,7 @@ def test_a_change_is_said_with_where_it_begins_and_is_largest():
 
 def test_without_intervals_noise_is_admitted():
     text = invariance_sentence(layers(("a", 0.5, 0.3, math.nan, math.nan)), NV)
-    assert "at most +30.0 %" in text and "cannot be told from noise" in text
+    assert "at most +30.0 %" in text and "whether this is more than noise is inconclusive" in text
 
 
 def sure(classes, num_classes=10):
@@ -167,7 +167,9 @@ def test_flips_that_upright_images_hide_stand_out(rng):
     turned[:40, 1:] = (labels[:40, 1:] + 1) % 10
     before, after = sure(labels), sure(turned)
     same = [True, False, False]
-    seen = [behaviour(each, labels[:, 0], r, is_identity=same) for each, r in ((before, None), (after, before))]
+    seen = [
+        behaviour(prediction, labels[:, 0], r, is_identity=same) for prediction, r in ((before, None), (after, before))
+    ]
     text = " ".join(accuracy_sentences(*seen, ("float", "int8")))
     assert "0.0 % (0.0 to 0.9) of upright and 10.0 %" in text and "does not show it" in text
     assert "(-10.0 points, " in text and "(accuracy 90.0 %)" in text
@@ -193,11 +195,11 @@ def test_rank_agreement_is_spearmans_and_needs_a_real_change(rng):
     from scipy.stats import spearmanr
 
     change, noise = rng.normal(size=8) * 0.1, rng.normal(size=8) * 5 + 30
-    frame = layers(*((f"l{i}", 0.5, each, each - 0.001, each + 0.001) for i, each in enumerate(change)))
+    frame = layers(*((f"l{i}", 0.5, value, value - 0.001, value + 0.001) for i, value in enumerate(change)))
     fidelity = pd.DataFrame({"layer": frame["layer"], "sqnr_db": noise})
-    found = rank_agreement(frame, fidelity, NV)
-    assert found is not None and found[1] == 8
-    assert_allclose(found[0], spearmanr(np.abs(change), -noise).statistic)
+    ranks = rank_agreement(frame, fidelity, NV)
+    assert ranks is not None and ranks[1] == 8
+    assert_allclose(ranks[0], spearmanr(np.abs(change), -noise).statistic)
     assert rank_agreement(frame.assign(real=False), fidelity, NV) is None
     assert rank_agreement(frame[:3], fidelity, NV) is None
 
@@ -223,9 +225,10 @@ def comparison(**changes: Any) -> Any:
         }
     )
     names = ["float"] * 2 + ["int8"] * 2
+    frame = layers(("a", 0.5, 0.01, 0.0, 0.02), ("b", 0.5, -0.2, -0.3, -0.1))
     made = {
         "names": ("float", "int8"),
-        "layers": layers(("a", 0.5, 0.01, 0.0, 0.02), ("b", 0.5, -0.2, -0.3, -0.1)),
+        "layers": frame.assign(valid_before=[8, 100], lost=[2, 10]),
         "fidelity": pd.DataFrame({"layer": ["a", "b"], "sqnr_db": [30.0, 20.0]}),
         "models": models,
         "curves": pd.DataFrame({"model": names, "accuracy": [0.9, 0.6, 0.89, 0.5]}),
@@ -240,6 +243,7 @@ def comparison(**changes: Any) -> Any:
         ("max_profile_increase", 0.01),
         ("max_profile_change", 0.2),
         ("output_profile_increase", -0.2),
+        ("lost_units", 0.25),
         ("flip_rate", 0.06),
         ("upright_flip_rate", 0.01),
         ("accuracy_drop", 0.01),
@@ -261,7 +265,7 @@ def test_metrics_are_what_they_say(metric, value):
 
 
 def test_every_metric_is_tested():
-    mark = next(each for each in test_metrics_are_what_they_say.pytestmark if each.name == "parametrize")
+    mark = next(marker for marker in test_metrics_are_what_they_say.pytestmark if marker.name == "parametrize")
     assert {metric for metric, _ in mark.args[1]} == set(METRICS)
 
 
@@ -311,6 +315,9 @@ def test_the_gate_fails_closed():
     fails("float knows hardly more than chance", models=changed("kappa", 0.02, 0.02))
     fails("int8: the self-check FAILED", models=changed("self_check", "passed", "FAILED: outputs differ"))
     fails("flip_rate is not known", models=changed("transformed_flips", math.nan, math.nan))
+    assert "lost_units is not known" in check(["lost_units>0.9"], comparison(layers=lost)).reason
+    other_units = comparison().layers.assign(lost=[2, math.nan])
+    assert "lost_units is not known" in check(["lost_units>0.9"], comparison(layers=other_units)).reason
     gate = check(["max_profile_increase>0.9"], comparison(layers=lost))
     assert "max_profile_increase is not known" in gate.reason
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tfinv.tflite.comparison.fidelity import COLUMNS, Fidelity, FidelityRecorder, Limits
+from tfinv.tflite.comparison.fidelity import COLUMNS, Fidelity, FidelityRecorder
+from tfinv.tflite.comparison.limits import Limits
 from tfinv.tflite.files.tensors import FileTensor
 
 
@@ -23,25 +24,25 @@ def tensor(dtype: str = "int8", scale: float = 0.05, zero: int = -10, scales: in
 
 
 def test_numbers_are_those_of_float64(pair):
-    before, after = (each.astype(np.float64) for each in pair)
-    found = Fidelity().update(*pair).values()
+    before, after = (array.astype(np.float64) for array in pair)
+    values = Fidelity().update(*pair).values()
     noise = np.square(after - before)
-    assert_allclose(found["sqnr_db"], 10 * np.log10(np.square(before).sum() / noise.sum()), atol=1e-4)
-    assert_allclose(found["effective_bits"], (found["sqnr_db"] - 1.76) / 6.02, rtol=1e-12)
+    assert_allclose(values["sqnr_db"], 10 * np.log10(np.square(before).sum() / noise.sum()), atol=1e-4)
+    assert_allclose(values["effective_bits"], (values["sqnr_db"] - 1.76) / 6.02, rtol=1e-12)
     cosine = (before * after).sum() / np.sqrt(np.square(before).sum() * np.square(after).sum())
-    assert_allclose(found["cosine"], cosine, rtol=1e-6)
-    assert_allclose(found["mse"], noise.mean(), rtol=1e-5)
-    assert_allclose(found["max_error"], np.abs(after - before).max(), rtol=1e-6)
+    assert_allclose(values["cosine"], cosine, rtol=1e-6)
+    assert_allclose(values["mse"], noise.mean(), rtol=1e-5)
+    assert_allclose(values["max_error"], np.abs(after - before).max(), rtol=1e-6)
     ranges = [before.min(), before.max(), after.min(), after.max()]
-    assert [found[f"range_{s}_{e}"] for s in ("before", "after") for e in ("min", "max")] == ranges
-    assert math.isnan(found["saturated"]) and math.isnan(found["clipped"])
+    assert [values[f"range_{s}_{e}"] for s in ("before", "after") for e in ("min", "max")] == ranges
+    assert math.isnan(values["saturated"]) and math.isnan(values["clipped"])
 
 
 def test_blocks_and_merging_change_nothing(pair):
     whole = Fidelity().update(*pair)
     by_block, parts = Fidelity(), []
     for start in (0, 1, 4):
-        block = [each[start : {0: 1, 1: 4, 4: 7}[start]] for each in pair]
+        block = [array[start : {0: 1, 1: 4, 4: 7}[start]] for array in pair]
         by_block = by_block.update(*block)
         parts.append(Fidelity().update(*block))
     merged = parts[2].merge(parts[0]).merge(parts[1]).merge(Fidelity())
@@ -63,7 +64,7 @@ def test_equal_and_silent_activations():
     assert Fidelity().update(ones, ones).values()["cosine"] == 1.0
     assert Fidelity().update(zeros, ones).values()["sqnr_db"] == -math.inf
     assert math.isnan(Fidelity().update(zeros, ones).values()["cosine"])
-    assert all(math.isnan(each) for each in Fidelity().values().values())
+    assert all(math.isnan(value) for value in Fidelity().values().values())
 
 
 def test_limits_are_what_integers_stand_for():
@@ -77,9 +78,9 @@ def test_saturated_and_clipped_values_are_counted():
     limits = Limits(low=-1.0, high=2.0, step=0.1)
     before = np.array([-1.2, -1.04, -1.0, 0.0, 2.04, 2.06, 5.0, 1.0], np.float32)
     after = np.clip(before, -1.0, 2.0)
-    found = Fidelity(limits=limits).update(before, after).values()
-    assert found["saturated"] == 6 / 8, "all values at a limit"
-    assert found["clipped"] == 3 / 8, "those that a step could not hold"
+    values = Fidelity(limits=limits).update(before, after).values()
+    assert values["saturated"] == 6 / 8, "all values at a limit"
+    assert values["clipped"] == 3 / 8, "those that a step could not hold"
 
 
 def test_a_rectifiers_zero_is_not_saturation():

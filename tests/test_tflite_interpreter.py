@@ -129,11 +129,11 @@ def test_it_is_an_activation_source_for_every_measure(network, float_model, inte
     layers = list(float_model.layer_shapes)
     options = {"transformations": "rotations(4)", "measures": ["NormalizedVariance"], "progress": False}
     (expected,) = tfinv.evaluate(network, images[:12], layers=layers, **options).values()
-    (found,) = tfinv.evaluate(float_model, images[:12], **options).values()
+    (measured,) = tfinv.evaluate(float_model, images[:12], **options).values()
     (integer,) = tfinv.evaluate(integer_model, images[:12], **options).values()
     for name in layers:
-        both = np.isfinite(expected[name].values) & np.isfinite(found[name].values)
-        np.testing.assert_allclose(found[name].values[both], expected[name].values[both], rtol=2e-3, err_msg=name)
+        both = np.isfinite(expected[name].values) & np.isfinite(measured[name].values)
+        np.testing.assert_allclose(measured[name].values[both], expected[name].values[both], rtol=2e-3, err_msg=name)
         assert integer[name].mean == pytest.approx(expected[name].mean, rel=0.1), name
 
 
@@ -173,8 +173,9 @@ def test_input_scale_per_channel_and_its_text():
     expected = (images - np.array([0.1, 0.2, 0.3])) / np.array([1.0, 2.0, 4.0])
     np.testing.assert_allclose(scale(images), expected, rtol=1e-5, atol=1e-6)
     assert scale.text == "mean=(0.1, 0.2, 0.3), std=(1, 2, 4)"
+    expected = r"input_scale must be one of 0\.\.1, 0\.\.255, -1\.\.1, keras.* or \(mean, std\)"
     for bad in ("0-255", (0.5, 0.0), (0.5,), ([0.1, 0.2], [1.0]), None, 255):
-        with pytest.raises(ValueError, match=r"input_scale must be one of 0\.\.1, 0\.\.255, -1\.\.1 or \(mean, std\)"):
+        with pytest.raises(ValueError, match=expected):
             input_scale(bad)
 
 
@@ -260,9 +261,9 @@ def test_several_outputs():
     images = np.random.default_rng(0).random((3, 8, 8, 1), dtype=np.float32)
     outputs = TFLiteModel(float32(model)).predict(images)
     assert isinstance(outputs, dict)
-    expected = [np.asarray(each) for each in model(images)]
+    expected = [np.asarray(output) for output in model(images)]
     for value in outputs.values():
-        assert any(value.shape == each.shape and np.allclose(value, each, atol=1e-5) for each in expected)
+        assert any(value.shape == other.shape and np.allclose(value, other, atol=1e-5) for other in expected)
 
 
 def test_self_check_passes_and_is_recorded(float_model, integer_model, images):
@@ -288,10 +289,10 @@ def test_self_check_finds_tensors_that_were_not_preserved(float_model, images):
 
 
 def test_latency_says_what_it_measured(float_model):
-    found = latency(float_model, batch=4, threads=1, repeats=9, warm_up=1)
-    assert 0 < found.low <= found.milliseconds <= found.high < 1000
-    assert (found.batch, found.threads, found.repeats, found.delegate) == (4, 1, 9, "XNNPACK")
-    assert "for 4 image(s), 1 thread(s), XNNPACK" in str(found)
+    timed = latency(float_model, batch=4, threads=1, repeats=9, warm_up=1)
+    assert 0 < timed.low <= timed.milliseconds <= timed.high < 1000
+    assert (timed.batch, timed.threads, timed.repeats, timed.delegate) == (4, 1, 9, "XNNPACK")
+    assert "for 4 image(s), 1 thread(s), XNNPACK" in str(timed)
     with pytest.raises(ValueError, match="repeats must be at least 1"):
         latency(float_model, repeats=0)
 
@@ -454,7 +455,7 @@ def test_coral_mobilenet_with_bytes_in_and_out(data_folder):
     labels = (folder / "imagenet_labels.txt").read_text().splitlines()
     photos = {"cat.bmp": "cat", "hot_dog.jpg": "hotdog", "parrot.jpg": "macaw"}
     squares = [ImageOps.fit(Image.open(folder / name).convert("RGB"), (146, 146)) for name in photos]
-    images = np.stack([np.asarray(each.crop((9, 9, 137, 137))) for each in squares])  # the usual central crop
+    images = np.stack([np.asarray(picture.crop((9, 9, 137, 137))) for picture in squares])  # the usual central crop
     outputs = model.predict(images / 255)
     for output, word in zip(outputs, photos.values(), strict=True):
         best = [labels[i] for i in np.argsort(-output)[:5]]

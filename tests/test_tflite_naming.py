@@ -116,12 +116,12 @@ def test_layer_map_of_shared_nested_and_composite_layers():
     x = shared(layers.Conv2D(4, 3, name="conv")(x))
     x = layers.Activation("swish", name="swish")(layers.Dropout(0.3, name="drop")(x))
     x = layers.Dense(5, activation="softmax", name="classes")(layers.Flatten(name="flat")(x))
-    found = float32(keras.Model(inputs, x, name="outer")).layers
-    assert list(found.matched) == ["shared@1", "inner/inside", "shared@2", "swish", "flat", "classes"]
-    assert found.fused_into == {"stem": "shared@1", "inner/bend": "inner/inside", "conv": "shared@2"}
-    assert found.same_as == {"drop": "shared@2"}
-    assert set(found.inner.values()) == {"swish", "classes"}
-    assert not found.unmatched_layers and not found.unmatched_tensors
+    mapped = float32(keras.Model(inputs, x, name="outer")).layers
+    assert list(mapped.matched) == ["shared@1", "inner/inside", "shared@2", "swish", "flat", "classes"]
+    assert mapped.fused_into == {"stem": "shared@1", "inner/bend": "inner/inside", "conv": "shared@2"}
+    assert mapped.same_as == {"drop": "shared@2"}
+    assert set(mapped.inner.values()) == {"swish", "classes"}
+    assert not mapped.unmatched_layers and not mapped.unmatched_tensors
 
 
 def test_blocks_may_repeat_their_inner_names():
@@ -134,9 +134,9 @@ def test_blocks_may_repeat_their_inner_names():
 
     inputs = keras.Input((8, 8, 4))
     x = block("two")(block("one")(inputs))
-    found = float32(keras.Model(inputs, keras.layers.GlobalMaxPooling2D(name="top")(x))).layers
-    assert list(found.matched) == ["one/relu", "two/relu", "top"]
-    assert found.fused_into == {"one/conv": "one/relu", "two/conv": "two/relu"}
+    layers = float32(keras.Model(inputs, keras.layers.GlobalMaxPooling2D(name="top")(x))).layers
+    assert list(layers.matched) == ["one/relu", "two/relu", "top"]
+    assert layers.fused_into == {"one/conv": "one/relu", "two/conv": "two/relu"}
 
 
 def test_layer_values_are_those_of_the_activation_model():
@@ -188,29 +188,29 @@ def test_automatic_layer_names_that_collide_are_told_apart():
     x = keras.layers.ReLU()(keras.layers.Conv2D(3, 3)(inputs))
     x = keras.layers.ReLU()(keras.layers.Conv2D(3, 3)(x))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
-    found = float32(model).layers
-    assert list(found.matched) == ["re_lu", "re_lu_1", "global_average_pooling2d"]
-    assert found.fused_into == {"conv2d": "re_lu", "conv2d_1": "re_lu_1"}
-    assert min(found.agreement.values()) > 100
+    layers = float32(model).layers
+    assert list(layers.matched) == ["re_lu", "re_lu_1", "global_average_pooling2d"]
+    assert layers.fused_into == {"conv2d": "re_lu", "conv2d_1": "re_lu_1"}
+    assert min(layers.agreement.values()) > 100
 
 
 def test_match_of_float_and_quantized(network, float_file, images):
     for conversion in (static_int8(network, digits()[0][:100]), weight_int4(network)):
-        found = match(float_file, conversion, images)
-        assert found.pairs == {name: name for name in LAYERS}
-        assert set(found.how.values()) == {"name"}
-        assert found.unmatched_before == found.unmatched_after == ()
-        assert set(found.correlations) == set(LAYERS)
-        assert min(found.correlations.values()) > 0.8
-        assert found.describe() == "9 layers matched"
+        matched = match(float_file, conversion, images)
+        assert matched.pairs == {name: name for name in LAYERS}
+        assert set(matched.how.values()) == {"name"}
+        assert matched.unmatched_before == matched.unmatched_after == ()
+        assert set(matched.correlations) == set(LAYERS)
+        assert min(matched.correlations.values()) > 0.8
+        assert matched.describe() == "9 layers matched"
 
 
 def test_match_after_equalization(images):
     """The scale of the channels changed, the network did not."""
     network = trained(plain_network)
     balanced = static_int8(network, digits()[0][:100], equalize=True)
-    found = match(float32(network), balanced, images)
-    assert min(found.correlations.values()) > 0.99
+    matched = match(float32(network), balanced, images)
+    assert min(matched.correlations.values()) > 0.99
 
 
 def test_match_by_order_when_names_are_gone(float_file, network, images):
@@ -224,12 +224,12 @@ def test_match_by_order_when_names_are_gone(float_file, network, images):
     builder.Finish(model.Pack(builder), b"TFL3")
     nameless = TFLiteModel(bytes(builder.Output()))
     assert not set(nameless.layer_shapes) & set(LAYERS)
-    found = match(float_file, nameless, images)
-    assert list(found.pairs) == LAYERS
-    assert set(found.how.values()) == {"order"}
+    matched = match(float_file, nameless, images)
+    assert list(matched.pairs) == LAYERS
+    assert set(matched.how.values()) == {"order"}
     index = {name: tensor.index for name, tensor in nameless.layer_tensors.items()}
-    assert [index[other] for other in found.pairs.values()] == [float_file.layers.matched[name] for name in LAYERS]
-    assert min(found.correlations.values()) > 0.8
+    assert [index[other] for other in matched.pairs.values()] == [float_file.layers.matched[name] for name in LAYERS]
+    assert min(matched.correlations.values()) > 0.8
 
 
 def test_match_lists_what_has_no_partner(network, float_file, images):
@@ -238,14 +238,14 @@ def test_match_lists_what_has_no_partner(network, float_file, images):
     longer = keras.Model(
         network.inputs, keras.layers.Softmax(name="probabilities")(network.outputs[0]), name="residual"
     )
-    found = match(float_file, float32(longer), images)
-    assert list(found.pairs) == LAYERS
-    assert (found.unmatched_before, found.unmatched_after) == ((), ("probabilities",))
-    assert "only in the second file: probabilities" in found.describe()
+    matched = match(float_file, float32(longer), images)
+    assert list(matched.pairs) == LAYERS
+    assert (matched.unmatched_before, matched.unmatched_after) == ((), ("probabilities",))
+    assert "only in the second file: probabilities" in matched.describe()
 
 
 def test_different_networks_are_refused(network, float_file, images):
-    other = float32(trained(residual_network, epochs=1, seed=7))
+    other = float32(trained(residual_network, "residual of another seed"))
     with pytest.raises(ValueError, match="before and after must be the same network"):
         match(float_file, other, images)
     assert len(match(float_file, other).pairs) == len(LAYERS)  # names and order alone cannot tell
@@ -287,23 +287,23 @@ def test_mlperf_resnet_is_mapped_to_its_keras_model(data_folder):
     folder = data_folder / "models" / "ic_resnet8"
     model = keras.models.load_model(folder / "model.h5", compile=False)
     for name, least in (("float.tflite", 100), ("int8.tflite", 10)):
-        found = layer_map(folder / name, model)
-        told = {*found.matched, *found.fused_into, *found.same_as}
+        layers = layer_map(folder / name, model)
+        told = {*layers.matched, *layers.fused_into, *layers.same_as}
         assert told == {layer.name for layer in model.layers if layer.name != "input_1"}
-        assert not found.unmatched_layers and not found.unmatched_tensors
-        assert found.fused_into["conv2d_2"] == "batch_normalization_2"  # its name also stands in the first tensor
-        assert found.fused_into["add_2"] == "activation_6"
-        assert {"conv2d_5", "conv2d_8", "flatten", "dense"} <= set(found.matched)
-        assert min(found.agreement.values()) > least
+        assert not layers.unmatched_layers and not layers.unmatched_tensors
+        assert layers.fused_into["conv2d_2"] == "batch_normalization_2"  # its name also stands in the first tensor
+        assert layers.fused_into["add_2"] == "activation_6"
+        assert {"conv2d_5", "conv2d_8", "flatten", "dense"} <= set(layers.matched)
+        assert min(layers.agreement.values()) > least
 
 
 def test_mlperf_wake_word_files_match(data_folder):
     folder = data_folder / "models" / "vww_mobilenet_v1"
     images = np.random.default_rng(0).random((8, 96, 96, 3), dtype=np.float32)
-    found = match(folder / "float.tflite", folder / "int8.tflite", images)
-    assert len(found.pairs) == 31 and not found.unmatched_before and not found.unmatched_after
-    assert list(found.pairs)[:3] == ["activation", "activation_1", "activation_2"]
-    assert list(found.pairs)[-3:] == ["flatten", "dense", "softmax"]
+    matched = match(folder / "float.tflite", folder / "int8.tflite", images)
+    assert len(matched.pairs) == 31 and not matched.unmatched_before and not matched.unmatched_after
+    assert list(matched.pairs)[:3] == ["activation", "activation_1", "activation_2"]
+    assert list(matched.pairs)[-3:] == ["flatten", "dense", "softmax"]
     resnet = data_folder / "models" / "ic_resnet8" / "float.tflite"
     with pytest.raises(ValueError, match="images of one shape"):
         match(folder / "float.tflite", resnet)

@@ -28,9 +28,9 @@ def digits() -> datasets.Dataset:
 
 
 @pytest.fixture(scope="module")
-def plain(digits: datasets.Dataset) -> Any:
+def plain() -> Any:
     """The rich model, trained in floating point."""
-    return trained_rich_model(digits.train)
+    return trained_rich_model()
 
 
 def state(model: Any) -> tuple[list[Any], list[int], Any]:
@@ -52,8 +52,8 @@ def result(training: tuple[Any, QatConversion, Any]) -> QatConversion:
 
 
 def test_the_file_computes_with_integers_only(result: QatConversion) -> None:
-    real = [each for each in result.graph.operators if each.name not in ("QUANTIZE", "DEQUANTIZE")]
-    assert {result.graph.tensors[each.outputs[0]].dtype for each in real} == {"int8"}
+    real = [operator for operator in result.graph.operators if operator.name not in ("QUANTIZE", "DEQUANTIZE")]
+    assert {result.graph.tensors[operator.outputs[0]].dtype for operator in real} == {"int8"}
     assert result.is_integer
     assert result.report is not None
     assert result.report.float_fallback == () and result.report.calibrated == ()
@@ -61,7 +61,9 @@ def test_the_file_computes_with_integers_only(result: QatConversion) -> None:
 
 def test_the_graph_is_that_of_post_training_quantization(result: QatConversion, plain: Any) -> None:
     def operators(conversion: Conversion) -> list[str]:
-        return sorted(each.name for each in conversion.graph.operators if not each.name.endswith("QUANTIZE"))
+        return sorted(
+            operator.name for operator in conversion.graph.operators if not operator.name.endswith("QUANTIZE")
+        )
 
     assert operators(result) == operators(float32(plain))
 
@@ -75,11 +77,11 @@ def test_accuracy_stays(result: QatConversion, plain: Any, digits: datasets.Data
 def test_file_and_trained_model_agree_on_unseen_images(result: QatConversion, digits: datasets.Dataset) -> None:
     file, model = TFLiteModel(result).predict(digits.test.x), result.model.predict(digits.test.x, verbose=0)
     classes = float(np.mean(file.argmax(axis=1) == model.argmax(axis=1)))
-    found = agreement(result.activations, result, digits.test.x)
-    assert found.classes == classes >= 0.98
-    assert found.sqnr["head/logits"] == pytest.approx(sqnr(model, file), abs=1e-3)
-    assert found.sqnr["head/logits"] > 25
-    assert min(found.sqnr.values()) > 20 and found.images == len(digits.test)
+    agreed = agreement(result.activations, result, digits.test.x)
+    assert agreed.classes == classes >= 0.98
+    assert agreed.sqnr["head/logits"] == pytest.approx(sqnr(model, file), abs=1e-3)
+    assert agreed.sqnr["head/logits"] > 25
+    assert min(agreed.sqnr.values()) > 20 and agreed.images == len(digits.test)
 
 
 def test_the_agreement_by_layer_is_computed_not_assumed(result: QatConversion, digits: datasets.Dataset) -> None:
@@ -88,10 +90,10 @@ def test_the_agreement_by_layer_is_computed_not_assumed(result: QatConversion, d
     def disturbed(batch: Any) -> dict[str, Any]:
         return {name: value * (1.1 if name == "relu_c" else 1.0) for name, value in result.activations(batch).items()}
 
-    found = agreement(disturbed, result, images)
+    agreed = agreement(disturbed, result, images)
     expected = sqnr(disturbed(images)["relu_c"], TFLiteModel(result)(images)["relu_c"])
-    assert found.sqnr["relu_c"] == pytest.approx(expected, abs=1e-3)
-    assert found.sqnr["relu_c"] < 21 < found.sqnr["conv_c"]
+    assert agreed.sqnr["relu_c"] == pytest.approx(expected, abs=1e-3)
+    assert agreed.sqnr["relu_c"] < 21 < agreed.sqnr["conv_c"]
 
 
 def test_every_layer_is_matched_or_explained(result: QatConversion) -> None:
@@ -136,7 +138,11 @@ def test_tensors_of_one_scale_share_it(result: QatConversion) -> None:
 
 def test_kernels_have_one_scale_a_channel_and_dense_layers_one(result: QatConversion) -> None:
     graph = result.graph
-    sizes = {each.name: graph.tensors[each.inputs[1]].scales.size for each in graph.operators if len(each.inputs) == 3}
+    sizes = {
+        operator.name: graph.tensors[operator.inputs[1]].scales.size
+        for operator in graph.operators
+        if len(operator.inputs) == 3
+    }
     assert sizes == {"CONV_2D": 16, "DEPTHWISE_CONV_2D": 16, "FULLY_CONNECTED": 1}
 
 
@@ -152,7 +158,7 @@ def test_equal_seeds_give_equal_files(digits: datasets.Dataset) -> None:
     few = digits.train.subset(128, seed=0)
     augmentation = AffineAugmentation("rotations(8)", seed=3)
     augmentation(few.x[:1], training=True)
-    drawn = [keras.ops.convert_to_numpy(each) for each in augmentation.variables]
+    drawn = [keras.ops.convert_to_numpy(variable) for variable in augmentation.variables]
     model = small(lambda x: layers.Dropout(0.3, name="drop")(conv("relu_conv", activation="relu")(x)))
 
     def content(seed: int) -> bytes:

@@ -93,15 +93,15 @@ CASES: dict[str, tuple[Any, str]] = {
 def test_layers_become_integer_operators_that_agree(case: str, digits: datasets.Dataset) -> None:
     body, expected = CASES[case]
     images = digits.train.x[:64]
-    file, found, _ = converted(small(body), images)
+    file, agreed, _ = converted(small(body), images)
     graph = read_graph(file.content)
     assert graph.float_operators() == () and file.float_fallback == () and file.calibrated == ()
-    names = [each.name for each in graph.operators]
+    names = [operator.name for operator in graph.operators]
     rest = iter(names)
     assert all(name in rest for name in expected.split()), names
-    assert found.classes > 0.95
-    assert min(found.sqnr.values()) > 35, found.sqnr
-    assert list(found.sqnr)[-1] == "logits"
+    assert agreed.classes > 0.95
+    assert min(agreed.sqnr.values()) > 35, agreed.sqnr
+    assert list(agreed.sqnr)[-1] == "logits"
 
 
 def test_what_training_cannot_round_is_listed(digits: datasets.Dataset) -> None:
@@ -122,9 +122,9 @@ class Unknown(keras.layers.Layer):
 
 
 def test_a_layer_of_ones_own_is_left_to_the_converter(digits: datasets.Dataset) -> None:
-    file, found, _ = converted(small(lambda x: conv("b")(Unknown(name="mine")(conv("a")(x)))), digits.train.x[:64])
+    file, agreed, _ = converted(small(lambda x: conv("b")(Unknown(name="mine")(conv("a")(x)))), digits.train.x[:64])
     assert file.float_fallback == ()
-    assert found.sqnr["logits"] > 35
+    assert agreed.sqnr["logits"] > 35
 
 
 def test_layers_that_cannot_be_taken_are_named(digits: datasets.Dataset) -> None:
@@ -150,10 +150,10 @@ def test_mixed_precision_is_trained_in_float32(digits: datasets.Dataset) -> None
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = small(conv("a", activation="elu"))
-        file, found, _ = converted(model, digits.train.x[:64])
+        file, agreed, _ = converted(model, digits.train.x[:64])
     finally:
         keras.config.set_dtype_policy("float32")
-    assert file.float_fallback == () and found.sqnr["logits"] > 35
+    assert file.float_fallback == () and agreed.sqnr["logits"] > 35
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -164,9 +164,9 @@ def test_weights_are_rounded_to_the_grid_of_tflite(bits: int, rng: np.random.Gen
         limit = np.abs(weights).max(axis=(0, 1, 2) if per_channel else None).astype("float64")
         scale = np.maximum(limit, 1e-30) / levels
         expected = np.round(weights / scale) * scale
-        found = fake_quantize_weights(weights, bits, per_channel=per_channel).numpy()
-        assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-        assert np.all(found[..., 3] == 0)
+        rounded = fake_quantize_weights(weights, bits, per_channel=per_channel).numpy()
+        assert_allclose(rounded, expected, rtol=1e-5, atol=1e-6)
+        assert np.all(rounded[..., 3] == 0)
 
 
 def test_activations_of_several_sites_share_the_union_of_their_ranges() -> None:
@@ -177,10 +177,10 @@ def test_activations_of_several_sites_share_the_union_of_their_ranges() -> None:
     layer(np.array([[0.5, 3.0]], "float32"), site=1)
     layer.observing = False
     assert [float(end) for end in layer.range()] == [-1.0, 3.0]
-    found = layer(np.array([[-5.0, 0.0, 1.003, 9.0]], "float32"), site=1).numpy()[0]
+    rounded = layer(np.array([[-5.0, 0.0, 1.003, 9.0]], "float32"), site=1).numpy()[0]
     scale = 4 / 255
     zero = np.round(1 / scale)
-    assert_allclose(found, [-zero * scale, 0, np.round(1.003 / scale) * scale, (255 - zero) * scale], rtol=1e-6)
+    assert_allclose(rounded, [-zero * scale, 0, np.round(1.003 / scale) * scale, (255 - zero) * scale], rtol=1e-6)
     layer(np.array([[0.0, 13.0]], "float32"), site=0, training=True)
     assert float(layer.range()[1]) == pytest.approx(0.9 * 2 + 0.1 * 13)
     copy = FakeQuant.from_config(layer.get_config())
@@ -254,10 +254,10 @@ def test_elu_runs_on_its_integer_kernel(digits: datasets.Dataset) -> None:
     model = small(lambda x: conv("b", activation="elu")(conv("a", activation="elu")(x)))
     before = static_int8(model, digits.train.x[:64]).content
     after = use_integer_kernels(before)
-    assert {each.name for each in read_graph(before).float_operators()} == {"ELU"}
+    assert {operator.name for operator in read_graph(before).float_operators()} == {"ELU"}
     assert read_graph(after).float_operators() == ()
     assert len(read_graph(after).operators) == len(read_graph(before).operators) - 4
-    outputs = [TFLiteModel(each, probe=False).predict(digits.test.x) for each in (before, after)]
+    outputs = [TFLiteModel(content, probe=False).predict(digits.test.x) for content in (before, after)]
     assert_array_equal(outputs[0], outputs[1])
     assert use_integer_kernels(after) == after
 
@@ -269,12 +269,12 @@ def test_large_networks_have_no_float_operator_left(name: str) -> None:
     options = {"weights": None, "input_shape": (96, 96, 3), "classes": 10, "classifier_activation": None}
     model = getattr(keras.applications, name)(**options)
     images = np.kron(np.random.default_rng(0).random((32, 12, 12, 3)), np.ones((1, 8, 8, 1))).astype("float32")
-    file, found, _ = converted(model, images)
+    file, agreed, _ = converted(model, images)
     graph = read_graph(file.content)
     assert graph.float_operators() == () and file.calibrated == ()
 
     def operators(histogram: dict[str, int]) -> dict[str, int]:
-        return {each: count for each, count in histogram.items() if not each.endswith("QUANTIZE")}
+        return {operator: count for operator, count in histogram.items() if not operator.endswith("QUANTIZE")}
 
     assert operators(graph.histogram) == operators(float32(model).operators)
-    assert list(found.sqnr.values())[-1] > 25
+    assert list(agreed.sqnr.values())[-1] > 25

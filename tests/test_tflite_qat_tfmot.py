@@ -31,9 +31,9 @@ def digits() -> datasets.Dataset:
 
 
 @pytest.fixture(scope="module")
-def plain(digits: datasets.Dataset) -> Any:
+def plain() -> Any:
     """The rich model, trained in floating point."""
-    return trained_rich_model(digits.train)
+    return trained_rich_model()
 
 
 needs_tfmot = pytest.mark.skipif(
@@ -72,7 +72,7 @@ def test_tfmot_matches_every_layer(by_tfmot: QatConversion) -> None:
 def test_the_tuned_weights_come_back(by_tfmot: QatConversion, plain: Any, digits: datasets.Dataset) -> None:
     tuned = by_tfmot.model
     assert isinstance(tuned, keras.Model) and tuned is not plain
-    assert [each.name for each in tuned.layers] == [each.name for each in plain.layers]
+    assert [layer.name for layer in tuned.layers] == [layer.name for layer in plain.layers]
     changes = {
         weight.path: float(np.abs(keras.ops.convert_to_numpy(weight - old)).max())
         for weight, old in zip(tuned.weights, plain.weights, strict=True)
@@ -139,7 +139,7 @@ def test_only_the_process_imports_the_other_keras() -> None:
             name.split(".")[0]
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, (ast.Import, ast.ImportFrom))
-            for name in ([each.name for each in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+            for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
         }
         assert path in process or not names & {"tf_keras", "tensorflow_model_optimization"}, path
 

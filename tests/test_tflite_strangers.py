@@ -48,7 +48,7 @@ def test_dense_on_more_than_vectors_by_every_recipe(build: Callable[[], Any]) ->
     keras.utils.set_random_seed(0)
     model = build()
     x = images(40)
-    inner = np.asarray(keras.Model(model.inputs, model.get_layer("dense").output)(x))
+    inner = np.asarray(keras.Model(model.inputs[0], model.get_layer("dense").output)(x))
     for recipe, floor in FLOORS.items():
         make = getattr(tflite, recipe)
         conversion = make(model, x) if tflite.RECIPES[recipe].calibrates else make(model)
@@ -67,10 +67,10 @@ def test_a_foreign_file_with_dense_on_tokens_is_measured_in_full() -> None:
     assert file.layer_shapes["dense"] == (16, 12)
     chosen = ["dense", "head"]
     options: dict[str, Any] = {"layers": chosen, "progress": False}
-    found = evaluate(file, images(24), "rotations(4)", "NormalizedVariance", **options)["NormalizedVariance"]
+    measured = evaluate(file, images(24), "rotations(4)", "NormalizedVariance", **options)["NormalizedVariance"]
     expected = evaluate(model, images(24), "rotations(4)", "NormalizedVariance", **options)["NormalizedVariance"]
     for layer in chosen:
-        np.testing.assert_allclose(found[layer].values, expected[layer].values, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(measured[layer].values, expected[layer].values, rtol=1e-3, atol=1e-5)
 
 
 def test_a_layer_whose_shape_depends_on_the_image_is_refused_by_name() -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from tflite_models import digits, plain_network, trained
 
-from tfinv import evaluate
+from tfinv import Warping, evaluate
 from tfinv.engine.gatherer import Gatherer
 from tfinv.engine.streams import Stream
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
@@ -93,24 +93,24 @@ def models():
 @pytest.mark.parametrize(("name", "samples"), [("rotations(5)", 41), ("rotations(60)", 3)])
 def test_streamed_measures_are_those_of_copied_activations(models, kind, name, samples):
     images, keys = digits()[0][:samples], ["NormalizedVariance", "NormalizedVarianceSE"]
-    found, again = (evaluate(models[kind], images, name, keys, progress=False) for _ in range(2))
+    results, again = (evaluate(models[kind], images, name, keys, progress=False) for _ in range(2))
     expected = evaluate(Copied(models[kind]), images, name, keys, progress=False)
     for key in keys:
-        assert list(found[key]) == list(expected[key])
+        assert list(results[key]) == list(expected[key])
         for layer, values in expected[key].items():
-            assert_array_equal(found[key][layer].status, values.status)
-            assert_array_equal(found[key][layer].values, again[key][layer].values)
-            assert_allclose(found[key][layer].values, values.values, rtol=2e-4, atol=1e-6)
-            assert found[key][layer].mean == pytest.approx(values.mean, rel=1e-5, nan_ok=True)
+            assert_array_equal(results[key][layer].status, values.status)
+            assert_array_equal(results[key][layer].values, again[key][layer].values)
+            assert_allclose(results[key][layer].values, values.values, rtol=2e-4, atol=1e-6)
+            assert results[key][layer].mean == pytest.approx(values.mean, rel=1e-5, nan_ok=True)
 
 
 def test_other_ways_to_warp_are_streamed_too(models):
-    images, options = digits()[0][:12], {"padding": "reflect", "progress": False}
-    found, expected = (
-        evaluate(each, images, "rotations(3)", "NormalizedVariance", **options)["NormalizedVariance"]["logits"].values
-        for each in (models["float32"], Copied(models["float32"]))
+    images, options = digits()[0][:12], {"warping": Warping(padding="reflect"), "progress": False}
+    values, expected = (
+        evaluate(model, images, "rotations(3)", "NormalizedVariance", **options)["NormalizedVariance"]["logits"].values
+        for model in (models["float32"], Copied(models["float32"]))
     )
-    assert_allclose(found, expected, rtol=1e-5)
+    assert_allclose(values, expected, rtol=1e-5)
 
 
 def test_interpreters_are_built_once(models):

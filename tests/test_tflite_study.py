@@ -12,14 +12,18 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, chromium
 from numpy.testing import assert_allclose
+from scipy.stats import t
 from tflite_models import digits, plain_network, trained
 
-from tfinv import evaluate
+from tfinv import Sampling, evaluate
 from tfinv.datasets import Split
 from tfinv.run import main
 from tfinv.tflite import (
     Conversion,
+    Output,
+    Quantizing,
     StudyResult,
+    Subsets,
     TFLiteModel,
     float32,
     sensitivity,
@@ -47,13 +51,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(folder: Path) -> StudyResult:
-    return study(trained(plain_network), *splits(), SET, CHOSEN, **options(folder), files=folder / "files")
+def result(folder: Path) -> StudyResult:
+    return study(trained(plain_network), *splits(), SET, CHOSEN, **options(folder, files=folder / "files"))
 
 
-def options(folder: Path) -> dict[str, Any]:
-    kept = {"cache": folder / "cache", "sensitivity": "weight_int4", "progress": False}
-    return {"measured_samples": None, "calibration_samples": 50, "shards": 10, **kept}
+def options(folder: Path, **output: Any) -> dict[str, Any]:
+    return {
+        "subsets": Subsets(measured_samples=None),
+        "quantizing": Quantizing(calibration_samples=50, sensitivity="weight_int4"),
+        "sampling": Sampling(0.95, shards=10),
+        "output": Output(cache=folder / "cache", **output),
+        "progress": False,
+    }
 
 
 def files() -> dict[str, Conversion]:
@@ -67,13 +76,13 @@ def files() -> dict[str, Conversion]:
     }
 
 
-def test_numbers_are_those_of_a_direct_computation(found):
+def test_numbers_are_those_of_a_direct_computation(result):
     test = splits()[1]
-    frame = found.to_frame().set_index(["recipe", "measure", "layer"])
-    rows = found.recipes.set_index("recipe")
+    frame = result.to_frame().set_index(["recipe", "measure", "layer"])
+    rows = result.recipes.set_index("recipe")
     transformed = np.asarray(warp(test.x, parse(SET)))
-    models = {name: TFLiteModel(each) for name, each in files().items()}
-    moved = [abs(each.degrees) > 1 for each in parse(SET)]
+    models = {name: TFLiteModel(file) for name, file in files().items()}
+    moved = [abs(transformation.degrees) > 1 for transformation in parse(SET)]
     assert sum(moved) == 3
     profiles, classes, upright = {}, {}, {}
     for name, model in models.items():
@@ -100,58 +109,58 @@ def test_numbers_are_those_of_a_direct_computation(found):
             assert row["kib"] == rows.loc[name, "kib"]
 
 
-def test_sqnr_is_that_of_a_direct_computation(found):
+def test_sqnr_is_that_of_a_direct_computation(result):
     test = splits()[1]
     images = np.asarray(warp(test.x, parse(SET))).reshape(-1, *test.x.shape[1:])
     made = files()
     before, after = (TFLiteModel(made[name])(images)["logits"].astype(float) for name in ("float32", "weight_int4"))
     expected = 10 * np.log10((before**2).sum() / ((before - after) ** 2).sum())
-    rows = found.layers[(found.layers["recipe"] == "weight_int4") & (found.layers["layer"] == "logits")]
+    rows = result.layers[(result.layers["recipe"] == "weight_int4") & (result.layers["layer"] == "logits")]
     assert_allclose(rows["sqnr_db"], expected, rtol=1e-4)
 
 
-def test_trained_recipe_is_another_network_and_says_so(found):
-    rows = found.recipes.set_index("recipe")
+def test_trained_recipe_is_another_network_and_says_so(result):
+    rows = result.recipes.set_index("recipe")
     assert bool(rows.loc["qat_int4_augmented", "is_integer"]) and not bool(rows.loc["float32", "is_integer"])
-    own = found.layers[found.layers["recipe"] == "qat_int4_augmented"]
-    assert len(own) and (own["difference"].abs() > 0).any()
+    layers = result.layers[result.layers["recipe"] == "qat_int4_augmented"]
+    assert len(layers) and (layers["difference"].abs() > 0).any()
 
 
-def test_save_and_load(found, folder):
-    found.save(folder / "study.npz")
+def test_save_and_load(result, folder):
+    result.save(folder / "study.npz")
     loaded = StudyResult.load(folder / "study.npz")
     for name in ("recipes", "layers", "curves", "operators", "sensitivity"):
-        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(found, name))
-    assert loaded.verdict == found.verdict and loaded.metadata == json.loads(json.dumps(found.metadata))
+        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(result, name))
+    assert loaded.verdict == result.verdict and loaded.metadata == json.loads(json.dumps(result.metadata))
     key = "NormalizedVariance"
     assert_allclose(
-        loaded.results["weight_int4"][key]["logits"].values, found.results["weight_int4"][key]["logits"].values
+        loaded.results["weight_int4"][key]["logits"].values, result.results["weight_int4"][key]["logits"].values
     )
-    assert_allclose(loaded.predictions["float32"].transformed, found.predictions["float32"].transformed)
+    assert_allclose(loaded.predictions["float32"].transformed, result.predictions["float32"].transformed)
     (folder / "cut.npz").write_bytes((folder / "study.npz").read_bytes()[:1000])
     with pytest.raises(ValueError, match="tfinv-study"):
         StudyResult.load(folder / "cut.npz")
 
 
-def test_finished_pieces_are_used_again(found, folder):
+def test_finished_pieces_are_used_again(result, folder):
     said: list[str] = []
-    again = study(trained(plain_network), *splits(), SET, CHOSEN, report=said.append, **options(folder))
+    again = study(trained(plain_network), *splits(), SET, CHOSEN, **options(folder, report=said.append))
     reused = [line for line in said if line.startswith("re-used")]
     assert len(reused) == 2 * (len(CHOSEN) + 1) + 2, "one conversion and measurement a recipe, two of sensitivity"
-    pd.testing.assert_frame_equal(again.sensitivity, found.sensitivity)
-    kept = [column for column in found.recipes if "latency" not in column]
-    pd.testing.assert_frame_equal(again.recipes[kept], found.recipes[kept])
+    pd.testing.assert_frame_equal(again.sensitivity, result.sensitivity)
+    kept = [column for column in result.recipes if "latency" not in column]
+    pd.testing.assert_frame_equal(again.recipes[kept], result.recipes[kept])
 
 
-def test_operators_are_those_of_the_files(found):
+def test_operators_are_those_of_the_files(result):
     for name, conversion in files().items():
-        counts = found.operators.set_index("operator")[name]
+        counts = result.operators.set_index("operator")[name]
         assert counts[counts > 0].to_dict() == conversion.operators
-    assert found.operators.set_index("operator").loc["QUANTIZE", "float32"] == 0
+    assert result.operators.set_index("operator").loc["QUANTIZE", "float32"] == 0
 
 
-def test_verdict_speaks_of_what_was_found(found):
-    text = " ".join(found.verdict)
+def test_verdict_speaks_of_what_was_found(result):
+    text = " ".join(result.verdict)
     for words in ("weight_int4", "static_int8_transformed against static_int8", "transformed images"):
         assert words in text
     assert "consistency" not in text.lower(), "consistency without accuracy"
@@ -169,7 +178,7 @@ def test_unknown_recipe_is_named():
 def test_recipe_that_cannot_be_followed_is_listed(tmp_path):
     """Training needs labels; the other recipe goes on."""
     images, classes = digits()
-    options = {"measures": "NormalizedVariance", "progress": False, "measured_samples": 30}
+    options = {"measures": "NormalizedVariance", "progress": False, "subsets": Subsets(measured_samples=30)}
     test = Split(images[1400:1430], classes[1400:1430])
     made = study(trained(plain_network), images[:40], test, SET, ["qat_int8", "float16"], **options)
     assert made.recipes["recipe"].tolist() == ["float32", "float16"]
@@ -195,8 +204,8 @@ def test_trade_off_is_not_dominated():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: the report was not looked at in a browser")
-def test_report_opens_in_a_browser(found, folder):
-    page = found.report(folder / "report")
+def test_report_opens_in_a_browser(result, folder):
+    page = result.report(folder / "report")
     assert "Sensitivity of layers" in page.read_text() and (folder / "report" / "sensitivity.csv").is_file()
     with chromium() as browser:
         for width in (390, 1280):
@@ -204,7 +213,10 @@ def test_report_opens_in_a_browser(found, folder):
             assert browser.complaints == []
             assert seen["client"] == width and seen["scroll"] <= width and seen["escaped"] == []
             assert len(seen["pictures"]) >= 7, "trade-off, two curves, a profile, two of the change, sensitivity"
-            assert all(each["complete"] and each["width"] > 300 and each["shown"] > 300 for each in seen["pictures"])
+            assert all(
+                picture["complete"] and picture["width"] > 300 and picture["shown"] > 300
+                for picture in seen["pictures"]
+            )
             browser.screenshot(folder / f"{width}.png")
 
 
@@ -217,7 +229,7 @@ def test_command(tmp_path, capsys):
     assert "Written to" in capsys.readouterr().out
     loaded = StudyResult.load(tmp_path / "out" / "study.npz")
     assert loaded.recipes["recipe"].tolist() == ["float32", "float16"] and loaded.metadata["input_scale"] == "-1..1"
-    assert {"report.html", "report.md", "recipes.csv", "cache"} <= {each.name for each in (tmp_path / "out").iterdir()}
+    assert {"report.html", "report.md", "recipes.csv", "cache"} <= {path.name for path in (tmp_path / "out").iterdir()}
     assert TFLiteModel(tmp_path / "out" / "files" / "float16.tflite").output_layer == "logits"
     assert (tmp_path / "out" / "model_explorer" / "float16" / "change_of_NormalizedVariance.json").is_file()
     assert main([*arguments, "--sensitivity", "int2"]) == 2
@@ -226,23 +238,23 @@ def test_command(tmp_path, capsys):
     assert "Received: 'int3'" in capsys.readouterr().err
 
 
-def test_sensitivity_is_that_of_the_file_with_one_layer_rounded(found):
+def test_sensitivity_is_that_of_the_file_with_one_layer_rounded(result):
     """By hand: round one layer's kernel to 4 bits in Keras, one scale a channel, and measure."""
     test, model = splits()[1], trained(plain_network)
-    frame = found.sensitivity[found.sensitivity["mode"] == "one"].set_index("layer")
-    assert "sensitivity, weight_int4: it cannot quantize depthwise_relu" in found.warnings
+    frame = result.sensitivity[result.sensitivity["mode"] == "one"].set_index("layer")
+    assert "sensitivity, weight_int4: it cannot quantize depthwise_relu" in result.warnings
     assert set(frame.index) == {"first_relu", "second", "hidden", "logits"}, "no 4-bit depthwise kernel exists"
     assert sorted(frame["rank"]) == [1, 2, 3, 4]
     assert frame.sort_values("rank")["relative"].abs().is_monotonic_decreasing
-    assert any(f"`{frame.index[0]}` moves normalised variance" in line for line in found.verdict)
+    assert any(f"`{frame.index[0]}` moves normalized variance" in line for line in result.verdict)
     rounded = keras.models.clone_model(model)
     rounded.set_weights(model.get_weights())
     layer = rounded.get_layer("hidden")
     kernel = np.asarray(layer.kernel)
     scale = np.abs(kernel).max(axis=0) / 7
     layer.kernel.assign(np.clip(np.round(kernel / scale), -8, 7) * scale)
-    expected = [evaluate(each, test, SET, "NormalizedVariance", progress=False) for each in (model, rounded)]
-    before, after = (each["NormalizedVariance"]["logits"].mean for each in expected)
+    expected = [evaluate(network, test, SET, "NormalizedVariance", progress=False) for network in (model, rounded)]
+    before, after = (results["NormalizedVariance"]["logits"].mean for results in expected)
     assert_allclose(frame.loc["hidden", ["before", "after"]].astype(float), [before, after], rtol=1e-5)
     assert abs(after / before - 1) > 1e-4, "the case shows nothing"
 
@@ -259,20 +271,28 @@ def test_all_but_one_of_two_layers_is_the_other_alone():
     for alone, spared in (("first", "logits"), ("logits", "first")):
         assert_allclose(*(f.loc[n, columns].astype(float) for f, n in zip(frames, (alone, spared), strict=True)))
     assert frames[0].loc["first", "after"] != frames[0].loc["logits", "after"]
+    # Two files: 95 % together are 97.5 % each, and 90 % together 95 % each, of Student's t over 20 shards.
+    narrow = sensitivity(
+        model, splits()[1], SET, scheme="weight_int8", sampling=Sampling(0.9), progress=False
+    ).set_index("layer")
+    widths = [frame.loc["logits", "high"] - frame.loc["logits", "low"] for frame in (frames[0], narrow)]
+    assert_allclose(widths[0] / widths[1], t.ppf(1 - 0.025 / 2, 19) / t.ppf(1 - 0.05 / 2, 19), rtol=1e-6)
 
 
-def test_node_data_names_tensors_of_the_files(found, folder):
-    paths = found.model_explorer(folder / "overlay")
+def test_node_data_names_tensors_of_the_files(result, folder):
+    paths = result.model_explorer(folder / "overlay")
     for recipe in CHOSEN:
         content = Conversion.load(folder / "files" / f"{recipe}.tflite")
-        tensors = {each.name for each in content.graph.tensors}
-        own = [path for path in paths if path.parent.name == recipe]
-        assert len(own) == 3, "two measures and SQNR"
-        for path in own:
+        tensors = {tensor.name for tensor in content.graph.tensors}
+        overlays = [path for path in paths if path.parent.name == recipe]
+        assert len(overlays) == 3, "two measures and SQNR"
+        for path in overlays:
             results = json.loads(path.read_text())["results"]
             assert set(results) <= tensors and len(results) >= 4
     sqnr = json.loads((folder / "overlay" / "static_int8" / "sqnr_db.json").read_text())["results"]
-    rows = found.layers[(found.layers["recipe"] == "static_int8") & (found.layers["measure"] == "NormalizedVariance")]
+    rows = result.layers[
+        (result.layers["recipe"] == "static_int8") & (result.layers["measure"] == "NormalizedVariance")
+    ]
     assert {rows.set_index("tensor")["sqnr_db"].to_dict()[name] for name in sqnr} == {e["value"] for e in sqnr.values()}
     alone = json.loads((folder / "overlay" / "float32" / "sensitivity_weight_int4_one.json").read_text())
     assert len(alone["results"]) == 4 and set(alone["results"]) <= {t.name for t in files()["float32"].graph.tensors}

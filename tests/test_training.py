@@ -37,7 +37,7 @@ def quiet(model: keras.Model, data: Any, **options: Any) -> TrainingResult:
 
 
 def tiny() -> keras.Model:
-    """Batch normalisation and dropout, quickly trained."""
+    """Batch normalization and dropout, quickly trained."""
     keras.utils.set_random_seed(0)
     image = keras.Input(SHAPE)
     x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="conv")(image)
@@ -78,7 +78,7 @@ def test_augmented_training_withstands_rotation(digits: datasets.Dataset) -> Non
 
 
 def test_seed_repeats_every_weight(digits: datasets.Dataset) -> None:
-    """With batch normalisation, dropout and augmentation, in one process, whatever ran in between."""
+    """With batch normalization, dropout and augmentation, in one process, whatever ran in between."""
     few = digits.train.subset(200, seed=0)
 
     def weights(seed: int) -> list[np.ndarray[Any, Any]]:
@@ -98,9 +98,9 @@ def test_layers_are_in_training_mode_in_every_epoch(digits: datasets.Dataset) ->
     """Validation between epochs must not leave batch statistics frozen or dropout off."""
     few = digits.train.subset(100, seed=0)
     model = tiny()
-    normalise = model.get_layer("bn")
-    means = [normalise.get_weights()[2]]
-    remember = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: means.append(normalise.get_weights()[2]))
+    normalize = model.get_layer("bn")
+    means = [normalize.get_weights()[2]]
+    remember = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: means.append(normalize.get_weights()[2]))
     quiet(model, few, epochs=4, validation=few, callbacks=[remember])
     assert len(means) == 5
     assert all(np.abs(after - before).max() > 1e-6 for before, after in pairwise(means))
@@ -142,7 +142,7 @@ def test_best_weights_are_restored_when_training_runs_to_its_end(noise: tuple[Sp
 
 def test_a_dead_network_is_started_again_and_converges(digits: datasets.Dataset) -> None:
     model = models.build("ffnet", SHAPE, 10, activation="relu", seed=0)
-    model.set_weights([np.zeros_like(each) for each in model.get_weights()])
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     options = {"epochs": 6, "learning_rate": 5e-3, "min_accuracy": 0.8}
     with pytest.warns(UserWarning, match=r"0\.1\d\d, below the 0\.8 asked for \(attempt 1 of 4\): starting again"):
         result = quiet(model, digits.train, **options)

@@ -9,7 +9,7 @@ import pytest
 from references import layer_number, normalized_variance
 
 import tfinv
-from tfinv.engine.measuring import merged, without_each
+from tfinv.engine.states import leave_one_out, merged
 from tfinv.evaluation.arrays import shard_indices
 from tfinv.resampling.jackknife import Replicates, interval, pseudo_values, standard_error
 from tfinv.resampling.shards import interval as bootstrap_interval
@@ -17,6 +17,7 @@ from tfinv.resampling.shards import shard_counts
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
 from tfinv.statistics.lie_error import LocalError
+from tfinv.statistics.row_dispersion import RowDispersionState
 from tfinv.status import Status
 from tfinv.tflite import compare
 from tfinv.tflite.comparison.compare_files import renamed
@@ -41,7 +42,7 @@ def measured(block: np.ndarray, measures=KEY, confidence: float = 0.95, shards: 
 
 def test_the_mean_of_numbers_has_its_textbook_interval(rng):
     values = rng.normal(size=12)
-    without = [np.delete(values, each).mean() for each in range(12)]
+    without = [np.delete(values, position).mean() for position in range(12)]
     pseudo = pseudo_values(values.mean(), without, [1] * 12)
     np.testing.assert_allclose(pseudo, values)
     assert standard_error(pseudo, [1] * 12) == pytest.approx(values.std(ddof=1) / 12**0.5)
@@ -56,7 +57,7 @@ def test_uneven_shards_have_nearly_the_error_of_even_ones(rng):
     estimate = values.mean(1)
     without = [np.concatenate([c for j, c in enumerate(cuts) if j != i], axis=1).mean(1) for i in range(20)]
     errors = [
-        standard_error(pseudo_values(estimate[row], [each[row] for each in without], sizes), sizes)
+        standard_error(pseudo_values(estimate[row], [values[row] for values in without], sizes), sizes)
         for row in range(400)
     ]
     assert np.mean(np.square(errors)) == pytest.approx(1 / 60, rel=0.06)
@@ -67,17 +68,18 @@ def test_states_without_each_shard_equal_gathering_the_others(rng):
     parts = shard_indices(17, 5)
 
     def state(rows: np.ndarray) -> ColumnMomentsState:
-        own = block[rows]
-        return ColumnMomentsState(np.float64(len(own)), own.mean(0), own.var(0) * len(own))
+        part = block[rows]
+        return ColumnMomentsState(np.float64(len(part)), part.mean(0), part.var(0) * len(part))
 
     states = [state(part) for part in parts]
-    for number, found in enumerate(without_each(ColumnMoments(), states)):
+    shards = [{ColumnMoments(): part} for part in states]
+    for number, left in enumerate(part[ColumnMoments()] for part in leave_one_out(shards)):
         rest = np.concatenate([part for other, part in enumerate(parts) if other != number])
-        for mine, theirs in zip(found, state(rest), strict=True):
+        for mine, theirs in zip(left, state(rest), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-12)
     for mine, theirs in zip(merged(ColumnMoments(), states), state(np.arange(17)), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
-    two = without_each(ColumnMoments(), states[:2])
+    two = [part[ColumnMoments()] for part in leave_one_out(shards[:2])]
     np.testing.assert_array_equal(two[0].mean, states[1].mean)
     np.testing.assert_array_equal(two[1].mean, states[0].mean)
 
@@ -92,15 +94,15 @@ def test_shards_are_a_partition_of_nearly_equal_sizes_and_always_the_same():
 
 def test_replicates_are_the_measure_without_each_shard(rng):
     block = drawn(rng, 50)
-    found = measured(block, [KEY, "AnovaF"], shards=5)
+    results = measured(block, [KEY, "AnovaF"], shards=5)
     for key in (KEY, "AnovaF"):
-        replicates = found[key].replicates
+        replicates = results[key].replicates
         assert replicates is not None
         for part, mean in zip(shard_indices(50, 5), replicates.means["layer"], strict=True):
             rest = tfinv.evaluate_arrays({"layer": np.delete(block, part, axis=0)}, key)[key]["layer"].mean
             assert mean == pytest.approx(rest, rel=1e-9)
     plain = tfinv.evaluate_arrays({"layer": block}, KEY)
-    np.testing.assert_allclose(found[KEY]["layer"].values, plain[KEY]["layer"].values, rtol=1e-12)
+    np.testing.assert_allclose(results[KEY]["layer"].values, plain[KEY]["layer"].values, rtol=1e-12)
     assert "low" not in plain.profile()
 
 
@@ -109,17 +111,17 @@ RESAMPLED = (KEY, "AnovaF", "NormalizedDistance", "GoodfellowNormal", "Transform
 
 def test_resamples_are_the_measure_of_samples_that_count_several_times(rng):
     block = drawn(rng, 50).astype(np.float32)
-    found = measured(block, RESAMPLED, shards=5, interval="bootstrap", resamples=50)
+    results = measured(block, RESAMPLED, shards=5, interval="bootstrap", resamples=50)
     parts, counts = shard_indices(50, 5), shard_counts(5, 50)
     for number in (0, 7, 49):
         chosen = np.concatenate([np.tile(part, times) for part, times in zip(parts, counts[number], strict=True)])
         # The threshold of this measure stays that of all samples.
-        for key in (each for each in RESAMPLED if each != "GoodfellowNormal"):
-            replicates = found[key].replicates
+        for key in (name for name in RESAMPLED if name != "GoodfellowNormal"):
+            replicates = results[key].replicates
             assert replicates is not None
             again = tfinv.evaluate_arrays({"layer": block[chosen]}, key)[key]["layer"].mean
             assert replicates.draws["layer"][number] == pytest.approx(again, rel=1e-5), key
-    assert all(np.isfinite(each.replicates.draws["layer"]).all() for each in found.values() if each.replicates)
+    assert all(np.isfinite(layer.replicates.draws["layer"]).all() for layer in results.values() if layer.replicates)
 
 
 @pytest.mark.parametrize("statistic", [ColumnMoments(), RowDispersion(), LocalError()])
@@ -134,8 +136,20 @@ def test_fast_resampling_equals_merging_again_and_again(rng, statistic):
     fast, slow = list(statistic.resampled(states, counts)), list(Statistic.resampled(statistic, states, counts))
     assert len(fast) == len(slow) == 20
     for mine, theirs in zip(fast, slow, strict=True):
-        for found, expected in zip(mine, theirs, strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-10)
+        for value, expected in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(value, expected, rtol=1e-10)
+
+
+def test_resampled_means_of_what_is_zero_in_the_drawn_shards_are_exactly_zero(rng):
+    """A variance that rounding turns negative would have no root, and a silent unit would seem to respond."""
+    values = rng.random((6, 4))
+    values[1:, 0] = 0
+    states = [RowDispersionState(np.float64(10 + number), value) for number, value in enumerate(values)]
+    counts = shard_counts(6, 200)
+    means = np.stack([state.mean for state in RowDispersion().resampled(states, counts)])
+    without = counts[:, 0] == 0
+    assert without.sum() > 20
+    assert (means[without, 0] == 0).all() and (means[~without, 0] > 0).all() and (means >= 0).all()
 
 
 def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
@@ -157,7 +171,7 @@ def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
 def test_bootstrap_intervals_are_repeatable_paired_and_kept_in_files(rng, tmp_path):
     before = drawn(rng, 200)
     after = before + 0.25 * rng.normal(size=before.shape)
-    first, second = (measured(each, interval="bootstrap", resamples=400) for each in (before, after))
+    first, second = (measured(block, interval="bootstrap", resamples=400) for block in (before, after))
     row, plain = first.profile().iloc[0], measured(before).profile().iloc[0]
     assert row.low < row["mean"] < row.high
     assert row["mean"] == plain["mean"]
@@ -170,7 +184,7 @@ def test_bootstrap_intervals_are_repeatable_paired_and_kept_in_files(rng, tmp_pa
     paired = difference(loaded, second).iloc[0]
     assert paired.low < paired.difference < paired.high
     assert paired.real
-    widths = [each.profile().iloc[0].high - each.profile().iloc[0].low for each in (first, second)]
+    widths = [result.profile().iloc[0].high - result.profile().iloc[0].low for result in (first, second)]
     assert paired.high - paired.low < 0.5 * min(widths)
     by_jackknife = difference(measured(before), second).iloc[0]
     assert by_jackknife.difference == paired.difference
@@ -217,10 +231,10 @@ def test_coverage_of_many_rounds(confidence, interval, rounds):
 
 def test_the_standard_error_is_that_of_a_bootstrap_over_samples(rng):
     block = drawn(rng, 300)
-    found = measured(block)[KEY]
-    assert found.replicates is not None
-    sizes = found.replicates.sizes
-    pseudo = pseudo_values(found["layer"].mean, found.replicates.means["layer"], sizes)
+    result = measured(block)[KEY]
+    assert result.replicates is not None
+    sizes = result.replicates.sizes
+    pseudo = pseudo_values(result["layer"].mean, result.replicates.means["layer"], sizes)
     draws = [measured_mean(block[rng.integers(0, 300, 300)]) for _ in range(400)]
     # A standard error from 20 shards is itself uncertain by 1 / sqrt(2 * 19) = 16 percent.
     assert standard_error(pseudo, sizes) == pytest.approx(np.std(draws), rel=0.5)
@@ -230,15 +244,15 @@ def test_paired_differences_are_sharper_than_unpaired_ones_and_hold_in_files(rng
     before = drawn(rng, 200)
     after = before + 0.25 * rng.normal(size=before.shape)
     first, second = measured(before), measured(after)
-    for name, each in (("before", first), ("after", second)):
-        each.save(tmp_path / f"{name}.npz")
+    for name, results in (("before", first), ("after", second)):
+        results.save(tmp_path / f"{name}.npz")
     frame = difference(*(tfinv.Results.load(tmp_path / f"{name}.npz") for name in ("before", "after")))
     pd.testing.assert_frame_equal(frame, difference(first, second))
     row = frame.iloc[0]
     assert row.difference == pytest.approx(second[KEY]["layer"].mean - first[KEY]["layer"].mean)
     assert row.low < row.difference < row.high
     assert row.real
-    widths = [each.profile().iloc[0].high - each.profile().iloc[0].low for each in (first, second)]
+    widths = [result.profile().iloc[0].high - result.profile().iloc[0].low for result in (first, second)]
     assert row.high - row.low < 0.5 * min(widths)
     same = difference(first, first).iloc[0]
     assert (same.difference, same.low, same.high, same.real) == (0, 0, 0, False)
@@ -289,8 +303,8 @@ def test_intervals_of_sparse_layers_contain_the_truth(interval, rounds):
     truth = measured_mean(sparse_layer(np.random.default_rng(98), 200_000))
     rng, hits = np.random.default_rng(8), []
     for _ in range(rounds):
-        found = measured(sparse_layer(rng, 400), interval=interval, resamples=500).profile().iloc[0]
-        hits.append(found.low <= truth <= found.high)
+        row = measured(sparse_layer(rng, 400), interval=interval, resamples=500).profile().iloc[0]
+        hits.append(row.low <= truth <= row.high)
     print(f"{interval}: {np.mean(hits):.3f}")
     assert np.mean(hits) >= 0.92
 
@@ -365,8 +379,10 @@ def several(rng: np.random.Generator, interval: str, layers: int, change: float 
     arrays = [drawn(rng, 100, 3) for _ in range(layers)]
     pairs = [[array + 0.2 * rng.normal(size=array.shape) for array in arrays] for _ in range(2)]
     pairs[1][0] = pairs[1][0] + change * rng.normal(size=pairs[1][0].shape)
-    options = {"confidence": 0.95, "interval": interval, **({"resamples": 400} if interval == "bootstrap" else {})}
-    return tuple(tfinv.evaluate_arrays({f"l{i}": a for i, a in enumerate(blocks)}, KEY, **options) for blocks in pairs)
+    sampling = tfinv.Sampling(0.95, interval=interval, resamples=400)  # type: ignore[arg-type]  # a text of the test
+    return tuple(
+        tfinv.evaluate_arrays({f"l{i}": a for i, a in enumerate(blocks)}, KEY, sampling=sampling) for blocks in pairs
+    )
 
 
 @pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])

@@ -161,7 +161,7 @@ def test_large_images_keep_their_precision(rng):
 def test_inverse_after_forward_is_the_identity_inside_the_frame(rng, height, width, interpolation, limit):
     images = references.smooth_images(rng, (2, height, width, 3)).astype(np.float32)
     members = product(rotations(3), translations(1, 0.1))[::3]
-    members = TransformationSet(tuple(each.compose(Affine.scale(0.9, 1.1)) for each in members))
+    members = TransformationSet(tuple(member.compose(Affine.scale(0.9, 1.1)) for member in members))
     there = warp(images, members, interpolation=interpolation).numpy()
     frame = warp(np.ones((1, height, width, 1)), members).numpy()
     for member, affine in enumerate(members):
@@ -272,8 +272,8 @@ def test_in_a_graph_the_warp_is_placed_on_the_gpu_where_there_is_one(rng, interp
         fed = tf.compat.v1.placeholder(tf.float32, [None, 8, 8, 1])
         out = warp(fed, rotations(4), interpolation=interpolation)
         with tf.compat.v1.Session(graph=graph) as session:
-            found = session.run(out, {fed: images}, options=options, run_metadata=record)
-    np.testing.assert_allclose(found, warp(images, rotations(4), interpolation=interpolation), atol=1e-6)
+            warped = session.run(out, {fed: images}, options=options, run_metadata=record)
+    np.testing.assert_allclose(warped, warp(images, rotations(4), interpolation=interpolation), atol=1e-6)
     kernel = "GatherV2" if interpolation == "cubic" else "ImageProjectiveTransformV3"
     devices = [node.device for part in record.partition_graphs for node in part.node if node.op == kernel]
     assert devices and all(f"device:{wanted}:" in device for device in devices)

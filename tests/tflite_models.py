@@ -1,4 +1,4 @@
-"""Small networks, trained for real, that the tests of conversion and measurement share."""
+"""Small networks, trained on digits, that the tests of conversion and measurement share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shared_models import shared_model
+from shared_models import stored_model
 
 CLASSES = 10
 
@@ -70,19 +70,16 @@ def plain_network() -> Any:
 
 
 @functools.cache
-def trained(build: Callable[[], Any], epochs: int = 4, seed: int = 0) -> Any:
-    """A network trained on the first 1400 digits from seeded weights, once per run; do not change its weights."""
-    import keras
+def trained(build: Callable[[], Any], name: str = "") -> Any:
+    """The network with its stored weights, once per process; do not change them.
 
-    def train() -> Any:
-        images, classes = digits()
-        keras.utils.set_random_seed(seed)
-        model = build()
-        model.compile(keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        model.fit(images[:1400], classes[:1400], batch_size=32, epochs=epochs, verbose=0)
-        return model
-
-    return shared_model({"network": build.__name__, "epochs": epochs, "seed": seed}, train)
+    Args:
+        build: `residual_network` or `plain_network`.
+        name: where its weights are stored, if not under its own name.
+    """
+    model = stored_model(name or build.__name__.removesuffix("_network"), build)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
 
 
 def decibels(reference: Any, other: Any) -> float:

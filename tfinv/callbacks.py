@@ -1,4 +1,4 @@
-"""Invariance while a model trains: profiles per epoch in the history, TensorBoard and CSV (evaluation)."""
+"""Invariance while a model trains: profiles per epoch in the history, TensorBoard and CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One research question as a frozen description, and the run that gives it models, results and files (experiment)."""
+"""One research question as a frozen description, and the run that gives it models, results and files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Finding:
 
     Args:
         claim: what was claimed or expected, and by whom.
-        verdict: `"holds"`, `"does not hold"`, `"partly holds"` or `"cannot be told"` from these runs.
+        verdict: `"holds"`, `"does not hold"`, `"partly holds"` or `"inconclusive"` from these runs.
         text: the finding in a few sentences, with numbers and intervals.
         table: the numbers behind it.
         figure: name of the figure worth putting into a paper.

@@ -1,4 +1,4 @@
-"""What a measurement found: values and status per layer and unit, saved, loaded and shown as tables."""
+"""The outcome of a measurement: values and status per layer and unit, saved, loaded and shown as tables."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class LayerResult:
         status: uint8, same shape, `tfinv.status.Status` codes.
         note: why a layer has no values (then both arrays are empty), or another remark; usually "".
         trim: share of the valid units, at least 0 and below 0.5, that `mean` leaves out at both ends.
-        effective_samples: float64, same shape: how many samples that respond alike would tell as much as these did;
-            NaN where nothing moves the unit. None where the measure does not know it.
+        effective_samples: float64, same shape: how many samples of equal response would give as precise a value;
+            NaN for a unit that responds to nothing. None where the measure does not compute it.
     """
 
     values: NDArray[np.float64]
@@ -229,7 +229,7 @@ class Results(Mapping[str, MeasureResult]):
         Args:
             units: one row per unit with the columns `measure, layer, unit, value, status, effective_samples`; `unit`
                 is the unit's index as text, such as `"3,4,0"` for row 3, column 4, feature map 0;
-                `effective_samples` is NaN where a measure does not know it, see `LayerResult`.
+                `effective_samples` is NaN where a measure does not compute it, see `LayerResult`.
 
         Returns:
             A pandas frame; without `units` it is `profile()`.

@@ -1,4 +1,4 @@
-"""The command line: ``python -m tfinv.run`` runs the main job, an experiment or a study (run)."""
+"""The command line: ``python -m tfinv.run`` runs the main job, an experiment or a study."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfinv.commands.effects import parse, refuse_idle
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
 from tfinv.support.extensions import load_file
 from tfinv.support.interrupt import lasting_interrupt
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with lasting_interrupt():
             command = _command(arguments)
-            return command(arguments[1:]) if command else _run(_parser().parse_intermixed_args(arguments))
+            return command(arguments[1:]) if command else _run(parse(_parser(), arguments))
     except KeyboardInterrupt:
         print("\ninterrupted; finished stages are kept, run the same command again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -103,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    everything = [name for name in options.given if name != "list"]
+    refuse_idle(options, dict.fromkeys(everything, options.list and "--list runs nothing"))
+    refuse_idle(options, {"preset": options.smoke and "--smoke is a preset"})
     if options.list:
         _list()
         return EXIT_OK
@@ -153,7 +157,7 @@ def experiment_names() -> list[str]:
     """Names of the experiments that come with tfinv, the main job first."""
     from tfinv import experiments
 
-    names = [each.name for each in pkgutil.iter_modules(experiments.__path__) if not each.name.startswith("_")]
+    names = [module.name for module in pkgutil.iter_modules(experiments.__path__) if not module.name.startswith("_")]
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
@@ -177,7 +181,7 @@ def _state(name: str) -> str:
 
 
 def _is_full(error: BaseException) -> bool:
-    """Whether a file could not be written for want of room; libraries below do not all hand on the number."""
+    """Whether a file could not be written because the disk is full; some libraries lose the number."""
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return isinstance(error, OSError) and (error.errno in numbers or os.strerror(errno.ENOSPC) in str(error))
 

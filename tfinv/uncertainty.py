@@ -39,7 +39,12 @@ COLUMNS = (
     "paired_before",
     "paired_after",
     "paired_relative",
+    "median_relative",
+    "silenced",
+    "lost_names",
 )
+NAMED = 5
+"""So many lost units are named, the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class PairedUnits:
         lost: indices into the layer's unit shape, one for every unit that is valid before and not after.
         gained: the same for units that are valid after and not before.
         trim: share that the means leave out at both ends, that of the layer before.
+        silenced: how many of the lost units fell silent: they are dead or sparse after.
     """
 
     before: NDArray[np.float64]
@@ -59,6 +65,7 @@ class PairedUnits:
     lost: tuple[tuple[int, ...], ...]
     gained: tuple[tuple[int, ...], ...]
     trim: float = 0.0
+    silenced: int = 0
 
     @property
     def means(self) -> tuple[float, float]:
@@ -66,6 +73,19 @@ class PairedUnits:
         codes = np.zeros(self.before.shape, np.uint8)
         first, second = (LayerResult(values, codes, trim=self.trim).mean for values in (self.before, self.after))
         return first, second
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """The medians before and after, over the units that are valid in both; NaN where there is none."""
+        if not self.before.size:
+            return math.nan, math.nan
+        return float(np.median(self.before)), float(np.median(self.after))
+
+    @property
+    def lost_names(self) -> str:
+        """The first lost units by their indices, and how many more there are: `"0; 7; 12 and 3 more"`."""
+        names = "; ".join(",".join(map(str, unit)) for unit in self.lost[:NAMED])
+        return names + (f" and {len(self.lost) - NAMED} more" if len(self.lost) > NAMED else "")
 
 
 def paired_units(before: LayerResult, after: LayerResult) -> PairedUnits:
@@ -79,8 +99,8 @@ def paired_units(before: LayerResult, after: LayerResult) -> PairedUnits:
         >>> first = LayerResult(np.array([0.5, 0.7, 1.0]), np.array([Status.VALID, Status.VALID, Status.DEAD]))
         >>> second = LayerResult(np.array([0.6, 1.0, 0.2]), np.array([Status.VALID, Status.DEAD, Status.VALID]))
         >>> pairs = paired_units(first, second)
-        >>> pairs.means, pairs.lost, pairs.gained
-        ((0.5, 0.6), ((1,),), ((2,),))
+        >>> pairs.means, pairs.lost, pairs.gained, pairs.silenced
+        ((0.5, 0.6), ((1,),), ((2,),), 1)
 
     Args:
         before: one layer of one result.
@@ -99,7 +119,8 @@ def paired_units(before: LayerResult, after: LayerResult) -> PairedUnits:
         tuple(tuple(int(place) for place in unit) for unit in np.argwhere(mask))
         for mask in (was & ~stays, stays & ~was)
     )
-    return PairedUnits(before.values[was & stays], after.values[was & stays], lost, gained, before.trim)
+    silenced = int((was & np.isin(after.status, (Status.DEAD, Status.SPARSE))).sum())
+    return PairedUnits(before.values[was & stays], after.values[was & stays], lost, gained, before.trim, silenced)
 
 
 def difference(
@@ -153,8 +174,10 @@ def difference(
         interval); `valid_before, valid_after`, the numbers of valid units. Then the units compared one by one:
         `both`, `lost`, `gained`, the numbers of units valid in both, before alone and after alone; `paired_before,
         paired_after`, the layer's numbers over the units valid in both, and `paired_relative`, their relative
-        difference. A change of `relative` that `paired_relative` does not show comes from units lost or gained. These
-        six are NaN where the layers have different units.
+        difference. A change of `relative` that `paired_relative` does not show comes from units lost or gained. Last,
+        `median_relative`, the relative difference of the medians over the same units; `silenced`, how many of the lost
+        units are dead or sparse after; `lost_names`, the first lost units. These nine are NaN, and the names "", where
+        the layers have different units.
 
     Raises:
         ValueError: results without shards, or of different images or shards; different measures or statistics of one;
@@ -218,15 +241,23 @@ def layer_rows(
     return rows
 
 
-def _paired(old: LayerResult, new: LayerResult) -> dict[str, float]:
+def _paired(old: LayerResult, new: LayerResult) -> dict[str, float | str]:
     """The columns of units compared one by one."""
     if old.status.shape != new.status.shape:
-        return dict.fromkeys(COLUMNS[COLUMNS.index("both") :], math.nan)
+        return dict.fromkeys(COLUMNS[COLUMNS.index("both") :], math.nan) | {"lost_names": ""}
     pairs = paired_units(old, new)
-    first, second = pairs.means
-    counts = {"both": pairs.before.size, "lost": len(pairs.lost), "gained": len(pairs.gained)}
-    relative = _relative(second - first, first)
-    return {**counts, "paired_before": first, "paired_after": second, "paired_relative": relative}
+    (first, second), (lower, upper) = pairs.means, pairs.medians
+    return {
+        "both": pairs.before.size,
+        "lost": len(pairs.lost),
+        "gained": len(pairs.gained),
+        "paired_before": first,
+        "paired_after": second,
+        "paired_relative": _relative(second - first, first),
+        "median_relative": _relative(upper - lower, lower),
+        "silenced": pairs.silenced,
+        "lost_names": pairs.lost_names,
+    }
 
 
 def _relative(difference: float, before: float) -> float:

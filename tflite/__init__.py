@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tfinv.tflite.comparison.differences import compare
     from tfinv.tflite.comparison.match_files import Match, match
     from tfinv.tflite.comparison.measure_models import Measured, measure_models
+    from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.convert.calibration import with_transformations
     from tfinv.tflite.convert.equalization import equalize
     from tfinv.tflite.convert.match_keras_layers import layer_map
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tfinv.tflite.files.model import TFLiteModel
     from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
     from tfinv.tflite.qat.train import qat_int8
+    from tfinv.tflite.studies.options import Output, Quantizing
     from tfinv.tflite.studies.recipe import Materials, Recipe
     from tfinv.tflite.studies.recipes import RECIPES
     from tfinv.tflite.studies.result import StudyResult
@@ -45,11 +47,14 @@ _HOME = {
     "LayerMap": "files.layer_map",
     "Match": "comparison.match_files",
     "Measured": "comparison.measure_models",
+    "Output": "studies.options",
     "QatConversion": "qat.report",
     "QatReport": "qat.report",
+    "Quantizing": "studies.options",
     "Materials": "studies.recipe",
     "RECIPES": "studies.recipes",
     "Recipe": "studies.recipe",
+    "Subsets": "comparison.options",
     "StudyResult": "studies.result",
     "TFLiteModel": "files.model",
     "agreement": "qat.report",
@@ -84,10 +89,13 @@ __all__ = [
     "Match",
     "Materials",
     "Measured",
+    "Output",
     "QatConversion",
     "QatReport",
+    "Quantizing",
     "Recipe",
     "StudyResult",
+    "Subsets",
     "TFLiteModel",
     "agreement",
     "check_input_scale",

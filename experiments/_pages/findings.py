@@ -30,12 +30,20 @@ ORDER = (
 
 _HEAD = """# Findings
 
-What the study's experiments found at preset `cpu`: small networks, subsets of the data, few seeds. Intervals are 95 %
-Student intervals over seeds unless a finding says otherwise; with three seeds they are wide, and "cannot be told" means
-that they contain the bound in question. Every finding is written by the run itself; `python -m tfinv.run NAME` repeats
-it. The last three hold tfinv against published numbers. The page is made by
-`python -m tfinv.experiments._pages.findings`.
+The study's experiments, run at preset `cpu`: small networks, subsets of the data, and few seeds. Intervals are 95 %
+Student intervals over seeds unless a finding says otherwise; with three seeds they are wide. A check states what was
+measured and, after the semicolon, whether it lies where the claim expects it. It is inconclusive where the interval
+contains the bound in question. Each finding is written by the run itself; `python -m tfinv.run NAME` repeats it. The
+last three compare tfinv with published numbers. `python -m tfinv.experiments._pages.findings` makes this page.
+
+Normalized variance is measured with its default, `statistic="pooled_std"`, unless a finding says that it was measured
+with `statistic='std'`, the published definition, which reads lower where units respond rarely.
 """
+_WRITTEN = "What the published statistic hides"
+"""A section of the page that no run writes; it stays as it is."""
+_PUBLISHED = ("aggregation", "published_global", "published_profile")
+_REMARK = "*Measured with `statistic='std'`, the published statistic.*"
+"""Said of experiments about the published statistic, and by the page of runs from before the default changed."""
 
 
 def collect(runs: Path, page: Path) -> list[str]:
@@ -66,17 +74,23 @@ def collect(runs: Path, page: Path) -> list[str]:
         rows.append([str(number), f"[`{name}`](#{number}-{name})", verdict])
         parts.append(f"## {number} {name}\n\n{body}")
     said = f"Not run at preset `cpu` so far: {', '.join(missing)}.\n" if missing else ""
-    write_text(
-        page, "\n".join([_HEAD, markdown.table(["", "experiment", "verdict"], rows), "", said, *parts]).rstrip() + "\n"
-    )
+    table = markdown.table(["", "experiment", "verdict"], rows)
+    write_text(page, "\n".join([_HEAD, table, "", said, _written(page), *parts]).rstrip() + "\n")
     return missing
+
+
+def _written(page: Path) -> str:
+    """The section that no run writes, as the page has it; "" where it has none."""
+    text = page.read_text() if page.is_file() else ""
+    found = re.search(rf"^## {_WRITTEN}\n.*?(?=^## )", text, flags=re.MULTILINE | re.DOTALL)
+    return found.group() if found else ""
 
 
 def _sections(page: Path) -> dict[str, str]:
     """What the page says of each experiment, below the heading."""
     text = page.read_text() if page.is_file() else ""
-    found = re.split(r"^## \d+ (\w+)\n\n", text, flags=re.MULTILINE)[1:]
-    return {name: f"{body.rstrip()}\n" for name, body in zip(found[::2], found[1::2], strict=True)}
+    parts = re.split(r"^## \d+ (\w+)\n\n", text, flags=re.MULTILINE)[1:]
+    return {name: f"{body.rstrip()}\n" for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _is_current(experiment: Experiment, section: str) -> bool:
@@ -92,8 +106,8 @@ def _is_finished(experiment: Experiment, folder: Path) -> bool:
         finished = json.loads((folder / "finished.json").read_text())
     except (OSError, ValueError):
         return False
-    own = json.loads(json.dumps(experiment.configure("cpu")))
-    return finished["preset"] == "cpu" and finished["settings"] == own
+    settings = json.loads(json.dumps(experiment.configure("cpu")))
+    return finished["preset"] == "cpu" and finished["settings"] == settings
 
 
 def _body(experiment: Experiment, folder: Path, page: Path) -> str:
@@ -106,6 +120,8 @@ def _body(experiment: Experiment, folder: Path, page: Path) -> str:
             target = page.parent / "figures" / f"{experiment.name}.png"
             _reduce(folder / f"{figure}.png", target)
             line = f"{line[: line.index('](')]}](figures/{target.name})"
+        elif line.startswith("Settings: ") and experiment.name in _PUBLISHED:
+            lines += [_REMARK, ""]
         lines.append(line)
     return "\n".join(lines) + "\n"
 
@@ -119,6 +135,6 @@ def _reduce(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    given = [Path(each) for each in sys.argv[1:3]]
+    given = [Path(path) for path in sys.argv[1:3]]
     not_run = collect(*given, *(Path("runs"), Path("docs/findings.md"))[len(given) :])
     print(f"not run: {', '.join(not_run) or 'none'}")

@@ -59,8 +59,9 @@ DRAWINGS: Mapping[str, Drawing] = {
     "distance": _family("{}Distance", _MEAN),
     "anova": Drawing({"AnovaF": "AnovaF", "Anova": "Anova"}),
     "goodfellow": Drawing({"Goodfellow": "Goodfellow", "GoodfellowNormal": "GoodfellowNormal"}),
+    "firing_share": Drawing({"FiringShare": "FiringShare"}),
     "predictions": Drawing(
-        {each: each for each in ("AccuracyUnder", "PredictionConsistency", "EffectiveInvariance")}, "rotation"
+        {measure: measure for measure in ("AccuracyUnder", "PredictionConsistency", "EffectiveInvariance")}, "rotation"
     ),
     "logit_variance": Drawing({"LogitVariance": "LogitVariance"}, "class"),
     "variance_se": _family("{}VarianceSE", _MEAN),
@@ -119,7 +120,7 @@ def _measured(augmentation: Mapping[str, float] | None) -> Results:
 
 @styled
 def draw(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
-    """One panel a measure, one line a network.
+    """One panel per measure, one line per network.
 
     Args:
         drawing: what to draw.
@@ -129,12 +130,12 @@ def draw(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
     panels = list(figure.subplots(len(drawing.measures), sharex=True, squeeze=False)[:, 0])
     handles, names = [], list(results)
     for axes, (title, key) in zip(panels, drawing.measures.items(), strict=True):
-        frames = {name: _frame(each[key], drawing) for name, each in results.items()}
+        frames = {name: _frame(result[key], drawing) for name, result in results.items()}
         handles = [
             draw_line(axes, np.arange(len(frame)), frame, frame if "low" in frame else None, name, index)
             for index, (name, frame) in enumerate(frames.items())
         ]
-        profile_limits(axes, frames.values(), [each for each in frames.values() if "low" in each])
+        profile_limits(axes, frames.values(), [frame for frame in frames.values() if "low" in frame])
         axes.set_title(title, fontsize=10)
         floor = next(iter(results.values())).metadata["interpolation_floor"].get(key)
         if floor and title.startswith(("Transformation", "Normalized", "Simple")):
@@ -161,14 +162,14 @@ def _frame(measure: MeasureResult, drawing: Drawing) -> pd.DataFrame:
 
     if drawing.axis.startswith("layer"):
         return measure.profile().dropna(subset="mean").reset_index(drop=True)
-    values = next(reversed([each.values for each in measure.values() if each.values.size]))
+    values = next(reversed([layer.values for layer in measure.values() if layer.values.size]))
     return pd.DataFrame({"layer": _names(drawing.axis, len(values)), "mean": values})
 
 
 def _names(axis: str, count: int) -> Sequence[Any]:
     from tfinv.transformations import parse
 
-    return parse(ROTATIONS).labels if axis == "rotation" else [str(each) for each in range(count)]
+    return parse(ROTATIONS).labels if axis == "rotation" else [str(position) for position in range(count)]
 
 
 if __name__ == "__main__":

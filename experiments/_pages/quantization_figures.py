@@ -25,23 +25,23 @@ def figures(every: Any, layers: Any) -> dict[str, Figure]:
     """All figures by name.
 
     Args:
-        every: one row a network, seed and recipe.
-        layers: one row a network, seed, recipe and layer, with its `relative` change.
+        every: one row per network, seed and recipe.
+        layers: one row per network, seed, recipe and layer, with its `relative` change.
     """
     untrained, shown = (every[every["recipe"].isin(names)] for names in (AFTER_TRAINING, SHOWN))
-    found = {f"flips_{kind}": _flips(own) for kind, own in untrained.groupby("network", sort=False)}
-    found["output_change"] = plots.bars(
+    figures = {f"flips_{kind}": _flips(rows) for kind, rows in untrained.groupby("network", sort=False)}
+    figures["output_change"] = plots.bars(
         _intervals(shown, "output_change", ["recipe", "network"]),
         "recipe",
         "output_change",
         group="network",
         percent=True,
-        y_label="change of normalised variance",
+        y_label="change of normalized variance",
     )
     for recipe in ("static_int8", "weight_int4"):
         if (layers["recipe"] == recipe).any():
-            found[f"layers_{recipe}"] = _layers(layers[layers["recipe"] == recipe], recipe)
-    return found
+            figures[f"layers_{recipe}"] = _layers(layers[layers["recipe"] == recipe], recipe)
+    return figures
 
 
 def _flips(every: Any) -> Figure:
@@ -55,11 +55,11 @@ def _flips(every: Any) -> Figure:
 
 def _layers(layers: Any, recipe: str) -> Figure:
     frames = {}
-    for kind, own in layers.groupby("network", sort=False):
-        frame = _intervals(own, "relative", ["layer"]).rename(columns={"relative": "mean"})
-        frames[str(kind)] = frame.assign(**{each: 100 * frame[each] for each in ("mean", "low", "high")})
+    for kind, rows in layers.groupby("network", sort=False):
+        frame = _intervals(rows, "relative", ["layer"]).rename(columns={"relative": "mean"})
+        frames[str(kind)] = frame.assign(**{column: 100 * frame[column] for column in ("mean", "low", "high")})
     figure = plots.profile(frames, title=recipe)
-    figure.axes[0].set_ylabel("change of normalised variance, %")
+    figure.axes[0].set_ylabel("change of normalized variance, %")
     return figure
 
 
@@ -67,8 +67,10 @@ def _intervals(frame: Any, value: str, by: list[str]) -> Any:
     import pandas as pd
 
     rows = []
-    for names, own in frame.groupby(by, sort=False):
-        found = Interval.of(own[value])
+    for names, group in frame.groupby(by, sort=False):
+        interval = Interval.of(group[value])
         names = names if isinstance(names, tuple) else (names,)
-        rows.append({**dict(zip(by, names, strict=True)), value: found.mean, "low": found.low, "high": found.high})
+        rows.append(
+            {**dict(zip(by, names, strict=True)), value: interval.mean, "low": interval.low, "high": interval.high}
+        )
     return pd.DataFrame(rows)

@@ -56,8 +56,8 @@ def drawing(folder: Path, name: str) -> Figure:
     """
     path = folder / f"{name}{SUFFIX}"
     try:
-        found = json.loads(path.read_text())
-        draw, options = KINDS[found["kind"]], dict(found["options"])
+        saved = json.loads(path.read_text())
+        draw, options = KINDS[saved["kind"]], dict(saved["options"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} must describe a figure of kind {', '.join(KINDS)}. Received: {error}") from error
     return draw(folder / name, **options)
@@ -108,7 +108,7 @@ def _profile(path: Path, measure: str = "", x_label: str = "", y_label: str = ""
     frame = _table(path)
     if measure:
         frame["measure"] = measure
-    lines = {str(name): each.drop(columns="line") for name, each in frame.groupby("line", sort=False)}
+    lines = {str(name): rows.drop(columns="line") for name, rows in frame.groupby("line", sort=False)}
     figure = plots.profile(lines, **options)
     figure.axes[0].set(**{k: v for k, v in {"xlabel": x_label, "ylabel": y_label}.items() if v})
     return figure

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MARGIN = 0.05
-"""A difference of normalised variance, or of correlation, below this counts as none."""
-_WORDS = {True: "yes", False: "no", None: "cannot be told"}
+"""A difference of normalized variance, or of correlation, below this counts as none."""
+_JUDGEMENTS = {True: "", False: "not ", None: "inconclusive whether "}
+"""What is put before the expectation of a check."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,19 @@ def conclude(
     """A finding whose verdict follows from its checks.
 
     All true: it holds. None true and some false: it does not hold. Some true: it partly holds. Otherwise the intervals
-    are too wide: it cannot be told.
+    are too wide, and the finding is inconclusive.
 
     Example:
         >>> from tfinv.experiments import Interval, conclude
         >>> change = Interval.of([-0.2, -0.3, -0.25])
-        >>> conclude("Invariance grows.", {f"the variance changes by {change}": change.below(0)}).verdict
-        'holds'
+        >>> finding = conclude("Invariance grows.", {f"the variance changes by {change}; below zero": change.below(0)})
+        >>> finding.verdict, finding.text
+        ('holds', 'The variance changes by -0.250 [-0.374, -0.126]; below zero.')
 
     Args:
         claim: what was claimed, and by whom.
-        checks: a sentence with its numbers, and whether it supports the claim (None: cannot be told).
+        checks: what was measured and, after the last semicolon, what the claim expects of it, with whether the interval
+            agrees (None: inconclusive). The text says `...; not below zero` or `...; inconclusive whether below zero`.
         table: see `Finding`.
         figure: see `Finding`.
     """
@@ -108,14 +111,22 @@ def conclude(
     elif any(outcomes):
         verdict = "partly holds"
     else:
-        verdict = "does not hold" if False in outcomes else "cannot be told"
-    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}: {_WORDS[each]}." for sentence, each in checks.items())
+        verdict = "does not hold" if False in outcomes else "inconclusive"
+    text = " ".join(_sentence(check, outcome) for check, outcome in checks.items())
     return Finding(claim, verdict, text, table, figure)
+
+
+def _sentence(check: str, outcome: bool | None) -> str:
+    """A check with its outcome, such as "The mean is 0.2 [0.1, 0.3]; not below zero"."""
+    measured, semicolon, expected = check.rpartition("; ")
+    if not semicolon:
+        raise ValueError(f"checks must read 'what was measured; what was expected'. Received: {check!r}")
+    return f"{measured[0].upper()}{measured[1:]}; {_JUDGEMENTS[outcome]}{expected}."
 
 
 def change(before: pd.DataFrame, after: pd.DataFrame, layer: str | None = None) -> Interval:
     """`after - before` seed by seed, at a layer, or (None) of the mean over the layers that both have."""
-    common = [each for each in before if each in after] if layer is None else [layer]
+    common = [name for name in before if name in after] if layer is None else [layer]
     return Interval.of(after[common].mean(axis=1) - before[common].mean(axis=1))
 
 
@@ -128,7 +139,7 @@ def distance(one: pd.DataFrame, other: pd.DataFrame, *, relative: bool = False) 
     The `E_i` share pairs, so the interval over them is approximate. Of a single seed it is `d` itself.
 
     Args:
-        one: profiles of one kind, a row a seed, a column a layer.
+        one: profiles of one kind, one row per seed, one column per layer.
         other: of the other kind, with the same seeds.
         relative: `|a - b| / (|a| + |b|)` in place of `|a - b|`, for measures without a common scale.
     """
@@ -169,8 +180,8 @@ def spread(profiles: pd.DataFrame) -> Interval:
 
 
 def slope(levels: Sequence[float], profiles: Sequence[pd.DataFrame], layer: str | None = None) -> Interval:
-    """Straight-line slope of a layer (None: of the mean over layers) against levels, one slope a seed."""
-    values = [np.asarray(each.mean(axis=1) if layer is None else each[layer], np.float64) for each in profiles]
+    """Straight-line slope of a layer (None: of the mean over layers) against levels, one slope per seed."""
+    values = [np.asarray(profile.mean(axis=1) if layer is None else profile[layer], np.float64) for profile in profiles]
     return Interval.of(np.polyfit(np.asarray(levels, np.float64), np.stack(values), 1)[0])
 
 
@@ -184,7 +195,7 @@ def _against_others(profiles: pd.DataFrame) -> list[tuple[NDArray[Any], NDArray[
 
 def _common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:
     """The values at the layers that both have."""
-    layers = [each for each in one.dropna(axis=1) if each in other.dropna(axis=1)]
+    layers = [name for name in one.dropna(axis=1) if name in other.dropna(axis=1)]
     if not layers:
         raise ValueError(f"profiles must share layers. Received: {', '.join(one)} and {', '.join(other)}")
     return one[layers].to_numpy(np.float64), other[layers].to_numpy(np.float64)

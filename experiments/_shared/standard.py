@@ -1,4 +1,4 @@
-"""What most experiments do with a run: train networks over seeds, measure them, draw profiles (experiment)."""
+"""What most experiments do with a run: train networks over seeds, measure them, draw profiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MEASURE = "NormalizedVariance(aggregate='mean')"
 SAME_EQUIVARIANCE = "NormalizedVarianceSE(aggregate='mean')"
 ROTATED: Mapping[str, Any] = {"rotation": 180.0}
-LABELS = {MEASURE: "normalised variance", SAME_EQUIVARIANCE: "normalised same-equivariance"}
+LABELS = {MEASURE: "normalized variance", SAME_EQUIVARIANCE: "normalized same-equivariance"}
 """What figures call the measures."""
 
 _CPU = {
@@ -205,7 +205,7 @@ class StandardStudy:
         )
 
     def profiles(self, make: Callable[[int], Any], measure: str = MEASURE, *args: Any, **kwargs: Any) -> pd.DataFrame:
-        """Layer profiles over seeds, a row a seed and a column a layer; layers without values are left out.
+        """Layer profiles over seeds, one row per seed and one column per layer; layers without values are left out.
 
         Args:
             make: the network of a seed.
@@ -244,14 +244,16 @@ def with_interval(profiles: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     intervals = {layer: Interval.of(profiles[layer]) for layer in profiles}
-    rows = [(layer, each.mean, each.low, each.high) for layer, each in intervals.items()]
+    rows = [(layer, interval.mean, interval.low, interval.high) for layer, interval in intervals.items()]
     return pd.DataFrame(rows, columns=["layer", "mean", "low", "high"])
 
 
 def profile_table(lines: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a layer, one column a kind of network, `mean [low, high]` in each cell."""
+    """One row per layer, one column per kind of network, `mean [low, high]` in each cell."""
     import pandas as pd
 
-    cells = {name: {layer: format(Interval.of(each[layer])) for layer in each} for name, each in lines.items()}
-    order = list(dict.fromkeys(layer for each in lines.values() for layer in each))
+    cells = {
+        name: {layer: format(Interval.of(profiles[layer])) for layer in profiles} for name, profiles in lines.items()
+    }
+    order = list(dict.fromkeys(layer for profiles in lines.values() for layer in profiles))
     return pd.DataFrame(cells).reindex(order).fillna("").rename_axis("layer").reset_index()

@@ -1,4 +1,4 @@
-"""The experiments that change one thing in the network and ask whether its invariance changes (experiments)."""
+"""The experiments that change one thing in the network and ask whether its invariance changes."""
 
 from __future__ import annotations
 
@@ -39,24 +39,22 @@ def compare_variants(
     for name in others:
         apart = distance(lines[reference], lines[name])
         outcome = apart.above(MARGIN) if differ else apart.below(MARGIN)
-        what = "more" if differ else "less"
-        checks[f"the profile of {name} is {apart} further from {reference} than seeds are, {what} than {MARGIN}"] = (
-            outcome
-        )
+        what = f"{'above' if differ else 'below'} the margin of {MARGIN}"
+        checks[f"the profiles of {name} and {reference} differ by {apart} more than seeds do; {what}"] = outcome
         output = list(lines[reference])[-1]
         at_output = change(lines[reference], lines[name], output)
         same = at_output.within(-MARGIN, MARGIN)
-        what = f"more than {MARGIN}" if differ else f"within {MARGIN}"
+        what = f"outside ±{MARGIN}" if differ else f"within ±{MARGIN}"
         outcome = same if not differ or same is None else not same
-        checks[f"{output} of {name} differs by {at_output:+.3f}, {what}"] = outcome
+        checks[f"the measure at {output} differs by {at_output:+.3f}; {what}"] = outcome
         pairs = zip(accuracies[reference], accuracies[name], strict=True)
         gain = Interval.of([after - before for before, after in pairs])
         if not differ:  # equal accuracy alone is no evidence that the invariance differs; the table has it
-            checks[f"the accuracy of {name} differs by {gain:+.1%}, within 3 points"] = gain.within(-0.03, 0.03)
+            checks[f"the accuracy differs by {gain:+.1%}; within ±3 points"] = gain.within(-0.03, 0.03)
     table = profile_table(lines)
     table.loc[len(table)] = {
         "layer": "accuracy",
-        **{name: f"{Interval.of(each):.1%}" for name, each in accuracies.items()},
+        **{name: f"{Interval.of(accuracy):.1%}" for name, accuracy in accuracies.items()},
     }
     run.save_table(table, "profiles")
     save_profiles(run, figure, lines)

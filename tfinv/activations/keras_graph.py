@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class LayerValue:
         kind: name of the layer's class.
         value: what came out.
         inputs: positions of the outputs that it was made from, in the list of all; the images have none.
+        kernel: how many weights of the layer's kernel make up one activation; 0 without a kernel.
     """
 
     name: str
@@ -53,6 +55,7 @@ class LayerValue:
     kind: str
     value: NDArray[Any]
     inputs: tuple[int, ...]
+    kernel: int = 0
 
 
 def graph_of(model: KerasModel) -> Any:
@@ -252,6 +255,7 @@ def layer_values(model: KerasModel, images: NDArray[np.float32]) -> list[LayerVa
             type(call.layer).__name__,
             keras.ops.convert_to_numpy(place.value),
             tuple(read.position for read in call.inputs if read.position is not None),
+            math.prod(getattr(getattr(call.layer, "kernel", None), "shape", (0, 1))[:-1]),
         )
         for call, names in zip(calls, output_names(calls), strict=True)
         for name, place in zip(names, call.outputs, strict=True)

@@ -16,7 +16,7 @@ _UNCHANGED = ("Dropout", "Flatten", "GetItem", "Identity", "Reshape", "Squeeze")
 
 
 @dataclass(frozen=True)
-class Output:
+class ModelOutput:
     """One output of a model.
 
     Args:
@@ -43,7 +43,7 @@ class Output:
         return {"name": self.name, "layer": self.layer, "shape": list(self.shape), "dtype": self.dtype}
 
 
-def several(outputs: Sequence[Output]) -> str:
+def several(outputs: Sequence[ModelOutput]) -> str:
     """A sentence that names the outputs of a model and the one that answers; "" where there is only one."""
     if len(outputs) < 2:
         return ""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tfinv.statistics.compiled.stored import Stored
+    from tfinv.statistics.resolution import Resolution
 
 LayerChoice = str | type | Sequence[str | type] | None
 
@@ -40,6 +41,19 @@ class Worker(Protocol):
         """Activations of images `(N, H, W, C)`, at most as many as the worker was made for, valid within the context.
 
         They are where the model left them, not copied. Different workers can run at the same time.
+        """
+        ...
+
+
+@runtime_checkable
+class ResolvedSource(Protocol):
+    """An `ActivationSource` that tells what its arithmetic can resolve."""
+
+    def resolutions(self, images: NDArray[np.float32]) -> Mapping[str, Resolution]:
+        """By layer the smallest variation that is more than rounding.
+
+        Args:
+            images: a few, `(N, H, W, C)`.
         """
         ...
 

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tfinv.activations.keras_graph import at_rest, collect, flat_outputs, graph_of, output_names, walk
-from tfinv.activations.outputs import Output, output_activation, scores_behind
+import numpy as np
+
+from tfinv.activations.input_scale import InputScale
+from tfinv.activations.input_scale import input_scale as parse_scale
+from tfinv.activations.keras_graph import (
+    at_rest,
+    collect,
+    flat_outputs,
+    graph_of,
+    layer_values,
+    output_names,
+    show,
+    walk,
+)
+from tfinv.activations.outputs import ModelOutput, output_activation, scores_behind
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
+from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel, Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PREDICTED = 64
+"""Images that are predicted at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,8 @@ class ActivationModel:
         layers: which layers: a name, a glob such as `"conv*"`, a layer type (`keras.layers.Conv2D` or `"Conv2D"`), or
             a sequence of these; None for all.
         input_shape: `(H, W, C)`, needed where the model leaves height or width open.
+        input_scale: what becomes of images before the model sees them, such as `"0..255"`, see
+            `tfinv.tflite.TFLiteModel`; by default nothing.
 
     Raises:
         TypeError: the model is not a functional or sequential Keras model.
@@ -53,10 +76,16 @@ class ActivationModel:
     """
 
     def __init__(
-        self, model: KerasModel, layers: LayerChoice = None, *, input_shape: tuple[int, ...] | None = None
+        self,
+        model: KerasModel,
+        layers: LayerChoice = None,
+        *,
+        input_shape: tuple[int, ...] | None = None,
+        input_scale: str | Sequence[Any] | InputScale = "0..1",
     ) -> None:
         graph = graph_of(model)
         self.keras_model = model
+        self.input_scale: InputScale = parse_scale(input_scale)
         self._input_shape = _image_shape(graph, input_shape)
         inputs = keras.Input(self._input_shape, name="images")
         usable: dict[str, _Tap] = {}
@@ -92,7 +121,7 @@ class ActivationModel:
 
     @property
     def id(self) -> str:
-        """Model name, and a hash of its weights, so that results tell models apart."""
+        """Model name, and a hash of its weights, so that results identify the model."""
         digest = hashlib.sha256()
         for weight in self.keras_model.weights:
             digest.update(weight.path.encode())
@@ -111,7 +140,19 @@ class ActivationModel:
 
     def select(self, layers: LayerChoice) -> ActivationModel:
         """The sub-model for some of the layers."""
-        return ActivationModel(self.keras_model, layers, input_shape=self._input_shape)
+        return ActivationModel(self.keras_model, layers, input_shape=self._input_shape, input_scale=self.input_scale)
+
+    def with_input_scale(self, scale: str | Sequence[Any] | InputScale) -> ActivationModel:
+        """The same sub-model, fed with another input scale."""
+        other = copy.copy(self)
+        other.input_scale = parse_scale(scale)
+        return other
+
+    def predict(self, images: Any) -> NDArray[np.float32]:
+        """The (first) output of the whole model for images `(N, H, W, C)` in [0, 1], as an array."""
+        parts = [images[start : start + _PREDICTED] for start in range(0, len(images), _PREDICTED)]
+        scaled = (self.input_scale(np.asarray(part, np.float32)) for part in parts)
+        return np.concatenate([np.asarray(show(self.keras_model, part), np.float32) for part in scaled])
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The chosen activations, in inference mode.
@@ -122,8 +163,20 @@ class ActivationModel:
         Returns:
             `{layer: tensor (N, *U)}` in network order.
         """
-        outputs = self.model(images, training=False)
+        outputs = self.model(self.input_scale(images), training=False)
         return {name: outputs[name] for name in self._layer_shapes}
+
+    def resolutions(self, images: NDArray[np.float32]) -> dict[str, Resolution]:
+        """By layer the smallest variation that is more than rounding, see `tfinv.statistics.resolution`.
+
+        Args:
+            images: float32 `(N, H, W, C)` in [0, 1], a few.
+        """
+        steps = [
+            Computed(value.name, value.value, value.value.dtype.name, value.inputs, value.kernel)
+            for value in layer_values(self.keras_model, self.input_scale(images))
+        ]
+        return resolutions(steps)
 
     def differentiated(self, images: Tensor, tangent: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The chosen activations, and their derivatives along a tangent of the images, in forward mode.
@@ -171,11 +224,11 @@ def _why_not_measured(tensor: Tensor) -> str:
     return ""
 
 
-def _outputs(model: KerasModel, taps: Sequence[_Tap], outputs: Sequence[Tensor]) -> tuple[Output, ...]:
+def _outputs(model: KerasModel, taps: Sequence[_Tap], outputs: Sequence[Tensor]) -> tuple[ModelOutput, ...]:
     """The outputs of a model, with the layers that make them; an output that is the input has no layer."""
     named = {id(tap.tensor): tap.name for tap in taps}
     return tuple(
-        Output(
+        ModelOutput(
             str(symbol.name),
             named.get(id(scores_behind(tensor)), ""),
             tuple(-1 if size is None else int(size) for size in tensor.shape[1:]),

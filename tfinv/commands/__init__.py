@@ -1,1 +1,1 @@
-"""Sub-commands of ``python -m tfinv.run``, one a file: arguments in, a library call, files out (run)."""
+"""Sub-commands of ``python -m tfinv.run``, one per file: each reads arguments, calls the library and writes files."""

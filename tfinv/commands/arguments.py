@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv.support.extensions import load_named
 
 if TYPE_CHECKING:
-    from tfinv.datasets import Dataset, Split
+    from tfinv.evaluation import Warping
     from tfinv.measures import Measure
     from tfinv.tflite import Recipe
     from tfinv.transformations import TransformationSet
@@ -43,36 +43,85 @@ def parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentPa
 def add_data(made: argparse.ArgumentParser) -> None:
     """`--data` and what goes with it."""
     made.add_argument("--data", required=True, help=DATA_HELP)
-    made.add_argument("--max-samples", type=int, help="measure a stratified subset of so many images")
+    made.add_argument("--max-samples", type=int, help="use a stratified subset of so many images")
+    made.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="which output is which class: one name per line, a number and a name per line, or a .json object of "
+        "numbers by name; default: class names that are numbers, otherwise the order of the names",
+    )
+    made.add_argument(
+        "--input-size",
+        nargs=2,
+        type=int,
+        metavar=("HEIGHT", "WIDTH"),
+        help="size of the images, for models that leave it open",
+    )
 
 
-def add_input_scale(made: argparse.ArgumentParser) -> None:
-    """`--input-scale`; read it with `input_scale`."""
+def add_measuring(made: argparse.ArgumentParser, samples: int | None, confidence: float | None) -> None:
+    """What every command that measures has.
+
+    Args:
+        made: the parser.
+        samples: default of `--measured-samples`; None for all.
+        confidence: default of `--confidence`; None for no intervals.
+    """
+    made.add_argument("--layers", nargs="+", help="names, globs or layer types to measure; default: all")
+    made.add_argument(
+        "--measured-samples",
+        type=int,
+        default=samples,
+        help=f"measure layers on so many of the images; answers are of all; default: {samples or 'all'}",
+    )
+    made.add_argument(
+        "--confidence",
+        type=float,
+        default=confidence,
+        help=f"of intervals of layer means, such as 0.95; default: {confidence or 'no intervals'}",
+    )
+    made.add_argument("--padding", default="constant", help="outside the frame: constant (default), nearest or reflect")
+    made.add_argument("--interpolation", default="bilinear", help="bilinear (default), nearest or cubic")
+    made.add_argument(
+        "--memory-budget", help="of accumulators and activations, such as 4GiB; default: half of the free memory"
+    )
+
+
+def warping(options: argparse.Namespace) -> Warping:
+    """`--padding` and `--interpolation`.
+
+    Raises:
+        ValueError: an unknown one.
+    """
+    from tfinv.evaluation import Warping
+
+    return Warping(options.padding, options.interpolation)
+
+
+def add_input_scale(made: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    """`--input-scale`; `sources.open_model` reads it."""
     made.add_argument(
         "--input-scale",
-        default="0..1",
-        help="what .tflite files expect of images: 0..1, 0..255, -1..1, or mean,std such as 0.5,0.25; default: 0..1",
+        nargs=nargs,
+        help="what models expect of images: 0..1, 0..255, -1..1, mean,std such as 0.5,0.25, or "
+        "keras.applications.NAME; default: what a network of Keras, the integers of a .tflite file or a first layer "
+        "that rescales tell, otherwise 0..1",
     )
 
 
 def input_scale(text: str) -> Any:
     """`"0.5,0.25"` as the two numbers that it lists; all else as it is."""
-    parts = text.split(",")
+    parts = text.strip().split(",")
     try:
-        return tuple(float(part) for part in parts) if len(parts) == 2 else text
+        return tuple(float(part) for part in parts) if len(parts) == 2 else text.strip()
     except ValueError:
         return text
 
 
 def with_signs(arguments: Sequence[str]) -> list[str]:
-    """Join an option with a value that looks like an option, such as `--input-scale -1..1`."""
-    joined: list[str] = []
-    for each in arguments:
-        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-\.?\d", each):
-            joined[-1] += f"={each}"
-        else:
-            joined.append(each)
-    return joined
+    """Mark values that look like options, such as -1..1 after `--input-scale`, by a space in front."""
+    return [f" {text}" if re.match(r"-\.?\d", text) else text for text in arguments]
 
 
 def add_layer_classes(made: argparse.ArgumentParser) -> None:
@@ -155,57 +204,3 @@ def architecture(text: str) -> str:
     from tfinv.models import register
 
     return load_named(text, "architecture", lambda builder: register(builder).__name__)
-
-
-def load_fitting(
-    data: str, input_shape: tuple[int | None, ...], max_samples: int | None, seed: int
-) -> tuple[Dataset, Split]:
-    """A data set and its test images (or a subset), brought to a model's input shape where that leaves no choice.
-
-    Args:
-        data: name or path.
-        input_shape: `(H, W, C)` of the model; None where it is open.
-        max_samples: how many test images; None for all.
-        seed: of the subset.
-
-    Returns:
-        The data set and the split to measure on.
-
-    Raises:
-        ValueError: unknown data, or images that cannot be brought to the model's input.
-    """
-    from tfinv import datasets
-
-    height, width, channels = input_shape
-    is_path = data not in datasets.names()
-    size = (height, width) if is_path and height is not None and width is not None else None
-    dataset = datasets.load(data, size=size, channels=channels if is_path else None)
-    test = dataset.test if not is_path or has_test_images(Path(data).expanduser()) else _all_images(dataset)
-    if max_samples is not None and max_samples < len(test):
-        test = test.subset(max_samples, seed)
-    own = dataset.input_shape
-    target = (height or own[0], width or own[1], channels or own[2])
-    if target != tuple(own):
-        print(f"images of {own} are brought to the model's input {target}")
-        test = datasets.adapt(test, target)
-    return dataset, test
-
-
-def has_test_images(path: Path) -> bool:
-    """Whether a folder or file of one's own tells test images from others; nothing is trained here, so all serve."""
-    from tfinv.datasets.npz import names_in
-
-    if path.is_dir():
-        return any((path / name).is_dir() for name in ("test", "val", "validation", "valid"))
-    return "x_test" in names_in(path)
-
-
-def _all_images(dataset: Dataset) -> Split:
-    import numpy as np
-
-    from tfinv import datasets
-
-    parts = dataset.train, dataset.test
-    known = [each.y for each in parts if each.y is not None]
-    labels = np.concatenate(known) if len(known) == len(parts) else None
-    return datasets.Split(np.concatenate([each.x for each in parts]), labels)

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run compare``: two `.tflite` files and images in, a report and perhaps a failure out."""
+"""``python -m tfinv.run compare``: compare two `.tflite` files on images, write a report, fail beyond limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
+from tfinv.commands.effects import parse, refuse_idle
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -30,30 +31,45 @@ conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %;
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
-    options = _parser().parse_args(shared.with_signs(arguments))
+    options = parse(_parser(), shared.with_signs(arguments))
+    refuse_idle(options, {"allow_unmatched": not options.fail_if and "there is no --fail-if to pass"})
 
+    from tfinv.commands.data import load_fitting
+    from tfinv.commands.planning import plan_memory
+    from tfinv.commands.sources import open_model, scale_words
+    from tfinv.evaluation import Sampling
     from tfinv.tflite.comparison.compare_files import compare_files
     from tfinv.tflite.comparison.gate import check, parse_condition
-    from tfinv.tflite.files.model import TFLiteModel
+    from tfinv.tflite.comparison.options import Subsets
+    from tfinv.tflite.files.input_scale import scales_of_pair
 
     conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
-    first = TFLiteModel(options.before, input_scale=shared.input_scale(options.input_scale))
-    second = TFLiteModel(
-        options.after, input_scale=shared.input_scale(options.after_input_scale or options.input_scale)
-    )
-    dataset, images = shared.load_fitting(options.data, first.input_shape, options.max_samples, options.seed)
+    warping = shared.warping(options)
+    opened = open_model(options.before, options.input_scale, size=options.input_size)
+    after = open_model(options.after, options.after_input_scale or options.input_scale, size=options.input_size)
+    first, second = scales_of_pair(opened.model, after.model)
+    fitted = load_fitting(options, opened)
+    for name, model in (("before", first), ("after", second)):
+        if name == "before" or options.layers is None:  # partners in the second file have about the same size
+            chosen = model.select(options.layers)
+            plan_memory(chosen, len(fitted.measured), transformations, measures, options, options.confidence)
+        print(printable(f"{name}: {scale_words(model.input_scale, model.scale_from)}"))
     comparison = compare_files(
         first,
         second,
-        images,
+        fitted.images,
         transformations,
         measures=measures,
+        layers=options.layers,
         names=tuple(options.names) if options.names else None,  # type: ignore[arg-type]
-        measured_samples=options.measured_samples,
+        subsets=Subsets(measured_samples=options.measured_samples),
+        sampling=Sampling(options.confidence),
+        warping=warping,
+        memory_budget=options.memory_budget,
         seed=options.seed,
         progress=not options.quiet,
-        metadata={"dataset": dataset.id, "before": options.before, "after": options.after},
+        metadata={"dataset": fitted.dataset.id, "before": options.before, "after": options.after},
     )
     comparison.save(options.out / "comparison.npz")
     comparison.report(options.out)
@@ -91,12 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE; the first alone is "
         "several times faster",
     )
-    parser.add_argument(
-        "--measured-samples",
-        type=int,
-        default=1000,
-        help="measure layers on so many of the images; predictions are of all; default: 1000",
-    )
+    shared.add_measuring(parser, 1000, 0.95)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
     parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")
     parser.add_argument(

@@ -1,150 +1,203 @@
-"""``python -m tfinv.run measure``: one's own model and images in, results, tables and a report out (run)."""
+"""``python -m tfinv.run measure``: measure given models on given images; write results, tables and a report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tfinv.commands import arguments as shared
-from tfinv.support.safe_text import printable, to_csv
+from tfinv.commands.effects import parse, refuse_idle
+from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from tfinv.activations import ActivationModel
+    from tfinv.commands.data import Fitted
+    from tfinv.commands.sources import Opened
     from tfinv.results import Results
+    from tfinv.tflite import TFLiteModel
+
+SEVERAL_CONFIDENCE = 0.95
+"""Of the intervals of differences, where several models are measured and nothing is said."""
+CHECKPOINT = "checkpoint"
 
 _EPILOG = """\
-writes results.npz, profile.csv, one figure a measure and report.html into --out
+writes results.npz, profile.csv, one figure per measure and report.html into --out; of several models one results file
+each, and differences.csv with paired intervals against the first
 
-example:
+examples:
   python -m tfinv.run measure --model model.keras --data images/ --transformations "rotations(16)" \\
       --measures NormalizedVariance "NormalizedVarianceSE(aggregate='mean')" --out runs/mine
+  python -m tfinv.run measure --model plain.keras augmented.keras int8.tflite --data images/ --out runs/three
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
-    parser = shared.parser("measure", "Measure every layer of a model on images of your own.", _EPILOG)
-    parser.add_argument("--model", required=True, help=f"{shared.MODEL_HELP}, or a .tflite file")
-    shared.add_data(parser)
-    shared.add_transformations(parser)
-    parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
-    parser.add_argument("--layers", nargs="+", help="names, globs or layer types; default: all")
-    shared.add_input_scale(parser)
-    shared.add_layer_classes(parser)
-    parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
-    options = parser.parse_args(shared.with_signs(arguments))
+    from tfinv.commands.sources import open_model
 
-    from tfinv.evaluation.evaluate import evaluate
-
+    options = parse(_parser(), shared.with_signs(arguments))
+    names = [text.strip() for text in options.model]
+    _check(options, names)
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
-    model, shape = load_source(options.model, shared.input_scale(options.input_scale), options.layer_class)
-    dataset, test = shared.load_fitting(options.data, shape, options.max_samples, options.seed)
-    results = evaluate(
-        model,
-        test,
-        transformations,
-        measures,
-        layers=options.layers,
-        batch_size=options.batch_size,
-        progress=not options.quiet,
-        metadata={"dataset": dataset.id, "model_file": options.model, "seed": options.seed},
-    )
-    results.save(options.out / "results.npz")
-    frame = profile_with_floor(results)
-    write_report(results, frame, options.out, f"{options.model} on {dataset.name}, {len(test)} images")
-    columns = [each for each in ("measure", "layer", "mean", "floor", "valid", "left_out") if each in frame]
-    print(printable(frame[columns].to_string(index=False, float_format="{:.4f}".format)))
-    print(f"Written to {options.out}")
+    warping = shared.warping(options)
+    scales = _one_per_model(options.input_scale, len(names))
+    models = [
+        open_model(name, scale, options.layer_class, options.input_size)
+        for name, scale in zip(names, scales, strict=True)
+    ]
+    from tfinv.commands.data import common_shape, load_fitting
+    from tfinv.commands.planning import plan_memory
+
+    fitted = load_fitting(options, common_shape(models))
+    labels = _short_names(names)
+    sources = [model.source(fitted.shape, options.layers) for model in models]
+    for source in sources:
+        plan_memory(source, len(fitted.measured), transformations, measures, options, _confidence(options))
+    found, warnings = {}, list(fitted.notes)
+    for label, model, source in zip(labels, models, sources, strict=True):
+        found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping)
+        warnings += said
+    _write(found, options, fitted, warnings)
     return 0
 
 
-def load_source(model: str, input_scale: Any, layer_classes: Sequence[str] = ()) -> tuple[Any, tuple[int | None, ...]]:
-    """A Keras model or a TFLite model, and its input shape `(H, W, C)`, None where open.
-
-    Args:
-        model: a path or a name of `keras.applications`.
-        input_scale: of a TFLite model.
-        layer_classes: of `--layer-class`.
-
-    Raises:
-        ValueError: a missing or damaged file, one that holds an unknown class, or a model that does not take images.
-    """
-    stand_ins = shared.layer_classes(layer_classes)
-    if model.endswith(".tflite"):
-        from tfinv.tflite import TFLiteModel
-
-        source = TFLiteModel(model, input_scale=input_scale)
-        return source, source.input_shape
-    from tfinv import models
-
-    loaded = (
-        models.build(model, None, None)
-        if model.startswith("keras.applications.")
-        else models.load(model, stand_ins=stand_ins)
+def _parser() -> argparse.ArgumentParser:
+    parser = shared.parser("measure", "Measure every layer of models on images of your own.", _EPILOG)
+    parser.add_argument(
+        "--model", required=True, nargs="+", help=f"{shared.MODEL_HELP}, or a .tflite file; several are compared"
     )
-    shapes = [tuple(each.shape) for each in loaded.inputs]
-    if len(shapes) != 1 or len(shapes[0]) != 4:
-        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
-    return loaded, shapes[0][1:]
+    shared.add_data(parser)
+    shared.add_transformations(parser)
+    parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
+    shared.add_input_scale(parser, "+")
+    shared.add_layer_classes(parser)
+    shared.add_measuring(parser, None, None)
+    parser.add_argument("--stratified", action="store_true", help="measure every class apart, and their mean")
+    parser.add_argument(
+        "--checkpoint",
+        action="store_true",
+        help="save to --out about once a minute: the same command after an interruption goes on from there",
+    )
+    parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
+    return parser
 
 
-def profile_with_floor(results: Results) -> pd.DataFrame:
-    """The profiles, with the interpolation floor of same-equivariance measures as a column where there is one."""
-    frame = results.profile()
-    floors = results.metadata.get("interpolation_floor") or {}
-    if floors:
-        pairs = zip(frame["measure"], frame["layer"], strict=True)
-        frame["floor"] = [floors.get(measure, {}).get(layer, np.nan) for measure, layer in pairs]
-    return frame
+def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse what changes nothing, before anything is loaded."""
+    from tfinv.commands.sources import takes_layer_classes
 
-
-def save_figures(results: Results, folder: Any) -> list[str]:
-    """Write the profile and the heat map of each measure; returns the names of the files."""
-    from tfinv import plots
-
-    names = []
-    for number, measure in enumerate(results.values()):
-        figures = {"profile": plots.profile({"model": measure}), "heatmap": plots.heatmap(measure)}
-        for name, figure in figures.items():
-            plots.save(figure, folder / f"{name}_{number}.png")
-            names.append(f"{name}_{number}.png")
-    return names
-
-
-def write_report(results: Results, frame: pd.DataFrame, folder: Any, subtitle: str) -> None:
-    """Write `profile.csv`, the figures and `report.html`."""
-    from tfinv import plots
-    from tfinv.report import Report, explain
-    from tfinv.support import environment
-    from tfinv.support.files import write_text
-
-    write_text(folder / "profile.csv", to_csv(frame))
-    report = Report("Invariance by layer", subtitle).verdict(_sentences(results))
-    save_figures(results, folder)
-    for key, measure in results.items():
-        report.section(key)
-        profile, heatmap = plots.profile({"model": measure}), plots.heatmap(measure)
-        report.figure(profile, f"{key} by layer, from input to output.", f"Layer profile of {key}")
-        report.figure(heatmap, "Every unit: one column a layer, units sorted by their value.", f"Heat map of {key}")
-    floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
-    report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
-    report.glossary(explain("layer profile", "normalized variance", "unit", "dead unit", "sample-constant unit"))
-    report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
-
-
-def _sentences(results: Results) -> list[str]:
-    sentences = []
-    for key, measure in results.items():
-        means = {name: layer.mean for name, layer in measure.items() if np.isfinite(layer.mean)}
-        if not means:
-            sentences.append(f"{key} exists on none of the layers.")
-            continue
-        lowest, highest = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-        sentences.append(
-            f"{key} is lowest at {lowest} ({means[lowest]:.3f}), highest at {highest} ({means[highest]:.3f}), and "
-            f"{list(means.values())[-1]:.3f} at {list(means)[-1]}."
+    several = len(names) > 1
+    refuse_idle(
+        options,
+        {
+            "seed": options.max_samples is None
+            and options.measured_samples is None
+            and "it draws a subset, and none is asked for",
+            "layer_class": not takes_layer_classes(names) and "no model is a Keras file",
+        },
+    )
+    if several and options.stratified:
+        raise ValueError(
+            "--stratified gives no intervals, which the differences of several models need. Received: "
+            f"--stratified with {len(names)} models"
         )
-    return sentences
+    if len(set(names)) < len(names) and options.input_scale is None:
+        raise ValueError(f"model must name each model once. Received: {' '.join(names)}")
+
+
+def _confidence(options: argparse.Namespace) -> float | None:
+    """Of intervals; several models have some in any case."""
+    several = len(options.model) > 1
+    return SEVERAL_CONFIDENCE if several and options.confidence is None else options.confidence
+
+
+def _one_per_model(scales: Sequence[str] | None, count: int) -> list[str | None]:
+    if scales is None:
+        return [None] * count
+    if len(scales) not in (1, count):
+        raise ValueError(f"input-scale must be one scale, or one per model ({count}). Received: {' '.join(scales)}")
+    return [*scales] if len(scales) == count else [scales[0]] * count
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    """File names without folder and ending where these tell the models apart."""
+    ways = (lambda path: path.stem, lambda path: path.name, lambda path: "_".join(path.parts[-2:]))
+    for shorten in ways:
+        short = [shorten(Path(name)) for name in names]
+        if len(set(short)) == len(names):
+            return short
+    return [f"{Path(name).stem} {number}" for number, name in enumerate(names, 1)]
+
+
+def _measured(
+    label: str,
+    model: Opened,
+    source: ActivationModel | TFLiteModel,
+    fitted: Fitted,
+    options: argparse.Namespace,
+    measures: Any,
+    transformations: Any,
+    warping: Any,
+) -> tuple[Results, list[str]]:
+    """The results of a model, and warnings about its answers and its input scale."""
+    from tfinv.commands.answers import check_answers
+    from tfinv.evaluation import Sampling, evaluate
+    from tfinv.tflite import TFLiteModel
+
+    several = len(options.model) > 1
+    print(printable(f"{label}: {model.said}"))
+    facts, warnings = check_answers(source, fitted.images)
+    if isinstance(source, TFLiteModel):
+        from tfinv.tflite.files.input_scale import scale_warnings
+
+        warnings = [*scale_warnings(source, fitted.measured.x), *warnings]
+    warnings = [f"{label}: {text}" for text in warnings]
+    for text in warnings:
+        print(printable(f"warning: {text}"), file=sys.stderr)
+    if "accuracy" in facts:
+        print(
+            f"{label}: accuracy {facts['accuracy']:.1%} ({facts['accuracy_low']:.1%} to {facts['accuracy_high']:.1%}) "
+            f"on {facts['answered']} untransformed images"
+        )
+    name = f"{CHECKPOINT}-{label}.npz" if several else f"{CHECKPOINT}.npz"
+    results = evaluate(
+        source,
+        fitted.measured,
+        transformations,
+        measures,
+        batch_size=options.batch_size,
+        sampling=Sampling(_confidence(options), stratified=options.stratified),
+        warping=warping,
+        memory_budget=options.memory_budget,
+        checkpoint=options.out / name if options.checkpoint else None,
+        progress=not options.quiet,
+        metadata={
+            "dataset": fitted.dataset.id,
+            "model_file": model.name,
+            "seed": options.seed,
+            "input_scale_from": model.scale_from,
+            **facts,
+        },
+    )
+    return results, warnings
+
+
+def _write(found: Mapping[str, Results], options: argparse.Namespace, fitted: Fitted, warnings: Sequence[str]) -> None:
+    from tfinv.commands.measure_report import write_single
+    from tfinv.commands.measure_several import write_several
+
+    several = len(found) > 1
+    for label, results in found.items():
+        results.save(options.out / (f"results-{label}.npz" if several else "results.npz"))
+    subtitle = f"{', '.join(text.strip() for text in options.model)} on {fitted.dataset.name}, "
+    subtitle += f"{len(fitted.measured)} images"
+    if several:
+        lines = write_several(found, options.out, subtitle, warnings)
+    else:
+        lines = write_single(next(iter(found.values())), options.out, subtitle, warnings)
+    for line in lines:
+        print(printable(line))
+    print(f"Written to {options.out}")

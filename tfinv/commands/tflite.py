@@ -1,13 +1,20 @@
-"""``python -m tfinv.run tflite``: a trained Keras model in, every way of quantizing it measured and reported."""
+"""``python -m tfinv.run tflite``: quantize a trained Keras model in every way; measure and report it."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
+from tfinv.commands.effects import parse, refuse_idle
 from tfinv.support.safe_text import printable
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tfinv.tflite import Recipe
 
 _EPILOG = """\
 writes report.html, report.md, recipes.csv, layers.csv, curves.csv, operators.csv, study.npz, the files as
@@ -34,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         nargs="+",
         help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE",
     )
-    parser.add_argument("--measured-samples", type=int, default=300, help="images to measure layers on; default: 300")
+    shared.add_measuring(parser, 300, 0.95)
     parser.add_argument("--train-samples", type=int, help="train and calibrate on so many training images")
     parser.add_argument("--calibration-samples", type=int, default=200, help="images that calibrate; default: 200")
     parser.add_argument("--epochs", type=int, default=1, help="of recipes that train; default: 1")
@@ -47,32 +54,37 @@ def main(arguments: Sequence[str]) -> int:
         help="also quantize one layer at a time, and all but one, by weight_int4, weight_int8 or static_int8",
     )
     parser.add_argument("--force", action="store_true", help="make everything anew")
-    options = parser.parse_args(shared.with_signs(arguments))
+    options = parse(parser, shared.with_signs(arguments))
 
     from tfinv.tflite.comparison.compare_files import MEASURES
+    from tfinv.tflite.studies.options import Quantizing
     from tfinv.tflite.studies.sensitivities import choose_schemes
 
-    scale = shared.input_scale(options.input_scale)
     # before anything that takes long
     recipes, schemes = shared.recipes(options.recipes), choose_schemes(options.sensitivity)
+    quantizing = Quantizing(options.calibration_samples, options.epochs, options.learning_rate, schemes)
     transformations = shared.transformations(options.transformations)
     measures = shared.measures(options.measures or MEASURES)
+    warping = shared.warping(options)
+    _check(options, recipes, schemes)
 
-    from tfinv import datasets
-    from tfinv.commands.measure import load_source
+    from tfinv.commands.data import load_fitting
+    from tfinv.commands.planning import plan_memory
+    from tfinv.commands.sources import fixed_size, is_tflite, open_model
+    from tfinv.evaluation import Sampling
     from tfinv.support.cache import Cache
-    from tfinv.tflite import study
+    from tfinv.tflite import Output, Subsets, study
 
     start = time.monotonic()
-    if options.model.endswith(".tflite"):
+    if is_tflite(options.model):
         raise ValueError(f"model must be a Keras model; compare reads .tflite files. Received: {options.model!r}")
-    model, shape = load_source(options.model, scale, options.layer_class)
-    dataset, test = shared.load_fitting(options.data, shape, options.max_samples, options.seed)
-    train = dataset.train
-    if options.train_samples is not None and options.train_samples < len(train):
-        train = train.subset(options.train_samples, options.seed)
-    if tuple(train.x.shape[1:]) != tuple(test.x.shape[1:]):
-        train = datasets.adapt(train, (int(test.x.shape[1]), int(test.x.shape[2]), int(test.x.shape[3])))
+    opened = open_model(options.model, options.input_scale, options.layer_class, options.input_size)
+    print(printable(opened.said))
+    fitted = load_fitting(options, opened, trains=True)
+    if options.layers is None:  # layers are named as the float file names them, which is not made yet
+        source = opened.source(fitted.shape)
+        plan_memory(source, len(fitted.measured), transformations, measures, options, options.confidence)
+    model = opened.model if options.input_size is None else fixed_size(opened.model, fitted.shape)
 
     def say(text: str) -> None:
         if not options.quiet:
@@ -80,22 +92,21 @@ def main(arguments: Sequence[str]) -> int:
 
     result = study(
         model,
-        train,
-        test,
+        fitted.train,
+        fitted.images,
         transformations,
         recipes,
-        input_scale=scale,
+        input_scale=opened.scale,
         measures=measures,
-        measured_samples=options.measured_samples,
-        calibration_samples=options.calibration_samples,
-        epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        sensitivity=schemes,
-        files=options.out / "files",
+        layers=options.layers,
+        subsets=Subsets(measured_samples=options.measured_samples),
+        sampling=Sampling(options.confidence),
+        warping=warping,
+        memory_budget=options.memory_budget,
+        quantizing=quantizing,
+        output=Output(options.out / "files", Cache(options.out / "cache", force=options.force, report=say), say),
         seed=options.seed,
-        cache=Cache(options.out / "cache", force=options.force, report=say),
         progress=not options.quiet,
-        report=say,
     )
     result.save(options.out / "study.npz")
     result.report(options.out)
@@ -106,3 +117,23 @@ def main(arguments: Sequence[str]) -> int:
         print(printable(f"warning: {line}"), file=sys.stderr)
     print(f"Written to {options.out} in {time.monotonic() - start:.0f} s")
     return 0
+
+
+def _check(options: argparse.Namespace, recipes: Sequence[Recipe], schemes: Sequence[str]) -> None:
+    """Refuse what changes nothing."""
+    from tfinv.commands.sources import takes_layer_classes
+    from tfinv.tflite.studies.recipes import is_built_in
+
+    foreign = any(not is_built_in(recipe) for recipe in recipes)  # what these read is not known
+    calibrates = foreign or any(recipe.calibrates for recipe in recipes) or "static_int8" in schemes
+    trains = foreign or any(recipe.trains for recipe in recipes)
+    refuse_idle(
+        options,
+        {
+            "calibration_samples": not calibrates and "no recipe calibrates",
+            "train_samples": not (calibrates or trains) and "no recipe trains or calibrates",
+            "epochs": not trains and "no recipe trains",
+            "learning_rate": not trains and "no recipe trains",
+            "layer_class": not takes_layer_classes([options.model]) and "the model is no Keras file",
+        },
+    )

@@ -1,4 +1,4 @@
-"""``python -m tfinv.run train``: train a reference network, plain or augmented, and save it (run)."""
+"""``python -m tfinv.run train``: train a reference network, plain or augmented, and save it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.commands import arguments as shared
+from tfinv.commands.effects import parse
 from tfinv.support.files import write_json, write_text
 
 _EPILOG = """\
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: 0.001")
     parser.add_argument("--min-accuracy", type=float, help="start again, at most 3 times, below this test accuracy")
     parser.add_argument("--patience", type=int, help="stop after so many epochs without a lower test loss")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
 
     import keras
 
@@ -85,13 +86,13 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: a text without `=`.
     """
-    found = {}
+    options = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator:
             raise ValueError(f"architecture options must be key=value. Received: {pair!r}")
         try:
-            found[key] = ast.literal_eval(value)
+            options[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            found[key] = value
-    return found
+            options[key] = value
+    return options

@@ -51,7 +51,7 @@ def load_folder(path: Path, request: Request) -> Dataset:
     Args:
         path: the folder.
         request: size (default: the most common one), channels (default: 1 where every image is grey, otherwise 3),
-            seed, and how many images to read.
+            seed, how many images to read, and whether to hold some out.
 
     Returns:
         The data set, named after the folder.
@@ -68,7 +68,7 @@ def load_folder(path: Path, request: Request) -> Dataset:
     for label in sorted(set(range(len(classes))) - seen):
         _say(f"class {classes[label]!r} has no readable image; its label {label} stays unused", notes)
     height, width, channels = _target_shape([header for part in headers for header in part], request, notes)
-    if len(parts) == 1:
+    if len(parts) == 1 and request.hold_out:
         parts = _hold_out(parts[0], path, request.seed)
     arrays: list[Any] = []
     for part in parts:
@@ -77,6 +77,7 @@ def load_folder(path: Path, request: Request) -> Dataset:
         if not kept:
             raise ValueError(f"{path} must hold readable images. Received: only damaged files in one split")
         arrays += [np.stack(images), _labels(kept)]
+    arrays = 2 * arrays if len(parts) == 1 else arrays
     return finish(path.name, classes, SplitArrays(*arrays), request, tuple(notes))
 
 

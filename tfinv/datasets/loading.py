@@ -39,6 +39,7 @@ def load(
     channels: int | None = None,
     seed: int = 0,
     max_samples: int | None = None,
+    hold_out: bool = True,
 ) -> Dataset:
     """Load training and test images, float32 in [0, 1].
 
@@ -59,6 +60,8 @@ def load(
         channels: 1 (grey) or 3 (RGB); None keeps those of the source.
         seed: draws the subset; for paths without test images also the split. The splits of the known names are fixed.
         max_samples: at most so many images in each split, a stratified subset.
+        hold_out: for paths without test images: hold out a fifth of the images for testing. False where nothing is
+            trained: all images are then both training and test images.
 
     Returns:
         The data set.
@@ -67,7 +70,7 @@ def load(
         FileNotFoundError: no such file, or a data set that is not on this machine (says what to put where).
         ValueError: an unknown name, an option out of range, or a file or folder that cannot be used.
     """
-    request = Request.checked(size, channels, seed, max_samples)
+    request = Request.checked(size, channels, seed, max_samples, hold_out)
     if isinstance(name_or_path, str) and name_or_path in _LOADERS:
         return _LOADERS[name_or_path](request)
     path = Path(name_or_path).expanduser()

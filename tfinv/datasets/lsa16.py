@@ -1,4 +1,4 @@
-"""LSA16 handshapes of the Argentinian Sign Language, split by subject (datasets).
+"""LSA16 handshapes of the Argentinian Sign Language, split by subject.
 
 Ronchetti, Quiroga, Estrebou, Lanzarini: Handshape recognition for Argentinian Sign Language using ProbSom.
 Journal of Computer Science and Technology 16(1), 2016.

@@ -51,7 +51,10 @@ def load_npz(path: Path, request: Request) -> Dataset:
     for key, part, label in zip(images, images.values(), labels, strict=False):
         if len(label) != len(part):
             raise ValueError(f"{path}: {key} holds {len(part)} images. Received: {len(label)} labels for them")
-    if x_test is None:
+    if x_test is None and not request.hold_out:
+        everything = images["x"], labels[0] if labels else None
+        parts = SplitArrays(*everything, *everything)
+    elif x_test is None:
         parts = SplitArrays.held_out(images["x"], labels[0] if labels else None, request.seed)
     else:
         parts = SplitArrays(images["x"], labels[0] if labels else None, images["x_test"], labels[1] if labels else None)

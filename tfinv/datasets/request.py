@@ -28,15 +28,18 @@ class Request:
         channels: 1 or 3; None for those of the source.
         seed: draws the subset, and the split where the source has none.
         max_samples: at most so many images in each split; None for all.
+        hold_out: whether test images are held out where the source has none of its own; otherwise all its images are
+            both training and test images.
     """
 
     size: tuple[int, int] | None
     channels: int | None
     seed: int
     max_samples: int | None
+    hold_out: bool = True
 
     @classmethod
-    def checked(cls, size: Any, channels: Any, seed: Any, max_samples: Any) -> Request:
+    def checked(cls, size: Any, channels: Any, seed: Any, max_samples: Any, hold_out: Any = True) -> Request:
         """Make a request of what a user gave, or say what is wrong with it."""
         if size is not None:
             pair = size if isinstance(size, (tuple, list)) else (size, size)
@@ -48,7 +51,9 @@ class Request:
         generator(seed)
         if max_samples is not None:
             max_samples = whole_number("max_samples", max_samples, 1)
-        return cls(size, channels, int(seed), max_samples)
+        if not isinstance(hold_out, bool):
+            raise TypeError(f"hold_out must be True or False. Received: {hold_out!r}")
+        return cls(size, channels, int(seed), max_samples, hold_out)
 
 
 @dataclass(frozen=True)

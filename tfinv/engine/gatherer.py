@@ -1,4 +1,4 @@
-"""Gather statistics of many layers block by block, in place and in one graph (statistics, driven by the engine)."""
+"""Gather statistics of many layers block by block, in place and in one graph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.statistics import Context, Layer
-from tfinv.statistics.column_moments import ShiftedMoments
 from tfinv.statistics.compiled.fused import FusedDispersion, groups
 from tfinv.support.lazy import tf
 
@@ -54,8 +53,8 @@ class _InVariables:
 class Gatherer:
     """Holds the state of every statistic on every layer it applies to, and updates them.
 
-    Row dispersions and column moments go through one compiled loop where there is one; all else are operations on
-    variables.
+    Statistics that join the compiled loop (`Statistic.loop`) go through it where there is one; all others are
+    operations on variables.
 
     Args:
         statistics: the union of what the measures need in this pass.
@@ -223,15 +222,3 @@ class _Views(dict[Any, Any]):
         else:
             self[view] = tf.reshape(self._block, (-1, self._layer.num_transformations, *self._layer.shape))
         return self[view]
-
-
-def settled(state: Any) -> Any:
-    """A state of the type that its statistic merges."""
-    return state.settled() if isinstance(state, ShiftedMoments) else state
-
-
-def widened(state: Any) -> Any:
-    """A state that merges, with its floating-point arrays in float64."""
-    state = settled(state)
-    arrays = (np.asarray(each) for each in state)
-    return type(state)(*(each.astype(np.float64, copy=False) if each.dtype.kind == "f" else each for each in arrays))

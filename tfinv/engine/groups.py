@@ -1,142 +1,115 @@
-"""Measure groups of layers: all samples at once, class by class, or in shards, with checkpoints (evaluation)."""
+"""Measure groups of layers: all samples at once, class by class, or in shards, with checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.gatherer import States
-from tfinv.engine.measuring import assembled, measure_layer, measure_shards, merged
+from tfinv.engine.measuring import Intervals, assembled, measure_layer
 from tfinv.engine.passes import Pass, Setting, make_passes
+from tfinv.engine.states import LayerStates, copied, merged
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.resolution import EXACT
 
 
-def measure_group(setting: Setting, layers: Sequence[Layer], subsets: Mapping[Any, ImageBatches]) -> dict[Any, Results]:
-    """Measure a group of layers on each of several sets of samples.
+def measure_group(
+    setting: Setting,
+    layers: Sequence[Layer],
+    subsets: Mapping[Any, ImageBatches],
+    intervals: Intervals | None = None,
+) -> dict[Any, Results]:
+    """Measure a group of layers on each of several sets of samples, or on all of them as shards of one set.
 
     Args:
         setting: the evaluation.
         layers: the group.
-        subsets: samples by label.
+        subsets: disjoint samples by label.
+        intervals: how far layer means would move with other samples: the subsets are then the shards of one set.
 
     Returns:
-        Results by label.
+        Results by label; under `""` alone with `intervals`.
     """
-    runs, found = make_passes(setting, layers), {}
-    for label, batches in subsets.items():
-        part = f"{layers[0].name}/{label}"
-        found[label] = _finished(setting, part, batches, runs) or measured(setting, layers, batches, runs, part)
-    return found
+    passes = make_passes(setting, layers)
+    if intervals:
+        return {"": measured(setting, layers, list(subsets.values()), passes, "shards", intervals)}
+    return {label: measured(setting, layers, [batches], passes, str(label)) for label, batches in subsets.items()}
 
 
 def measured(
-    setting: Setting, layers: Sequence[Layer], batches: ImageBatches, runs: Sequence[Pass], part: str
+    setting: Setting,
+    layers: Sequence[Layer],
+    shards: Sequence[ImageBatches],
+    passes: Sequence[Pass],
+    label: str = "",
+    intervals: Intervals | None = None,
 ) -> Results:
-    """Measure a group of layers on one set of samples.
+    """Measure a group of layers on one set of samples, or take the results from the checkpoint.
 
     Args:
         setting: the evaluation.
         layers: the group.
-        batches: the samples.
-        runs: the passes, from `make_passes`; they can be used again.
-        part: name for the checkpoint.
+        shards: disjoint samples; a single one where there are no intervals.
+        passes: from `make_passes`; they can be used again.
+        label: tells the set of samples from others in the checkpoint.
+        intervals: see `measure_group`.
     """
-    given: States = {}
-    gatherers = []
-    for number, run in enumerate(runs):
-        gatherers.append(run.run(batches, given, f"{part}/pass {number}"))
-        needed = _needed_later(runs, number)
-        for layer in run.layers if needed else ():
-            for statistic, state in gatherers[-1].states_of(layer.name).items():
-                if statistic in needed:
-                    given.setdefault(statistic, {})[layer.name] = state
+    part, checkpoint = f"{layers[0].name}/{label}", setting.checkpoint
+    finished = checkpoint.get(part) if checkpoint else None
+    if finished is not None:
+        samples = sum(shard.count or 0 for shard in shards)
+        setting.advance(samples * sum(run.images_per_sample for run in passes))
+        return Results.from_arrays(finished)
+    states = _gathered(layers, shards, passes, part)
     # A data set may not know its size before it has been read.
-    check_enough(setting.measures, batches.count, len(setting.transformations))
-    results, kept = {}, {}
+    sizes = [shard.count or 0 for shard in shards]
+    check_enough(setting.measures, sum(sizes), len(setting.transformations))
+    needed = required_statistics(setting.measures)
+    by_layer = {}
     for layer in layers:
-        states = {
-            statistic: state
-            for gatherer in gatherers
-            if layer.name in gatherer.layers
-            for statistic, state in gatherer.states_of(layer.name).items()
-        }
-        results[layer.name] = measure_layer(setting.measures, layer, states)
-        if setting.keep_statistics:
-            kept[layer.name] = {each: states[each] for each in required_statistics(setting.measures) if each in states}
-    outcome = assembled(setting.measures, results, {}, states=kept)
-    _note_finished(setting, part, outcome)
-    return outcome
+        by_shard = [shard[layer.name] for shard in states]
+        read = [{statistic: shard[statistic] for statistic in needed if statistic in shard} for shard in by_shard]
+        by_layer[layer.name] = measure_layer(
+            setting.measures,
+            layer,
+            read,
+            intervals,
+            keep=setting.keep_statistics,
+            resolution=setting.resolutions.get(layer.name, EXACT),
+        )
+    results = assembled(by_layer, {}, intervals, sizes)
+    if checkpoint:
+        checkpoint.drop(f"{part}/")
+        checkpoint.put(part, results.to_arrays())
+    return results
 
 
-def measure_group_in_shards(
-    setting: Setting, layers: Sequence[Layer], shards: Sequence[ImageBatches], confidence: float, resamples: int = 0
-) -> Results:
-    """Measure a group of layers, and how far the layer means would move with other samples.
-
-    Args:
-        setting: the evaluation.
-        layers: the group.
-        shards: disjoint samples.
-        confidence: of the intervals.
-        resamples: how often to draw shards for them; 0 for intervals from the jackknife.
-    """
-    runs, part = make_passes(setting, layers), f"{layers[0].name}/shards"
-    found = _finished(setting, part, shards[0], runs)
-    if found:
-        return found
+def _gathered(
+    layers: Sequence[Layer], shards: Sequence[ImageBatches], passes: Sequence[Pass], part: str
+) -> Sequence[Mapping[str, LayerStates]]:
+    """By shard and layer the states of all passes."""
+    several = len(shards) > 1
     given: States = {}
     by_shard: list[dict[str, dict[Statistic, Any]]] = [{layer.name: {} for layer in layers} for _ in shards]
-    for number, run in enumerate(runs):
+    for number, run in enumerate(passes):
         for position, batches in enumerate(shards):
-            gatherer = run.run(batches, given, f"{part}/pass {number}/{position}", copy=True)
+            gatherer = run.run(batches, given, f"{part}/pass {number}/{position}", copy=several)
             for layer in run.layers:
-                states = gatherer.states_of(layer.name).items()
-                by_shard[position][layer.name] |= {statistic: _copied(state) for statistic, state in states}
-        for statistic in _needed_later(runs, number).intersection(run.statistics):
-            for layer in run.layers:
-                states = [each[layer.name][statistic] for each in by_shard if statistic in each[layer.name]]
+                for statistic, state in gatherer.states_of(layer.name).items():
+                    # The next shard goes through the same gatherer.
+                    by_shard[position][layer.name][statistic] = copied(state) if several else state
+        later = {
+            needed for rest in passes[number + 1 :] for statistic in rest.statistics for needed in statistic.depends
+        }
+        for statistic in later.intersection(run.statistics):
+            for name in by_shard[0]:
+                states = [shard[name][statistic] for shard in by_shard if statistic in shard[name]]
                 if states:
-                    given.setdefault(statistic, {})[layer.name] = merged(statistic, states)
-    results, means, draws, kept = {}, {}, {}, {}
-    needed = required_statistics(setting.measures)
-    for layer in layers:
-        states = [{each: shard[layer.name][each] for each in needed if each in shard[layer.name]} for shard in by_shard]
-        found = measure_shards(setting.measures, layer, states, resamples)
-        results[layer.name], means[layer.name], draws[layer.name] = found
-        if setting.keep_statistics:
-            kept[layer.name] = {each: merged(each, [shard[each] for shard in states]) for each in states[0]}
-    sizes = [each.count or 0 for each in shards]
-    outcome = assembled(setting.measures, results, {}, means, confidence, sizes, kept, draws)
-    _note_finished(setting, part, outcome)
-    return outcome
-
-
-def _needed_later(runs: Sequence[Pass], number: int) -> set[Statistic]:
-    return {needed for each in runs[number + 1 :] for statistic in each.statistics for needed in statistic.depends}
-
-
-def _copied(state: Any) -> Any:
-    """A state that the next run of its pass does not change."""
-    return type(state)(*(np.array(each) for each in state))
-
-
-def _finished(setting: Setting, part: str, batches: ImageBatches, runs: Sequence[Pass]) -> Results | None:
-    arrays = setting.checkpoint.get(part) if setting.checkpoint else None
-    if arrays is None:
-        return None
-    setting.advance((batches.count or 0) * sum(each.images_per_sample for each in runs))
-    return Results.from_arrays(arrays)
-
-
-def _note_finished(setting: Setting, part: str, outcome: Results) -> None:
-    if setting.checkpoint:
-        setting.checkpoint.drop(f"{part}/")
-        setting.checkpoint.put(part, outcome.to_arrays())
+                    given.setdefault(statistic, {})[name] = merged(statistic, states)
+    return by_shard
 
 
 def joined(groups: Sequence[Results], metadata: Mapping[str, Any]) -> Results:

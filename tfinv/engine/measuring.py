@@ -1,156 +1,151 @@
-"""Apply measures to gathered states: of all samples, and of all but one shard (measures, driven by evaluation)."""
+"""Apply measures to the gathered states of one layer after another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv.engine.gatherer import settled, widened
+from tfinv.engine.states import (
+    LayerStates,
+    draws,
+    kept,
+    leave_one_out,
+    merged_by_statistic,
+    readable,
+    unresolved,
+    without_rounding,
+)
 from tfinv.measures import Measure
 from tfinv.resampling.jackknife import Replicates
-from tfinv.resampling.shards import shard_counts
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.statistics import Layer, Statistic
-from tfinv.statistics.column_moments import ShiftedMoments
+from tfinv.statistics.resolution import EXACT, Resolution, Unresolved
 
-LayerStates = Mapping[Statistic, Any]
-
-
-def measure_layer(measures: Sequence[Measure], layer: Layer, states: LayerStates) -> dict[str, LayerResult]:
-    """The result of every measure on one layer.
-
-    Args:
-        measures: the measures.
-        layer: the layer.
-        states: its states as NumPy arrays; those of statistics that do not apply to it are absent.
-
-    Returns:
-        Results by measure key; "not applicable" with the reason where a statistic does not apply.
-    """
-    read: dict[Statistic, Any] = {}
-    results = {}
-    for measure in measures:
-        reason = next((why for each in measure.requires if (why := each.applies(layer))), "")
-        if reason:
-            results[measure.key] = LayerResult.not_applicable(reason)
-            continue
-        read |= {each: _as_read(states[each]) for each in measure.requires if each not in read}
-        results[measure.key] = measure.compute({each: read[each] for each in measure.requires})
-    return results
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
-def _as_read(state: Any) -> Any:
-    """A state as measures read it: in float64, but for column moments, the largest by far, whose readers widen."""
-    return state if isinstance(state, ShiftedMoments) else widened(state)
-
-
-def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
-    """The states of disjoint samples as one, in float64."""
-    total = widened(states[0])
-    for state in states[1:]:
-        total = _as_arrays(statistic.merge(total, widened(state)))
-    return total
-
-
-def without_each(statistic: Statistic, states: Sequence[Any]) -> list[Any]:
-    """For each of several states of disjoint samples the merged state of all others, in float64.
+class Intervals(NamedTuple):
+    """How confidence intervals are made from shards.
 
     Args:
-        statistic: whose states these are.
-        states: at least two.
+        confidence: such as 0.95.
+        resamples: how often to draw shards for them; 0 for intervals from the jackknife.
     """
-    before = [widened(states[0])]
-    for state in states[1:-1]:
-        before.append(_as_arrays(statistic.merge(before[-1], widened(state))))
-    found, after = [before[-1]], widened(states[-1])
-    for position in range(len(states) - 2, 0, -1):
-        found.append(_as_arrays(statistic.merge(before[position - 1], after)))
-        after = _as_arrays(statistic.merge(widened(states[position]), after))
-    return [*reversed([*found, after])]
+
+    confidence: float
+    resamples: int = 0
 
 
-def measure_shards(
-    measures: Sequence[Measure], layer: Layer, shards: Sequence[LayerStates], resamples: int = 0
-) -> tuple[dict[str, LayerResult], dict[str, Any], dict[str, Any]]:
+class LayerMeasured(NamedTuple):
+    """What was measured on one layer; everything but `states` is by measure key.
+
+    Args:
+        results: values and status.
+        means: `(G,)` layer means without each shard.
+        draws: `(B,)` layer means in each resample.
+        states: those that the results keep, see `states.kept`.
+    """
+
+    results: Mapping[str, LayerResult]
+    means: Mapping[str, NDArray[np.float64]]
+    draws: Mapping[str, NDArray[np.float64]]
+    states: Mapping[str, Mapping[str, Any]]
+
+
+def measure_layer(
+    measures: Sequence[Measure],
+    layer: Layer,
+    shards: Sequence[LayerStates],
+    intervals: Intervals | None = None,
+    *,
+    keep: bool = False,
+    resolution: Resolution = EXACT,
+) -> LayerMeasured:
     """The result of every measure on one layer, and its layer mean with other samples.
 
     Args:
         measures: the measures.
         layer: the layer.
-        shards: states of disjoint samples.
-        resamples: `B`, how often to draw as many shards with replacement.
-
-    Returns:
-        Results by measure key; and by key of the measures that apply `(G,)` layer means without each shard, and `(B,)`
-        layer means in each resample.
+        shards: states of disjoint samples; a single one of all samples where there are no intervals.
+        intervals: None for none.
+        keep: whether the results keep the states.
+        resolution: variation below it is rounding.
     """
-    statistics = list(shards[0])
-    total = {each: merged(each, [shard[each] for shard in shards]) for each in statistics}
-    results = measure_layer(measures, layer, total)
-    applying = [each for each in measures if not any(needed.applies(layer) for needed in each.requires)]
-    others = [without_each(each, [shard[each] for shard in shards]) for each in statistics]
-    means = _layer_means(applying, layer, statistics, zip(*others, strict=True))
-    if not resamples or not statistics:
-        return results, means, {}
-    del others
-    counts = shard_counts(len(shards), resamples)
-    drawn = (each.resampled([widened(shard[each]) for shard in shards], counts) for each in statistics)
-    return results, means, _layer_means(applying, layer, statistics, zip(*drawn, strict=True))
+    whole = merged_by_statistic(shards)
+    units = unresolved(whole, resolution)
+    results = _results(measures, layer, whole, units)
+    applying = [measure for measure in measures if not _why_not(measure, layer)]
+    means = _layer_means(applying, layer, leave_one_out(shards), units) if intervals else {}
+    resamples = intervals.resamples if intervals and whole else 0
+    drawn = _layer_means(applying, layer, draws(shards, resamples), units) if resamples else {}
+    return LayerMeasured(results, means, drawn, kept(whole) if keep else {})
+
+
+def _results(
+    measures: Sequence[Measure], layer: Layer, states: LayerStates, units: Mapping[Statistic, Unresolved]
+) -> dict[str, LayerResult]:
+    """By measure key the result; "not applicable" with the reason where a statistic does not apply."""
+    read: dict[Any, Any] = {}
+    results = {}
+    for measure in measures:
+        if reason := _why_not(measure, layer):
+            results[measure.key] = LayerResult.not_applicable(reason)
+            continue
+        for statistic in measure.requires:
+            if statistic not in read:
+                read[statistic] = readable(statistic, states[statistic])
+        required = {statistic: read[statistic] for statistic in measure.requires}
+        results[measure.key] = measure.compute(without_rounding(required, units))
+    return results
+
+
+def _why_not(measure: Measure, layer: Layer) -> str:
+    """Why a measure does not exist on a layer; "" where it does."""
+    return next((reason for statistic in measure.requires if (reason := statistic.applies(layer))), "")
 
 
 def _layer_means(
-    measures: Sequence[Measure], layer: Layer, statistics: Sequence[Statistic], states: Iterable[Sequence[Any]]
-) -> dict[str, Any]:
-    """By measure key the layer means of one set of states after the other, each in the order of the statistics."""
-    means: dict[str, list[float]] = {each.key: [] for each in measures}
-    for each in states:
-        for key, result in measure_layer(measures, layer, dict(zip(statistics, each, strict=True))).items():
+    measures: Sequence[Measure],
+    layer: Layer,
+    samples: Iterable[LayerStates],
+    units: Mapping[Statistic, Unresolved],
+) -> dict[str, NDArray[np.float64]]:
+    """By measure key the layer means of the states of one set of samples after the other."""
+    means: dict[str, list[float]] = {measure.key: [] for measure in measures}
+    for states in samples:
+        for key, result in _results(measures, layer, states, units).items():
             means[key].append(result.mean)
     return {key: np.array(values) for key, values in means.items()}
 
 
 def assembled(
-    measures: Sequence[Measure],
-    results: Mapping[str, Mapping[str, LayerResult]],
+    layers: Mapping[str, LayerMeasured],
     metadata: Mapping[str, Any],
-    means: Mapping[str, Mapping[str, Any]] | None = None,
-    confidence: float | None = None,
+    intervals: Intervals | None = None,
     sizes: Sequence[int] = (),
-    states: Mapping[str, LayerStates] | None = None,
-    draws: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Results:
-    """`Results` of what was found layer by layer.
+    """`Results` of what was measured layer by layer.
 
     Args:
-        measures: the measures.
-        results: by layer and measure key.
+        layers: by name, at least one; all of the same measures.
         metadata: see `Results`.
-        means: by layer and measure key the layer means without each shard.
-        confidence: see `Replicates`.
+        intervals: those that the layers were measured with.
         sizes: see `Replicates`.
-        states: by layer the states to keep.
-        draws: by layer and measure key the layer means in each resample.
     """
-    by_measure = {}
-    for measure in measures:
+    measures = {}
+    for key in next(iter(layers.values())).results:
+        results = {name: layer.results[key] for name, layer in layers.items()}
         replicates = None
-        if confidence is not None:
-            without, drawn = (
-                {layer: each[measure.key] for layer, each in (by_layer or {}).items() if measure.key in each}
-                for by_layer in (means, draws)
-            )
-            replicates = Replicates(confidence, tuple(sizes), without, drawn)
-        layers = {layer: each[measure.key] for layer, each in results.items()}
-        by_measure[measure.key] = MeasureResult(measure.key, layers, replicates)
-    kept: dict[str, dict[str, dict[str, Any]]] = {}
-    for layer, by_statistic in (states or {}).items():
-        for statistic, state in by_statistic.items():
-            arrays = settled(state)._asdict().items()
-            kept.setdefault(statistic.key, {})[layer] = {name: np.array(each) for name, each in arrays}
-    return Results(by_measure, dict(metadata), kept)
-
-
-def _as_arrays(state: Any) -> Any:
-    return type(state)(*(np.asarray(each) for each in state))
+        if intervals:
+            means = {name: layer.means[key] for name, layer in layers.items() if key in layer.means}
+            drawn = {name: layer.draws[key] for name, layer in layers.items() if key in layer.draws}
+            replicates = Replicates(intervals.confidence, tuple(sizes), means, drawn)
+        measures[key] = MeasureResult(key, results, replicates)
+    statistics: dict[str, dict[str, Any]] = {}
+    for name, layer in layers.items():
+        for key, arrays in layer.states.items():
+            statistics.setdefault(key, {})[name] = arrays
+    return Results(measures, dict(metadata), statistics)

@@ -1,4 +1,4 @@
-"""Plan groups of layers so that accumulators and activations fit a memory budget (evaluation)."""
+"""What each layer needs in memory, and groups of layers whose accumulators and activations fit a budget."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.compiled import fused
+from tfinv.support.lazy import tf
 from tfinv.support.memory import available
 
 SHARE_OF_FREE = 0.5
@@ -59,6 +64,61 @@ class Plan:
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
+def plan_layers(
+    layers: Sequence[Layer],
+    statistics: Sequence[Statistic],
+    image_shape: Sequence[int],
+    batch_size: int,
+    *,
+    budget: Any = None,
+    fixed: bool = False,
+    shards: int = 0,
+    checkpoint: bool = False,
+    keep: bool = False,
+) -> Plan:
+    """Groups of layers that fit a memory budget.
+
+    Args:
+        layers: the layers in network order.
+        statistics: all that is gathered, in whichever pass.
+        image_shape: `(H, W, C)`.
+        batch_size: samples in a block.
+        budget: see `parse_budget`.
+        fixed: whether the batch size must stay as it is.
+        shards: number of shards whose states are held apart; 0 for none.
+        checkpoint: whether a checkpoint holds copies of the states of shards.
+        keep: whether states are kept in the results.
+    """
+    count = layers[0].num_transformations
+    image = 3 * count * int(np.prod(image_shape)) * 4
+    copies = 1 + 1.5 * shards + checkpoint * shards + 1.5 * keep
+    needs = [_need(layer, statistics, shards, copies) for layer in layers]
+    return plan(needs, batch_size, parse_budget(budget), image, shrink=not fixed)
+
+
+def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, copies: float) -> Need:
+    fitting = [statistic for statistic in statistics if not statistic.applies(layer)]
+    groups = fused.groups(fitting)
+    others = [statistic for statistic in fitting if not any(statistic in group for group in groups)]
+    in_graph = _state_bytes(others, layer)
+    state = in_graph + sum(fused.state_bytes(group, layer) for group in groups)
+    block = (layer.num_transformations + 1) * int(np.prod(layer.shape)) * 4
+    # Operations on variables write a handful of temporary arrays of the size of what they read; two layers at a time.
+    updating, updating_block = 2 * 3 * in_graph, 2 * 3 * block if others else 0
+    # Measures read float64 and square it; shards are merged in both directions.
+    computing = int(state * (5 + 4 * shards))
+    return Need(layer.name, int(state * copies), block, max(updating, computing), updating_block)
+
+
+def _state_bytes(statistics: Sequence[Statistic], layer: Layer) -> int:
+    """Bytes of states, which are built in a graph and so never take them."""
+    if not statistics:
+        return 0
+    with tf.Graph().as_default():
+        arrays = [array for statistic in statistics for array in statistic.init(layer)]
+    return sum(int(np.prod(array.shape)) * tf.as_dtype(array.dtype).size for array in arrays)
+
+
 def plan(needs: Sequence[Need], batch_size: int, budget: int, image: int = 0, *, shrink: bool = True) -> Plan:
     """Put layers, in network order, into as few groups as fit the budget.
 
@@ -77,16 +137,16 @@ def plan(needs: Sequence[Need], batch_size: int, budget: int, image: int = 0, *,
     sizes = [batch_size]
     while shrink and sizes[-1] > 1:
         sizes.append(sizes[-1] // 2)
-    plans = [found for size in sizes if (found := _grouped(needs, size, budget, image))]
+    plans = [fits for size in sizes if (fits := _grouped(needs, size, budget, image))]
     if not plans:
-        worst = max(needs, key=lambda each: _bytes([each], sizes[-1], image))
+        worst = max(needs, key=lambda need: _bytes([need], sizes[-1], image))
         least = _bytes([worst], sizes[-1], image)
         hint = "" if sizes[-1] == 1 else " or a smaller batch_size"
         raise ValueError(
             f"memory_budget must be at least {readable(least)} for layer {worst.layer!r} alone; give more, fewer "
             f"transformations{hint}. Received: {readable(budget)}"
         )
-    return min(plans, key=lambda each: (len(each.groups), -each.batch_size))
+    return min(plans, key=lambda fits: (len(fits.groups), -fits.batch_size))
 
 
 def _grouped(needs: Sequence[Need], batch_size: int, budget: int, image: int) -> Plan | None:
@@ -98,13 +158,13 @@ def _grouped(needs: Sequence[Need], batch_size: int, budget: int, image: int) ->
             groups[-1].append(need)
         else:
             groups.append([need])
-    names = tuple(tuple(each.layer for each in group) for group in groups)
+    names = tuple(tuple(need.layer for need in group) for group in groups)
     return Plan(names, batch_size, tuple(_bytes(group, batch_size, image) for group in groups), budget)
 
 
 def _bytes(group: Sequence[Need], batch_size: int, image: int) -> int:
-    own = sum(each.state + batch_size * each.block for each in group)
-    return own + batch_size * image + max(each.work + batch_size * each.work_block for each in group)
+    held = sum(need.state + batch_size * need.block for need in group)
+    return held + batch_size * image + max(need.work + batch_size * need.work_block for need in group)
 
 
 def parse_budget(budget: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tfinv.engine.streams import Stream
 from tfinv.measures import Measure
 from tfinv.measures.base import required_statistics
 from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.resolution import Resolution
 from tfinv.support.interrupt import postponed_interrupt
 from tfinv.support.lazy import tf
 from tfinv.transformations import TransformationSet, warp
@@ -41,6 +42,7 @@ class Setting:
         interpolation: see `transformations.warp`.
         checkpoint: where to keep what was gathered.
         keep_statistics: whether results hold the states.
+        resolutions: by layer what its arithmetic can resolve.
         advance: called with a number of transformed images after each block.
     """
 
@@ -53,6 +55,7 @@ class Setting:
     interpolation: Any
     checkpoint: Checkpoint | None = None
     keep_statistics: bool = False
+    resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     advance: Callable[[int], Any] = lambda images: None
 
 

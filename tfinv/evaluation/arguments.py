@@ -10,7 +10,9 @@ import numpy as np
 
 from tfinv.activations.source import ActivationSource, LayerChoice
 from tfinv.activations.sub_model import ActivationModel
+from tfinv.engine.batches import ImageBatches
 from tfinv.measures import Measure, parse
+from tfinv.measures.base import check_enough
 from tfinv.support.checks import whole_number
 
 IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
@@ -45,7 +47,8 @@ def as_source(model: Any, layers: LayerChoice, image_shape: tuple[int, ...]) -> 
 
         model = models.load(model)
     if isinstance(model, ActivationModel):
-        model = model.keras_model if layers is not None else model
+        model = model.select(layers) if layers is not None else model
+        layers = None
     if not isinstance(model, ActivationSource):
         return ActivationModel(model, layers, input_shape=image_shape)
     if tuple(model.input_shape) != tuple(image_shape):
@@ -61,6 +64,38 @@ def block_size(batch_size: Any, count: int) -> int:
     if batch_size is not None:
         return whole_number("batch_size", batch_size, 1)
     return max(1, IMAGES_PER_BLOCK // count, min(SAMPLES_PER_BLOCK, 4 * IMAGES_PER_BLOCK // count))
+
+
+def check_measures(
+    measures: Sequence[Measure],
+    source: ActivationSource,
+    batches: ImageBatches,
+    transformations: int,
+    classes: Mapping[int, ImageBatches],
+) -> None:
+    """Refuse measures that cannot be evaluated on a model, images and transformations.
+
+    Args:
+        measures: the measures.
+        source: the model.
+        batches: the images.
+        transformations: `T`.
+        classes: samples by label, where classes are measured apart.
+
+    Raises:
+        ValueError: no labels, or too few samples or transformations for a measure.
+        TypeError: a model without gradients.
+    """
+    check_labels(measures, batches.has_labels)
+    check_gradients(measures, source)
+    least = max(measure.min_samples for measure in measures)
+    for label, samples in classes.items():
+        if (samples.count or 0) < least:
+            raise ValueError(
+                f"images must be at least {least} of every class for stratified=True. Received: {samples.count} of "
+                f"class {label}"
+            )
+    check_enough(measures, batches.count, transformations)
 
 
 def check_labels(measures: Sequence[Measure], given: bool) -> None:

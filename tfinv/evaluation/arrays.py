@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.engine.gatherer import Gatherer, States
-from tfinv.engine.measuring import assembled, measure_layer, measure_shards, merged
+from tfinv.engine.measuring import assembled, measure_layer
 from tfinv.engine.passes import ordered
+from tfinv.engine.states import copied, merged
 from tfinv.evaluation.arguments import (
     as_measures,
     check_arrays,
@@ -23,6 +24,7 @@ from tfinv.measures import Measure
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.resolution import Resolution, relative_resolution
 from tfinv.support.environment import versions
 from tfinv.support.lazy import tf
 
@@ -80,21 +82,26 @@ def evaluate_arrays(
     references = check_references(measures, reference, arrays)
     parts = shard_indices(samples, sampling.parts) if sampling.parts else [np.arange(samples)]
     classes = None if labels is None else np.asarray(labels, np.int64)
-    results, means, draws, kept = {}, {}, {}, {}
+    by_layer, resolutions = {}, {}
     for name, array in arrays.items():
         layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)
         states = _gather_array(layer, array, measures, parts, sampling.first_sample, classes, references.get(name))
-        if sampling.confidence is not None:
-            results[name], means[name], draws[name] = measure_shards(measures, layer, states, sampling.draws)
-        else:
-            results[name] = measure_layer(measures, layer, states[0])
-        if sampling.keep_statistics:
-            kept[name] = {each: merged(each, [part[each] for part in states]) for each in states[0]}
-    description = {"samples": samples, "num_transformations": count, **provenance(), **dict(metadata or {})}
+        keep = sampling.keep_statistics
+        resolutions[name] = Resolution(relative_resolution(array.dtype.name))
+        by_layer[name] = measure_layer(
+            measures, layer, states, sampling.intervals, keep=keep, resolution=resolutions[name]
+        )
+    description = {
+        "resolutions": resolutions,
+        "samples": samples,
+        "num_transformations": count,
+        **provenance(),
+        **dict(metadata or {}),
+    }
     sizes = [len(part) for part in parts]
-    if sampling.confidence is not None:
+    if sampling.parts:
         description["shards"] = sizes
-    return assembled(measures, results, description, means, sampling.confidence, sizes, kept, draws)
+    return assembled(by_layer, description, sampling.intervals, sizes)
 
 
 def _gather_array(
@@ -102,11 +109,11 @@ def _gather_array(
 ) -> list[dict[Statistic, Any]]:
     """The states of each part of the samples of one layer."""
     dtype = "float64" if array.dtype == np.float64 else "float32"
-    found: list[dict[Statistic, Any]] = [{} for _ in parts]
+    by_part: list[dict[Statistic, Any]] = [{} for _ in parts]
     given: States = {}
     for statistics in ordered(required_statistics(measures)):
         gatherer = Gatherer(statistics, [layer], dtype, given)
-        for states, part in zip(found, parts, strict=True):
+        for states, part in zip(by_part, parts, strict=True):
             gatherer.reset()
             gatherer.add(
                 layer.name,
@@ -116,11 +123,11 @@ def _gather_array(
                 None if reference is None else tf.constant(reference[part], dtype),
             )
             for statistic, state in gatherer.states_of(layer.name).items():
-                states[statistic] = type(state)(*(np.array(each) for each in state))
-        for statistic in found[0]:
-            given[statistic] = {layer.name: merged(statistic, [states[statistic] for states in found])}
+                states[statistic] = copied(state)
+        for statistic in by_part[0]:
+            given[statistic] = {layer.name: merged(statistic, [states[statistic] for states in by_part])}
     needed = required_statistics(measures)
-    return [{each: states[each] for each in needed if each in states} for states in found]
+    return [{statistic: states[statistic] for statistic in needed if statistic in states} for states in by_part]
 
 
 def shard_indices(samples: int, shards: int) -> list[NDArray[np.int64]]:

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tfinv.activations.source import ActivationSource, LayerChoice
+from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
-from tfinv.engine.groups import joined, measure_group, measure_group_in_shards
-from tfinv.engine.memory import Plan
+from tfinv.engine.groups import joined, measure_group
+from tfinv.engine.memory import Plan, plan_layers
 from tfinv.engine.passes import Setting, make_passes, ordered
-from tfinv.engine.planning import plan_layers
-from tfinv.evaluation.arguments import (
-    as_measures,
-    as_source,
-    block_size,
-    check_gradients,
-    check_labels,
-)
+from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
 from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
-from tfinv.evaluation.interpolation_floor import SAMPLES, interpolation_floor
+from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, resolutions
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.evaluation.stratified import classes_of, over_classes
-from tfinv.measures import Measure
-from tfinv.measures.base import check_enough, required_statistics
+from tfinv.measures.base import required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
+from tfinv.statistics.resolution import Resolution, relative_resolution
 from tfinv.support.progress import Progress
 from tfinv.transformations import TransformationSet, as_set
 
@@ -38,6 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["as_measures", "evaluate", "evaluate_arrays"]
+
+PROBED = 4
+"""Images that show how large the numbers of a network are."""
 
 
 @accepts_folded
@@ -109,14 +105,11 @@ def evaluate(
     measures = as_measures(measures)
     transformations = as_set(transformations)
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
-    check_enough(measures, None, len(transformations))
     batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
-    check_labels(measures, batches.has_labels)
     source = as_source(model, layers, batches.shape)
-    check_gradients(measures, source)
     batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
-    check_enough(measures, batches.count, len(transformations))
-    subsets = _subsets(batches, measures, sampling)
+    subsets = _subsets(batches, sampling)
+    check_measures(measures, source, batches, len(transformations), subsets if sampling.stratified else {})
     description = {
         "model": source.id,
         "transformations": transformations.id,
@@ -129,39 +122,54 @@ def evaluate(
         "skipped_layers": dict(getattr(source, "skipped", {})),
         **_ends(source),
     }
+    if scale := getattr(model, "input_scale", None):
+        description["input_scale"] = scale.text
     if sampling.parts or sampling.keep_statistics or checkpoint is not None:
         description["data"] = batches.fingerprint()
     if sampling.parts:
-        description["shards"] = [each.count for each in subsets.values()]
-    spec = _layers(source, transformations, batches.count)
-    keeper = Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint
-    if keeper:
-        keeper.open(_configuration(description, measures, spec, batch_size, sampling))
-    plan = _plan(measures, spec, batches, memory_budget, batch_size is not None, keeper, sampling)
-    if verbose:
-        print(plan)
+        description["shards"] = [shard.count for shard in subsets.values()]
     setting = Setting(
         source,
-        tuple(spec),
+        _layers(source, transformations, batches.count),
         tuple(measures),
         transformations,
         batches.shape,
         warping.padding,
         warping.interpolation,
-        keeper,
+        Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint,
         sampling.keep_statistics,
+        _resolutions(source, batches),
     )
-    subsets = {label: each.in_batches_of(plan.batch_size) for label, each in subsets.items()}
-    found = _measure_groups(setting, plan, subsets, sampling, progress)
-    description |= {"samples": batches.count, **provenance(), **dict(metadata or {})}
+    if setting.checkpoint:
+        setting.checkpoint.open(_configuration(description, setting, batch_size, sampling))
+    plan = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
+    if verbose:
+        print(plan)
+    subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
+    groups = _measure_groups(setting, plan, subsets, sampling, progress)
+    description |= {
+        "samples": batches.count,
+        "resolutions": setting.resolutions,
+        **provenance(),
+        **dict(metadata or {}),
+    }
     if "interpolation_floor" not in description:
-        few = next(iter(batches.in_batches_of(SAMPLES))).images
-        description["interpolation_floor"] = interpolation_floor(few, transformations, measures, spec, warping)
-    by_label = {label: joined([each[label] for each in found], description) for label in found[0]}
+        description["interpolation_floor"] = _interpolation_floor(setting, batches, warping)
+    by_label = {label: joined([group[label] for group in groups], description) for label in groups[0]}
     results = over_classes(by_label, description) if sampling.stratified else by_label[""]
-    if keeper:
-        keeper.finish()
+    if setting.checkpoint:
+        setting.checkpoint.finish()
     return results
+
+
+def _subsets(batches: ImageBatches, sampling: Sampling) -> dict[Any, ImageBatches]:
+    """The samples that have statistics of their own: by class, by number of the shard, or all under `""`."""
+    if sampling.stratified:
+        return dict(classes_of(batches))
+    if not sampling.parts:
+        return {"": batches}
+    parts = shard_indices(batches.count or 0, sampling.parts)
+    return {number: batches.only(part) for number, part in enumerate(parts)}
 
 
 def _measure_groups(
@@ -172,78 +180,53 @@ def _measure_groups(
     progress: bool,
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
-    chosen = [[each for each in setting.layers if each.name in group] for group in plan.groups]
-    images = sum(each.images_per_sample for layers in chosen for each in make_passes(setting, layers))
-    counts = [each.count for each in subsets.values()]
-    total = None if None in counts else sum(each or 0 for each in counts) * images
-    found = []
+    groups = [[layer for layer in setting.layers if layer.name in names] for names in plan.groups]
+    images = sum(run.images_per_sample for layers in groups for run in make_passes(setting, layers))
+    counts = [samples.count for samples in subsets.values()]
+    total = None if None in counts else sum(count or 0 for count in counts) * images
+    results = []
     with Progress("measuring", total, "img", shown=progress) as bar:
-        for number, layers in enumerate(chosen):
-            if len(chosen) > 1:
-                bar.describe(f"measuring, layers {number + 1} of {len(chosen)}")
+        for number, layers in enumerate(groups):
             part = replace(setting, advance=bar.advance)
-            if len(chosen) > 1:
-                part = replace(part, source=setting.source.select([each.name for each in layers]))
-            if sampling.confidence is None:
-                found.append(measure_group(part, layers, subsets))
-            else:
-                samples = list(subsets.values())
-                found.append({"": measure_group_in_shards(part, layers, samples, sampling.confidence, sampling.draws)})
-            if number + 1 < len(chosen):
+            if len(groups) > 1:
+                bar.describe(f"measuring, layers {number + 1} of {len(groups)}")
+                part = replace(part, source=setting.source.select([layer.name for layer in layers]))
+            results.append(measure_group(part, layers, subsets, sampling.intervals))
+            if number + 1 < len(groups):
                 # A graph and the states that it updates refer to each other in circles: make room for the next ones.
                 gc.collect()
-    return found
+    return results
 
 
-def _subsets(batches: ImageBatches, measures: Sequence[Measure], sampling: Sampling) -> dict[Any, ImageBatches]:
-    if sampling.stratified:
-        return dict(classes_of(batches, measures))
-    if not sampling.parts:
-        return {"": batches}
-    parts = shard_indices(batches.count or 0, sampling.parts)
-    return {number: batches.only(part) for number, part in enumerate(parts)}
-
-
-def _plan(
-    measures: Sequence[Measure],
-    layers: Sequence[Layer],
-    batches: ImageBatches,
-    budget: Any,
-    fixed: bool,
-    keeper: Checkpoint | None,
-    sampling: Sampling,
-) -> Plan:
-    statistics = [each for batch in ordered(required_statistics(measures)) for each in batch]
+def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sampling: Sampling) -> Plan:
+    keeper = setting.checkpoint
     plan = plan_layers(
-        layers,
-        statistics,
+        setting.layers,
+        [statistic for together in ordered(required_statistics(setting.measures)) for statistic in together],
         batches.shape,
         batches.batch_size,
         budget=budget,
         fixed=fixed,
         shards=sampling.parts,
         checkpoint=keeper is not None,
-        keep=sampling.keep_statistics,
+        keep=setting.keep_statistics,
     )
     if keeper is None:
         return plan
     # Free memory may differ when the evaluation goes on, but what was gathered so far belongs to the first plan.
     notes = keeper.notes.setdefault("plan", {"groups": plan.groups, "batch_size": plan.batch_size})
-    groups = tuple(tuple(each) for each in notes["groups"])
+    groups = tuple(tuple(names) for names in notes["groups"])
     return plan if groups == plan.groups else replace(plan, groups=groups, batch_size=notes["batch_size"])
 
 
 def _configuration(
-    description: Mapping[str, Any],
-    measures: Sequence[Measure],
-    layers: Sequence[Layer],
-    batch_size: int | None,
-    sampling: Sampling,
+    description: Mapping[str, Any], setting: Setting, batch_size: int | None, sampling: Sampling
 ) -> dict[str, Any]:
+    """All that decides what is gathered, see `Checkpoint.open`."""
     return {
         **description,
-        "measures": [each.key for each in measures],
-        "layers": [each.name for each in layers],
+        "measures": [measure.key for measure in setting.measures],
+        "layers": [layer.name for layer in setting.layers],
         "batch_size": batch_size,
         "stratified": sampling.stratified,
         "confidence": sampling.confidence,
@@ -254,6 +237,27 @@ def _configuration(
     }
 
 
+def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warping) -> dict[str, dict[str, float]]:
+    """What the same-equivariance measures give for a network that only resizes images; empty where there are none."""
+    chosen = [measure for measure in setting.measures if getattr(measure, "has_interpolation_floor", False)]
+    sizes = resolutions(setting.layers)
+    if not chosen or not sizes:
+        return {}
+    images = next(iter(batches.in_batches_of(SAMPLES))).images
+    network = identity_network(batches.shape, sizes)
+    # An evaluation that is told its floor does not ask for one.
+    told: dict[str, Any] = {"interpolation_floor": {}}
+    results = evaluate(network, images, setting.transformations, chosen, progress=False, metadata=told, warping=warping)
+    return floors(results, sizes)
+
+
+def _resolutions(source: ActivationSource, batches: ImageBatches) -> dict[str, Resolution]:
+    """By layer what its arithmetic can resolve; that of float32 where the source does not tell."""
+    given = next(iter(batches.in_batches_of(PROBED)), None)
+    known = source.resolutions(given.images) if given is not None and isinstance(source, ResolvedSource) else {}
+    return {name: known.get(name, Resolution(relative_resolution("float32"))) for name in source.layer_shapes}
+
+
 def _ends(source: ActivationSource) -> dict[str, Any]:
     """The inputs and outputs of a model, as far as it tells them; `measured` marks where classes are read from."""
     outputs = [output.facts() for output in getattr(source, "outputs", ())]
@@ -262,11 +266,11 @@ def _ends(source: ActivationSource) -> dict[str, Any]:
     return {"inputs": [{"shape": list(source.input_shape)}], "outputs": outputs}
 
 
-def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> list[Layer]:
+def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> tuple[Layer, ...]:
     shapes, count = source.layer_shapes, len(transformations)
     last = getattr(source, "output_layer", list(shapes)[-1])
     activation = next((output.activation for output in getattr(source, "outputs", ())), None)
-    return [
+    return tuple(
         Layer(name, shape, count, transformations, name == last, samples, activation if name == last else None)
         for name, shape in shapes.items()
-    ]
+    )

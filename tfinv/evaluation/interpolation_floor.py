@@ -1,68 +1,64 @@
-"""What same-equivariance measures give for the identity network: the warp's own error."""
+"""The network that only resizes images: what same-equivariance measures give for it is the warp's own error."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfinv.support.lazy import keras
+from tfinv.support.types import KerasModel
 
 if TYPE_CHECKING:
-    from tfinv.evaluation.options import Warping
-    from tfinv.measures import Measure
+    from tfinv.results import Results
     from tfinv.statistics import Layer
 
 SAMPLES = 64
 """The floor hardly depends on the images, so a few are enough."""
 
 
-def interpolation_floor(
-    images: Any,
-    transformations: Any,
-    measures: Sequence[Measure],
-    layers: Sequence[Layer],
-    warping: Warping,
-) -> dict[str, dict[str, float]]:
-    """Layer means of same-equivariance measures for a network that only brings images to each layer's resolution.
+def resolutions(layers: Sequence[Layer]) -> dict[str, tuple[int, int]]:
+    """`(H', W')` of the layers that form feature maps of more than one position, by name."""
+    spatial = (layer for layer in layers if layer.is_spatial and min(layer.shape[:2]) > 1)
+    return {layer.name: (layer.shape[0], layer.shape[1]) for layer in spatial}
 
-    A layer cannot be told from a perfectly same-equivariant one when its value is as low as its floor: interpolating
-    there and back costs that much by itself.
+
+def identity_network(image_shape: tuple[int, ...], sizes: Mapping[str, tuple[int, int]]) -> KerasModel:
+    """A network that does nothing but bring images to the resolution of every layer.
 
     Args:
-        images: array `(S, H, W, C)`, a few images.
-        transformations: the set.
-        measures: the measures evaluated; those without a floor are passed over.
-        layers: the layers evaluated.
-        warping: of the evaluation.
-
-    Returns:
-        By measure key and layer name the mean over units; empty where no measure has a floor.
+        image_shape: `(H, W, C)`.
+        sizes: see `resolutions`; at least one.
     """
-    from tfinv.evaluation.evaluate import evaluate
-
-    chosen = [each for each in measures if getattr(each, "has_interpolation_floor", False)]
-    spatial = {layer.name: layer.shape[:2] for layer in layers if layer.is_spatial and min(layer.shape[:2]) > 1}
-    if not chosen or not spatial:
-        return {}
-    inputs = keras.Input(images.shape[1:])
+    inputs = keras.Input(image_shape)
     outputs = []
-    for height, width in dict.fromkeys(spatial.values()):
+    for height, width in dict.fromkeys(sizes.values()):
         name = _name(height, width)
-        if (height, width) == tuple(images.shape[1:3]):
+        if (height, width) == tuple(image_shape[:2]):
             outputs.append(keras.layers.Identity(name=name)(inputs))
         else:
             outputs.append(keras.layers.Resizing(height, width, antialias=True, name=name)(inputs))
-    model = keras.Model(inputs, outputs)
-    # An evaluation that is told its floor does not ask for one.
-    own = {"interpolation_floor": {}}
-    results = evaluate(model, images, transformations, chosen, progress=False, metadata=own, warping=warping)
-    floors = {}
+    return keras.Model(inputs, outputs)
+
+
+def floors(results: Results, sizes: Mapping[str, tuple[int, int]]) -> dict[str, dict[str, float]]:
+    """The floor of every layer: a layer whose value is as low may be perfectly same-equivariant.
+
+    Interpolating there and back costs that much by itself.
+
+    Args:
+        results: of the `identity_network`.
+        sizes: see `resolutions`.
+
+    Returns:
+        By measure key and layer name the mean over units.
+    """
+    by_measure = {}
     for key, measure in results.items():
-        means = {layer: measure[_name(*size)].mean for layer, size in spatial.items()}
-        floors[key] = {layer: mean for layer, mean in means.items() if np.isfinite(mean)}
-    return floors
+        means = {layer: measure[_name(*size)].mean for layer, size in sizes.items()}
+        by_measure[key] = {layer: mean for layer, mean in means.items() if np.isfinite(mean)}
+    return by_measure
 
 
 def _name(height: int, width: int) -> str:

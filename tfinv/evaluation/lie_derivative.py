@@ -117,7 +117,7 @@ def _contributions(
     source: ActivationModel, images: Any, generators: Sequence[Generator], probes: int, seed: int
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """For each generator and layer the squared contribution to the output, mean over outputs: `(N,)`."""
-    calls, tapes, outputs = taped_calls(source.keras_model, images)
+    calls, tapes, outputs = taped_calls(source.keras_model, source.input_scale(images))
     output = outputs[0]
     flat = tf.reshape(output, (len(images), -1))
     width = int(flat.shape[1])

@@ -1,4 +1,4 @@
-"""Join results of disjoint samples through the statistics that they kept (results of evaluation)."""
+"""Join results of disjoint samples through the statistics that they kept."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tfinv.engine.measuring import assembled, merged
+from tfinv.engine.measuring import LayerMeasured, assembled
+from tfinv.engine.states import LayerStates, kept, merged, unresolved, without_rounding
 from tfinv.evaluation.arguments import as_measures
 from tfinv.measures import Measure
 from tfinv.measures.base import required_statistics
 from tfinv.results import LayerResult, Results
 from tfinv.statistics import Layer, Statistic
+from tfinv.statistics.resolution import EXACT, Resolution
 from tfinv.transformations import rotations
 
 SAME = ("model", "transformations", "num_transformations", "image_shape", "padding", "interpolation")
@@ -53,26 +55,36 @@ def merge(*results: Results, measures: Any = None) -> Results:
     """
     if len(results) < 2:
         raise ValueError(f"results must be at least two to be merged. Received: {len(results)}")
-    for each in results:
-        if not isinstance(each, Results):
-            raise TypeError(f"results must be Results. Received: {type(each).__name__}")
+    for part in results:
+        if not isinstance(part, Results):
+            raise TypeError(f"results must be Results. Received: {type(part).__name__}")
     first = results[0]
     chosen = _read_back(first) if measures is None else as_measures(measures)
     _check_same(results)
-    statistics = {each.key: each for each in required_statistics(chosen)}
+    statistics = {statistic.key: statistic for statistic in required_statistics(chosen)}
     _check_gathered(results, chosen, statistics)
-    by_layer, kept = {}, {}
+    coarsest = _coarsest(results)
+    by_layer = {}
     for layer in first.layers:
         states = {
-            each: merged(each, [_state(each, result.statistics[each.key][layer]) for result in results])
-            for each in statistics.values()
-            if layer in first.statistics.get(each.key, {})
+            statistic: merged(statistic, [_state(statistic, part.statistics[key][layer]) for part in results])
+            for key, statistic in statistics.items()
+            if layer in first.statistics.get(key, {})
         }
-        by_layer[layer] = _measured(chosen, layer, states, first)
-        kept[layer] = states
-    samples = sum(each.metadata["samples"] for each in results)
-    metadata = {**first.metadata, "samples": samples, "merged": len(results)}
-    return assembled(chosen, by_layer, metadata, states=kept)
+        by_layer[layer] = LayerMeasured(
+            _measured(chosen, layer, states, first, coarsest.get(layer, EXACT)), {}, {}, kept(states)
+        )
+    samples = sum(part.metadata["samples"] for part in results)
+    return assembled(by_layer, {**first.metadata, "samples": samples, "merged": len(results), "resolutions": coarsest})
+
+
+def _coarsest(results: Sequence[Results]) -> dict[str, Resolution]:
+    """By layer the largest resolution of all parts."""
+    given = [part.metadata.get("resolutions", {}) for part in results]
+    return {
+        name: Resolution(*map(max, zip(*(part.get(name, (0.0, 0.0)) for part in given), strict=True)))
+        for name in given[0]
+    }
 
 
 def _read_back(results: Results) -> list[Measure]:
@@ -87,19 +99,21 @@ def _read_back(results: Results) -> list[Measure]:
 
 
 def _measured(
-    measures: Sequence[Measure], layer: str, states: Mapping[Statistic, Any], first: Results
+    measures: Sequence[Measure], layer: str, states: LayerStates, first: Results, resolution: Resolution
 ) -> dict[str, LayerResult]:
-    found = {}
+    by_measure, units = {}, unresolved(states, resolution)
     for measure in measures:
-        if all(each in states for each in measure.requires):
-            result = measure.compute({each: states[each] for each in measure.requires})
-            if any(each.depends for each in measure.requires):
+        if all(statistic in states for statistic in measure.requires):
+            result = measure.compute(
+                without_rounding({statistic: states[statistic] for statistic in measure.requires}, units)
+            )
+            if any(statistic.depends for statistic in measure.requires):
                 remark = "merged from parts that each found its own thresholds: not quite those of one evaluation"
                 result = dataclasses.replace(result, note="; ".join(filter(None, (result.note, remark))))
-            found[measure.key] = result
+            by_measure[measure.key] = result
         else:
-            found[measure.key] = first[measure.key][layer]
-    return found
+            by_measure[measure.key] = first[measure.key][layer]
+    return by_measure
 
 
 def _state(statistic: Statistic, fields: Mapping[str, Any]) -> Any:
@@ -124,25 +138,25 @@ def _check_same(results: Sequence[Results]) -> None:
             raise ValueError(f"results must be of the same layers to be merged. Received: different {different}")
         if list(other) != list(first):
             raise ValueError(f"results must share measures to be merged. Received: {list(first)} and {list(other)}")
-    data = [each.metadata["data"] for each in results if "data" in each.metadata]
+    data = [part.metadata["data"] for part in results if "data" in part.metadata]
     if len(set(data)) < len(data):
         raise ValueError("results must be of disjoint samples to be merged. Received: the same samples twice")
 
 
 def _check_gathered(results: Sequence[Results], measures: Sequence[Measure], statistics: Mapping[str, Any]) -> None:
-    for number, each in enumerate(results):
-        missing = [key for key in statistics if key not in each.statistics]
-        applying = [key for key in missing if any(layer.values.size for layer in _needing(each, measures, key))]
+    for number, part in enumerate(results):
+        missing = [key for key in statistics if key not in part.statistics]
+        applying = [key for key in missing if any(layer.values.size for layer in _needing(part, measures, key))]
         if applying:
             raise ValueError(
                 "results must hold their statistics to be merged: evaluate with "
                 "sampling=Sampling(keep_statistics=True). Received: "
                 f"results number {number + 1} without {', '.join(applying)}"
             )
-        for key, by_layer in each.statistics.items():
+        for key, by_layer in part.statistics.items():
             for layer, state in results[0].statistics.get(key, {}).items():
-                own = {name: np.shape(value) for name, value in by_layer.get(layer, {}).items()}
-                if own != {name: np.shape(value) for name, value in state.items()}:
+                shapes = {name: np.shape(value) for name, value in by_layer.get(layer, {}).items()}
+                if shapes != {name: np.shape(value) for name, value in state.items()}:
                     raise ValueError(
                         f"results must be of layers of one shape to be merged. Received: layer {layer!r} with other "
                         f"{key} in results number {number + 1}"
@@ -151,5 +165,5 @@ def _check_gathered(results: Sequence[Results], measures: Sequence[Measure], sta
 
 def _needing(results: Results, measures: Sequence[Measure], key: str) -> list[LayerResult]:
     """The layer results of measures that read a statistic."""
-    keys = [each.key for each in measures if any(needed.key == key for needed in each.requires)]
-    return [layer for each in keys if each in results for layer in results[each].values()]
+    needing = [measure.key for measure in measures if any(needed.key == key for needed in measure.requires)]
+    return [layer for name in needing if name in results for layer in results[name].values()]

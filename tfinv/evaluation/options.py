@@ -7,16 +7,17 @@ import difflib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
+from tfinv.engine.measuring import Intervals
 from tfinv.support.checks import share, whole_number
 from tfinv.transformations.warp import Interpolation, Padding
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Options = TypeVar("Options", "Sampling", "Warping")
+Options = TypeVar("Options")
 
 IntervalKind = Literal["jackknife", "bootstrap"]
 
@@ -78,6 +79,11 @@ class Sampling:
     def parts(self) -> int:
         """How many parts of the samples have statistics of their own, 0 without intervals."""
         return 0 if self.confidence is None else self.shards
+
+    @property
+    def intervals(self) -> Intervals | None:
+        """How confidence intervals are made; None without them."""
+        return None if self.confidence is None else Intervals(self.confidence, self.draws)
 
     @property
     def draws(self) -> int:
@@ -142,18 +148,29 @@ def checked(kind: type[Options], value: Options | None) -> Options:
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        name = kind.__name__
-        raise TypeError(f"{name.lower()} must be a tfinv.{name} or None. Received: {value!r}")
+        raise TypeError(f"{kind.__name__.lower()} must be a {_public(kind)} or None. Received: {value!r}")
     return value
 
 
 def accepts_folded(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function that takes option objects also take their options as keywords, with a warning.
 
+    Its option objects are `sampling` and `warping`, and every parameter whose default is a dataclass. Keywords change
+    the default.
+
     Raises:
         TypeError: when called with a keyword that is neither, or with an option beside the object that holds it.
     """
     known = inspect.signature(function).parameters
+    objects = _defaults(known)
+    home = {field.name: name for name, value in objects.items() for field in dataclasses.fields(value)}
+
+    def form(name: str) -> str:
+        return f"{home[name]}={_public(type(objects[home[name]]))}({name}=...)"
+
+    def hint(name: str) -> str:
+        close = difflib.get_close_matches(name, [*known, *home], n=1)
+        return f" Did you mean {close[0] if close[0] in known else form(close[0])}?" if close else ""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -161,31 +178,36 @@ def accepts_folded(function: Callable[P, R]) -> Callable[P, R]:
         if not folded:
             return function(*args, **kwargs)
         for name in folded:
-            if FOLDED.get(name) not in known:
-                raise TypeError(f"{function.__name__} has no argument {name!r}.{_hint(name, known)} Received: {name}=")
-            if FOLDED[name] in kwargs:
-                raise TypeError(f"{name} belongs into {FOLDED[name]}. Received: both {name}= and {FOLDED[name]}=")
-        forms = ", ".join(_form(name) for name in folded)
+            if name not in home:
+                raise TypeError(f"{function.__name__} has no argument {name!r}.{hint(name)} Received: {name}=")
+            if home[name] in kwargs:
+                raise TypeError(f"{name} belongs into {home[name]}. Received: both {name}= and {home[name]}=")
+        forms = ", ".join(form(name) for name in folded)
         warnings.warn(
             f"{', '.join(folded)}: deprecated as keywords of {function.__name__}, and gone in the next release; "
             f"write {forms}",
             DeprecationWarning,
             stacklevel=2,
         )
+        given: dict[str, Any] = {name: value for name, value in kwargs.items() if name in known}
+        for parameter in dict.fromkeys(home[name] for name in folded):
+            values = {name: kwargs[name] for name in folded if home[name] == parameter}
+            given[parameter] = dataclasses.replace(objects[parameter], **values)
         call: Any = function
-        return call(*args, **as_objects(kwargs))
+        return call(*args, **given)
 
     return wrapper
 
 
-def _form(name: str) -> str:
-    return f"{FOLDED[name]}=tfinv.{OBJECTS[FOLDED[name]].__name__}({name}=...)"
+def _defaults(parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """By parameter that takes an option object its default."""
+    defaults: dict[str, Any] = {name: kind() for name, kind in OBJECTS.items() if name in parameters}
+    for name, parameter in parameters.items():
+        if dataclasses.is_dataclass(parameter.default):
+            defaults[name] = parameter.default
+    return defaults
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    options = [option for option, parameter in FOLDED.items() if parameter in known]
-    close = difflib.get_close_matches(name, [*known, *options], n=1)
-    if not close:
-        return ""
-    return f" Did you mean {close[0] if close[0] in known else _form(close[0])}?"
+def _public(kind: type) -> str:
+    """The name under which users import an option object."""
+    return f"tfinv.{'tflite.' if '.tflite.' in kind.__module__ else ''}{kind.__name__}"

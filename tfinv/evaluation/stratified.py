@@ -1,4 +1,4 @@
-"""Results class by class, and their mean over classes (results of evaluation)."""
+"""Results class by class, and their mean over classes."""
 
 from __future__ import annotations
 
@@ -8,30 +8,19 @@ from typing import Any
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches
-from tfinv.measures import Measure
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
 
 
-def classes_of(batches: ImageBatches, measures: Sequence[Measure]) -> dict[int, ImageBatches]:
+def classes_of(batches: ImageBatches) -> dict[int, ImageBatches]:
     """The samples of each class, by label in ascending order.
 
     Raises:
-        ValueError: there are no labels, or too few samples of a class for a measure.
+        ValueError: there are no labels.
     """
     if not batches.has_labels:
         raise ValueError("labels must be given for stratified=True, which measures class by class. Received: none")
-    least = max(each.min_samples for each in measures)
-    found = {}
-    for label in np.unique(batches.labels):
-        own = np.flatnonzero(batches.labels == label)
-        if len(own) < least:
-            raise ValueError(
-                f"images must be at least {least} of every class for stratified=True. Received: {len(own)} of class "
-                f"{label}"
-            )
-        found[int(label)] = batches.only(own)
-    return found
+    return {int(label): batches.only(np.flatnonzero(batches.labels == label)) for label in np.unique(batches.labels)}
 
 
 def over_classes(by_class: Mapping[int, Results], metadata: Mapping[str, Any]) -> Results:
@@ -47,14 +36,14 @@ def over_classes(by_class: Mapping[int, Results], metadata: Mapping[str, Any]) -
     first = next(iter(by_class.values()))
     measures = {}
     for key, measure in first.measures.items():
-        layers = {name: _mean([each[key][name] for each in by_class.values()]) for name in measure}
+        layers = {name: _mean([results[key][name] for results in by_class.values()]) for name in measure}
         measures[key] = MeasureResult(key, layers)
-    return Results(measures, dict(metadata), classes={label: each.measures for label, each in by_class.items()})
+    return Results(measures, dict(metadata), classes={label: results.measures for label, results in by_class.items()})
 
 
 def _mean(results: Sequence[LayerResult]) -> LayerResult:
-    values = np.stack([each.values for each in results])
-    valid = np.stack([each.status for each in results]) == Status.VALID
+    values = np.stack([result.values for result in results])
+    valid = np.stack([result.status for result in results]) == Status.VALID
     count = valid.sum(axis=0)
     mean = np.where(valid, values, 0.0).sum(axis=0) / np.maximum(count, 1)
     partial = int(((count > 0) & (count < len(results))).sum())

@@ -9,6 +9,7 @@ from tfinv.measures.base import Measure
 from tfinv.measures.classifier import AccuracyUnder, EffectiveInvariance, LogitVariance, PredictionConsistency
 from tfinv.measures.distance import NormalizedDistance, SampleDistance, TransformationDistance
 from tfinv.measures.equivariance import LinearEquivariance
+from tfinv.measures.firing_share import FiringShare
 from tfinv.measures.goodfellow import Goodfellow, GoodfellowNormal
 from tfinv.measures.lie_derivative import LieDerivative
 from tfinv.measures.same_equivariance import (
@@ -31,6 +32,7 @@ __all__ = [
     "Anova",
     "AnovaF",
     "EffectiveInvariance",
+    "FiringShare",
     "Goodfellow",
     "GoodfellowNormal",
     "LieDerivative",
@@ -76,6 +78,7 @@ _MEASURES: dict[str, type] = {
         TransformationDistance,
         AnovaF,
         Anova,
+        FiringShare,
         Goodfellow,
         GoodfellowNormal,
         AccuracyUnder,

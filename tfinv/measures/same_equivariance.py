@@ -207,7 +207,7 @@ class NormalizedVarianceSE(_SameEquivariance):
         result = self._finish(values, with_sparse(status, error), usable)
         effective = effective_samples(error, numerator, samples)
         effective = np.where(result.status == Status.TOO_FEW_POSITIONS, np.nan, effective)
-        note = result.note or silence(result.status)
+        note = result.note or silence(result.status, error, samples)
         return LayerResult(result.values, result.status, note, TRIM, effective)
 
 

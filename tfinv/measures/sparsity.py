@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,12 +79,25 @@ def with_sparse(status: NDArray[np.uint8], error: NDArray[np.float64]) -> NDArra
     return np.where((status == Status.VALID) & (error > SPARSE_ABOVE), np.uint8(Status.SPARSE), status)
 
 
-def silence(status: NDArray[np.uint8]) -> str:
-    """What to say of a layer in which no unit is valid; "" where one is."""
+def silence(status: NDArray[np.uint8], error: NDArray[np.float64], samples: float) -> str:
+    r"""What to say of a layer in which no unit is valid; "" where one is.
+
+    Where units are sparse, it says how many samples would do for the first of them: `S (e / e_max)^2`, since the
+    relative standard error `e` falls with the root of the number of samples.
+
+    Args:
+        status: of every unit.
+        error: see `relative_error`.
+        samples: `S`.
+    """
     if not status.size or (status == Status.VALID).any():
         return ""
     if (status == Status.DEAD).all():
         return f"none of {status.size} units responds: neither images nor transformations change them"
     counts = {code: int((status == code).sum()) for code in Status}
     words = ", ".join(f"{count} {code.name.lower()}" for code, count in counts.items() if count)
-    return f"none of {status.size} units is valid: {words}"
+    text = f"none of {status.size} units is valid: {words}"
+    if not counts[Status.SPARSE]:
+        return text
+    needed = math.ceil(samples * (float(error[status == Status.SPARSE].min()) / SPARSE_ABOVE) ** 2)
+    return f"{text}; {int(samples)} samples are too few, about {max(needed, int(samples) + 1)} are needed"

@@ -1,4 +1,4 @@
-"""Functional Keras models that end in logits, by function, by name or from a file (models).
+"""Functional Keras models that end in logits, by function, by name or from a file.
 
 Every layer has a readable name that survives conversion to TFLite, activations are layers of their own, and no model
 has a softmax: it saturates in int8 and hides what the logits show.

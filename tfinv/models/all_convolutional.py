@@ -1,4 +1,4 @@
-"""AllConvolutional: convolutions only, strided ones in place of pooling (models)."""
+"""AllConvolutional: convolutions only, strided ones in place of pooling."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def all_convolutional(
         classes: number of logits.
         filters: channels `f` of the first three convolutions.
         activation: see `Blocks`.
-        batch_normalization: add batch normalisation before each activation.
+        batch_normalization: add batch normalization before each activation.
         initializer: see `Blocks`.
         name: the model's name.
 

@@ -1,4 +1,4 @@
-"""Layer constructors that share a model's activation, normalisation and initialisation (models)."""
+"""Layer constructors that share a model's activation, normalization and initialization."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Blocks:
         return keras.layers.Activation(self.activation, name=name)(x)
 
     def norm(self, x: Any, name: str) -> Any:
-        """Batch normalisation, or `x` itself where the model has none."""
+        """Batch normalization, or `x` itself where the model has none."""
         if not self.batch_normalization:
             return x
         layer = keras.layers.BatchNormalization(
@@ -133,14 +133,14 @@ def image_input(input_shape: Any, classes: Any, *, at_least: int = 1) -> Any:
         ValueError: not such numbers, or an image that is too small.
     """
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
-    if len(shape) != 3 or not all(_is_count(each) for each in shape):
+    if len(shape) != 3 or not all(_is_count(size) for size in shape):
         raise ValueError(f"input_shape must be (height, width, channels), whole numbers. Received: {input_shape!r}")
     whole_number("classes", classes, 1)
     if min(shape[:2]) < at_least:
         raise ValueError(
             f"input_shape must be at least {at_least}x{at_least} for this model. Received: {input_shape!r}"
         )
-    return keras.Input(tuple(int(each) for each in shape), name="image")
+    return keras.Input(tuple(int(size) for size in shape), name="image")
 
 
 def check_counts(**counts: Any) -> None:
@@ -159,8 +159,8 @@ def _is_count(value: Any) -> bool:
 
 def _get(module: Any, argument: str, name: Any, other: str) -> None:
     try:
-        found = isinstance(name, str) and module.get(name)
+        known = isinstance(name, str) and module.get(name)
     except (ValueError, TypeError):
-        found = None
-    if not found:
+        known = None
+    if not known:
         raise ValueError(f"{argument} must be a name that keras.{argument}s knows, or {other}. Received: {name!r}")

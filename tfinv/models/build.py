@@ -1,4 +1,4 @@
-"""Build a model by its name (models)."""
+"""Build a model by its name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from tfinv.activations.input_scale import APPLICATIONS
 from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.ffnet import ffnet
 from tfinv.models.load import is_file_name, load
@@ -19,7 +20,6 @@ from tfinv.support.checks import close_match
 from tfinv.support.extensions import installed, installed_names
 from tfinv.support.lazy import keras
 
-APPLICATIONS = "keras.applications."
 _BUILDERS: dict[str, Callable[..., Any]] = {
     builder.__name__: builder
     for builder in (simple_conv, all_convolutional, vgg16d, resnet, ffnet, mobilenet_small, tutorial_cnn)
@@ -97,9 +97,9 @@ def build(
     if builder is None:
         raise ValueError(_unknown("name", name, [*names(), f"{APPLICATIONS}<Name>", "a .keras file"]))
     parameters = inspect.signature(builder).parameters.values()
-    known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for option in options:
-        if option not in known and not any(each.kind is each.VAR_KEYWORD for each in parameters):
+        if option not in known and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             raise ValueError(_unknown(f"the options of {name}", option, known or ["(none)"]))
     if seed is not None:
         keras.utils.set_random_seed(seed)
@@ -134,9 +134,9 @@ def _from_file(path: str) -> Callable[..., Any]:
 def _application(name: str) -> Callable[..., Any]:
     short = name.removeprefix(APPLICATIONS)
     # The networks are the names with a capital; functions and modules of keras.applications have none.
-    known = [each for each in dir(keras.applications) if each[0].isupper()]
+    known = [application for application in dir(keras.applications) if application[0].isupper()]
     if short not in known:
-        raise ValueError(_unknown("name", name, [APPLICATIONS + each for each in known]))
+        raise ValueError(_unknown("name", name, [APPLICATIONS + application for application in known]))
 
     def builder(input_shape: Any, classes: Any, **options: Any) -> Any:
         arguments = {"classifier_activation": None, "name": short.lower(), **options}

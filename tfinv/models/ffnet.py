@@ -1,4 +1,4 @@
-"""FFNet: dense layers only, the baseline without any built-in translation structure (models)."""
+"""FFNet: dense layers only, the baseline without any built-in translation structure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ffnet(
         classes: number of logits.
         hidden: units of the hidden layers, in order.
         activation: see `Blocks`.
-        batch_normalization: normalise before each activation.
+        batch_normalization: normalize before each activation.
         initializer: see `Blocks`.
         name: the model's name.
 

@@ -1,4 +1,4 @@
-"""Load a saved Keras model without running code from its file (models)."""
+"""Load a saved Keras model without running code from its file."""
 
 from __future__ import annotations
 

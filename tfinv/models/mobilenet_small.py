@@ -1,4 +1,4 @@
-"""MobileNetSmall: a few depthwise-separable convolutions for small images (models)."""
+"""MobileNetSmall: a few depthwise-separable convolutions for small images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mobilenet_small(
 
         block:  act(bn(conv1x1(act(bn(depthwise3x3(x))))))
 
-    Widths are `f` in the stem, then `2f, 4f /2, 4f, 8f /2, 8f, 16f /2`. A convolution followed by batch normalisation
+    Widths are `f` in the stem, then `2f, 4f /2, 4f, 8f /2, 8f, 16f /2`. A convolution followed by batch normalization
     has no bias.
 
     Example:
@@ -37,7 +37,7 @@ def mobilenet_small(
         classes: number of logits.
         filters: channels `f` of the stem.
         activation: see `Blocks`.
-        batch_normalization: normalise after each convolution.
+        batch_normalization: normalize after each convolution.
         initializer: see `Blocks`.
         name: the model's name.
 
@@ -53,13 +53,13 @@ def mobilenet_small(
     blocks = Blocks(activation, batch_normalization, initializer)
     image = image_input(input_shape, classes)
 
-    def normalised(x: Any, block: str) -> Any:
+    def normalized(x: Any, block: str) -> Any:
         return blocks.act(blocks.norm(x, f"{block}_bn"), f"{block}_act")
 
     bias = not batch_normalization
-    x = normalised(blocks.conv(image, filters, 3, "stem_conv", use_bias=bias), "stem")
+    x = normalized(blocks.conv(image, filters, 3, "stem_conv", use_bias=bias), "stem")
     for number, (width, strides) in enumerate(WIDTHS_AND_STRIDES, start=1):
-        x = normalised(blocks.depthwise(x, 3, f"dw{number}_conv", strides=strides, use_bias=bias), f"dw{number}")
-        x = normalised(blocks.conv(x, width * filters, 1, f"pw{number}_conv", use_bias=bias), f"pw{number}")
+        x = normalized(blocks.depthwise(x, 3, f"dw{number}_conv", strides=strides, use_bias=bias), f"dw{number}")
+        x = normalized(blocks.conv(x, width * filters, 1, f"pw{number}_conv", use_bias=bias), f"pw{number}")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(image, blocks.dense(x, classes, "logits"), name=name)

@@ -1,4 +1,4 @@
-"""ResNet: residual networks of basic blocks with a stem for small images (models)."""
+"""ResNet: residual networks of basic blocks with a stem for small images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resnet(
         depth: 18 or 34.
         filters: channels `f` of the stem and the first stage.
         activation: see `Blocks`.
-        batch_normalization: normalise after each convolution.
+        batch_normalization: normalize after each convolution.
         initializer: see `Blocks`.
         name: the model's name.
 

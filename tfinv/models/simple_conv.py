@@ -1,4 +1,4 @@
-"""SimpleConv: five convolutions and two dense layers, the study's standard network (models)."""
+"""SimpleConv: five convolutions and two dense layers, the study's standard network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def simple_conv(
     """Two blocks of two convolutions with a pooling each, a fifth convolution, two dense layers.
 
     `[conv f, act] x2, pool, [conv 2f, act] x2, pool, conv 4f, act, flatten, dense d, act, logits`. With batch
-    normalisation a layer follows each convolution and the first dense layer, before the activation. The fifth
+    normalization a layer follows each convolution and the first dense layer, before the activation. The fifth
     convolution is always 3x3 and undilated. With even kernels `"same"` padding adds one more row below and right.
 
     Example:
@@ -39,7 +39,7 @@ def simple_conv(
         filters: channels `f` of the first block.
         dense: units `d` of the first dense layer.
         activation: see `Blocks`.
-        batch_normalization: add batch normalisation.
+        batch_normalization: add batch normalization.
         kernel_size: side of the first four kernels, odd or even.
         dilation: dilation of the first four convolutions.
         max_pooling: 2x2 max pooling; False for a 3x3 convolution with stride 2 in its place, without activation.

@@ -1,4 +1,4 @@
-"""Read a class that a model file names and nobody has here as the layer of Keras that it was made from (models)."""
+"""Read a class that a model file names, and that is missing here, as the layer of Keras that it was made from."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def subclasses(stand_ins: Mapping[str, str]) -> dict[str, type]:
     Raises:
         ValueError: no such layer.
     """
-    found = {}
+    classes = {}
     for name, layer in stand_ins.items():
         kind = getattr(keras.layers, str(layer), None)
         if not (inspect.isclass(kind) and issubclass(kind, keras.Layer)):
             raise ValueError(f"stand_ins must name layers of keras.layers. Received: {layer!r} for {name!r}")
-        found[name] = type(name, (kind,), {})
-    return found
+        classes[name] = type(name, (kind,), {})
+    return classes
 
 
 def with_plain_layers(model: Any, classes: Mapping[str, type]) -> Any:
@@ -58,10 +58,10 @@ def suggestion(file: Path, name: str) -> str | None:
         return None
     with zipfile.ZipFile(file) as archive:
         config = json.loads(archive.read("config.json"))
-    own = next((each for each in _layers(config) if each["class_name"] == name), None)
-    if own is None:
+    entry = next((layer for layer in _layers(config) if layer["class_name"] == name), None)
+    if entry is None:
         return None
-    fitting = [kind for kind in _kinds() if _fits(kind, own["config"])]
+    fitting = [kind for kind in _kinds() if _fits(kind, entry["config"])]
     return fitting[0].__name__ if len(fitting) == 1 else None
 
 
@@ -71,13 +71,17 @@ def _layers(config: Any) -> Iterator[dict[str, Any]]:
         if isinstance(config.get("class_name"), str) and isinstance(config.get("config"), dict):
             yield config
         config = list(config.values())
-    for each in config if isinstance(config, list) else ():
-        yield from _layers(each)
+    for part in config if isinstance(config, list) else ():
+        yield from _layers(part)
 
 
 def _kinds() -> list[type]:
-    found = [getattr(keras.layers, name) for name in dir(keras.layers)]
-    return list(dict.fromkeys(each for each in found if inspect.isclass(each) and issubclass(each, keras.Layer)))
+    attributes = [getattr(keras.layers, name) for name in dir(keras.layers)]
+    return list(
+        dict.fromkeys(
+            attribute for attribute in attributes if inspect.isclass(attribute) and issubclass(attribute, keras.Layer)
+        )
+    )
 
 
 def _fits(kind: Any, config: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""TutorialCNN: the two-convolution network of framework tutorials, for which reference profiles exist (models)."""
+"""TutorialCNN: the two-convolution network of framework tutorials, for which reference profiles exist."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tutorial_cnn(
         filters: channels `f` of the first convolution.
         dense: units `d` of the hidden dense layer.
         activation: see `Blocks`.
-        batch_normalization: normalise after each convolution.
+        batch_normalization: normalize after each convolution.
         normalization: mean and standard deviation of the training images' pixels; a first layer `normalize` subtracts
             the one and divides by the other. Of all MNIST (0.1307, 0.3081).
         initializer: see `Blocks`.
@@ -66,6 +66,6 @@ def check_normalization(value: Any) -> tuple[float, float]:
         ValueError: anything else.
     """
     numbers = tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(numbers) != 2 or not all(isinstance(each, (int, float)) for each in numbers) or numbers[1] <= 0:
+    if len(numbers) != 2 or not all(isinstance(number, (int, float)) for number in numbers) or numbers[1] <= 0:
         raise ValueError(f"normalization must be (mean, standard deviation), the latter positive. Received: {value!r}")
     return float(numbers[0]), float(numbers[1])

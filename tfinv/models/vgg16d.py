@@ -1,4 +1,4 @@
-"""VGG16D: the VGG configuration D without its fifth block, for small images (models)."""
+"""VGG16D: the VGG configuration D without its fifth block, for small images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def vgg16d(
 ) -> keras.Model:
     """Four blocks of 2, 2, 3, 3 convolutions with `f, 2f, 4f, 8f` channels, each pooled, and three dense layers.
 
-    Batch normalisation stands after the activation, as in the network whose results this is compared with.
+    Batch normalization stands after the activation, as in the network whose results this is compared with.
 
     Example:
         >>> from tfinv.models import vgg16d
@@ -37,7 +37,7 @@ def vgg16d(
         dense: units of the two hidden dense layers.
         activation: after convolutions, see `Blocks`.
         dense_activation: after dense layers, see `Blocks`.
-        batch_normalization: add batch normalisation to the convolutions.
+        batch_normalization: add batch normalization to the convolutions.
         dropout: rate before each hidden dense layer, 0 up to 1.
         initializer: see `Blocks`.
         name: the model's name.

@@ -1,4 +1,4 @@
-"""Figures from results and tidy frames: one look, no TensorFlow, no global pyplot state (plots).
+"""Figures from results and tidy frames: one look, no TensorFlow, no global pyplot state.
 
 Every function returns a `matplotlib.figure.Figure`; `save` writes it, `to_data_uri` embeds it, a notebook shows it.
 matplotlib is imported at the first figure, not before.

@@ -23,7 +23,7 @@ def new_figure(width: float = WIDTH) -> Figure:
 
 @functools.cache
 def _notebook_figure() -> type[Figure]:
-    """A class of figures that a notebook shows although no pyplot window knows them; made at the first figure."""
+    """A class of figures that a notebook shows although no pyplot window holds them; made at the first figure."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

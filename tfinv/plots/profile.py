@@ -48,7 +48,7 @@ def profile(
     Args:
         results_by_name: name of each line, and `Results`, a `MeasureResult` or a frame with the columns `layer, mean`
             and optionally `low, high` (ends of an interval), `units, left_out, dead, sample_constant, sparse`.
-            `Results` alone give one line a measure.
+            `Results` alone give one line per measure.
         measure: the measure or its key, needed where there are several.
         bands: frames with the columns `layer, low, high` by name; `None` takes a profile's own columns `low, high`
             where it has them, `False` draws none.

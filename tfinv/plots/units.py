@@ -188,7 +188,7 @@ def columns_note(result: Mapping[str, LayerResult], max_units: int) -> str:
     """What a reader must know about the cells."""
     maps = any(layer.values.ndim > 1 for layer in result.values())
     counts = [layer.values.shape[-1] if layer.values.ndim else 1 for layer in result.values()]
-    text = "The number above a column counts its units" if len(counts) <= 40 else "One column a layer"
+    text = "The number above a column counts its units" if len(counts) <= 40 else "One column per layer"
     text += "; a feature map is one unit, averaged over space." if maps else "."
     if max(counts, default=0) > max_units:
         text += f" Layers with more than {max_units} units show {max_units}, evenly spread over all."

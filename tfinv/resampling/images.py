@@ -1,4 +1,4 @@
-"""Confidence intervals of means over images, by resampling the images (between predictions and behaviour)."""
+"""Confidence intervals of means over images, by resampling the images."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ def intervals(
     The same images are drawn for every quantity, and for every call with the same number of images and seed:
     differences of quantities are to be given as quantities, `a - b` by image, and are then paired.
 
-    Where a quantity is 0 or 1 for all images, resampling knows no doubt. The interval then ends where a share would
-    give such a sample with probability `(1 - confidence) / 2`, which is `1 - ((1 - confidence) / 2)^{1/S}` from it.
+    Where a quantity is 0 or 1 for all images, resampling gives an interval without width. The interval then ends
+    where a share would give such a sample with probability `(1 - confidence) / 2`, which is
+    `1 - ((1 - confidence) / 2)^{1/S}` from it.
 
     Example:
         >>> import numpy as np

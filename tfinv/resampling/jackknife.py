@@ -1,4 +1,4 @@
-"""How far a number would move with other samples, from its values without each shard of them (results)."""
+"""How far a number would move with other samples, from its values without each shard of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Replicates:
 
 
 def pseudo_values(estimate: float, without: Any, sizes: Sequence[int]) -> NDArray[np.float64]:
-    r"""What each shard contributes to an estimate, so that their spread tells how far the estimate is off.
+    r"""What each shard contributes to an estimate, so that their spread shows how far the estimate is off.
 
         \tilde\theta_g = h_g \hat\theta - (h_g - 1) \hat\theta_{(g)},   \quad h_g = n / m_g
 

@@ -1,4 +1,4 @@
-"""How far a number would move with other samples, from drawing the shards of them again and again (results)."""
+"""How far a number would move with other samples, from drawing the shards of them again and again."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from tfinv.statistics.class_counts import ConsistentPredictions, CorrectPredicti
 from tfinv.statistics.column_moments import ColumnMoments, ColumnMomentsState
 from tfinv.statistics.column_sample import ColumnSample, ColumnSampleState
 from tfinv.statistics.firing import LocalFiring, LocalFiringState, NormalFiring, NormalFiringState
+from tfinv.statistics.firing_share import ShareAbove, ShareAboveState
 from tfinv.statistics.row_dispersion import RowDispersion, RowDispersionState
 from tfinv.statistics.row_distances import RowDistances, RowDistancesState
 from tfinv.statistics.top_values import TopValues, TopValuesState
@@ -26,6 +27,8 @@ __all__ = [
     "RowDispersionState",
     "RowDistances",
     "RowDistancesState",
+    "ShareAbove",
+    "ShareAboveState",
     "Statistic",
     "TopValues",
     "TopValuesState",

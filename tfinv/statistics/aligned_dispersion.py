@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
+from tfinv.statistics.resolution import Unresolved
 from tfinv.statistics.views import InverseWarp, visible
 from tfinv.support.lazy import tf
 
@@ -36,6 +40,17 @@ class AlignedDispersion(Statistic):
     @property
     def view(self) -> InverseWarp:
         return InverseWarp()
+
+    @property
+    def loop(self) -> LoopParts:
+        return LoopParts(rows=True, visible=True)
+
+    def from_loop(self, sums: LoopSums) -> AlignedDispersionState:
+        total = sums.stds if self.statistic == "std" else sums.variances
+        return AlignedDispersionState(sums.count, total / max(sums.count, 1), visible(sums.layer))
+
+    def without_rounding(self, state: Any, units: Unresolved) -> Any:
+        return state._replace(mean=np.where(units.all, 0.0, state.mean))
 
     def init(self, layer: Layer, dtype: Any = "float32") -> AlignedDispersionState:
         return AlignedDispersionState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype), tf.constant(visible(layer)))

@@ -9,42 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tfinv.statistics.layer import Layer
 from tfinv.support.keys import key_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tfinv.transformations import TransformationSet
+    from tfinv.statistics.loop_sums import LoopParts, LoopSums
+    from tfinv.statistics.resolution import Resolution, Unresolved
     from tfinv.transformations.generators import Generator
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What a statistic may know of the layer that it is gathered on.
-
-    Args:
-        name: layer name.
-        shape: unit shape `*U`.
-        num_transformations: `T`.
-        transformations: the set itself; None for activations that come from elsewhere.
-        is_output: whether this is the model's last layer.
-        num_samples: how many samples there are at most; None where that is not known.
-        activation: what makes the model's output: `"softmax"`, `"sigmoid"`, `""` for another or none; None where that
-            is not known.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    num_transformations: int
-    transformations: TransformationSet | None = None
-    is_output: bool = False
-    num_samples: int | None = None
-    activation: str | None = None
-
-    @property
-    def is_spatial(self) -> bool:
-        """Whether units form feature maps `(H', W', C')`."""
-        return len(self.shape) == 3
 
 
 @dataclass(frozen=True)
@@ -97,6 +70,12 @@ class Statistic(ABC):
     """Whether `update` reads nothing but `context.reference`: a pass of such statistics runs each image once, not `T`
     times, and `block` is then None."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if {"init", "update"} & vars(cls).keys() and "loop" not in vars(cls):
+            # What the parent takes from the compiled loop says nothing about a subclass that computes something else.
+            setattr(cls, "loop", Statistic.loop)  # noqa: B010
+
     @property
     def key(self) -> str:
         """Stable text of class and parameters."""
@@ -119,6 +98,53 @@ class Statistic(ABC):
         Such statistics are `reference_only`, and gathered in a pass of their own that differentiates the model.
         """
         return None
+
+    @property
+    def loop(self) -> LoopParts | None:
+        """Which sums of the compiled loop the state is made from; None where blocks go through `update`.
+
+        On the CPU one compiled loop reads a block once for all statistics that name parts of it. These define
+        `from_loop`, and read nothing but the block as their `view` shows it. They define `update` as well, which runs
+        where the loop does not: on a GPU, in float64, without Numba. A subclass with an `init` or `update` of its own
+        does not join the loop unless it defines `loop` too.
+        """
+        return None
+
+    def from_loop(self, sums: LoopSums) -> NamedTuple:
+        """The state, as NumPy arrays, from what the compiled loop has gathered; only where `loop` names parts.
+
+        Args:
+            sums: its arrays change with the next block.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} names parts of the compiled loop, so it must define from_loop"
+        )
+
+    def settled(self, state: Any) -> Any:
+        """A state of the type that `merge` takes: `from_loop` may give another one."""
+        return state
+
+    def is_readable(self, state: Any) -> bool:
+        """Whether measures read a state as it was gathered; they read all others settled and in float64."""
+        return False
+
+    def unresolved(self, state: Any, resolution: Resolution) -> Unresolved | None:
+        """Which units vary by rounding alone; None where there are none, or the state cannot tell.
+
+        Args:
+            state: as measures read it.
+            resolution: of the layer.
+        """
+        return None
+
+    def without_rounding(self, state: Any, units: Unresolved) -> Any:
+        """The state in which units that vary by rounding alone are constant; the given state does not change.
+
+        Args:
+            state: as measures read it.
+            units: what another statistic with the same view found.
+        """
+        return state
 
     def applies(self, layer: Layer) -> str:
         """Why this statistic does not exist on a layer, in words; "" where it does."""
@@ -183,12 +209,13 @@ def resampled_means(states: Sequence[Any], counts: NDArray[np.integer]) -> Itera
         counts: see `Statistic.resampled`.
     """
     means = np.stack([each.mean for each in states])
+    lowest = means.min(axis=0)
     sizes = counts * np.array([each.count for each in states])
     for start in range(0, len(counts), RESAMPLES_AT_A_TIME):
         part = sizes[start : start + RESAMPLES_AT_A_TIME]
         total = part.sum(axis=1)
-        # Deviations from one of them keep what is constant exactly constant.
-        found = means[0] + np.tensordot(part / total[:, None], means - means[0], 1)
+        # Deviations from the lowest are never negative, and keep what is constant or zero exactly so.
+        found = lowest + np.tensordot(part / total[:, None], means - lowest, 1)
         for count, mean in zip(total, found, strict=True):
             yield states[0]._replace(count=count, mean=mean)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfinv.statistics.base import RESAMPLES_AT_A_TIME, Context, Layer, Statistic, share
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
+from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
@@ -39,10 +41,6 @@ class ShiftedMoments(NamedTuple):
         """`(T, *U)`, computed here."""
         return np.add(self.shift, self.offset, dtype=np.float64)
 
-    def settled(self) -> ColumnMomentsState:
-        """The state with its mean, which merges."""
-        return ColumnMomentsState(self.count, self.mean, self.m2)
-
 
 class PooledMoments(NamedTuple):
     """`mean` and `std` (ddof = 1) of all `S * T` activations of each unit, both `(*U)`."""
@@ -59,6 +57,38 @@ class ColumnMoments(Statistic):
 
     Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", eq. 2.1.
     """
+
+    @property
+    def loop(self) -> LoopParts:
+        return LoopParts(columns=True)
+
+    def from_loop(self, sums: LoopSums) -> ShiftedMoments:
+        return ShiftedMoments(sums.count, sums.offset, sums.shift, sums.m2)
+
+    def settled(self, state: Any) -> ColumnMomentsState:
+        return ColumnMomentsState(state.count, state.mean, state.m2) if self.is_readable(state) else state
+
+    def is_readable(self, state: Any) -> bool:
+        # The largest states by far: those who read them widen what they need.
+        return isinstance(state, ShiftedMoments)
+
+    def unresolved(self, state: Any, resolution: Resolution) -> Unresolved | None:
+        largest = np.sqrt(np.asarray(state.m2.max(axis=0), np.float64) / max(state.count - 1, 1))
+        size = state.offset + state.shift[0] if isinstance(state, ShiftedMoments) else state.mean[0]
+        bound = resolution.of(size)
+        samples = largest <= bound
+        if not (samples & (bound > 0)).any():
+            return None
+        means = state.mean[:, samples]
+        between = np.square(means - means.mean(axis=0)).mean(axis=0)
+        within = np.asarray(state.m2[:, samples], np.float64).mean(axis=0) / state.count
+        everything = samples.copy()
+        everything[samples] = np.sqrt(between + within) <= bound[samples]
+        return Unresolved(samples, everything)
+
+    def without_rounding(self, state: Any, units: Unresolved) -> ColumnMomentsState:
+        mean = np.where(units.all, state.mean[0], state.mean)
+        return ColumnMomentsState(state.count, mean, np.where(units.samples, 0.0, state.m2))
 
     def init(self, layer: Layer, dtype: Any = "float32") -> ColumnMomentsState:
         shape = (layer.num_transformations, *layer.shape)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfinv.statistics.base import Context, Layer, Statistic
 from tfinv.statistics.hashing import hash_of
+from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
 
 BUDGET = 32 * 2**20
@@ -50,6 +51,21 @@ class ColumnSample(Statistic):
         shape = (layer.num_transformations, self.size(layer))
         keys = tf.fill(shape, tf.constant(EMPTY, tf.int64))
         return ColumnSampleState(tf.zeros((), dtype), keys, tf.zeros((*shape, *layer.shape), dtype))
+
+    def unresolved(self, state: Any, resolution: Resolution) -> Unresolved | None:
+        members = np.asarray(state.values, np.float64)[state.keys != EMPTY]
+        columns = members.reshape(len(state.keys), -1, *members.shape[1:])
+        bound = resolution.of(columns[0].mean(axis=0))
+        samples = columns.std(axis=1, ddof=min(1, columns.shape[1] - 1)).max(axis=0) <= bound
+        if not (samples & (bound > 0)).any():
+            return None
+        return Unresolved(samples, samples & (members.std(axis=0) <= bound))
+
+    def without_rounding(self, state: Any, units: Unresolved) -> ColumnSampleState:
+        rows = np.arange(len(state.keys))
+        first = state.values[rows, state.keys.argmin(axis=1)][:, None]
+        values = np.where(units.samples, first, state.values)
+        return state._replace(values=np.where(units.all, first[:1], values))
 
     def update(self, state: Any, block: Any, context: Context | None = None) -> ColumnSampleState:
         assert context is not None and context.index is not None

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
+from tfinv.statistics.resolution import Unresolved
 from tfinv.support.lazy import tf
 
 
@@ -28,6 +32,17 @@ class RowDispersion(Statistic):
     """
 
     statistic: Literal["std", "variance"] = "std"
+
+    @property
+    def loop(self) -> LoopParts:
+        return LoopParts(rows=True)
+
+    def from_loop(self, sums: LoopSums) -> RowDispersionState:
+        total = sums.stds if self.statistic == "std" else sums.variances
+        return RowDispersionState(sums.count, total / max(sums.count, 1))
+
+    def without_rounding(self, state: Any, units: Unresolved) -> Any:
+        return state._replace(mean=np.where(units.all, 0.0, state.mean))
 
     def init(self, layer: Layer, dtype: Any = "float32") -> RowDispersionState:
         return RowDispersionState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype))

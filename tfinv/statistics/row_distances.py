@@ -9,6 +9,7 @@ import numpy as np
 
 from tfinv.statistics.base import Context, Layer, Statistic, share
 from tfinv.statistics.pair_distances import NOISE, Metric
+from tfinv.statistics.resolution import Unresolved
 from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class RowDistances(Statistic):
 
     def _has_maps(self, layer: Layer) -> bool:
         return self.per_map and len(layer.shape) > 1
+
+    def without_rounding(self, state: Any, units: Unresolved) -> RowDistancesState:
+        positions = tuple(range(units.all.ndim - state.mean.ndim))
+        return state._replace(mean=np.where(units.all.all(axis=positions), 0.0, state.mean))
 
     def init(self, layer: Layer, dtype: Any = "float32") -> RowDistancesState:
         shape = layer.shape[-1:] if self._has_maps(layer) else layer.shape

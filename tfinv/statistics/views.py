@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfinv.statistics.base import Context, Layer, Statistic, View
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
+from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.frame import inside_frame
@@ -111,6 +113,25 @@ class Viewed(Statistic):
     @property
     def view(self) -> View:
         return self.through
+
+    @property
+    def loop(self) -> LoopParts | None:
+        return self.statistic.loop
+
+    def from_loop(self, sums: LoopSums) -> NamedTuple:
+        return self.statistic.from_loop(sums)
+
+    def settled(self, state: Any) -> Any:
+        return self.statistic.settled(state)
+
+    def is_readable(self, state: Any) -> bool:
+        return self.statistic.is_readable(state)
+
+    def unresolved(self, state: Any, resolution: Resolution) -> Unresolved | None:
+        return self.statistic.unresolved(state, resolution)
+
+    def without_rounding(self, state: Any, units: Unresolved) -> Any:
+        return self.statistic.without_rounding(state, units)
 
     def applies(self, layer: Layer) -> str:
         return self.through.applies(layer) or self.statistic.applies(layer)

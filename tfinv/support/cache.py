@@ -41,7 +41,7 @@ class Cache:
         self._made: set[Path] = set()
 
     def path(self, kind: str, config: Mapping[str, Any]) -> Path:
-        """Where the piece of this kind and configuration lives, finished or not."""
+        """Where the piece of this kind and configuration is kept, finished or not."""
         return self.root / kind / config_hash(config)
 
     def has(self, kind: str, config: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Ctrl-C that comes through wherever it is pressed, or waits for the end of a block (command line, evaluation)."""
+"""Ctrl-C that takes effect at once, wherever it is pressed, or at the end of a block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Catch what converters and interpreters print, Python and C++ alike, so that a terminal shows only our own words."""
+"""Catch what converters and interpreters print, Python and C++ alike, so that a terminal shows only tfinv."""
 
 from __future__ import annotations
 

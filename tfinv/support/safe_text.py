@@ -21,7 +21,7 @@ def printable(text: str) -> str:
         >>> print(printable("conv\x1b[2J"))
         conv\x1b[2J
     """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def to_csv(frame: pd.DataFrame) -> str:

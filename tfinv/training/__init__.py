@@ -1,4 +1,4 @@
-"""Train classifiers with a seed, and tell how accurate they are under transformations."""
+"""Train classifiers with a seed, and measure how accurate they are under transformations."""
 
 from tfinv.training.accuracy import accuracy, accuracy_under
 from tfinv.training.train import TrainingResult, train

@@ -33,7 +33,7 @@ class TrainingResult:
     """How a training went.
 
     Args:
-        history: one row an epoch of the attempt that was kept: `epoch` from 1, `loss`, `accuracy` (means over the
+        history: one row per epoch of the attempt that was kept: `epoch` from 1, `loss`, `accuracy` (means over the
             epoch, on augmented images in training mode) and, with validation data, `val_loss` and `val_accuracy`.
         seconds: wall time of all attempts.
         restarts: attempts that were thrown away for missing `min_accuracy`.

@@ -1,4 +1,4 @@
-"""Affine maps as data: exact composition and inverse for every image shape (transformations, no TensorFlow)."""
+"""Affine maps as data: exact composition and inverse for every image shape."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Affine:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """The 3x3 matrix of the map on a square image, in normalised coordinates `[-1, 1]^2`, x right, y down."""
+        """The 3x3 matrix of the map on a square image, in normalized coordinates `[-1, 1]^2`, x right, y down."""
         return self.pixel_matrix(2.0, 2.0)
 
     def pixel_matrix(self, height: float, width: float) -> NDArray[np.float64]:
@@ -179,13 +179,15 @@ def sampling_matrices(
     Raises:
         ValueError: a map is singular.
     """
-    for each in transformations:
-        if not each.is_invertible:
-            raise ValueError(f"a warp needs maps that can be inverted. Received: {each}")
+    for transformation in transformations:
+        if not transformation.is_invertible:
+            raise ValueError(f"a warp needs maps that can be inverted. Received: {transformation}")
     to_centre = np.array([[1.0, 0.0, -(width - 1) / 2], [0.0, 1.0, -(height - 1) / 2], [0.0, 0.0, 1.0]])
     from_centre = np.array([[1.0, 0.0, (width - 1) / 2], [0.0, 1.0, (height - 1) / 2], [0.0, 0.0, 1.0]])
-    backward = [each if inverse else each.inverse() for each in transformations]
-    return np.stack([from_centre @ each.pixel_matrix(height, width) @ to_centre for each in backward])
+    backward = [transformation if inverse else transformation.inverse() for transformation in transformations]
+    return np.stack(
+        [from_centre @ transformation.pixel_matrix(height, width) @ to_centre for transformation in backward]
+    )
 
 
 def _rows(values: Any) -> tuple[Row, Row]:

@@ -1,4 +1,4 @@
-"""A Keras layer that shows training each image under a random affine map (transformations -> training)."""
+"""A Keras layer that shows training each image under a random affine map."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class AffineAugmentation(keras.layers.Layer):
     def _coefficients(self, count: Any, seed: Any) -> Any:
         if self.transformations is None:
             return self.ranges.draw(count, seed)
-        members = np.array([each.coefficients for each in _maps(self.transformations)], np.float32)
+        members = np.array([transformation.coefficients for transformation in _maps(self.transformations)], np.float32)
         return tf.gather(members, self._members(count, seed))
 
     def _members(self, count: Any, seed: Any) -> Any:
@@ -183,16 +183,16 @@ class AffineAugmentation(keras.layers.Layer):
 
 def _affine_set(transformations: Any) -> TransformationSet:
     result = as_set(transformations)
-    for each in result:
-        if not isinstance(each, Affine):
+    for member in result:
+        if not isinstance(member, Affine):
             raise ValueError(f"transformations must be affine maps, to be drawn for each image. Received: {result.id}")
-        if not each.is_invertible:
-            raise ValueError(f"transformations must be maps that can be inverted. Received: {each}")
+        if not member.is_invertible:
+            raise ValueError(f"transformations must be maps that can be inverted. Received: {member}")
     return result
 
 
 def _maps(transformations: TransformationSet) -> list[Affine]:
-    return [each for each in transformations if isinstance(each, Affine)]
+    return [transformation for transformation in transformations if isinstance(transformation, Affine)]
 
 
 def _text(transformations: TransformationSet) -> str:

@@ -1,4 +1,4 @@
-"""Random affine maps within ranges, drawn and inverted in-graph (transformations -> augmentation)."""
+"""Random affine maps within ranges, drawn and inverted in-graph."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class MapRanges:
         """The fields as JSON can hold them."""
         pairs = ("rotation", "scale", "translation", "shear")
         values = {name: getattr(self, name) for name in pairs}
-        return {name: None if each is None else list(each) for name, each in values.items()} | {
+        return {name: None if value is None else list(value) for name, value in values.items()} | {
             "reflection": self.reflection
         }
 
@@ -136,7 +136,7 @@ def _bounds(name: str, value: float | Sequence[float] | None) -> Bounds | None:
         return -largest, largest
     if len(value) != 2:
         raise ValueError(f"{name} must be a number or a pair (low, high). Received: {value!r}")
-    low, high = (finite_number(name, each) for each in value)
+    low, high = (finite_number(name, bound) for bound in value)
     if low > high:
         raise ValueError(f"{name} must be a pair (low, high) with low up to high. Received: {value!r}")
     return low, high

@@ -1,4 +1,4 @@
-"""Which positions of a warped map come from inside the frame (transformations, no TensorFlow)."""
+"""Which positions of a warped map come from inside the frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def inside_frame(
     Returns:
         Read-only bool array `(T, height, width)`.
     """
-    maps = [each for each in transformations if isinstance(each, Affine)]
+    maps = [transformation for transformation in transformations if isinstance(transformation, Affine)]
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     grid = np.stack([columns, rows, np.ones_like(rows)]).reshape(3, -1)
     x, y, _ = np.moveaxis(sampling_matrices(maps, height, width, inverse=inverse) @ grid, 1, 0)

@@ -1,4 +1,4 @@
-"""Infinitesimal transformations: how images and feature maps change at the identity (transformations).
+"""Infinitesimal transformations: how images and feature maps change at the identity.
 
 The warp itself has no gradient with respect to its matrix: the velocity of each position times the spatial derivatives
 of the map gives the tangent.

@@ -1,4 +1,4 @@
-"""Short texts for affine maps, read from their coefficients, for axes and titles (transformations, no TensorFlow)."""
+"""Short texts for affine maps, read from their coefficients, for axes and titles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members of sets: affine maps and functions of images, in order (transformations, no TensorFlow)."""
+"""Members of sets: affine maps and functions of images, in order."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TransformationSet(Sequence[Transformation]):
     id: str = ""
 
     def __post_init__(self) -> None:
-        members = tuple(_as_transformation(each) for each in self.members)
+        members = tuple(_as_transformation(member) for member in self.members)
         if not members:
             raise ValueError("members must hold at least one transformation. Received: an empty set")
         object.__setattr__(self, "members", members)
@@ -74,12 +74,12 @@ class TransformationSet(Sequence[Transformation]):
     @property
     def is_affine(self) -> bool:
         """Whether every member is an `Affine`."""
-        return all(isinstance(each, Affine) for each in self.members)
+        return all(isinstance(member, Affine) for member in self.members)
 
     @property
     def labels(self) -> list[str]:
         """A short text for each member, for axes and titles."""
-        return [label(each) for each in self.members]
+        return [label(member) for member in self.members]
 
 
 def label(transformation: Transformation) -> str:
@@ -96,6 +96,6 @@ def _as_transformation(value: Any) -> Transformation:
 
 
 def _id_of(members: tuple[Transformation, ...]) -> str:
-    if all(isinstance(each, Affine) for each in members):
-        return f"affines({[each.coefficients for each in members if isinstance(each, Affine)]!r})"
-    return f"functions({', '.join(label(each) for each in members)})"
+    if all(isinstance(member, Affine) for member in members):
+        return f"affines({[member.coefficients for member in members if isinstance(member, Affine)]!r})"
+    return f"functions({', '.join(label(member) for member in members)})"

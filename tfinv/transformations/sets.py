@@ -1,4 +1,4 @@
-"""Ordered sets of transformations with a stable text id that parses back (transformations, no TensorFlow)."""
+"""Ordered sets of transformations with a stable text id that parses back."""
 
 from __future__ import annotations
 
@@ -174,16 +174,16 @@ def product(*sets: TransformationSet) -> TransformationSet:
     """
     if not sets:
         raise ValueError("product needs at least one set. Received: none")
-    sets = tuple(as_set(each) for each in sets)
-    for each in sets:
-        if not each.is_affine:
-            raise ValueError(f"product combines sets of affine maps only. Received: {each.id}")
-    size = math.prod(len(each) for each in sets)
+    sets = tuple(as_set(part) for part in sets)
+    for part in sets:
+        if not part.is_affine:
+            raise ValueError(f"product combines sets of affine maps only. Received: {part.id}")
+    size = math.prod(len(part) for part in sets)
     if size > MAX_MEMBERS:
         raise ValueError(f"product must have at most {MAX_MEMBERS} members. Received: {size}")
-    maps = [[member for member in each if isinstance(member, Affine)] for each in sets]
+    maps = [[member for member in part if isinstance(member, Affine)] for part in sets]
     members = tuple(functools.reduce(Affine.compose, combination) for combination in itertools.product(*maps))
-    return TransformationSet(members, f"product({', '.join(each.id for each in sets)})")
+    return TransformationSet(members, f"product({', '.join(part.id for part in sets)})")
 
 
 def radian_rotations(n: int, low: float, high: float) -> TransformationSet:
@@ -215,7 +215,7 @@ def affines(coefficients: Sequence[Any]) -> TransformationSet:
     Raises:
         ValueError: no maps, or coefficients that are not two rows of four finite numbers.
     """
-    return TransformationSet(tuple(Affine(each) for each in coefficients))
+    return TransformationSet(tuple(Affine(coefficient) for coefficient in coefficients))
 
 
 _FACTORIES: dict[str, Callable[..., TransformationSet]] = {
@@ -344,7 +344,7 @@ def _build(node: ast.expr, received: str) -> TransformationSet:
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and family):
         raise ValueError(f"transformations must be one of {_known()}. {received}")
     arguments = [_argument(value, received) for value in node.args]
-    options = {str(each.arg): _argument(each.value, received) for each in node.keywords}
+    options = {str(keyword.arg): _argument(keyword.value, received) for keyword in node.keywords}
     try:
         return family(*arguments, **options)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""The compiled loop of `table_warp` (transformations)."""
+"""The compiled loop of `table_warp`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def interpolate(
     images: NDArray[np.float32],
     pixels: NDArray[np.int32],
     weights: NDArray[np.float32],
-    found: NDArray[np.float32],
+    warped: NDArray[np.float32],
 ) -> None:
     """Weigh four pixels for every position; runs without the interpreter lock.
 
@@ -25,11 +25,11 @@ def interpolate(
         images: `(S, P + 1, C)`, the last pixel standing for all outside the frame.
         pixels: `(T, P, 4)`: above left, above right, below left, below right.
         weights: `(T, P, 4)`: of left, right, above, below.
-        found: `(S, T, P, C)`, written to.
+        warped: `(S, T, P, C)`, written to.
     """
     samples, held, channels = images.shape
     columns, positions = pixels.shape[:2]
-    flat, out = images.reshape(-1), found.reshape(-1)
+    flat, out = images.reshape(-1), warped.reshape(-1)
     for s in range(samples):
         base = s * held
         for t in range(columns):

@@ -1,4 +1,4 @@
-"""The warp of images in main memory through a table of pixels and weights, on the CPU (transformations)."""
+"""The warp of images in main memory through a table of pixels and weights, on the CPU."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class TableWarp:
 
     def __init__(self, transformations: TransformationSet, shape: tuple[int, ...]) -> None:
         height, width, _ = self._shape = tuple(shape)
-        maps = [each for each in transformations if isinstance(each, Affine)]
+        maps = [transformation for transformation in transformations if isinstance(transformation, Affine)]
         matrices = sampling_matrices(maps, height, width).astype(np.float32)[..., None]
-        rows, columns = (each.ravel().astype(np.float32) for each in np.indices((height, width)))
+        rows, columns = (axis.ravel().astype(np.float32) for axis in np.indices((height, width)))
         x, y = (matrices[:, i, 0] * columns + matrices[:, i, 1] * rows + matrices[:, i, 2] for i in (0, 1))
         left, top = np.floor(x), np.floor(y)
         outside = height * width
@@ -70,8 +70,8 @@ class TableWarp:
 
         samples, channels = len(images), self._shape[2]
         positions = self._pixels.shape[1]
-        found = np.empty((samples, len(self._pixels), positions, channels), np.float32)
+        warped = np.empty((samples, len(self._pixels), positions, channels), np.float32)
         flat: Any = np.zeros((samples, positions + 1, channels), np.float32)  # the last pixel is all that lies outside
         flat[:, :-1] = images.reshape(samples, positions, channels)
-        table_kernel.interpolate(flat, self._pixels, self._weights, found)
-        return found.reshape(samples, -1, *self._shape)
+        table_kernel.interpolate(flat, self._pixels, self._weights, warped)
+        return warped.reshape(samples, -1, *self._shape)

@@ -1,4 +1,4 @@
-"""The one warp operation: images under every transformation of a set, batched and in-graph (transformations)."""
+"""The one warp operation: images under every transformation of a set, batched and in-graph."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def warp(
             f"inverse needs a set of affine maps, functions have no inverse. Received: {transformations.id}"
         )
     columns = [
-        _apply_function(images, each)
-        if isinstance(each, ImageFunction)
-        else _warp_affine(images, TransformationSet((each,)), interpolation, padding, fill_value, False)[:, 0]
-        for each in transformations
+        _apply_function(images, transformation)
+        if isinstance(transformation, ImageFunction)
+        else _warp_affine(images, TransformationSet((transformation,)), interpolation, padding, fill_value, False)[:, 0]
+        for transformation in transformations
     ]
     return tf.stack(columns, axis=1)
 
@@ -120,7 +120,7 @@ def _warp_affine(
     inverse: bool,
 ) -> Any:
     height, width, channels = images.shape[1:]
-    maps = [each for each in transformations if isinstance(each, Affine)]
+    maps = [transformation for transformation in transformations if isinstance(transformation, Affine)]
     matrices = sampling_matrices(maps, height, width, inverse=inverse).astype(np.float32)
     samples, count = tf.shape(images)[0], len(maps)
     repeated = tf.reshape(tf.tile(images[:, None], [1, count, 1, 1, 1]), [-1, height, width, channels])

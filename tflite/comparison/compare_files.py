@@ -1,29 +1,35 @@
-"""`compare_files`: two `.tflite` files and images in, a `Comparison` out (comparison)."""
+"""`compare_files`: two `.tflite` files and images in, a `Comparison` out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.activations.outputs import several
+from tfinv.activations.source import LayerChoice
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
-from tfinv.results import MeasureResult, Results
-from tfinv.support.checks import whole_number
+from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.match_files import Match, match
-from tfinv.tflite.comparison.measure_models import FIDELITY_SAMPLES, Measured, measure_models
+from tfinv.tflite.comparison.measure_models import Measured, measure_models
+from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.cost import latency, memory_estimate
+from tfinv.tflite.files.input_scale import scale_warnings, scales_of_pair
+from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
 
@@ -36,24 +42,23 @@ MEASURES = ("NormalizedVariance", "NormalizedVarianceSE")
 MATCHING_SAMPLES, SCALE_SAMPLES, CHECK_SAMPLES = 32, 200, 8
 
 
+@accepts_folded
 def compare_files(
     before: Source | TFLiteModel,
     after: Source | TFLiteModel,
     data: Any,
     transformations: Any = "rotations(16)",
     *,
-    input_scale: Any = "0..1",
+    input_scale: Any = None,
     after_input_scale: Any = None,
     measures: Any = MEASURES,
+    layers: LayerChoice = None,
     names: tuple[str, str] | None = None,
-    max_samples: int | None = None,
-    measured_samples: int | None = 1000,
-    fidelity_samples: int = FIDELITY_SAMPLES,
-    confidence: float = 0.95,
-    shards: int = 20,
+    subsets: Subsets | None = SUBSETS,
+    sampling: Sampling | None = INTERVALS,
+    warping: Warping | None = None,
+    memory_budget: int | float | str | None = None,
     seed: int = 0,
-    padding: str = "constant",
-    interpolation: str = "bilinear",
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> Comparison:
@@ -81,19 +86,17 @@ def compare_files(
         data: images to test on: name or path of a data set, a `Split`, a pair `(x, y)`, or an array `(S, H, W, C)` in
             [0, 1]. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`.
-        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
+        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`; None for what the files tell, where
+            one of them tells it for both.
         after_input_scale: the same for the second file; None for equal.
         measures: measures of invariance, as objects or keys.
+        layers: which layers of the first file, and their partners: names, globs or operators; None for all.
         names: what the two files are called; None for the names of the files.
-        max_samples: use a stratified subset of so many images; None for all.
-        measured_samples: measure layers on a stratified subset of so many images; None for all. Predictions are of
-            all.
-        fidelity_samples: compare activations number by number on so many images.
-        confidence: of the intervals of layer means.
-        shards: parts of the images that these intervals are made from.
-        seed: of the subsets and of resampling.
-        padding: see `transformations.warp`.
-        interpolation: see `transformations.warp`.
+        subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
+        sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
+        warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        memory_budget: see `tfinv.evaluate`.
+        seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
 
@@ -105,26 +108,34 @@ def compare_files(
             networks, images that do not fit, labels that are no classes of the model.
     """
     transformations, measures = as_set(transformations), as_measures(measures)
+    subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
-    images = as_split(data, first.input_shape, max_samples, seed)
+    first, second = scales_of_pair(first, second)
+    images = as_split(data, first.input_shape, subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
+    if layers is not None:
+        first = first.select(layers)
+        matched = matched.only(first.layer_shapes)
+        second = second.select(list(matched.pairs.values()))
     called = names or _names(first, second)
-    for model in (first, second):
-        model.self_check(some[:CHECK_SAMPLES])
+    unchecked = {
+        name: text
+        for name, model in zip(called, (first, second), strict=True)
+        if (text := _self_check(name, model, some[:CHECK_SAMPLES]))
+    }
     found = measure_models(
         dict(zip(called, (first, second), strict=True)),
         images,
         transformations,
         measures,
         pairs={called[1]: matched.pairs},
-        measured=subset(images, measured_samples, seed),
-        fidelity_samples=whole_number("fidelity_samples", fidelity_samples, 1),
-        confidence=confidence,
-        shards=shards,
-        padding=padding,
-        interpolation=interpolation,
+        measured=subset(images, subsets.measured_samples, seed),
+        fidelity_samples=subsets.fidelity_samples,
+        sampling=sampling,
+        warping=warping,
+        memory_budget=memory_budget,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
@@ -133,14 +144,15 @@ def compare_files(
         "measures": [each.key for each in measures],
         "samples": len(images),
         "measured_samples": found[called[0]].results.metadata["samples"],
-        "fidelity_samples": min(fidelity_samples, len(images)),
-        "confidence": confidence,
-        "padding": padding,
-        "interpolation": interpolation,
+        "fidelity_samples": min(subsets.fidelity_samples, len(images)),
+        "confidence": sampling.confidence,
+        "interval": sampling.interval,
+        "padding": warping.padding,
+        "interpolation": warping.interpolation,
         "seed": seed,
         **(metadata or {}),
     }
-    return _assembled((first, second), called, images, transformations, matched, found, settings)
+    return _assembled((first, second), called, images, transformations, matched, found, settings, unchecked)
 
 
 def _assembled(
@@ -151,12 +163,14 @@ def _assembled(
     matched: Match,
     found: Mapping[str, Measured],
     settings: Mapping[str, Any],
+    unchecked: Mapping[str, str],
 ) -> Comparison:
     import pandas as pd
 
     before, after = found[names[0]].results, renamed(found[names[1]].results, matched)
     layers = compare(before, after, layers={name: name for name in matched.pairs})
     layers["after_layer"] = layers["layer"].map(matched.pairs)
+    before, after = _with_responses(before, after, found[names[1]].responses)
     fidelity = _fidelity(found[names[1]].fidelity, models, matched)
     predictions = {name: each.predictions for name, each in found.items() if each.predictions is not None}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
@@ -169,7 +183,7 @@ def _assembled(
     return Comparison(
         names=names,
         verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
-        warnings=tuple(_warnings(models, names, images, matched, bool(seen))),
+        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
         layers=layers,
         fidelity=fidelity,
         models=pd.DataFrame(rows),
@@ -181,6 +195,34 @@ def _assembled(
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
     )
+
+
+def _self_check(name: str, model: TFLiteModel, images: Any) -> str:
+    """Check that the activations of a file can be trusted; why that is not possible, or "" where it is."""
+    custom = list(dict.fromkeys(kind.name for kind in model.graph.operators if kind.name.startswith("CUSTOM")))
+    try:
+        model.self_check(images)
+    except ValueError as error:
+        if not custom:
+            raise
+        return (
+            f"{name}: no self-check, because the built-in kernels that it compares with do not have "
+            f"{', '.join(custom)} ({one_line(error)})"
+        )
+    return ""
+
+
+def _with_responses(before: Results, after: Results, seen: Mapping[str, Responses]) -> tuple[Results, Results]:
+    """Results of both files with firing shares and used levels by feature map."""
+    joined = []
+    for side, results in enumerate((before, after)):
+        found: dict[str, dict[str, LayerResult]] = {}
+        for layer, responses in seen.items():
+            for key, result in responses.results()[side].items():
+                found.setdefault(key, {})[layer] = result
+        added = {key: MeasureResult(key, layers) for key, layers in found.items() if key not in results.measures}
+        joined.append(replace(results, measures={**results.measures, **added}))
+    return joined[0], joined[1]
 
 
 def renamed(results: Results, matched: Match) -> Results:
@@ -298,11 +340,14 @@ def _warnings(
     found = []
     few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
     for name, model in zip(names, models, strict=True):
+        found += [f"{name}: {text}" for text in scale_warnings(model, few.x)]
         if few.y is not None and classifies and (text := check_input_scale(model, few.x, few.y)):
             found.append(f"{name}: {text}")
         if model.check is not None and not model.check.passed:
             found.append(f"{name}: self-check {model.check.summary()}")
-        found += [f"{name}: {layer} is not measured, {why}" for layer, why in model.skipped.items()]
+        for why in dict.fromkeys(model.skipped.values()):
+            layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
+            found.append(f"{name}: not measured, {why}: {layers}")
     texts = dict.fromkeys(several(model.outputs) for model in models)
     found += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "tfinv-comparison"
-VERSION = 1
+VERSION = 2
+OLDER = (1,)
 _FRAMES = ("layers", "fidelity", "models", "curves", "operators")
 _FACTS = {
     "names": Rule([str], lambda names: len(names) == 2, "two names"),
@@ -46,12 +47,13 @@ class Comparison:
         warnings: what a reader must know before trusting it: a suspicious input scale, a failed check.
         layers: one row a measure and layer, as `compare` gives: before, after, difference with paired interval.
         fidelity: one row a layer: `sqnr_db`, `cosine`, `mse`, `max_error`, `saturated`, `clipped`, `effective_bits`,
-            ranges of activations and weights, operator and tensor names.
+            ranges of activations and weights, operator and tensor names, `firing_before`, `firing_after` (share of
+            activations above zero) and `levels` (how many of its integers a feature map of the second file uses).
         models: one row a model: accuracy, flips, consistency and more with intervals, size, latency, memory.
         curves: one row a model and transformation: accuracy, flips, consistency, effective invariance.
         operators: one row an operator type: how often each file has it.
         match: which layer is which, and what has no partner.
-        before: all measures of the reference, unit by unit.
+        before: all measures of the reference, unit by unit, and firing shares and used levels of feature maps.
         after: of the other model, layers named as in the reference.
         predictions: class and confidence of every image by model; empty where models are no classifiers.
         metadata: settings, versions, hashes.
@@ -75,11 +77,13 @@ class Comparison:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""
         return self.layers.merge(self.fidelity.drop(columns="after_layer"), on="layer", how="left")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, full_precision: bool = False) -> None:
         """Write everything to one `.npz` file, atomically.
 
         Args:
             path: the file; by convention it ends in `.npz`.
+            full_precision: keep the values of units as float64: the file becomes at least twice as large. Otherwise
+                they are float32, with a relative error of at most 6e-8; intervals and tables are always float64.
         """
         facts = {
             "names": list(self.names),
@@ -102,6 +106,7 @@ class Comparison:
             frames={name: getattr(self, name) for name in _FRAMES},
             results={"before": self.before, "after": self.after},
             arrays=arrays,
+            full_precision=full_precision,
         )
 
     @classmethod
@@ -112,7 +117,7 @@ class Comparison:
             FileNotFoundError: there is no such file.
             ValueError: a truncated file, another kind of file, or an unknown version.
         """
-        with loaded_parts(path, FORMAT, VERSION, _FACTS) as (facts, frames, results, arrays):
+        with loaded_parts(path, FORMAT, VERSION, _FACTS, OLDER) as (facts, frames, results, arrays):
             predictions = {
                 name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
             }
@@ -154,4 +159,4 @@ class Comparison:
         """
         from tfinv.tflite.comparison.model_explorer import write
 
-        return write(self, Path(folder))
+        return write(self.layers, self.fidelity, Path(folder))

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.tflite.comparison.limits import Limits
+from tfinv.tflite.comparison.responses import COLUMNS as RESPONSE_COLUMNS
+from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.files.tensors import FileTensor
 
 if TYPE_CHECKING:
@@ -31,32 +34,6 @@ COLUMNS = (
     "range_after_min",
     "range_after_max",
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The real numbers that an integer tensor can hold.
-
-    Args:
-        low: the smallest.
-        high: the largest.
-        step: the distance of two neighbours.
-    """
-
-    low: float
-    high: float
-    step: float
-
-    @classmethod
-    def of(cls, tensor: FileTensor) -> Limits | None:
-        """Those of an activation; None where it is stored as floats."""
-        if not tensor.is_quantized or tensor.scales.size != 1:
-            return None
-        info = np.iinfo(np.dtype(tensor.dtype))
-        scale, zero = np.float32(tensor.scales[0]), np.float32(tensor.zero_points[0])
-        # In float32 as dequantization computes, so that values at a limit are equal to it.
-        low, high = ((np.float32(each) - zero) * scale for each in (info.min, info.max))
-        return cls(float(low), float(high), float(scale))
 
 
 @dataclass(frozen=True)
@@ -144,7 +121,7 @@ class Fidelity:
 
 
 class FidelityRecorder:
-    """The fidelity of every matched layer of a model, gathered block by block.
+    """The fidelity and the responses of every matched layer of a model, gathered block by block.
 
     Args:
         pairs: layer of the model by layer of the reference.
@@ -157,6 +134,7 @@ class FidelityRecorder:
             layer: Fidelity(limits=Limits.of(tensors[other]) if other in tensors else None)
             for layer, other in self._pairs.items()
         }
+        self.responses = {layer: Responses(fidelity.limits) for layer, fidelity in self._found.items()}
 
     def update(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Add a block.
@@ -171,12 +149,16 @@ class FidelityRecorder:
         for layer, other in self._pairs.items():
             try:
                 self._found[layer] = self._found[layer].update(before[layer], after[other])
+                self.responses[layer].update(before[layer], after[other])
             except ValueError as error:
                 raise ValueError(f"layer {layer!r}: {error}") from None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a matched layer, in the reference's order: `layer, after_layer` and `COLUMNS`."""
-        return to_frame(self._found, self._pairs)
+        """One row per matched layer, in the reference's order: `layer, after_layer`, `COLUMNS` and the responses."""
+        counted = [response.values() for response in self.responses.values()]
+        return to_frame(self._found, self._pairs).assign(
+            **{name: [values[name] for values in counted] for name in RESPONSE_COLUMNS}
+        )
 
 
 def to_frame(found: Mapping[str, Fidelity], pairs: Mapping[str, str]) -> pd.DataFrame:

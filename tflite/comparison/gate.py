@@ -22,6 +22,7 @@ METRICS: dict[str, str] = {
     "max_profile_increase": "largest relative increase of a layer's mean, over layers and measures (0.1 is 10 %)",
     "max_profile_change": "the same, increase or decrease",
     "output_profile_increase": "relative increase of the first measure at the last common layer that it exists on",
+    "lost_units": "largest share of a layer's valid units that are valid no more, over layers and measures",
     "flip_rate": "share of transformed images that are answered differently from before",
     "upright_flip_rate": "share of untransformed images that are answered differently from before",
     "accuracy_drop": "accuracy lost on untransformed images (0.01 is one point)",
@@ -162,6 +163,7 @@ def metric_value(metric: str, comparison: Comparison) -> float:
         "max_profile_increase": lambda: _largest(relative),
         "max_profile_change": lambda: _largest(np.abs(relative)),
         "output_profile_increase": lambda: _output_increase(comparison),
+        "lost_units": lambda: _lost_share(existing),
         "flip_rate": lambda: float(after.get("transformed_flips", math.nan)),
         "upright_flip_rate": lambda: float(after.get("flips", math.nan)),
         "accuracy_drop": lambda: lost("accuracy"),
@@ -204,6 +206,13 @@ def _reasons_of_model(row: Mapping[Any, Any]) -> Iterable[str]:
 def _largest(values: Any) -> float:
     """The largest; NaN where there is none, or one is NaN: it may be the worst."""
     return float(np.max(values)) if len(values) else math.nan
+
+
+def _lost_share(layers: Any) -> float:
+    """NaN also where the layers of a row have different units, so that none can be paired."""
+    if "lost" not in layers:
+        return math.nan
+    return _largest((layers["lost"] / layers["valid_before"]).to_numpy(float))
 
 
 def _output_increase(comparison: Comparison) -> float:

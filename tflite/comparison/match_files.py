@@ -1,9 +1,9 @@
-"""Pair the layers of two `.tflite` files of one network, and tell when they are not (comparison)."""
+"""Pair the layers of two `.tflite` files of one network, and refuse files of different networks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -13,11 +13,21 @@ from numpy.typing import NDArray
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.tflite.files.tensor_names import base_name
 
-SAME_NETWORK = 0.7
-"""Least median correlation of the first layers for two files to count as the same network."""
+SAME_NETWORK = 0.9
+"""Median correlation of the first layers from which two files count as the same network without a further look."""
+OTHER_NETWORK = 0.6
+"""Median correlation of the first layers below which two files count as different networks."""
+PARTNERS = 0.5
+"""In between, the least share of units that must be more like their own partner than like any other unit."""
+MATCHED = 0.5
+"""Least share of the layers of the file with fewer layers that must have a partner."""
 _SAME_LAYER = 0.2
 """Least correlation of a pair that was found by position or shape rather than by name."""
 _FIRST_LAYERS = 3
+_EARLY = 6
+"""So many layers are read to find the first ones that vary."""
+_ONE_UNIT = 0.7
+"""Least median correlation where layers have one unit, so that no unit can be taken for another."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,25 @@ class Match:
     unmatched_after: tuple[str, ...] = ()
     how: Mapping[str, str] = field(default_factory=dict)
     correlations: Mapping[str, float] = field(default_factory=dict)
+
+    def only(self, layers: Collection[str]) -> Match:
+        """The match of some layers of the first file alone.
+
+        Args:
+            layers: of the first file.
+
+        Raises:
+            ValueError: none of them has a partner.
+        """
+        pairs = {name: other for name, other in self.pairs.items() if name in layers}
+        if not pairs:
+            raise ValueError(f"layers must have a partner in the second file. Received: {', '.join(layers)}")
+        return replace(
+            self,
+            pairs=pairs,
+            unmatched_before=tuple(name for name in self.unmatched_before if name in layers),
+            unmatched_after=(),
+        )
 
     def describe(self) -> str:
         """The match in a few lines, for a reader."""
@@ -90,13 +119,15 @@ def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Any
         pairs[one], how[one] = other, "order"
     if not pairs:
         raise ValueError("before and after must have a layer in common. Received: files that share no layer")
+    _refuse_few(first, second, pairs)
     correlations: dict[str, float] = {}
     if images is not None:
+        _refuse_strangers(first, second, pairs, images)
         correlations = _correlations(first, second, pairs, images)
-        _refuse_strangers(pairs, correlations, first)
         for one in [name for name, way in how.items() if way == "order" and correlations.get(name, 1) < _SAME_LAYER]:
             del pairs[one], how[one]
             correlations.pop(one)
+        _refuse_few(first, second, pairs)
     ordered = {name: pairs[name] for name in first.layer_shapes if name in pairs}
     partners = set(ordered.values())
     return Match(
@@ -114,11 +145,32 @@ def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
     A unit of a feature map is a channel: its samples are all images and positions. Units that are constant in either
     are left out; NaN where none is left.
     """
-    one, other = (np.asarray(each, np.float64).reshape(-1, each.shape[-1]) for each in (one, other))
-    one, other = one - one.mean(0), other - other.mean(0)
+    one, other = _centred(one), _centred(other)
     spread = np.sqrt(np.square(one).sum(0) * np.square(other).sum(0))
     varied = spread > 1e-12 * max(1.0, float(spread.max(initial=0.0)))
     return float(((one * other).sum(0)[varied] / spread[varied]).mean()) if varied.any() else float("nan")
+
+
+def partner_share(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The share of units of one activation `(N, *U)` that correlate most with the same unit of another one.
+
+    Quantization blurs units but does not exchange them: the share is near 1 for one network, and near one in the number
+    of units for different networks, however alike their units are on average. NaN where fewer than two units vary.
+    """
+    one, other = _centred(one), _centred(other)
+    lengths = [np.sqrt(np.square(values).sum(0)) for values in (one, other)]
+    varied = np.flatnonzero(
+        np.logical_and(*(norm > 1e-12 * max(1.0, float(norm.max(initial=0.0))) for norm in lengths))
+    )
+    if varied.size < 2:
+        return float("nan")
+    alike = (one[:, varied] / lengths[0][varied]).T @ (other[:, varied] / lengths[1][varied])
+    return float((alike.argmax(axis=1) == np.arange(varied.size)).mean())
+
+
+def _centred(values: NDArray[Any]) -> NDArray[np.float64]:
+    flat = np.asarray(values, np.float64).reshape(-1, values.shape[-1])
+    return flat - flat.mean(0)
 
 
 def _as_model(source: Source | TFLiteModel) -> TFLiteModel:
@@ -163,12 +215,38 @@ def _correlations(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, s
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def _refuse_strangers(pairs: Mapping[str, str], correlations: Mapping[str, float], first: TFLiteModel) -> None:
-    """Low bit widths may ruin late layers of the same network, never the first; another network differs at once."""
-    early = [correlations[name] for name in first.layer_shapes if name in correlations][:_FIRST_LAYERS]
-    if early and np.median(early) < SAME_NETWORK:
+def _refuse_few(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str]) -> None:
+    """Files of one network share most layers, whatever their operators were merged to."""
+    layers = min(len(first.layer_shapes), len(second.layer_shapes))
+    if len(pairs) < MATCHED * layers:
         raise ValueError(
-            "before and after must be the same network. Received: files whose first layers correlate by "
-            f"{', '.join(f'{value:.2f}' for value in early)} on the same images (at least {SAME_NETWORK} expected); "
-            "if they are, check that both take the same input scale"
+            f"before and after must be the same network. Received: files of {len(first.layer_shapes)} and "
+            f"{len(second.layer_shapes)} layers, of which {len(pairs)} have a partner in the other file "
+            f"(at least {MATCHED:.0%} of the smaller file expected)"
         )
+
+
+def _refuse_strangers(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Any) -> None:
+    """Low bit widths may ruin late layers of the same network, never the first; another network differs at once."""
+    correlations: list[float] = []
+    shares: list[float] = []
+    early = [name for name in first.layer_shapes if name in pairs][:_EARLY]
+    one, other = first.select(early)(images), second.select([pairs[name] for name in early])(images)
+    for name in early:
+        value = correlation(one[name], other[pairs[name]])
+        if np.isfinite(value) and len(correlations) < _FIRST_LAYERS:
+            correlations.append(value)
+            shares.append(partner_share(one[name], other[pairs[name]]))
+    if not correlations or np.median(correlations) >= SAME_NETWORK:
+        return
+    known = [share for share in shares if np.isfinite(share)]
+    median = float(np.median(correlations))
+    if median >= OTHER_NETWORK and (np.median(known) >= PARTNERS if known else median >= _ONE_UNIT):
+        return
+    raise ValueError(
+        "before and after must be the same network. Received: files whose first layers correlate by "
+        f"{', '.join(f'{value:.2f}' for value in correlations)} on the same images, and whose units are most like "
+        f"their own partners in {', '.join(f'{share:.0%}' for share in shares)} of cases (a correlation of "
+        f"{SAME_NETWORK}, or {OTHER_NETWORK} and {PARTNERS:.0%} expected); if they are, check that both take the same "
+        "input scale"
+    )

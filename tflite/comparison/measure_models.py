@@ -1,43 +1,45 @@
-"""Measure several models on the same images under the same transformations (activations -> results, predictions)."""
+"""Measure several models on the same images under the same transformations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tfinv.datasets.given import unpack
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.evaluate import evaluate
-from tfinv.evaluation.options import Sampling, Warping
+from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.results import Results
 from tfinv.tflite.comparison.observing import Observer, PairedRun
+from tfinv.tflite.comparison.options import FIDELITY_SAMPLES, INTERVALS, paired_sampling
 from tfinv.tflite.comparison.predictions import Predictions
+from tfinv.tflite.comparison.responses import Responses
 from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FIDELITY_SAMPLES = 128
-"""Images on which activations are compared number by number; each counts under every transformation."""
-
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found about one of several models.
+    """One of several models, measured.
 
     Args:
         results: layer measures, with what paired intervals need; layers under the model's own names.
         predictions: class and confidence of every image; None where the output is not one number a class.
         fidelity: against the reference, one row a matched layer; None for the reference and for models without pairs.
+        responses: how often feature maps respond in both, by layer of the reference; empty where there is no fidelity.
     """
 
     results: Results
     predictions: Predictions | None
     fidelity: pd.DataFrame | None
+    responses: Mapping[str, Responses] = field(default_factory=dict)
 
 
+@accepts_folded
 def measure_models(
     models: Mapping[str, Any],
     images: Any,
@@ -48,11 +50,9 @@ def measure_models(
     pairs: Mapping[str, Mapping[str, str]] | None = None,
     measured: Any = None,
     fidelity_samples: int = FIDELITY_SAMPLES,
-    confidence: float = 0.95,
-    shards: int = 20,
+    sampling: Sampling | None = INTERVALS,
     batch_size: int | None = None,
-    padding: str = "constant",
-    interpolation: str = "bilinear",
+    warping: Warping | None = None,
     memory_budget: int | float | str | None = None,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -87,17 +87,15 @@ def measure_models(
             fidelity.
         measured: images whose activations are measured; None for `images`.
         fidelity_samples: images on which activations are compared number by number, in blocks spread over all.
-        confidence: of the intervals.
-        shards: see `evaluate`.
+        sampling: confidence and kind of the intervals, see `evaluate`; None for no intervals.
         batch_size: see `evaluate`.
-        padding: see `evaluate`.
-        interpolation: see `evaluate`.
+        warping: padding and interpolation, see `evaluate`.
         memory_budget: see `evaluate`.
         progress: show progress bars.
         metadata: entries for all `Results.metadata`.
 
     Returns:
-        What was found, by model.
+        By model what was measured.
 
     Raises:
         ValueError: no model, an unknown reference, images that do not fit a model, NaN in activations.
@@ -109,8 +107,7 @@ def measure_models(
         if name not in models:
             raise ValueError(f"reference and pairs must name models among {', '.join(models)}. Received: {name!r}")
     transformations = as_set(transformations)
-    options: dict[str, Any] = {"padding": padding, "interpolation": interpolation}
-    warping = Warping(**options)
+    sampling, warping = paired_sampling(sampling), checked(Warping, warping)
     results = {}
     for name, model in models.items():
         results[name] = evaluate(
@@ -119,7 +116,7 @@ def measure_models(
             transformations,
             measures,
             batch_size=batch_size,
-            sampling=Sampling(confidence, shards),
+            sampling=sampling,
             warping=warping,
             memory_budget=memory_budget,
             progress=progress,
@@ -128,7 +125,11 @@ def measure_models(
     batches = ImageBatches(images, block_size(batch_size, len(transformations)))
     labels = unpack(images)[1]
     observers = {name: Observer(model, labels) for name, model in models.items()}
-    run = PairedRun(observers, reference, pairs or {}, transformations, batches, options)
+    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping)
     run.run(fidelity_samples, progress)
-    frames = {name: each.to_frame() for name, each in run.recorders.items()}
-    return {name: Measured(results[name], observers[name].predictions(), frames.get(name)) for name in models}
+    frames = {name: recorder.to_frame() for name, recorder in run.recorders.items()}
+    responses = {name: recorder.responses for name, recorder in run.recorders.items()}
+    return {
+        name: Measured(results[name], observers[name].predictions(), frames.get(name), responses.get(name, {}))
+        for name in models
+    }

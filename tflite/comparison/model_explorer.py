@@ -1,4 +1,4 @@
-"""Layer numbers as node data for the Model Explorer graph viewer (comparison -> JSON)."""
+"""Layer numbers as node data for the Model Explorer graph viewer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from tfinv.support.files import write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tfinv.tflite.comparison.comparison import Comparison
-    from tfinv.tflite.studies.result import StudyResult
 
 CHANGE_COLOURS = ((-0.1, "#5e3c99"), (-0.02, "#b2abd2"), (0.02, "#f7f7f7"), (0.1, "#fdb863"), (1e9, "#e66101"))
 """Upper bounds and colours of relative changes: violet is more invariant, orange less."""
@@ -47,40 +45,28 @@ def node_data(frame: pd.DataFrame, value: str, key: str, colours: Sequence[tuple
     }
 
 
-def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write one file a measure and one for SQNR; see `Comparison.model_explorer`."""
-    tensors = comparison.fidelity[["layer", "tensor_after"]]
+def write(layers: pd.DataFrame, fidelity: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write one file per measure and one for SQNR.
+
+    Args:
+        layers: see `Comparison`.
+        fidelity: see `Comparison`.
+        folder: where to write.
+
+    Returns:
+        The paths.
+    """
+    tensors = fidelity[["layer", "tensor_after"]]
     files = {}
-    for measure in dict.fromkeys(comparison.layers["measure"]):
-        own = comparison.layers[comparison.layers["measure"] == measure].merge(tensors, on="layer")
-        files[f"change_of_{measure}"] = node_data(own, "relative", "tensor_after", CHANGE_COLOURS)
-    files["sqnr_db"] = node_data(comparison.fidelity, "sqnr_db", "tensor_after", SQNR_COLOURS)
-    return _write(files, folder)
+    for measure in dict.fromkeys(layers["measure"]):
+        rows = layers[layers["measure"] == measure].merge(tensors, on="layer")
+        files[f"change_of_{measure}"] = node_data(rows, "relative", "tensor_after", CHANGE_COLOURS)
+    files["sqnr_db"] = node_data(fidelity, "sqnr_db", "tensor_after", SQNR_COLOURS)
+    return write_files(files, folder)
 
 
-def write_study(study: StudyResult, folder: Path) -> list[Path]:
-    """Write the same for every recipe of a study, and the sensitivity of layers; see `StudyResult.model_explorer`."""
-    paths = []
-    for recipe, rows in study.layers.groupby("recipe", sort=False):
-        own = rows[rows["tensor"].notna()]
-        files = {
-            f"change_of_{measure}": node_data(each, "relative", "tensor", CHANGE_COLOURS)
-            for measure, each in own.groupby("measure", sort=False)
-        }
-        one_a_layer = own.drop_duplicates("layer")
-        files["sqnr_db"] = node_data(one_a_layer, "sqnr_db", "tensor", SQNR_COLOURS)
-        paths += _write(files, folder / str(recipe))
-    if len(study.sensitivity):
-        each_scheme = study.sensitivity.groupby(["scheme", "mode"], sort=False)
-        files = {
-            f"sensitivity_{scheme}_{mode}": node_data(own, "relative", "tensor", CHANGE_COLOURS)
-            for (scheme, mode), own in each_scheme  # type: ignore[misc]  # the key of two columns is a pair
-        }
-        paths += _write(files, folder / "float32")
-    return paths
-
-
-def _write(files: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_files(files: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write one JSON file per entry, and return their paths."""
     paths = []
     for name, content in files.items():
         paths.append(folder / f"{_file_name(name)}.json")

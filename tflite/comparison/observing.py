@@ -1,4 +1,4 @@
-"""Show several models the same transformed images, block by block (activations -> predictions, fidelity)."""
+"""Show several models the same transformed images, block by block, for predictions and fidelity."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches
+from tfinv.evaluation.options import Warping
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
 from tfinv.tflite.comparison.behaviour import identities
@@ -102,7 +103,7 @@ class PairedRun:
         pairs: Mapping[str, Mapping[str, str]],
         transformations: TransformationSet,
         batches: ImageBatches,
-        options: Mapping[str, Any],
+        warping: Warping,
     ) -> None:
         self._observers, self._reference, self._batches = observers, reference, batches
         self._count = len(transformations)
@@ -115,7 +116,7 @@ class PairedRun:
         }
 
         def transformed(images: Any) -> Any:
-            warped = warp(images, transformations, **options)
+            warped = warp(images, transformations, padding=warping.padding, interpolation=warping.interpolation)
             if not same.size:  # the untransformed image comes last
                 warped = tf.concat([warped, images[:, None]], axis=1)
             return tf.reshape(warped, (-1, *batches.shape))

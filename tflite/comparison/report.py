@@ -41,6 +41,9 @@ FIDELITY_COLUMNS = (
     "max_error",
     "saturated",
     "clipped",
+    "firing_before",
+    "firing_after",
+    "levels",
 )
 RANGE_COLUMNS = (
     "layer",
@@ -68,6 +71,8 @@ TERMS = (
     "chance",
     "dead unit",
 )
+
+UNIT_COLUMNS = ("valid_before", "valid_after", "both", "lost", "silenced", "gained", "paired_relative", "lost_names")
 
 
 def write(comparison: Comparison, folder: Path) -> Path:
@@ -130,6 +135,10 @@ def _add_invariance(report: Report, comparison: Comparison) -> None:
         shown = own[["layer", "before", "after", "difference", "low", "high", "relative", "real"]]
         caption = f"{report_parts.measure_name(measure).capitalize()} by layer; `real`: beyond noise"
         report_parts.add_layers(report, shown, caption, collapsed=True)
+        if "lost" in own:  # comparisons saved by earlier versions do not know it
+            caption = "Units valid in both files, in the first alone (lost; `silenced`: dead or sparse in the second), "
+            caption += "in the second alone (gained), and the relative change over units valid in both"
+            report_parts.add_layers(report, own[["layer", *UNIT_COLUMNS]], caption, collapsed=True)
 
 
 def _add_layers(report: Report, comparison: Comparison) -> None:
@@ -138,9 +147,13 @@ def _add_layers(report: Report, comparison: Comparison) -> None:
         "How faithful each layer is",
         f"Numbers of the second file against those of the first on {facts['fidelity_samples']} images under all "
         "transformations. `saturated`: values at an integer limit other than zero; `clipped`: values of the first "
-        "file that the second cannot represent.\n\n" + comparison.match.describe().replace("\n", "\n\n"),
+        "file that the second cannot represent; `firing`: share of activations above zero; `levels`: how many of its "
+        "integers a feature map of the second file uses (median).\n\n"
+        + comparison.match.describe().replace("\n", "\n\n"),
     )
-    report_parts.add_layers(report, frame[list(FIDELITY_COLUMNS)], "Fidelity by layer")
+    # Comparisons saved by earlier versions lack some columns.
+    shown = frame[[name for name in FIDELITY_COLUMNS if name in frame]]
+    report_parts.add_layers(report, shown, "Fidelity by layer")
     report_parts.add_layers(report, frame[list(RANGE_COLUMNS)], "Ranges of activations and weights", collapsed=True)
 
 

@@ -30,15 +30,17 @@ NUMBERS = {
     "working_kib": "working memory KiB",
     "largest_change": "largest change",
 }
-MEASURE_NAMES = {"NormalizedVariance": "normalised variance", "NormalizedVarianceSE": "same-equivariance error"}
+MEASURE_NAMES = {"NormalizedVariance": "normalized variance", "NormalizedVarianceSE": "same-equivariance error"}
 LAYER_FORMATS: Mapping[str, str] = {
     **dict.fromkeys(("before", "after", "difference", "low", "high"), ".4f"),
-    "relative": "{:+.2%}",
+    **dict.fromkeys(("relative", "paired_relative"), "{:+.2%}"),
     "sqnr_db": ".1f",
     "cosine": ".5f",
     "effective_bits": ".1f",
     "saturated": "{:.2%}",
     "clipped": "{:.2%}",
+    **dict.fromkeys(("firing_before", "firing_after"), "{:.2%}"),
+    "levels": ".0f",
 }
 
 

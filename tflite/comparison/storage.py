@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_UNITS = re.compile(r"(c-?\d+\.)?v\d+\.\d+")
+"""Names that `Results.to_arrays` gives the values of units, rather than intervals and draws."""
+_SHAPE = [Rule(int, lambda size: size >= 0, "a whole number of at least 0")]
+
 COLUMN = {"kind": Rule(str, lambda kind: len(kind) == 1, "one letter"), "values": list}
 """What a column of a table is in JSON."""
 
@@ -32,6 +37,7 @@ def save_parts(
     frames: Mapping[str, pd.DataFrame],
     results: Mapping[str, Results],
     arrays: Mapping[str, NDArray[Any]],
+    full_precision: bool = False,
 ) -> None:
     """Write one file, atomically.
 
@@ -43,11 +49,18 @@ def save_parts(
         frames: tables by name, with columns of numbers, truth values and texts.
         results: measurements by name.
         arrays: further arrays by name, none of objects.
+        full_precision: keep the values of units as float64 rather than float32.
     """
+    planes: dict[str, list[Any]] = {}
     parts: dict[str, NDArray[Any]] = {f"a.{name}": np.asarray(array) for name, array in arrays.items()}
     for number, measured in enumerate(results.values()):
-        parts |= {f"r{number}.{name}": array for name, array in measured.to_arrays().items()}
+        for name, array in measured.to_arrays().items():
+            member = f"r{number}.{name}"
+            if _UNITS.fullmatch(name) and array.dtype == np.float64 and not full_precision:
+                planes[member], array = list(array.shape), to_planes(array)
+            parts[member] = array
     header = {
+        "planes": planes,
         "facts": dict(facts),
         "frames": {name: frame_to_json(frame) for name, frame in frames.items()},
         "results": list(results),
@@ -57,7 +70,7 @@ def save_parts(
 
 @contextmanager
 def loaded_parts(
-    path: str | os.PathLike[str], kind: str, version: int, facts: Schema
+    path: str | os.PathLike[str], kind: str, version: int, facts: Schema, older: tuple[int, ...] = ()
 ) -> Iterator[tuple[dict[str, Any], dict[str, pd.DataFrame], dict[str, Results], dict[str, NDArray[Any]]]]:
     """Read what `save_parts` wrote; errors of the block count as errors of the file.
 
@@ -66,6 +79,7 @@ def loaded_parts(
         kind: says what it must be.
         version: the version that is read.
         facts: what the facts must be, see `tfinv.support.schema`.
+        older: earlier versions that are read too.
 
     Yields:
         Facts, frames, results and arrays.
@@ -74,14 +88,47 @@ def loaded_parts(
         FileNotFoundError: there is no such file.
         ValueError: a damaged file, one of another kind, or of a version this code does not know.
     """
-    schema = {"facts": facts, "frames": {str: {str: COLUMN}}, "results": [str]}
+    schema = {"planes?": {str: _SHAPE}, "facts": facts, "frames": {str: {str: COLUMN}}, "results": [str]}
     what = f"a complete file of the kind {kind}"
-    with archive.opened(path, kind, version, schema, what) as (header, arrays):
+    with archive.opened(path, kind, version, schema, what, older=older) as (header, arrays):
+        planes = header.get("planes", {})
         results = {
-            name: Results.from_arrays(_under(arrays, f"r{number}.")) for number, name in enumerate(header["results"])
+            name: Results.from_arrays(_results_arrays(arrays, planes, number))
+            for number, name in enumerate(header["results"])
         }
         frames = {name: frame_from_json(columns) for name, columns in header["frames"].items()}
         yield header["facts"], frames, results, _under(arrays, "a.")
+
+
+def to_planes(array: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Numbers as float32, uint8 `(4, N)`: bytes of equal rank stand together, which makes a quarter of them compress.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.tflite.comparison.storage import from_planes, to_planes
+        >>> from_planes(to_planes(np.array([[0.5, 1.0]])), (1, 2)).tolist()
+        [[0.5, 1.0]]
+    """
+    flat = np.ascontiguousarray(array, "<f4").reshape(-1, 1)
+    return np.ascontiguousarray(flat.view(np.uint8).T)
+
+
+def from_planes(planes: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """What `to_planes` was given, to the precision of float32."""
+    return np.ascontiguousarray(planes.T).view("<f4").reshape(shape).astype(np.float64)
+
+
+def _results_arrays(
+    arrays: Mapping[str, NDArray[Any]], planes: Mapping[str, Any], number: int
+) -> dict[str, NDArray[Any]]:
+    """The arrays of one of several results, planes put together again."""
+    prefix = f"r{number}."
+    result = _under(arrays, prefix)
+    for member, shape in planes.items():
+        if member.startswith(prefix):
+            stored = archive.member(arrays, member, "uint8", (4, math.prod(shape)))
+            result[member.removeprefix(prefix)] = from_planes(stored, tuple(shape))
+    return result
 
 
 def frame_to_json(frame: pd.DataFrame) -> dict[str, Any]:

@@ -10,12 +10,18 @@ import numpy as np
 from tfinv.resampling.images import Estimate
 from tfinv.tflite.comparison.behaviour import Behaviour
 from tfinv.tflite.comparison.report_parts import measure_name
+from tfinv.tflite.comparison.silence import (
+    from_silence,
+    opposite_signs,
+    paired_change,
+    silence_sentence,
+    units_sentence,
+)
+from tfinv.tflite.comparison.words import MATERIAL, percent, signed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MATERIAL = 0.02
-"""A layer's relative change that counts as more than a trifle."""
 OFTEN = 2.0
 """How many times more flips under transformation than upright are worth a word."""
 
@@ -44,6 +50,7 @@ def describe(
         sentences += collapse_sentences(before, after, names)
     measures = list(dict.fromkeys(differences["measure"]))
     sentences += [invariance_sentence(differences, key, names) for key in measures]
+    sentences += [units_sentence(differences, key, names) for key in measures[:1]]
     if before is not None and after is not None:
         if after.accuracy_change.high < 0 and _gains(differences):
             sentences.append(
@@ -65,7 +72,7 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
         >>> row = {"measure": "NormalizedVariance", "layer": "conv", "before": 0.5, "after": 0.501, "difference": 0.001}
         >>> row |= {"relative": 0.002, "relative_low": -0.001, "relative_high": 0.005, "real": False}
         >>> invariance_sentence(pd.DataFrame([row]), "NormalizedVariance")
-        '**No detectable change of normalised variance**: within ±0.5 % in every layer (1 layer, 95 %).'
+        '**No detectable change of normalized variance**: within ±0.5 % in every layer (1 layer, 95 %).'
 
     Args:
         differences: as `compare` gives.
@@ -80,46 +87,64 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
     largest = known.iloc[int(known["relative"].abs().to_numpy().argmax())]
     if certain.empty:
         return (
-            f"{words.capitalize()} changes by at most {_signed(largest['relative'])} (at `{largest['layer']}`); no "
-            "intervals were asked for, so this cannot be told from noise."
+            f"{words.capitalize()} changes by at most {signed(largest['relative'])} (at `{largest['layer']}`); no "
+            "intervals were asked for, so whether this is more than noise is inconclusive."
         )
     count = f"{len(certain)} layer{'s' if len(certain) > 1 else ''}"
     within = float(certain[["relative_low", "relative_high"]].abs().to_numpy().max())
     real = certain[certain["real"].to_numpy(bool)]
     if real.empty:
-        return f"**No detectable change of {words}**: within ±{_percent(within)} in every layer ({count}, 95 %)."
-    material = real[real["relative"].abs() >= MATERIAL]
+        return f"**No detectable change of {words}**: within ±{percent(within)} in every layer ({count}, 95 %)."
+    silent = from_silence(real)
+    fallen, material = real[silent], real[~silent & (real["relative"].abs().to_numpy() >= MATERIAL)]
+    if material.empty and len(fallen):
+        return silence_sentence(fallen, measure, names)
     if material.empty:
         strongest = real.iloc[int(real["relative"].abs().to_numpy().argmax())]
         return (
             f"**Hardly any change of {words}**: beyond noise in {len(real)} of {count} (95 %), but small, at most "
-            f"{_signed(strongest['relative'])} (at `{strongest['layer']}`); no layer moves by more than "
-            f"±{_percent(within)}."
+            f"{signed(strongest['relative'])} (at `{strongest['layer']}`); no layer moves by more than "
+            f"±{percent(within)}."
         )
-    return _changed(material, real, words, count, names)
+    return " ".join(
+        filter(
+            None, (_changed(material, len(real), count, differences, names), silence_sentence(fallen, measure, names))
+        )
+    )
 
 
 def _gains(differences: pd.DataFrame) -> bool:
-    """Whether a layer became more invariant, beyond noise and by more than a trifle."""
-    return bool((differences["real"].to_numpy(bool) & (differences["relative"].to_numpy(float) <= -MATERIAL)).any())
+    """Whether a layer became more invariant, beyond noise, by more than a trifle, and in units that respond in both."""
+    falls = (differences["relative"].to_numpy(float) <= -MATERIAL) & ~from_silence(differences)
+    return bool((differences["real"].to_numpy(bool) & falls).any())
 
 
-def _changed(material: pd.DataFrame, real: pd.DataFrame, words: str, count: str, names: tuple[str, str]) -> str:
+def _changed(material: pd.DataFrame, beyond: int, count: str, differences: pd.DataFrame, names: tuple[str, str]) -> str:
+    words = measure_name(str(material["measure"].iloc[0]))
     first = material.iloc[0]
-    strongest = material.iloc[int(material["relative"].abs().to_numpy().argmax())]
-    rising = bool(strongest["relative"] > 0)
-    meaning = "less" if rising else "more"
+    strongest = material.iloc[int(np.abs(paired_change(material)).argmax())]
+    meaning = "less" if strongest["relative"] > 0 else "more"
     begins = (
         ""
         if first["layer"] == strongest["layer"]
-        else (f"It begins at `{first['layer']}` ({_signed(first['relative'])}) and is largest at ")
+        else (f"It begins at `{first['layer']}` ({signed(first['relative'])}) and is largest at ")
     )
     where = f"{begins or 'It is largest at '}`{strongest['layer']}`"
+    means = f"{names[1]} is {meaning} invariant there."
+    if float(strongest.get("lost", 0)) > 0 or float(strongest.get("gained", 0)) > 0:
+        means = (
+            f"over the {int(strongest['both'])} units valid in both {signed(strongest['paired_relative'])}, so {means}"
+        )
+    if others := opposite_signs(strongest, differences):
+        means = (
+            f"but {' and '.join(others)}. These are defensible numbers of the same change and disagree in sign: which "
+            "model is more invariant there is inconclusive."
+        )
     return (
-        f"**{words.capitalize()} changes**, beyond noise in {len(real)} of {count} (95 %). {where}: "
-        f"{_signed(strongest['relative'])} ({_signed(strongest['relative_low'])} to "
-        f"{_signed(strongest['relative_high'])}), from {strongest['before']:.3f} to {strongest['after']:.3f}: "
-        f"{names[1]} is {meaning} invariant there."
+        f"**{words.capitalize()} changes**, beyond noise in {beyond} of {count} (95 %). {where}: "
+        f"{signed(strongest['relative'])} ({signed(strongest['relative_low'])} to "
+        f"{signed(strongest['relative_high'])}), from {strongest['before']:.3f} to {strongest['after']:.3f}: "
+        f"{means}"
     )
 
 
@@ -142,8 +167,8 @@ def accuracy_sentences(before: Behaviour, after: Behaviour, names: tuple[str, st
     if has_labels:
         sentences.append(
             f"Predictions that transformations leave unchanged: {_share(before.consistency)} of {names[0]} (accuracy "
-            f"{_percent(before.transformed_accuracy.value)}), {_share(after.consistency)} of {names[1]} (accuracy "
-            f"{_percent(after.transformed_accuracy.value)})."
+            f"{percent(before.transformed_accuracy.value)}), {_share(after.consistency)} of {names[1]} (accuracy "
+            f"{percent(after.transformed_accuracy.value)})."
         )
     else:
         sentences.append(
@@ -159,7 +184,7 @@ def collapse_sentences(before: Behaviour, after: Behaviour, names: tuple[str, st
     for name, each in zip(names, (before, after), strict=True):
         if each.collapsed:
             known = math.isfinite(each.accuracy.value)
-            accuracy = f"accuracy {_percent(each.accuracy.value)}, " if known else ""
+            accuracy = f"accuracy {percent(each.accuracy.value)}, " if known else ""
             sentences.append(
                 f"**{name} has collapsed**: it answers nearly the same for every image ({accuracy}effectively "
                 f"{each.classes_used:.1f} classes). Its invariance and its consistency mean nothing."
@@ -210,18 +235,8 @@ def _change(before: Estimate, after: Estimate, change: Estimate) -> str:
     """`from 75.5 % to 75.4 % (-0.1 points, -0.4 to +0.2: no detectable change)`."""
     noise = "" if change.excludes_zero else ": no detectable change"
     points = f"{100 * change.value:+.1f} points, {100 * change.low:+.1f} to {100 * change.high:+.1f}{noise}"
-    return f"from {_percent(before.value)} to {_percent(after.value)} ({points})"
+    return f"from {percent(before.value)} to {percent(after.value)} ({points})"
 
 
 def _share(estimate: Estimate) -> str:
-    return f"{_percent(estimate.value)} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
-
-
-def _percent(value: float) -> str:
-    """One decimal; two significant digits below one per cent."""
-    scaled = 100 * value
-    return f"{scaled:.1f} %" if abs(scaled) >= 0.095 or scaled == 0 else f"{scaled:.2g} %"
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + _percent(value)
+    return f"{percent(estimate.value)} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"

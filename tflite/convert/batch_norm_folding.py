@@ -1,4 +1,4 @@
-"""Batch normalization merged into the layer before it, with the moving statistics (tflite)."""
+"""Batch normalization merged into the layer before it, with the moving statistics."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ def find_folds(graph: LayerGraph) -> dict[int, Fold]:
     Returns:
         `{tensor: Fold}`; the kernel is that of the call's layer, merged.
     """
-    readers, found = graph.readers(), {}
+    readers, merged = graph.readers(), {}
     chains = {call.output: _chain(call, graph, readers) for call in graph.calls if _takes_a_fold(call.layer)}
     for call in graph.calls:
         chain = chains.get(call.output, ())
         siblings = [chains.get(other.output, ()) for other in graph.calls if other.layer is call.layer]
-        used = {other.output for each in siblings for other in each}
-        same = all([c.layer for c in each] == [c.layer for c in chain] for each in siblings)
-        calls_of_norms = [c for c in graph.calls if any(c.layer is each.layer for each in chain)]
+        used = {other.output for sibling in siblings for other in sibling}
+        same = all([c.layer for c in sibling] == [c.layer for c in chain] for sibling in siblings)
+        calls_of_norms = [c for c in graph.calls if any(c.layer is norm.layer for norm in chain)]
         if chain and same and all(c.output in used for c in calls_of_norms):
-            found[call.output] = _merge(call.layer, chain)
-    return found
+            merged[call.output] = _merge(call.layer, chain)
+    return merged
 
 
 def _takes_a_fold(layer: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Calibration images: read from arrays, pipelines or data sets, checked, and with transformations (convert)."""
+"""Calibration images: read from arrays, pipelines or data sets, checked, and with transformations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.datasets import Split
+from tfinv.evaluation.options import Warping, checked
 
 _MOST_BYTES = 4 * 2**30
 
@@ -43,7 +44,12 @@ def calibration_batches(
 
 
 def with_transformations(
-    images: Any, transformations: Any, *, per_image: int | None = None, seed: int = 0
+    images: Any,
+    transformations: Any,
+    *,
+    per_image: int | None = None,
+    seed: int = 0,
+    warping: Warping | None = None,
 ) -> NDArray[np.float32]:
     """Calibration images under the transformations that the model will meet.
 
@@ -61,6 +67,7 @@ def with_transformations(
         transformations: a `TransformationSet`, or its id such as `"rotations(16)"`.
         per_image: how many transformations of each image; None for all. 1 gives as many images as came in.
         seed: of the draw.
+        warping: padding and interpolation, see `tfinv.evaluate`.
 
     Returns:
         float32 `(N * per_image, H, W, C)`, the versions of an image next to each other.
@@ -73,31 +80,33 @@ def with_transformations(
     images, chosen = np.asarray(images, np.float32), as_set(transformations)
     if images.ndim != 4 or not len(images):
         raise ValueError(f"images must have the shape (N, H, W, C) with N > 0. Received: shape {images.shape}")
-    each = len(chosen) if per_image is None else per_image
-    if not 1 <= each <= len(chosen):
+    count = len(chosen) if per_image is None else per_image
+    if not 1 <= count <= len(chosen):
         raise ValueError(f"per_image must be in [1, {len(chosen)}], the size of the set. Received: {per_image}")
-    if images.nbytes * each > _MOST_BYTES:
+    if images.nbytes * count > _MOST_BYTES:
         raise ValueError(
-            f"calibration images would take {images.nbytes * each / 2**30:.1f} GiB; give fewer, or per_image"
+            f"calibration images would take {images.nbytes * count / 2**30:.1f} GiB; give fewer, or per_image"
         )
-    deal = _deal(len(images), len(chosen), each, np.random.default_rng(seed))
-    result = np.empty((len(images), each, *images.shape[1:]), np.float32)
+    warping = checked(Warping, warping)
+    how: dict[str, Any] = {"padding": warping.padding, "interpolation": warping.interpolation}
+    deal = _deal(len(images), len(chosen), count, np.random.default_rng(seed))
+    result = np.empty((len(images), count, *images.shape[1:]), np.float32)
     for number, transformation in enumerate(chosen):
         rows, places = np.nonzero(deal == number)
         for start in range(0, len(rows), 256):
             part = slice(start, start + 256)
             if len(rows[part]):
-                result[rows[part], places[part]] = np.asarray(warp(images[rows[part]], transformation))[:, 0]
+                result[rows[part], places[part]] = np.asarray(warp(images[rows[part]], transformation, **how))[:, 0]
     return result.reshape(-1, *images.shape[1:])
 
 
-def _deal(count: int, size: int, each: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """`each` different numbers below `size` for each of `count` rows, every number equally often (to within one)."""
-    if each == size:
+def _deal(count: int, size: int, per_image: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """`per_image` different numbers below `size` in `count` rows, every number equally often (to within one)."""
+    if per_image == size:
         return np.tile(np.arange(size), (count, 1))
-    start = np.arange(count) * each
-    # Row i takes the next `each` places of a circle: balanced and without repetition; the shuffles make it random.
-    places = (start[:, None] + np.arange(each)) % size
+    start = np.arange(count) * per_image
+    # Row i takes the next `per_image` places of a circle: balanced and without repetition; the shuffles make it random.
+    places = (start[:, None] + np.arange(per_image)) % size
     return generator.permutation(size)[places][generator.permutation(count)]
 
 

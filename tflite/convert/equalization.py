@@ -1,4 +1,4 @@
-"""Cross-layer equalization: the same function with channel ranges that one scale a kernel can serve (convert)."""
+"""Cross-layer equalization: the same function with channel ranges that one scale per kernel can serve."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _fold(graph: LayerGraph) -> None:
     """Merge normalizations into the kernels before them; the first of each chain keeps the bias, as minus its mean."""
     done: set[int] = set()
     for tensor, fold in find_folds(graph).items():
-        call = next(each for each in graph.calls if each.output == tensor)
+        call = next(candidate for candidate in graph.calls if candidate.output == tensor)
         if id(call.layer) in done:
             continue
         done.add(id(call.layer))

@@ -1,4 +1,4 @@
-"""From a Keras 3 model to a float `.tflite` file, by a frozen concrete function (convert)."""
+"""From a Keras 3 model to a float `.tflite` file, by a frozen concrete function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfinv.support.quiet import quiet
 def freeze(model: Any) -> Any:
     """A concrete function of a model with its weights as constants, for images `(None, H, W, C)`, float32.
 
-    Handing the Keras model itself to the converter gives a file that dies at its first invocation, or takes several
+    Handing the Keras model itself to the converter gives a file that fails at its first invocation, or takes several
     times as long.
 
     Args:
@@ -99,7 +99,7 @@ def _store_float16(converter: Any) -> None:
 def _image_shape(model: Any) -> tuple[int, ...]:
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}")
-    shapes = [tuple(each.shape) for each in getattr(model, "inputs", None) or ()]
+    shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
     if len(shapes) != 1 or len(shapes[0]) != 4 or None in shapes[0][1:]:
         raise ValueError(
             "model must be functional or sequential, built, with one input of images (N, H, W, C) of a fixed size. "
@@ -128,7 +128,7 @@ def _explain(failure: str, function: Any, model: Any) -> str:
         return f"{what} cannot be converted: TFLite has no operator for {', '.join(kinds)}"
     lines = [line.strip() for line in failure.splitlines() if "error:" in line] or failure.strip().splitlines()
     places = (_layer_of(operation, model) for operation in re.findall(r'"([^"@:]+/[^"@:]+)', lines[0]))
-    what = next((each for each in places if each), "model")
+    what = next((place for place in places if place), "model")
     reason = re.sub(r"^\S*\s*error: loc\(.*?\)+: ", "", lines[0])
     return f"{what} cannot be converted: {' '.join(reason.split())[:400]}"
 

@@ -1,4 +1,4 @@
-"""Post-training quantization of float `.tflite` files: the only file that imports litert-quantizer (convert)."""
+"""Post-training quantization of float `.tflite` files: the only file that imports litert-quantizer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def quantize_weights(
     only: str = ".*",
     skip: str | None = None,
 ) -> bytes:
-    """Store kernels as integers, one scale a channel; activations stay float.
+    """Store kernels as integers, one scale per channel; activations stay float.
 
     Args:
         content: a float file.
@@ -64,7 +64,7 @@ def quantize_all(
         content: a float file with one input.
         batches: calibration images as the model takes them.
         activation_bits: 8 or 16.
-        per_channel: one scale a kernel channel rather than one a kernel.
+        per_channel: one scale per kernel channel rather than one per kernel.
         io: type of inputs and outputs; `"int8"` means the activations' own integer type.
         only: see `quantize_weights`.
         skip: see `quantize_weights`.

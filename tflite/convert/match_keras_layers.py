@@ -97,15 +97,15 @@ class _Match:
 
 
 def _match(layers: Mapping[str, _Layer], tensors: Mapping[str, _Sample], file: TFLiteModel) -> dict[str, _Match]:
-    """One tensor a layer and one layer a tensor, best agreement first, names among equals, later layers first."""
+    """One tensor per layer and one layer per tensor, best agreement first, names among equals, later layers first."""
     limit, tie = (EXACT_DB, 10) if _is_float32(file.graph) else (INTEGER_DB, 6)  # differences below say nothing
     outputs = {file.graph.source(index) for index in file.graph.outputs}
     candidates = []
     for order, (name, layer) in enumerate(layers.items()):
-        for position, (tensor, found) in enumerate(tensors.items()):
-            if found.shape != layer.sample.shape:
+        for position, (tensor, sample) in enumerate(tensors.items()):
+            if sample.shape != layer.sample.shape:
                 continue
-            if (agreement := sqnr(layer.sample.values, found.values)) < limit:
+            if (agreement := sqnr(layer.sample.values, sample.values)) < limit:
                 continue
             detail = file.layer_tensors[tensor]
             named = mentions(detail.name, layer.path) or (detail.index in outputs and not layer.readers)
@@ -113,7 +113,7 @@ def _match(layers: Mapping[str, _Layer], tensors: Mapping[str, _Sample], file: T
             candidates.append((rank, _Match(name, tensor, agreement)))
     matches: dict[str, _Match] = {}
     taken: set[str] = set()
-    for _, match in sorted(candidates, key=lambda each: each[0]):
+    for _, match in sorted(candidates, key=lambda candidate: candidate[0]):
         if match.layer not in matches and match.tensor not in taken:
             matches[match.layer] = match
             taken.add(match.tensor)
@@ -188,7 +188,7 @@ def _next_matched(name: str, layers: Mapping[str, _Layer], matches: Mapping[str,
 def _twin(name: str, layers: Mapping[str, _Layer], matches: Mapping[str, _Match]) -> str | None:
     """The matched layer that has the output of one that passes its input on, or that it passes on."""
     layer = layers[name]
-    for other in [each for each in matches if name in layers[each].readers] + layer.readers:
+    for other in [match for match in matches if name in layers[match].readers] + layer.readers:
         passes = any(word in kind for kind in (layer.kind, layers[other].kind) for word in _IDENTITIES)
         passes = passes or layer.kind in _SOMETIMES_IDENTITIES
         same = layers[other].sample.shape == layer.sample.shape

@@ -63,7 +63,7 @@ def float16(model: Any) -> Conversion:
 
 
 def dynamic_int8(model: Any) -> Conversion:
-    """Kernels stored as int8, one scale a channel; activations are quantized on the fly, image by image.
+    """Kernels stored as int8, one scale per channel; activations are quantized on the fly, image by image.
 
     Args:
         model: see `float32`; or its `float32` conversion, which saves time where several recipes are wanted.
@@ -78,7 +78,7 @@ def dynamic_int8(model: Any) -> Conversion:
 
 
 def weight_int4(model: Any) -> Conversion:
-    """Kernels stored as int4, one scale a channel, and given back as float32 before use; activations are float32.
+    """Kernels stored as int4, one scale per channel, and given back as float32 before use; activations are float32.
 
     The tool has no 4-bit depthwise convolution; those kernels stay float32 and are listed in `float_kernels`.
 

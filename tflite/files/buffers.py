@@ -1,4 +1,4 @@
-"""Arrays whose memory is used again once nobody holds them (inside activations)."""
+"""Arrays whose memory is used again once nobody holds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a model before it is trusted: what the interpreter tells, and the scale of its inputs."""
+"""Checks of a model before it is trusted: its activations, and the scale of its inputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tfinv.activations.sub_model import ActivationModel
 from tfinv.statistics.classification import chosen
 from tfinv.support.types import Images
 from tfinv.tflite.files.model import TFLiteModel
@@ -31,13 +33,25 @@ def self_check(model: TFLiteModel, images: Images = None) -> SelfCheck:
     return model.self_check(images)
 
 
-def check_input_scale(
-    model: TFLiteModel, images: Any, labels: Any, scales: Sequence[Any] = ("0..1", "0..255", "-1..1")
-) -> str:
-    """A warning if another input scale gives a far better accuracy: the easiest silent error of all.
+def scores_of(model: TFLiteModel | ActivationModel, images: Images) -> NDArray[np.float32]:
+    """The first output of a model, where its classes are read: float32 `(N, *U)`.
 
     Args:
-        model: the file, with the input scale in use.
+        model: with its input scale.
+        images: `(N, H, W, C)` in [0, 1].
+    """
+    if not isinstance(model, TFLiteModel):
+        return model.predict(images)
+    return model.runner.read(model.model_inputs(images), {"scores": model.scores})["scores"].copy()
+
+
+def check_input_scale(
+    model: TFLiteModel | ActivationModel, images: Any, labels: Any, scales: Sequence[Any] = ("0..1", "0..255", "-1..1")
+) -> str:
+    """A warning if another input scale gives a far better accuracy; nothing else reports this error.
+
+    Args:
+        model: the file, or a Keras model as an `ActivationModel`, with the input scale in use.
         images: `(N, H, W, C)` in [0, 1], some dozen or more.
         labels: class numbers `(N,)`.
         scales: what to try instead.
@@ -53,10 +67,9 @@ def check_input_scale(
     if labels.shape != (len(images),):
         raise ValueError(f"labels must be one class number per image, {len(images)}. Received: shape {labels.shape}")
 
-    def accuracy(candidate: TFLiteModel) -> float:
-        outputs = candidate.runner.read(candidate.model_inputs(images), {"scores": candidate.scores})["scores"]
-        classes = chosen(outputs.reshape(len(labels), -1), candidate.outputs[0].threshold)
-        return float((classes == labels).mean())
+    def accuracy(candidate: TFLiteModel | ActivationModel) -> float:
+        outputs = scores_of(candidate, images).reshape(len(labels), -1)
+        return float((chosen(outputs, candidate.outputs[0].threshold) == labels).mean())
 
     chance = 1.0 / max(2, len(np.unique(labels)))
     used = accuracy(model)

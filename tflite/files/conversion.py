@@ -1,4 +1,4 @@
-"""What a conversion gives: the file, how it was made, and what is inside (convert)."""
+"""What a conversion gives: the file, how it was made, and what is inside."""
 
 from __future__ import annotations
 
@@ -68,19 +68,21 @@ class Conversion:
     @property
     def integer_tensors(self) -> tuple[str, ...]:
         """Names of the tensors stored as quantized integers, activations and constants."""
-        return tuple(each.name for each in self.graph.tensors if each.scales.size)
+        return tuple(tensor.name for tensor in self.graph.tensors if tensor.scales.size)
 
     @property
     def float_operators(self) -> tuple[str, ...]:
         """`OPERATOR name` of every operator that computes in floating point."""
         tensors = self.graph.tensors
-        return tuple(f"{each.name} {tensors[each.outputs[0]].name}" for each in self.graph.float_operators())
+        return tuple(
+            f"{operator.name} {tensors[operator.outputs[0]].name}" for operator in self.graph.float_operators()
+        )
 
     @property
     def float_kernels(self) -> tuple[str, ...]:
         """Names of the kernels (constants of two or more dimensions) that are stored as float32."""
         return tuple(
-            name for name, each in self.graph.weights().items() if each.dtype == "float32" and len(each.shape) > 1
+            name for name, weight in self.graph.weights().items() if weight.dtype == "float32" and len(weight.shape) > 1
         )
 
     @property
@@ -89,7 +91,7 @@ class Conversion:
         return not self.graph.float_operators()
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an operator, in order: operator, output tensor, layer, shape, dtype, scale, zero_point."""
+        """One row per operator, in order: operator, output tensor, layer, shape, dtype, scale, zero_point."""
         import pandas as pd  # costs a third of a second
 
         layer = {index: name for name, index in self.layers.matched.items()} if self.layers else {}

@@ -1,4 +1,4 @@
-"""What a `.tflite` file says about itself: operators, tensors, quantization, constants (before any interpreter)."""
+"""What a `.tflite` file says about itself: operators, tensors, quantization, constants."""
 
 from __future__ import annotations
 
@@ -94,6 +94,13 @@ class Graph:
             index = operator.inputs[0]
             operator = self.producers.get(index)
         return index
+
+    def summed(self, operator: Operator) -> int:
+        """How many weights make up one activation of an operator; 0 for an operator without weights."""
+        if operator.name not in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"):
+            return 0
+        shape = self.tensors[operator.inputs[1]].shape
+        return int(np.prod(shape[1:3] if operator.name == "DEPTHWISE_CONV_2D" else shape[1:]))
 
     def scores(self, index: int) -> int:
         """The tensor of scores whose largest a tensor of class numbers names (ARG_MAX); its source elsewhere."""
@@ -207,7 +214,7 @@ def _read(schema: Any, content: bytes) -> Graph:
     tensors = tuple(_tensor(model, graph.Tensors(i), i, type_names, content) for i in range(graph.TensorsLength()))
     operators = tuple(_operator(graph.Operators(i), i, operator_names) for i in range(graph.OperatorsLength()))
     inputs, outputs = _integers(graph.InputsAsNumpy()), _integers(graph.OutputsAsNumpy())
-    used = [*inputs, *outputs, *(index for each in operators for index in (*each.inputs, *each.outputs))]
+    used = [*inputs, *outputs, *(index for operator in operators for index in (*operator.inputs, *operator.outputs))]
     if any(not 0 <= index < len(tensors) for index in used):
         raise ValueError("an operator names a tensor that does not exist")
     signature = _signature_outputs(model)
@@ -250,7 +257,7 @@ def _operator_names(schema: Any, model: Any) -> list[str]:
 
 
 def _operator(raw: Any, index: int, names: list[str]) -> Operator:
-    inputs = tuple(each for each in _integers(raw.InputsAsNumpy()) if each >= 0)  # -1 stands for an absent input
+    inputs = tuple(index for index in _integers(raw.InputsAsNumpy()) if index >= 0)  # -1 stands for an absent input
     return Operator(index, names[raw.OpcodeIndex()], inputs, _integers(raw.OutputsAsNumpy()))
 
 
@@ -273,7 +280,7 @@ def _tensor(model: Any, raw: Any, index: int, types: Mapping[int, str], content:
 
 
 def _integers(array: Any) -> tuple[int, ...]:
-    return tuple(int(each) for each in array) if isinstance(array, np.ndarray) else ()
+    return tuple(int(element) for element in array) if isinstance(array, np.ndarray) else ()
 
 
 def _stored(content: bytes, tensor: FileTensor) -> NDArray[Any]:

@@ -1,75 +1,168 @@
-"""How images in [0, 1] become what a model was trained on, stated explicitly (activations)."""
+"""What the integers of a `.tflite` file tell about its input scale, and whether the scale in use fits them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-_NAMED = {"0..1": (1.0, 0.0), "0..255": (255.0, 0.0), "-1..1": (2.0, -1.0)}
+from tfinv.activations.input_scale import NAMED, InputScale, input_scale
+
+if TYPE_CHECKING:
+    from tfinv.tflite.files.flatbuffer import FileTensor, Graph
+    from tfinv.tflite.files.model import TFLiteModel
+
+__all__ = [
+    "InputScale",
+    "input_range",
+    "input_scale",
+    "mismatch",
+    "saturated",
+    "scale_warnings",
+    "scales_of_pair",
+    "told_by_file",
+]
+
+NEAR = 0.05
+"""Ends of a range count as those of a named one when they differ by less than this share of its width."""
+DARK = 0.25
+"""Images whose brightest pixel stayed below this share of a range do not tell that range."""
+FIRST_BLOCK, SATURATED = 64, 0.01
+"""Images that are looked at, and the share of their pixels that may be cut off without a word."""
+COVERED, USED = 0.9, 0.6
+"""A scale fits where the file covers this share of its values, and they this share of what the file covers."""
 
 
-@dataclass(frozen=True)
-class InputScale:
-    """The affine map from images in [0, 1] to model inputs: `gain * image + offset`.
+def input_range(graph: Graph) -> tuple[float, float] | None:
+    r"""The least and the largest real number that the input can stand for.
+
+        (q_{min} - z) \, s \; .. \; (q_{max} - z) \, s
+
+    A float input that is quantized by the first operator counts as quantized.
 
     Args:
-        gain: one number, or one a channel.
-        offset: as many as gains.
-        text: as a user writes it: `"0..1"`, `"0..255"`, `"-1..1"` or `"mean=..., std=..."`.
+        graph: the file.
+
+    Returns:
+        Both ends; None for floats, and for 16 bits around zero, which tell nothing of where images begin.
     """
-
-    gain: tuple[float, ...]
-    offset: tuple[float, ...]
-    text: str
-
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Model inputs (float32, a new array) for images `(N, H, W, C)` in [0, 1]."""
-        result = np.multiply(images, _operand(self.gain), dtype=np.float32)
-        return np.add(result, _operand(self.offset), out=result) if any(self.offset) else result
+    tensor = _quantized_input(graph)
+    if tensor is None or tensor.dtype == "int16":
+        return None
+    limits, scale, zero = np.iinfo(tensor.dtype), float(tensor.scales[0]), int(tensor.zero_points[0])
+    return (limits.min - zero) * scale, (limits.max - zero) * scale
 
 
-def input_scale(scale: str | Sequence[Any] | InputScale) -> InputScale:
-    """Read an input scale.
+def told_by_file(graph: Graph) -> InputScale | None:
+    """The input scale that the input's quantization tells; None where it tells none.
 
-    Example:
-        >>> from tfinv.tflite.files.input_scale import input_scale
-        >>> input_scale("-1..1").gain, input_scale((0.5, 0.25)).text
-        ((2.0,), 'mean=0.5, std=0.25')
+    The bytes 0 to 255 of images are shown as they are, except where the range is that of calibration images and nearly
+    `0..1`, `0..255` or `-1..1`: then it is that one.
 
     Args:
-        scale: `"0..1"`, `"0..255"`, `"-1..1"`, or `(mean, std)` with numbers or one number a channel, for inputs
-            `(image - mean) / std` of images in [0, 1].
-
-    Raises:
-        ValueError: anything else.
+        graph: the file.
     """
-    if isinstance(scale, InputScale):
-        return scale
-    if isinstance(scale, str) and scale in _NAMED:
-        gain, offset = _NAMED[scale]
-        return InputScale((gain,), (offset,), scale)
-    if not isinstance(scale, str):
-        try:
-            mean, std = (tuple(float(each) for each in np.atleast_1d(part)) for part in scale)
-            if all(map(math.isfinite, (*mean, *std))) and all(each > 0 for each in std) and len(mean) == len(std):
-                gain = tuple(1 / each for each in std)
-                offset = tuple(-m / s for m, s in zip(mean, std, strict=True))
-                return InputScale(gain, offset, f"mean={_text(mean)}, std={_text(std)}")
-        except (TypeError, ValueError):
-            pass
-    raise ValueError(
-        f"input_scale must be one of {', '.join(_NAMED)} or (mean, std) with positive std. Received: {scale!r}"
+    ends = input_range(graph)
+    if ends is None:
+        return None
+    low, high = ends
+    step = (high - low) / 255
+    for text, (gain, offset) in NAMED.items():
+        distance = max(abs(low - offset), abs(high - offset - gain))
+        dark = abs(low) < NEAR * gain and offset == 0 and DARK * gain <= high < gain
+        exact = step / 4 if graph.tensors[graph.inputs[0]].is_quantized else 1.5 * step
+        if distance < exact or dark or step * 1.5 < distance < NEAR * gain:
+            return input_scale(text)
+    return InputScale((high - low,), (low,), f"{low:.4g}..{high:.4g}")
+
+
+def mismatch(scale: InputScale, graph: Graph) -> str:
+    """One sentence where a scale and the input's quantization contradict each other; "" otherwise.
+
+    Args:
+        scale: the scale in use.
+        graph: the file.
+    """
+    ends = input_range(graph)
+    if ends is None:
+        return ""
+    (low, high), (least, largest) = ends, scale.range
+    common = min(high, largest) - max(low, least)
+    told = told_by_file(graph)
+    if told == scale or (common >= COVERED * (largest - least) and common >= USED * (high - low)):
+        return ""
+    return (
+        f"input scale {scale.text} feeds values from {least:.4g} to {largest:.4g}, but the integers of the input stand "
+        f"for {low:.4g} to {high:.4g}, as with {told.text if told else 'another scale'}"
     )
 
 
-def _text(values: tuple[float, ...]) -> str:
-    return f"{values[0]:g}" if len(values) == 1 else "(" + ", ".join(f"{each:g}" for each in values) + ")"
+def saturated(scale: InputScale, graph: Graph, images: NDArray[np.float32]) -> float:
+    """The share of pixels that lie outside of what the integers of the input can stand for.
+
+    Args:
+        scale: the scale in use.
+        graph: the file.
+        images: `(N, H, W, C)` in [0, 1], such as a first block.
+
+    Returns:
+        A share; 0 for a float input.
+    """
+    ends = input_range(graph)
+    if ends is None:
+        return 0.0
+    inputs, step = scale(images), (ends[1] - ends[0]) / 255
+    return float(np.mean((inputs < ends[0] - 1.5 * step) | (inputs > ends[1] + 1.5 * step)))
 
 
-def _operand(values: tuple[float, ...]) -> Any:
-    return np.float32(values[0]) if len(values) == 1 else np.asarray(values, np.float32)
+def scale_warnings(model: TFLiteModel, images: NDArray[np.float32]) -> list[str]:
+    """What is odd about the input scale that a model is fed by.
+
+    Args:
+        model: the file, with its scale.
+        images: `(N, H, W, C)` in [0, 1]; the first are looked at.
+
+    Returns:
+        Sentences: a scale that the file contradicts, and pixels that its integers cut off. Empty where all is well.
+    """
+    found = [text] if (text := mismatch(model.input_scale, model.graph)) else []
+    share = saturated(model.input_scale, model.graph, images[:FIRST_BLOCK])
+    if share > SATURATED:
+        found.append(
+            f"{share:.0%} of the pixels of the first {min(FIRST_BLOCK, len(images))} images lie beyond what the "
+            f"integers of the input can stand for, with input scale {model.input_scale.text}"
+        )
+    return found
+
+
+def scales_of_pair(first: TFLiteModel, second: TFLiteModel) -> tuple[TFLiteModel, TFLiteModel]:
+    """Two files of one network, one that tells no input scale fed by that of the other which does.
+
+    Args:
+        first: a file.
+        second: the other.
+
+    Returns:
+        Both, `scale_from` of a changed one `"the other file"`.
+    """
+    origins = first.scale_from, second.scale_from
+    if origins == ("default", "the file"):
+        return first.with_input_scale(second.input_scale, "the other file"), second
+    if origins == ("the file", "default"):
+        return first, second.with_input_scale(first.input_scale, "the other file")
+    return first, second
+
+
+def _quantized_input(graph: Graph) -> FileTensor | None:
+    """The quantized tensor that images become: the input, or what the only operator that takes it makes of it."""
+    index = graph.inputs[0]
+    users = [operator for operator in graph.operators if index in operator.inputs]
+    if len(users) == 1 and users[0].name == "QUANTIZE" and not graph.tensors[index].is_quantized:
+        index = users[0].outputs[0]
+    tensor = graph.tensors[index]
+    return (
+        tensor
+        if tensor.is_quantized and tensor.scales.size == 1 and tensor.dtype in ("int8", "uint8", "int16")
+        else None
+    )

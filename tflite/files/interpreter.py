@@ -1,4 +1,4 @@
-"""Run a `.tflite` file and read its tensors: the only file that imports the LiteRT interpreter (activations)."""
+"""Run a `.tflite` file and read its tensors: the only file that imports the LiteRT interpreter."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Runner:
         self.interpreter.invoke()
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
-        """Write at most one batch of inputs, quantized as the input tensor wants them."""
+        """Write at most one batch of inputs, quantized as the input tensor requires."""
         target = self.interpreter.tensor(self.input.index)()
         quantize(inputs, self.input, target[: len(inputs)])
         target[len(inputs) :] = 0  # the rest of a last, short batch
@@ -180,14 +180,14 @@ def new_interpreter(content: bytes, threads: int, *, preserve: bool, delegate: b
 def describe_kernels(interpreter: Any, *, preserve: bool) -> str:
     """Which kernels run: `"XNNPACK (9 of 11 operators)"`, `"XNNPACK"` or `"built-in kernels"`."""
     operators = interpreter._get_ops_details()
-    delegated = {int(i) for each in operators if each["op_name"] == "DELEGATE" for i in each["outputs"]}
+    delegated = {int(i) for operator in operators if operator["op_name"] == "DELEGATE" for i in operator["outputs"]}
     if not delegated:
         return "built-in kernels"
     if not preserve:  # one delegate may hide many operators
         return "XNNPACK"
-    own = [each for each in operators if each["op_name"] != "DELEGATE"]
-    taken = sum(any(int(i) in delegated for i in each["outputs"]) for each in own)
-    return f"XNNPACK ({taken} of {len(own)} operators)"
+    listed = [operator for operator in operators if operator["op_name"] != "DELEGATE"]
+    taken = sum(any(int(i) in delegated for i in operator["outputs"]) for operator in listed)
+    return f"XNNPACK ({taken} of {len(listed)} operators)"
 
 
 def one_line(error: BaseException | str) -> str:

@@ -1,4 +1,4 @@
-"""Which Keras layer is which tensor of a `.tflite` file, and what became of the others (activations)."""
+"""Which Keras layer is which tensor of a `.tflite` file, and what became of the others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LayerMap:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; mappings as lists of pairs, which keep their order."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {
             name: [list(pair) for pair in v.items()] if isinstance(v, Mapping) else list(v)
             for name, v in values.items()
@@ -60,7 +60,7 @@ class LayerMap:
         Raises:
             ValueError: a field is missing, unknown or of another form.
         """
-        if set(data) != {each.name for each in fields(cls)}:
+        if set(data) != {entry.name for entry in fields(cls)}:
             raise ValueError(f"layers must have the fields of a LayerMap. Received: {sorted(data)}")
         values: dict[str, Any] = {
             name: tuple(v) if name.startswith("unmatched") else dict(v) for name, v in data.items()
@@ -72,17 +72,17 @@ class LayerMap:
         by_name: dict[str, int] = {}
         for index in after.activations:
             by_name.setdefault(base_name(after.tensors[index].name), index)
-        found = {layer: by_name.get(base_name(before.tensors[index].name)) for layer, index in self.matched.items()}
-        matched = {layer: index for layer, index in found.items() if index is not None}
-        lost = tuple(layer for layer, index in found.items() if index is None)
+        indices = {layer: by_name.get(base_name(before.tensors[index].name)) for layer, index in self.matched.items()}
+        matched = {layer: index for layer, index in indices.items() if index is not None}
+        lost = tuple(layer for layer, index in indices.items() if index is None)
         known = set(matched.values())
-        own = short_names(after)
+        names = short_names(after)
         return LayerMap(
             matched,
             {layer: other for layer, other in self.same_as.items() if other in matched},
             {layer: other for layer, other in self.fused_into.items() if other in matched},
-            {name: layer for name, layer in self.inner.items() if name in own},
+            {name: layer for name, layer in self.inner.items() if name in names},
             self.unmatched_layers + lost,
-            tuple(name for name, index in own.items() if index not in known and name not in self.inner),
+            tuple(name for name, index in names.items() if index not in known and name not in self.inner),
             {layer: value for layer, value in self.agreement.items() if layer in matched},
         )

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.activations.outputs import Output
+from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
+from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
-from tfinv.tflite.files.input_scale import InputScale
+from tfinv.tflite.files.input_scale import InputScale, told_by_file
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.layer_map import LayerMap
@@ -58,7 +59,9 @@ class TFLiteModel:
     Args:
         model: a `Conversion`, the bytes of a file, or its path.
         layers: which layers to read: a name, a glob, an operator such as `"CONV_2D"`, or several; None for all.
-        input_scale: how images in [0, 1] become model inputs: `"0..1"`, `"0..255"`, `"-1..1"` or `(mean, std)`.
+        input_scale: how images in [0, 1] become model inputs: `"0..1"`, `"0..255"`, `"-1..1"`, `(mean, std)` or the
+            preprocessing of a network of Keras, such as `"keras.applications.ResNet50"`. None for what the integers of
+            the input stand for, and `"0..1"` where the file takes floats.
         num_threads: threads of the interpreter; None for all usable cores, at most 4. The numbers do not depend on it.
         batch_size: images per invocation; None for 32, or less where activations are large.
         probe: try the file in a process of its own first, because a corrupt one can end the process that runs it.
@@ -75,7 +78,7 @@ class TFLiteModel:
         model: Source,
         *,
         layers: LayerChoice = None,
-        input_scale: str | Sequence[Any] | InputScale = "0..1",
+        input_scale: str | Sequence[Any] | InputScale | None = None,
         num_threads: int | None = None,
         batch_size: int | None = None,
         probe: bool | None = None,
@@ -84,7 +87,10 @@ class TFLiteModel:
         self.graph: Graph = conversion.graph
         self.layer_map: LayerMap | None = conversion.layers
         """Which Keras layer is which tensor; None for a file that came without its Keras model."""
-        self.input_scale: InputScale = parse_scale(input_scale)
+        told = told_by_file(self.graph) if input_scale is None else None
+        self.scale_from = "given" if input_scale is not None else "the file" if told else "default"
+        """Where the input scale comes from: `"given"`, `"the file"`, `"the other file"` or `"default"`."""
+        self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
         self.runner = Runner(self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads))
         self.skipped: dict[str, str] = {}
         """Activations that cannot be measured, and why."""
@@ -128,7 +134,7 @@ class TFLiteModel:
         return {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
 
     @property
-    def outputs(self) -> tuple[Output, ...]:
+    def outputs(self) -> tuple[ModelOutput, ...]:
         """The outputs in the order of the model, with their layers; classes are read from the first."""
         graph, layer = self.graph, {index: name for name, index in self._names.items()}
         found = []
@@ -137,7 +143,7 @@ class TFLiteModel:
             operator = graph.producers.get(scores)
             activation = _ACTIVATIONS.get(operator.name, "") if operator else ""
             shape, dtype = self.runner.shape(index)[1:], graph.tensors[index].dtype
-            found.append(Output(name, layer.get(scores, ""), shape, dtype, activation))
+            found.append(ModelOutput(name, layer.get(scores, ""), shape, dtype, activation))
         return tuple(found)
 
     @property
@@ -184,7 +190,7 @@ class TFLiteModel:
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
-        return [StreamWorker(each, self.model_inputs, self.layer_tensors) for each in runners]
+        return [StreamWorker(runner, self.model_inputs, self.layer_tensors) for runner in runners]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -193,6 +199,7 @@ class TFLiteModel:
             "model": self.id,
             "bytes": len(self.graph.content),
             "input_scale": self.input_scale.text,
+            "input_scale_from": self.scale_from,
             "threads": self.runner.threads,
             "batch_size": self.batch_size,
             "delegate": self.runner.delegate,
@@ -209,10 +216,10 @@ class TFLiteModel:
         other._layers = other._name_layers(layers)
         return other
 
-    def with_input_scale(self, scale: str | Sequence[Any] | InputScale) -> TFLiteModel:
+    def with_input_scale(self, scale: str | Sequence[Any] | InputScale, origin: str = "given") -> TFLiteModel:
         """The same model, interpreter shared, fed with another input scale."""
         other = copy.copy(self)
-        other.input_scale = parse_scale(scale)
+        other.input_scale, other.scale_from = parse_scale(scale), origin
         return other
 
     def __call__(self, images: Any) -> dict[str, NDArray[np.float32]]:
@@ -228,6 +235,31 @@ class TFLiteModel:
             ValueError: images of another shape, or with NaN or infinite values.
         """
         return self.runner.read(self.model_inputs(images), self._layers)
+
+    def resolutions(self, images: NDArray[np.float32]) -> dict[str, Resolution]:
+        """By layer the smallest variation that is more than rounding, see `tfinv.statistics.resolution`.
+
+        Args:
+            images: `(N, H, W, C)` in [0, 1], a few.
+        """
+        names = {index: name for name, index in self._layers.items()}
+        indices = [index for index in self.graph.activations if self.runner.shape(index)[:1] == (self.runner.batch,)]
+        values = self.runner.read(self.model_inputs(images), {str(index): index for index in indices})
+        places = {index: place for place, index in enumerate(indices)}
+        steps = []
+        for index in indices:
+            operator = self.graph.producers[index]
+            read = (places.get(self.graph.source(source)) for source in operator.inputs)
+            steps.append(
+                Computed(
+                    names.get(index, f"tensor {index}"),
+                    values[str(index)],
+                    self.graph.tensors[index].dtype,
+                    tuple(place for place in read if place is not None and place < len(steps)),
+                    self.graph.summed(operator),
+                )
+            )
+        return resolutions(steps)
 
     def predict(self, images: Any) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
@@ -259,12 +291,12 @@ class TFLiteModel:
 
 def layer_names(graph: Graph, matched: Mapping[str, int] | None) -> dict[str, int]:
     """Tensor number by layer name, in network order: Keras names where known, names from the file elsewhere."""
-    own = short_names(graph)
+    by_file = short_names(graph)
     if not matched:
-        return own
+        return by_file
     keras_name = {index: name for name, index in matched.items()}
     names = {}
-    for name, index in own.items():
+    for name, index in by_file.items():
         unique = name if name not in matched else f"{name}/{graph.producers[index].name.lower()}"
         names[keras_name.get(index, unique)] = index
     return names

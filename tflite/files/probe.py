@@ -1,4 +1,4 @@
-"""Try a `.tflite` file in a process of its own: a corrupt one can end the process that runs it (before activations)."""
+"""Try a `.tflite` file in a process of its own: a corrupt one can end the process that runs it."""
 
 from __future__ import annotations
 

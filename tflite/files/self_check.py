@@ -1,4 +1,4 @@
-"""Whether the activations that an interpreter tells are those that the file computes."""
+"""Whether the activations that an interpreter gives are those that the file computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readable layer names out of the long tensor names of a `.tflite` file (between file and activations)."""
+"""Readable layer names out of the long tensor names of a `.tflite` file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tensor of a `.tflite` file, and its integers as the real numbers that they stand for (inside activations)."""
+"""A tensor of a `.tflite` file, and its integers as the real numbers that they stand for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations of a `.tflite` model where its interpreter left them, several interpreters side by side (activations)."""
+"""Activations of a `.tflite` model where its interpreter left them, several interpreters side by side."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ class StreamWorker:
         """Activations of images in [0, 1], at most a batch of the interpreter, valid within the context."""
         inputs = self._prepare(images)
         with self._runner.invoked(inputs) as view:
-            found = {name: _stored(view(tensor.index)[: len(inputs)], tensor) for name, tensor in self._tensors.items()}
-            yield found
-            found.clear()  # the interpreter refuses to run while a view of its memory is alive
+            stored = {
+                name: _stored(view(tensor.index)[: len(inputs)], tensor) for name, tensor in self._tensors.items()
+            }
+            yield stored
+            stored.clear()  # the interpreter refuses to run while a view of its memory is alive
 
 
 def _stored(values: NDArray[Any], tensor: FileTensor) -> Stored:

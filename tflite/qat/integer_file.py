@@ -1,4 +1,4 @@
-"""From a fake-quantized model, of whichever Keras, to its integer file (tflite)."""
+"""From a fake-quantized model, of whichever Keras, to its integer file."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def to_integer_file(
     except (ValueError, RuntimeError) as error:  # scales that contradict each other; the first file stands
         return IntegerFile(content, f"{log}\ncalibration failed: {error}".strip(), float_fallback=left)
     fallback = _float_layers(read_graph(content), steps, output)
-    calibrated = tuple(each for each in left if each not in fallback)
+    calibrated = tuple(name for name in left if name not in fallback)
     return IntegerFile(content, "\n".join(filter(None, (log, more))), calibrated, fallback)
 
 
@@ -102,5 +102,8 @@ def _float_layers(graph: Graph, steps: Steps, output: str) -> tuple[str, ...]:
     names = short_names(graph)
     label = {index: inner.get(name, name) for name, index in names.items()}
     label |= {index: name for name, index in matched.items()}
-    found = [f"{each.name} {label.get(each.outputs[0], each.name.lower())}" for each in graph.float_operators()]
-    return tuple(dict.fromkeys(found))
+    listed = [
+        f"{operator.name} {label.get(operator.outputs[0], operator.name.lower())}"
+        for operator in graph.float_operators()
+    ]
+    return tuple(dict.fromkeys(listed))

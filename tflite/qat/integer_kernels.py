@@ -1,4 +1,4 @@
-"""Let an operator with an integer kernel run as integer where the converter left it in float (convert)."""
+"""Let an operator with an integer kernel run as integer where the converter left it in float."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def use_integer_kernels(content: bytes) -> bytes:
 def _rewire(graph: Any, names: list[str], int8: int) -> list[Any]:
     """Connect the operator to the integers on both sides; return the operators that remain."""
     operators = list(graph.operators)
-    producer = {int(tensor): i for i, each in enumerate(operators) for tensor in each.outputs}
+    producer = {int(tensor): i for i, operator in enumerate(operators) for tensor in operator.outputs}
     readers: dict[int, list[int]] = {}
-    for i, each in enumerate(operators):
-        for tensor in each.inputs:
+    for i, operator in enumerate(operators):
+        for tensor in operator.inputs:
             readers.setdefault(int(tensor), []).append(i)
     outputs = {int(tensor) for tensor in graph.outputs}
     dropped: set[int] = set()
@@ -59,7 +59,7 @@ def _rewire(graph: Any, names: list[str], int8: int) -> list[Any]:
         if before is None or names[before] != "DEQUANTIZE" or len(after) != 1 or names[after[0]] != "QUANTIZE":
             continue
         integers = int(operators[before].inputs[0]), int(operators[after[0]].outputs[0])
-        if result in outputs or any(graph.tensors[each].type != int8 for each in integers):
+        if result in outputs or any(graph.tensors[index].type != int8 for index in integers):
             continue
         operators[i].inputs, operators[i].outputs = [integers[0]], [integers[1]]
         graph.tensors[integers[1]].name = graph.tensors[result].name  # that of the layer, not of its quantizer
@@ -68,19 +68,19 @@ def _rewire(graph: Any, names: list[str], int8: int) -> list[Any]:
             dropped.add(before)
         else:
             readers[source].remove(i)
-    return [each for i, each in enumerate(operators) if i not in dropped]
+    return [operator for i, operator in enumerate(operators) if i not in dropped]
 
 
 def _drop_unused_tensors(model: Any) -> None:
     graph = model.subgraphs[0]
-    used = {int(t) for each in graph.operators for t in (*each.inputs, *each.outputs) if t >= 0}
+    used = {int(t) for operator in graph.operators for t in (*operator.inputs, *operator.outputs) if t >= 0}
     used |= {int(t) for t in (*graph.inputs, *graph.outputs)}
     new = {old: position for position, old in enumerate(sorted(used))}
     new[-1] = -1
     graph.tensors = [graph.tensors[old] for old in sorted(used)]
-    for each in graph.operators:
-        each.inputs = [new[int(t)] for t in each.inputs]
-        each.outputs = [new[int(t)] for t in each.outputs]
+    for operator in graph.operators:
+        operator.inputs = [new[int(t)] for t in operator.inputs]
+        operator.outputs = [new[int(t)] for t in operator.outputs]
     graph.inputs = [new[int(t)] for t in graph.inputs]
     graph.outputs = [new[int(t)] for t in graph.outputs]
     for signature in model.signatureDefs or []:

@@ -1,4 +1,4 @@
-"""Which tensor of a quantization-aware file belongs to which Keras layer, by the names of its operations (tflite)."""
+"""Which tensor of a quantization-aware file belongs to which Keras layer, by the names of its operations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def match_steps(file: Graph, steps: Steps, output: str) -> tuple[dict[str, int],
     seen: Counter[str] = Counter()
     names = {index: short for short, index in short_names(file).items()}
     mentioned = {index: _mentioned(file.tensors[index].name, order) for index in names}
-    count = Counter(name for found in mentioned.values() for name in found)
+    count = Counter(name for scopes in mentioned.values() for name in scopes)
     for index, short in names.items():
         if index in outputs:
             matched[output] = index
@@ -135,11 +135,11 @@ def _last_position(names: set[str], order: dict[str, list[int]], count: Counter[
 
 def _mentioned(tensor_name: str, order: dict[str, list[int]]) -> set[str]:
     """The layers that a tensor name mentions; converters append a number to a scope that is opened twice."""
-    found = set()
+    names = set()
     for scope in scopes(tensor_name):
         for part in reversed(scope):
-            name = next((each for each in (re.sub(r"_\d+$", "", part), part) if each in order), None)
+            name = next((candidate for candidate in (re.sub(r"_\d+$", "", part), part) if candidate in order), None)
             if name is not None:
-                found.add(name)
+                names.add(name)
                 break
-    return found
+    return names

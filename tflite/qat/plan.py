@@ -1,4 +1,4 @@
-"""The arguments of quantization-aware training, checked, with the images that set the ranges (tflite)."""
+"""The arguments of quantization-aware training, checked, with the images that set the ranges."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def make_plan(
         upright = np.concatenate(list(calibration_batches(calibration, images.x.shape[1:], _BATCH)))
         labels = getattr(calibration, "y", None)
     keras.utils.set_random_seed(options["seed"])
-    own = _own_copy(augmentation, options["seed"])
-    augmented = None if own is None or calibration is not None else _augment(own, upright)
-    return QatPlan(model, images, upright, labels, augmented, own, **options)
+    seeded = _own_copy(augmentation, options["seed"])
+    augmented = None if seeded is None or calibration is not None else _augment(seeded, upright)
+    return QatPlan(model, images, upright, labels, augmented, seeded, **options)
 
 
 def outputs(model: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:

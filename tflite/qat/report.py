@@ -1,4 +1,4 @@
-"""What quantization-aware training did, and how well its file agrees with the model that was trained (tflite)."""
+"""What quantization-aware training did, and how well its file agrees with the model that was trained."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class QatReport:
     float_fallback: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a layer: layer, sqnr (dB)."""
+        """One row per layer: layer, sqnr (dB)."""
         import pandas as pd  # costs a third of a second
 
         return pd.DataFrame({"layer": list(self.agreement.sqnr), "sqnr": list(self.agreement.sqnr.values())})
@@ -77,15 +77,15 @@ class QatReport:
         lines = [f"{self.epochs} epochs by route {self.route!r} in {self.seconds:.0f} s"]
         if self.accuracy:
             lines.append("accuracy: " + ", ".join(f"{name} {value:.4f}" for name, value in self.accuracy.items()))
-        found = self.agreement
-        worst = min(found.sqnr, key=lambda layer: found.sqnr[layer], default="")
+        agreement = self.agreement
+        worst = min(agreement.sqnr, key=lambda layer: agreement.sqnr[layer], default="")
         lines.append(
-            f"file and trained model: same class on {found.classes:.1%} of {found.images} images"
-            + (f", SQNR from {found.sqnr[worst]:.0f} dB at {worst}" if worst else "")
+            f"file and trained model: same class on {agreement.classes:.1%} of {agreement.images} images"
+            + (f", SQNR from {agreement.sqnr[worst]:.0f} dB at {worst}" if worst else "")
         )
         lines += [f"{layer} was quantized by calibration, training did not see it" for layer in self.calibrated]
         lines += [f"{operator} computes in floating point" for operator in self.float_fallback]
-        lines += [f"{layer} was not compared" for layer in found.not_compared]
+        lines += [f"{layer} was not compared" for layer in agreement.not_compared]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class QatReport:
             lists = {name: tuple(data[name]) for name in ("calibrated", "float_fallback")}
             return cls(**{**data, **lists, "agreement": Agreement(**inner)})
         except (KeyError, TypeError) as error:
-            known = [each.name for each in fields(cls)]
+            known = [entry.name for entry in fields(cls)]
             raise ValueError(f"data must have the fields {known}. Received: {sorted(data)} ({error})") from None
 
 

@@ -1,4 +1,4 @@
-"""Quantization-aware training: fine-tune a model as its integer file will compute it, then make the file (tflite)."""
+"""Quantization-aware training: fine-tune a model as its integer file will compute it, then make the file."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def qat_int8(
         progress: show a progress bar.
 
     Returns:
-        The file; `report` tells how training went, how far the file agrees with the trained model, and which
+        The file; `report` says how training went, how far the file agrees with the trained model, and which
         operators fell back to calibration or to floating point.
 
     Raises:
@@ -120,7 +120,7 @@ def _by_keras(plan: QatPlan) -> RouteResult:
     return RouteResult(
         file,
         trained.steps,
-        {name: [float(each) for each in fitted.history[name]] for name in ("loss", "accuracy")},
+        {name: [float(value) for value in fitted.history[name]] for name in ("loss", "accuracy")},
         before,
         plan.accuracy(trained.model),
         agreement(trained.activations, file.conversion(trained.steps, output), plan.compared),

@@ -8,19 +8,21 @@ import json
 import math
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tfinv.activations.source import LayerChoice
 from tfinv.engine.batches import ImageBatches
+from tfinv.evaluation.options import Sampling, Warping
 from tfinv.results import Results
 from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
 from tfinv.support.files import write_json
-from tfinv.tflite.comparison.match_files import match
+from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import measure_models
 from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
@@ -49,18 +51,22 @@ class Settings:
     Args:
         transformations: the set.
         measures: keys.
-        confidence: of the intervals of layer means.
-        shards: parts of the images that these intervals are made from.
+        sampling: confidence and kind of the intervals of layer means.
+        warping: padding and interpolation of transformed images.
         fidelity_samples: images on which activations are compared number by number.
         seed: of subsets.
+        layers: which layers of the float file; None for all.
+        memory_budget: see `tfinv.evaluate`.
     """
 
     transformations: TransformationSet
     measures: tuple[str, ...]
-    confidence: float
-    shards: int
+    sampling: Sampling
+    warping: Warping
     fidelity_samples: int
     seed: int
+    layers: LayerChoice = None
+    memory_budget: int | float | str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ def made(cache: Cache, recipe: Recipe, materials: Materials, identity: Mapping[s
     foreign = not is_built_in(recipe)  # what it reads of the materials is not known
     if recipe.calibrates or recipe.trains or foreign:
         config |= {"train": identity["train"], "seed": materials.seed, "transformations": materials.transformations.id}
+        config["warping"] = asdict(materials.warping)
     if recipe.calibrates or foreign:
         config["calibration"] = materials.calibration_samples
     if recipe.trains or foreign:
@@ -167,9 +174,10 @@ def measured(
         "measured": identity["measured"],
         "transformations": settings.transformations.id,
         "measures": list(settings.measures),
-        "confidence": settings.confidence,
-        "shards": settings.shards,
+        "sampling": asdict(settings.sampling),
+        "warping": asdict(settings.warping),
         "fidelity_samples": settings.fidelity_samples,
+        "layers": None if settings.layers is None else list(reference.layer_shapes),
         "version": versions("tfinv"),
     }
 
@@ -184,6 +192,7 @@ def measured(
             frames={"fidelity": fidelity},
             results={"results": results},
             arrays=arrays,
+            full_precision=True,  # a study that goes on gives the numbers of one that was never interrupted
         )
 
     def load(folder: Path) -> Piece:
@@ -209,32 +218,42 @@ def _measure(
 
     model = TFLiteModel(conversion, input_scale=reference.input_scale, probe=False)
     test, few = images
+    matched = None if recipe == REFERENCE else _matched(reference, model, few)
+    if settings.layers is not None:
+        reference = reference.select(settings.layers)
+        matched = matched and matched.only(reference.layer_shapes)
+        model = model.select(list(matched.pairs.values() if matched else reference.layer_shapes))
     found = measure_models(
         {recipe: model},
         test,
         settings.transformations,
         list(settings.measures),
         measured=few,
-        confidence=settings.confidence,
-        shards=settings.shards,
+        sampling=settings.sampling,
+        warping=settings.warping,
+        memory_budget=settings.memory_budget,
         progress=progress,
         metadata={"recipe": recipe, "seed": settings.seed},
     )[recipe]
-    if recipe == REFERENCE:
+    if matched is None:
         return found.results, found.predictions, pd.DataFrame({"layer": []}), ()
-    some = few.x[np.linspace(0, len(few) - 1, min(len(few), _MATCHING_SAMPLES)).astype(int)]
-    try:
-        matched = match(reference, model, some)
-    except ValueError:  # weights that training or four bits moved far are still those of this network
-        matched = match(reference, model)
     observers = {"reference": Observer(reference), recipe: Observer(model)}
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
-    options: dict[str, Any] = {"padding": "constant", "interpolation": "bilinear"}
-    run = PairedRun(observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, options)
+    run = PairedRun(
+        observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, settings.warping
+    )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
     return renamed(found.results, matched), found.predictions, fidelity, matched.unmatched_before
+
+
+def _matched(reference: TFLiteModel, model: TFLiteModel, images: Split) -> Match:
+    some = images.x[np.linspace(0, len(images) - 1, min(len(images), _MATCHING_SAMPLES)).astype(int)]
+    try:
+        return match(reference, model, some)
+    except ValueError:  # weights that training or four bits moved far are still those of this network
+        return match(reference, model)
 
 
 def _facts(conversion: Conversion) -> dict[str, Any]:

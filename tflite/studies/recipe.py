@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.evaluation.options import Warping
 from tfinv.support.types import KerasModel
 from tfinv.tflite.convert.calibration import with_transformations
 from tfinv.tflite.convert.match_keras_layers import layer_map
@@ -40,6 +41,7 @@ class Materials:
         learning_rate: learning rate of every training.
         seed: seed of everything random.
         progress: show progress bars.
+        warping: padding and interpolation of transformed images.
     """
 
     model: KerasModel
@@ -51,6 +53,7 @@ class Materials:
     learning_rate: float = 1e-4
     seed: int = 0
     progress: bool = True
+    warping: Warping = field(default_factory=Warping)
 
     @cached_property
     def upright(self) -> NDArray[np.float32]:
@@ -60,7 +63,10 @@ class Materials:
     @cached_property
     def transformed(self) -> NDArray[np.float32]:
         """The same calibration images, every image under one of the transformations."""
-        return self.input_scale(with_transformations(self._chosen, self.transformations, per_image=1, seed=self.seed))
+        versions = with_transformations(
+            self._chosen, self.transformations, per_image=1, seed=self.seed, warping=self.warping
+        )
+        return self.input_scale(versions)
 
     @property
     def _chosen(self) -> NDArray[np.float32]:
@@ -82,7 +88,13 @@ class Materials:
         from tfinv.transformations import AffineAugmentation
 
         outside = float(np.mean(self.input_scale.offset))
-        return AffineAugmentation(self.transformations, seed=self.seed, fill_value=outside)
+        return AffineAugmentation(
+            self.transformations,
+            padding=self.warping.padding,
+            interpolation=self.warping.interpolation,
+            seed=self.seed,
+            fill_value=outside,
+        )
 
 
 @dataclass(frozen=True)

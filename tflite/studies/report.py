@@ -122,6 +122,7 @@ def _invariance(report: Report, result: StudyResult) -> None:
 
 def _layers(report: Report, result: StudyResult) -> None:
     columns = ["recipe", "measure", "layer", "before", "after", "difference", "low", "high", "relative", "real"]
+    columns += ["valid_before", "valid_after", "lost", "gained", "paired_relative"]
     columns += ["sqnr_db", "cosine", "saturated", "clipped", "effective_bits"]
     shown: Any = result.layers[[each for each in columns if each in result.layers]]
     if len(shown):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "tfinv-study"
-VERSION = 2
+VERSION = 3
+OLDER = (2,)
 _FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
 _FACTS = {"verdict": [str], "warnings": [str], "failed": {str: str}, "predictions": [str], "metadata": dict}
 
@@ -61,11 +62,13 @@ class StudyResult:
         kept = ["recipe", "kib", "accuracy", "transformed_accuracy", "flips", "transformed_flips", "collapsed"]
         return self.layers.merge(self.recipes[[each for each in kept if each in self.recipes]], on="recipe")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, full_precision: bool = False) -> None:
         """Write everything to one `.npz` file, atomically.
 
         Args:
             path: the file; by convention it ends in `.npz`.
+            full_precision: keep the values of units as float64: the file becomes at least twice as large. Otherwise
+                they are float32, with a relative error of at most 6e-8; intervals and tables are always float64.
         """
         facts = {
             "verdict": list(self.verdict),
@@ -80,7 +83,16 @@ class StudyResult:
             for name, array in each.to_arrays().items()
         }
         frames = {name: getattr(self, name) for name in _FRAMES}
-        save_parts(path, FORMAT, VERSION, facts, frames=frames, results=self.results, arrays=arrays)
+        save_parts(
+            path,
+            FORMAT,
+            VERSION,
+            facts,
+            frames=frames,
+            results=self.results,
+            arrays=arrays,
+            full_precision=full_precision,
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> StudyResult:
@@ -90,7 +102,7 @@ class StudyResult:
             FileNotFoundError: there is no such file.
             ValueError: a truncated file, another kind of file, or an unknown version.
         """
-        with loaded_parts(path, FORMAT, VERSION, _FACTS) as (facts, frames, results, arrays):
+        with loaded_parts(path, FORMAT, VERSION, _FACTS, OLDER) as (facts, frames, results, arrays):
             predictions = {
                 name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
             }
@@ -127,9 +139,9 @@ class StudyResult:
             The paths, each to be loaded in the viewer beside the recipe's `.tflite` file; those of the sensitivity of
             layers, in the folder `float32`, beside the float file.
         """
-        from tfinv.tflite.comparison.model_explorer import write_study
+        from tfinv.tflite.studies.model_explorer import write
 
-        return write_study(self, Path(folder))
+        return write(self.layers, self.sensitivity, Path(folder))
 
 
 def _with_recipes(metadata: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

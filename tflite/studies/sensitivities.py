@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def sensitivities(
 
     Args:
         cache: where finished tables are kept.
-        schemes: names of `layer_sensitivity.SCHEMES`.
+        schemes: names of `sensitivity.SCHEMES`.
         reference: the float file.
         materials: with the images that calibrate.
         images: those whose activations are measured.
@@ -84,6 +85,9 @@ def sensitivities(
                 "images": identity["measured"],
                 "transformations": settings.transformations.id,
                 "measure": settings.measures[0],
+                "sampling": asdict(settings.sampling),
+                "warping": asdict(settings.warping),
+                "intervals": "simultaneous",
                 "version": versions("tfinv", "litert-quantizer"),
             }
             if scheme == "static_int8":
@@ -100,6 +104,9 @@ def sensitivities(
                     input_scale=materials.input_scale,
                     measure=settings.measures[0],
                     max_samples=None,
+                    sampling=settings.sampling,
+                    warping=settings.warping,
+                    memory_budget=settings.memory_budget,
                     progress=materials.progress,
                 )
                 found = {"frame": frame_to_json(frame), "not_quantized": frame.attrs["not_quantized"]}
@@ -145,7 +152,8 @@ def add_to_report(report: Report, frame: pd.DataFrame, measure: str) -> None:
     report.section(
         "Sensitivity of layers",
         f"What it does to {words} at the network's output to quantize one layer alone, and to quantize all layers but "
-        "that one. A layer matters where the first is large or the second small. Intervals are of each layer alone.",
+        "that one. A layer matters where the first is large or the second small. Intervals hold for all layers of a "
+        "scheme and mode together.",
     )
     for scheme in dict.fromkeys(frame["scheme"]):
         own: Any = frame[frame["scheme"] == scheme]

@@ -1,4 +1,4 @@
-"""`sensitivity`: which layers cost the most invariance when they are quantized, one at a time (study)."""
+"""`sensitivity`: which layers cost the most invariance when they are quantized, one at a time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import numpy as np
 
 from tfinv.datasets.as_split import as_split
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.options import Sampling, Warping
+from tfinv.resampling.jackknife import Replicates
+from tfinv.results import MeasureResult
 from tfinv.support.quiet import quiet
 from tfinv.tflite.comparison.behaviour import behaviour, identities
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
+from tfinv.tflite.comparison.options import INTERVALS, paired_sampling
 from tfinv.tflite.convert import recipes as convert
 from tfinv.tflite.convert.calibration import calibration_batches
 from tfinv.tflite.convert.litert_quantizer import quantize_all, quantize_weights
@@ -21,6 +25,7 @@ from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import read_graph
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
+from tfinv.uncertainty import layer_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +34,7 @@ Scheme = Literal["weight_int4", "weight_int8", "static_int8"]
 Mode = Literal["one", "all_but_one"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
 MODES: tuple[str, ...] = get_args(Mode)
+_AT_OUTPUT = ("before", "after", "difference", "low", "high", "relative", "relative_low", "relative_high", "real")
 
 
 def sensitivity(
@@ -42,13 +48,18 @@ def sensitivity(
     input_scale: Any = "0..1",
     measure: Any = "NormalizedVariance",
     max_samples: int | None = 300,
+    sampling: Sampling | None = INTERVALS,
+    warping: Warping | None = None,
+    memory_budget: int | float | str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Quantize one layer at a time, or all but one, and rank the layers by the invariance that costs.
 
     Layers are those with kernels. The cost of a file is how far it moves the measure at the network's output; with
-    `mode="all_but_one"` a layer matters where leaving it in floating point makes the cost small.
+    `mode="all_but_one"` a layer matters where leaving it in floating point makes the cost small. The intervals of all
+    `L` files hold together, each with the confidence `1 - (1 - c) / L` (Bonferroni): the largest of many changes looks
+    large by chance alone.
 
     Example:
         >>> from tfinv import datasets, models
@@ -69,7 +80,10 @@ def sensitivity(
         input_scale: see `TFLiteModel`.
         measure: a measure of invariance.
         max_samples: use a stratified subset of so many images; None for all.
-        seed: of the subset.
+        sampling: confidence and kind of the intervals, see `tfinv.evaluate`; None for no intervals.
+        warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        memory_budget: see `tfinv.evaluate`.
+        seed: seed of the subset.
         progress: show progress bars.
 
     Returns:
@@ -88,12 +102,15 @@ def sensitivity(
     reference = model if isinstance(model, Conversion) else convert.float32(model)
     first = TFLiteModel(reference, input_scale=input_scale, probe=False)
     images = as_split(data, first.input_shape, max_samples, seed)
+    sampling = paired_sampling(sampling)
     measured = partial(
-        measure_models, images=images, transformations=transformations, measures=[chosen], confidence=0.95, shards=20,
-        fidelity_samples=1, progress=progress,
+        measure_models, images=images, transformations=transformations, measures=[chosen], sampling=sampling,
+        warping=warping, memory_budget=memory_budget, fidelity_samples=1, progress=progress,
     )  # fmt: skip
     base = measured({"float32": first})["float32"]
-    rows, kept = [], []
+    before = base.results[chosen.key]
+    output = first.output_layer if first.output_layer in before else list(before)[-1]
+    rows, afters, kept = [], [], []
     for layer in _layers(first):
         content = _quantized(reference, first, layer, scheme, "one", calibration)
         if not Conversion(content, scheme).integer_tensors:
@@ -103,12 +120,19 @@ def sensitivity(
             content = _quantized(reference, first, layer, scheme, mode, calibration)
         mapped = reference.layers.transfer(reference.graph, read_graph(content)) if reference.layers else None
         file = Conversion(content, scheme, {"layer": layer, "mode": mode}, mapped)
-        found = measured({"quantized": TFLiteModel(file, input_scale=input_scale, probe=False)})["quantized"]
+        after = measured({"quantized": TFLiteModel(file, input_scale=input_scale, probe=False)})["quantized"]
         row: dict[str, Any] = {"layer": layer, "operator": first.layer_ops[layer]}
         row |= {"tensor": first.layer_tensors[layer].name, "kib": file.size / 1024}
-        rows.append(row | _cost(base, found, images.y, transformations, first.output_layer))
+        rows.append(row | _cost(base, after, images.y, transformations))
+        measure_after = after.results[chosen.key]
+        last = output if output in measure_after else list(measure_after)[-1]
+        afters.append(MeasureResult(chosen.key, {output: measure_after[last]}, _of_layer(measure_after, last, output)))
     if not rows:
         raise ValueError(f"model must have a layer that {scheme} can quantize. Received: none")
+    confidence = None if sampling.confidence is None else 1 - (1 - sampling.confidence) / len(rows)
+    for row, after in zip(rows, afters, strict=True):
+        (change,) = layer_rows(before, after, {output: output}, confidence, simultaneous=False)
+        row |= {name: change[name] for name in _AT_OUTPUT}
     frame = _ranked(rows, mode)
     frame.attrs["not_quantized"] = kept
     return frame
@@ -155,20 +179,25 @@ def _quantized(
         return quantize_weights(reference.content, bits=bits, compute="float", **scope)
 
 
-def _cost(
-    base: Measured, found: Measured, labels: Any, transformations: TransformationSet, output: str
-) -> dict[str, Any]:
-    """What one file does to the output's invariance and to the answers."""
-    frame: Any = compare(base.results, found.results, simultaneous=False)
-    at_output = frame[frame["layer"] == output] if (frame["layer"] == output).any() else frame.tail(1)
-    kept = ("before", "after", "difference", "low", "high", "relative", "relative_low", "relative_high", "real")
-    row = {name: at_output[name].iloc[0] for name in kept}
+def _cost(base: Measured, after: Measured, labels: Any, transformations: TransformationSet) -> dict[str, Any]:
+    """What one file does to the invariance of all layers and to the answers."""
+    frame: Any = compare(base.results, after.results)
+    row: dict[str, Any] = dict.fromkeys(_AT_OUTPUT)  # the order of columns; the numbers come once all files are known
     row["mean_change"] = float(np.nanmean(frame["relative"].abs().to_numpy(float)))
     shares = ("flips", "transformed_flips", "transformed_accuracy")
-    if base.predictions is None or found.predictions is None:
+    if base.predictions is None or after.predictions is None:
         return row | dict.fromkeys(shares, float("nan"))
-    seen = behaviour(found.predictions, labels, base.predictions, is_identity=identities(transformations))
+    seen = behaviour(after.predictions, labels, base.predictions, is_identity=identities(transformations))
     return row | {name: getattr(seen, name).value for name in shares}
+
+
+def _of_layer(measure: MeasureResult, layer: str, name: str) -> Replicates | None:
+    """The replicates of one layer, under another name."""
+    old = measure.replicates
+    if old is None:
+        return None
+    means, draws = ({name: values[layer]} if layer in values else {} for values in (old.means, old.draws))
+    return Replicates(old.confidence, old.sizes, means, draws)
 
 
 def _ranked(rows: list[dict[str, Any]], mode: Mode) -> pd.DataFrame:

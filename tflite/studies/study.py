@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.outputs import several
+from tfinv.activations.source import LayerChoice
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.support.cache import Cache
-from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
+from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
 from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 _SCALE_SAMPLES = 200
 
 
+@accepts_folded
 def study(
     model: Any,
     train: Any,
@@ -52,20 +55,15 @@ def study(
     *,
     input_scale: Any = "0..1",
     measures: Any = MEASURES,
-    max_samples: int | None = None,
-    measured_samples: int | None = 300,
-    calibration_samples: int = 200,
-    epochs: int = 1,
-    learning_rate: float = 1e-4,
-    confidence: float = 0.95,
-    shards: int = 20,
-    fidelity_samples: int = 128,
-    sensitivity: str | Sequence[str] = (),
-    files: str | os.PathLike[str] | None = None,
+    layers: LayerChoice = None,
+    subsets: Subsets | None = SUBSETS,
+    quantizing: Quantizing | None = QUANTIZING,
+    sampling: Sampling | None = INTERVALS,
+    warping: Warping | None = None,
+    memory_budget: int | float | str | None = None,
+    output: Output | None = OUTPUT,
     seed: int = 0,
-    cache: str | os.PathLike[str] | Cache | None = None,
     progress: bool = True,
-    report: Callable[[str], None] | None = None,
 ) -> StudyResult:
     """Quantize a trained model in every way and say what each does to its invariance and its answers.
 
@@ -91,63 +89,73 @@ def study(
             float32 is always there.
         input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
         measures: measures of invariance, as objects or keys.
-        max_samples: use a stratified subset of so many test images; None for all.
-        measured_samples: measure layers on so many of them; None for all.
-        calibration_samples: images that calibrate, upright or transformed.
-        epochs: of each recipe that trains.
-        learning_rate: of each recipe that trains.
-        confidence: of the intervals of layer means.
-        shards: parts of the images that these intervals are made from.
-        fidelity_samples: compare activations number by number on so many images.
-        sensitivity: schemes by which to quantize one layer at a time, and all but one: `"weight_int4"`,
-            `"weight_int8"`, `"static_int8"`, see `sensitivity`. By the first of the measures.
-        files: a folder for the files, `<recipe>.tflite` each; None to keep none.
-        seed: of subsets, training and resampling.
-        cache: a folder where finished files and measurements are kept: an interrupted study goes on from there.
+        layers: which layers of the float file, and their partners in the others: names, globs or operators; None for
+            all.
+        subsets: how many of the test images count for what; by default layers are measured on 300 of them.
+        quantizing: images that calibrate, epochs and learning rate of recipes that train, sensitivity of layers.
+        sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
+        warping: padding and interpolation of transformed images, also of those that calibrate and train.
+        memory_budget: see `tfinv.evaluate`.
+        output: folders for the files and for what an interrupted study goes on from; a function to report to.
+        seed: seed of subsets, training and resampling.
         progress: show progress bars.
-        report: called with a line of text at every step.
 
     Returns:
-        Everything that was found.
+        Tables, words and measurements of all recipes.
 
     Raises:
         TypeError: a model whose layers form no graph.
         ValueError: an unknown recipe or scheme, images that do not fit the model, a float conversion that fails.
     """
     chosen, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
-    schemes = choose_schemes(sensitivity)
-    for name, value in (("calibration_samples", calibration_samples), ("epochs", epochs)):
-        whole_number(name, value, 1)
-    shape = tuple(int(size) for size in model.inputs[0].shape[1:])
-    train, test = as_split(train, shape, None, seed), as_split(test, shape, max_samples, seed)
-    few = subset(test, measured_samples, seed)
-    scale, say = parse_scale(input_scale), report or (lambda _: None)
+    subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
+    quantizing, output = checked(Quantizing, quantizing), checked(Output, output)
+    schemes = choose_schemes(quantizing.sensitivity)
+    shape = tuple(model.inputs[0].shape[1:])
+    if None in shape:
+        raise ValueError(f"model must take images of one size, which files need. Received: (H, W, C) = {shape}")
+    train, test = as_split(train, shape, None, seed), as_split(test, shape, subsets.max_samples, seed)
+    few = subset(test, subsets.measured_samples, seed)
+    scale, say = parse_scale(input_scale), output.report or (lambda _: None)
     materials = Materials(
-        model, train, transformations, scale, calibration_samples, epochs, learning_rate, seed, progress
+        model,
+        train,
+        transformations,
+        scale,
+        quantizing.calibration_samples,
+        quantizing.epochs,
+        quantizing.learning_rate,
+        seed,
+        progress,
+        warping,
     )
-    keys = tuple(each.key for each in measures)
-    settings = Settings(transformations, keys, confidence, shards, fidelity_samples, seed)
+    keys = tuple(measure.key for measure in measures)
+    settings = Settings(transformations, keys, sampling, warping, subsets.fidelity_samples, seed, layers, memory_budget)
     identity = {"model": model_fingerprint(model)}
     identity |= {k: fingerprint(s.x, s.y) for k, s in (("train", train), ("test", test), ("measured", few))}
     with tempfile.TemporaryDirectory() as folder, _without_retracing_warnings():
+        cache = output.cache
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
         reference = pieces[REFERENCE].conversion
         sensitive, notes = sensitivities(store, schemes, reference, materials, few, settings, identity, say)
-    if files is not None:
+    if output.files is not None:
         for name, piece in pieces.items():
-            piece.conversion.save(Path(files) / f"{name}.tflite")
+            piece.conversion.save(Path(output.files) / f"{name}.tflite")
     metadata = {
         "transformations": transformations.id,
         "measures": list(keys),
         "samples": len(test),
         "measured_samples": len(few),
         "train_samples": len(train),
-        "calibration_samples": min(calibration_samples, len(train)),
-        "fidelity_samples": min(fidelity_samples, len(few)),
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "confidence": confidence,
+        "calibration_samples": min(quantizing.calibration_samples, len(train)),
+        "fidelity_samples": min(subsets.fidelity_samples, len(few)),
+        "epochs": quantizing.epochs,
+        "learning_rate": quantizing.learning_rate,
+        "confidence": sampling.confidence,
+        "interval": sampling.interval,
+        "padding": warping.padding,
+        "interpolation": warping.interpolation,
         "input_scale": scale.text,
         "seed": seed,
         "recipes": {recipe.name: facts(recipe) for recipe in chosen},

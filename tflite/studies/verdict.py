@@ -74,6 +74,7 @@ def describe(
         sentences += collapse_sentences(seen[REFERENCE], seen[REFERENCE], (REFERENCE, REFERENCE))[:1]
     measure = metadata["measures"][0]
     sentences += _invariance(layers[layers["measure"] == measure], measure)
+    sentences += _units(layers[layers["measure"] == measure])
     sentences += _answers(seen, metadata["recipes"])
     sentences += _repairs(predictions, labels, is_identity, metadata["seed"])
     sentences += _trade_offs(recipes)
@@ -124,6 +125,22 @@ def _invariance(layers: Any, measure: str) -> list[str]:
         )
         sentences.insert(0, first)
     return sentences
+
+
+def _units(layers: Any) -> list[str]:
+    """How many units still respond in each recipe, where any are lost: over all layers, and where most are."""
+    if "lost" not in layers:
+        return []
+    listed = []
+    for name, own in layers.groupby("recipe", sort=False):
+        rows = own[np.isfinite(own["lost"].to_numpy(float))]
+        if rows["lost"].sum():
+            worst = rows.iloc[int(rows["lost"].to_numpy(float).argmax())]
+            listed.append(
+                f"{name} {int(rows['both'].sum())} of {int(rows['valid_before'].sum())} (most at `{worst['layer']}`: "
+                f"{int(worst['both'])} of {int(worst['valid_before'])})"
+            )
+    return [f"Units of {REFERENCE} that still respond after quantization: {', '.join(listed)}."] if listed else []
 
 
 def _answers(seen: Mapping[str, Behaviour], about: Mapping[str, Any]) -> list[str]:

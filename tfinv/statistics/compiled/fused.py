@@ -1,4 +1,4 @@
-"""Row dispersions and column moments of one layer from one read of each block, on the CPU (statistics)."""
+"""The sums that statistics of one layer share, from one read of every block, on the CPU."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv.statistics.aligned_dispersion import AlignedDispersion, AlignedDispersionState
-from tfinv.statistics.column_moments import ColumnMoments, ShiftedMoments
 from tfinv.statistics.compiled.stored import IntegerSums, Stored
-from tfinv.statistics.row_dispersion import RowDispersion, RowDispersionState
-from tfinv.statistics.views import InverseWarp, Viewed, inverse_matrices, visible
+from tfinv.statistics.loop_sums import LoopParts, LoopSums
+from tfinv.statistics.views import InverseWarp, inverse_matrices, visible
 from tfinv.support.lazy import tf
 
 if TYPE_CHECKING:
@@ -37,21 +35,19 @@ def groups(statistics: Iterable[Statistic], dtype: Any = "float32") -> list[list
         statistics: statistics of one layer.
         dtype: of the blocks; only float32 is served.
     """
-    found: dict[Any, list[Statistic]] = {}
+    together: dict[Any, list[Statistic]] = {}
     if np.dtype(dtype) != np.float32 or not is_available():
         return []
     for statistic in statistics:
-        # Exactly these classes: what a subclass computes is not known here.
-        if type(_inner(statistic)) in (RowDispersion, ColumnMoments):
-            found.setdefault((statistic.view, False), []).append(statistic)
-        elif type(statistic) is AlignedDispersion:
-            found.setdefault((statistic.view, True), []).append(statistic)
-    masked, kept = found.get((InverseWarp(), True)), found.get((InverseWarp(), False))
-    if masked and kept:  # columns are the same either way
-        columns = [each for each in kept if type(_inner(each)) is ColumnMoments]
-        masked += columns
-        kept[:] = [each for each in kept if each not in columns]
-    return [each for each in found.values() if each]
+        parts = statistic.loop
+        if parts and (statistic.view == InverseWarp() or not parts.visible):
+            together.setdefault((statistic.view, parts.visible), []).append(statistic)
+    visible_rows, all_rows = together.get((InverseWarp(), True)), together.get((InverseWarp(), False))
+    if visible_rows and all_rows:  # columns are the same either way
+        columns = [statistic for statistic in all_rows if not _parts(statistic).rows]
+        visible_rows += columns
+        all_rows[:] = [statistic for statistic in all_rows if statistic not in columns]
+    return [group for group in together.values() if group]
 
 
 def state_bytes(statistics: Sequence[Statistic], layer: Layer) -> int:
@@ -73,7 +69,7 @@ class _InverseWarp(NamedTuple):
             return None
         matrices = inverse_matrices(layer).reshape(-1, 9)[:, :6]
         shown = visible(layer).reshape(len(matrices), -1)
-        if not any(isinstance(each, AlignedDispersion) for each in statistics):
+        if not any(_parts(statistic).visible for statistic in statistics):
             shown = np.ones_like(shown)
         return cls(np.ascontiguousarray(matrices), (np.cumsum(shown, axis=0) * shown).astype(np.int32))
 
@@ -88,26 +84,28 @@ def load_loops(*names: str) -> None:
         importlib.import_module(f"tfinv.statistics.compiled.{name}")
 
 
-def _inner(statistic: Statistic) -> Statistic:
-    return statistic.statistic if type(statistic) is Viewed else statistic
+def _parts(statistic: Statistic) -> LoopParts:
+    parts = statistic.loop
+    assert parts is not None, f"{statistic.key} does not join the compiled loop"
+    return parts
 
 
 def _holds_rows(statistics: Sequence[Statistic]) -> bool:
-    return not all(isinstance(_inner(each), ColumnMoments) for each in statistics)
+    return any(_parts(statistic).rows for statistic in statistics)
 
 
 def _holds_moments(statistics: Sequence[Statistic]) -> bool:
-    return any(isinstance(_inner(each), ColumnMoments) for each in statistics)
+    return any(_parts(statistic).columns for statistic in statistics)
 
 
 def _alive(method: weakref.WeakMethod[Any]) -> Any:
-    found = method()
-    assert found is not None, "a graph outlived the states that it updates"
-    return found
+    update = method()
+    assert update is not None, "a graph outlived the states that it updates"
+    return update
 
 
 class FusedDispersion:
-    """The states of row dispersions and column moments of one layer, updated together and in place.
+    """The sums of one layer that several statistics are made from, updated together and in place.
 
     The inverse warp of same-equivariance happens while the block is read.
 
@@ -203,19 +201,22 @@ class FusedDispersion:
         """Whether nothing but finite numbers came in."""
         return bool(np.isfinite(np.sum(self._variances if self._rows else self._mean, dtype=np.float64)))
 
-    def state(self, statistic: Statistic) -> RowDispersionState | AlignedDispersionState | ShiftedMoments:
+    def state(self, statistic: Statistic) -> NamedTuple:
         """The state of one of the statistics; what need not be computed is not copied."""
         self._settle()
-        inner, shape = _inner(statistic), self._layer.shape
-        if isinstance(inner, (RowDispersion, AlignedDispersion)):
-            total = self._stds if inner.statistic == "std" else self._variances
-            mean = (total / max(self._count, 1)).reshape(shape)
-            if isinstance(inner, AlignedDispersion):
-                return AlignedDispersionState(np.float64(self._count), mean, visible(self._layer))
-            return RowDispersionState(np.float64(self._count), mean)
-        wide = (self._layer.num_transformations, *shape)
-        parts = self._offset.reshape(shape), self._mean.reshape(wide), self._m2.reshape(wide)
-        return ShiftedMoments(np.float64(self._count), *parts)
+        shape = self._layer.shape
+        rows, columns = (shape if self._rows else (0,)), (shape if self._moments else (0,))
+        return statistic.from_loop(
+            LoopSums(
+                self._layer,
+                np.float64(self._count),
+                self._stds.reshape(rows),
+                self._variances.reshape(rows),
+                self._offset.reshape(columns),
+                self._mean.reshape(-1, *shape),
+                self._m2.reshape(-1, *shape),
+            )
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything needed to go on later; not copied."""

@@ -1,4 +1,4 @@
-"""Keras 3 layers that compute with the values of an integer file: for quantization-aware training (tflite)."""
+"""Keras 3 layers that compute with the values of an integer file: for quantization-aware training."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class FakeQuant(keras.layers.Layer):
         """Lower and upper end `(low <= 0, high >= 0)`, zero always inside so that padding is exact."""
         if self.fixed is not None:
             return self.fixed[0], self.fixed[1]
-        low = tf.minimum(tf.reduce_min([tf.convert_to_tensor(each) for each in self.lows]), 0.0)
-        high = tf.maximum(tf.reduce_max([tf.convert_to_tensor(each) for each in self.highs]), 0.0)
+        low = tf.minimum(tf.reduce_min([tf.convert_to_tensor(bound) for bound in self.lows]), 0.0)
+        high = tf.maximum(tf.reduce_max([tf.convert_to_tensor(bound) for bound in self.highs]), 0.0)
         return low, tf.where(high - low < _DEAD_SPAN, low + _SPAN_OF_DEAD, high)
 
     def _widen(self, inputs: Any, site: int) -> None:

@@ -1,4 +1,4 @@
-"""Where TFLite requantizes, and the fake-quantized Keras model that rounds at exactly these places (tflite)."""
+"""Where TFLite requantizes, and the fake-quantized Keras model that rounds at exactly these places."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class FakeQuantizedModel:
         Returns:
             `{label: float32 (N, *U)}` for every layer whose output exists in the file.
         """
-        found = self._activations(tf.convert_to_tensor(images, tf.float32))
-        return {label: np.asarray(found[label]) for label in self.layers}
+        activations = self._activations(tf.convert_to_tensor(images, tf.float32))
+        return {label: np.asarray(activations[label]) for label in self.layers}
 
 
 def fake_quantized(model: Any, *, weight_bits: int = 8, seed: int = 0) -> FakeQuantizedModel:
@@ -172,10 +172,10 @@ def _place(graph: LayerGraph, steps: list[Step]) -> tuple[list[int], dict[int, i
 def _quantizers(
     graph: LayerGraph, steps: list[Step], sites: list[int], groups: dict[int, int]
 ) -> dict[int, tuple[FakeQuant, int]]:
-    """One layer a group, named after the first tensor of it; by tensor, with the number of the site."""
+    """One layer per group, named after the first tensor of it; by tensor, with the number of the site."""
     names = {0: graph.input_name} | {step.output: step.name for step in steps}
     fixed = {step.output: step.fixed for step in steps}
-    found: dict[int, tuple[FakeQuant, int]] = {}
+    places: dict[int, tuple[FakeQuant, int]] = {}
     taken: set[str] = set()
     for group in dict.fromkeys(groups[site] for site in sites):
         members = [site for site in sites if groups[site] == group]
@@ -186,8 +186,8 @@ def _quantizers(
         taken.add(name)
         fixed_range = ranges.pop() if len(ranges) == 1 else None
         layer = FakeQuant(sites=len(members), fixed=fixed_range, name=name, dtype="float32")
-        found |= {site: (layer, position) for position, site in enumerate(members)}
-    return found
+        places |= {site: (layer, position) for position, site in enumerate(members)}
+    return places
 
 
 def _readers(steps: list[Step]) -> dict[int, list[Step]]:
@@ -219,10 +219,10 @@ def _behind(step: Step, producer: dict[int, Step]) -> Step | None:
 def _comparable(graph: LayerGraph, steps: list[Step], sites: list[int], tensors: dict[int, Any]) -> dict[str, Any]:
     """Outputs that exist in the file, by the user's label: those rounded, and those moved without rounding."""
     rounded, labels = set(sites), {call.output: call.label for call in graph.calls}
-    found: dict[str, Any] = {}
+    activations: dict[str, Any] = {}
     for step in steps:
         if step.role is Role.SAME and all(number in rounded for number in step.inputs):
             rounded.add(step.output)
         if step.role is not Role.PASS and step.output in rounded and step.output in labels:
-            found[labels[step.output]] = tensors[step.output]
-    return found
+            activations[labels[step.output]] = tensors[step.output]
+    return activations

@@ -1,4 +1,4 @@
-"""How each kind of Keras layer becomes steps of a fake-quantized model (tflite)."""
+"""How each kind of Keras layer becomes steps of a fake-quantized model."""
 
 from __future__ import annotations
 
@@ -155,8 +155,8 @@ def _needs_separate_bias(call: Call) -> bool:
 def _fake_quantized(rewriter: Rewriter, call: Call, *, folded: bool = False, **changes: Any) -> Callable[[str], Any]:
     def make(name: str) -> Any:
         kind: Any = kind_of(call.layer)
-        own = kind.get_config(call.layer)  # a subclass may add options that the base does not know
-        config = own | {"name": name, "dtype": "float32", "weight_bits": rewriter.weight_bits}
+        options = kind.get_config(call.layer)  # a subclass may add options that the base does not know
+        config = options | {"name": name, "dtype": "float32", "weight_bits": rewriter.weight_bits}
         for key in ("lora_rank", "lora_alpha", "quantization_config"):
             config.pop(key, None)
         if folded:  # a constraint on the kernel says nothing about kernel times scale
@@ -228,7 +228,7 @@ def _normalization(rewriter: Rewriter, call: Call) -> None:
 
 
 def _rescaling(rewriter: Rewriter, call: Call) -> None:
-    scale, offset = (np.atleast_1d(np.asarray(each, np.float64)) for each in (call.layer.scale, call.layer.offset))
+    scale, offset = (np.atleast_1d(np.asarray(part, np.float64)) for part in (call.layer.scale, call.layer.offset))
     if scale.ndim > 1 or offset.ndim > 1:
         return _copy(rewriter, call, Role.COMPUTE)
     _scale_and_offset(rewriter, call, scale, offset, trainable=False)

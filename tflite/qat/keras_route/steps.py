@@ -1,4 +1,4 @@
-"""A Keras model rewritten into the steps that TFLite will compute, with fake-quantized weights (tflite)."""
+"""A Keras model rewritten into the steps that TFLite will compute, with fake-quantized weights."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Rewriter:
         else:
             references = [TensorRef(number) for number in inputs]
             args = ((references[0] if len(references) == 1 else references,), {})
-        arrays = [np.asarray(each, np.float32) for each in weights]
+        arrays = [np.asarray(weight, np.float32) for weight in weights]
         self.steps.append(Step(name, layer, args, tuple(inputs), output, role, call.label, arrays, **flags))
         return output
 

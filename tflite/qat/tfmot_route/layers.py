@@ -1,4 +1,4 @@
-"""The Keras 3 layers that route `tfmot` can rebuild in tf_keras (tflite)."""
+"""The Keras 3 layers that route `tfmot` can rebuild in tf_keras."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def activation_name(activation: Callable[..., Any] | None) -> str:
 def plain(value: Any) -> Any:
     """A configuration value as JSON can hold it."""
     if isinstance(value, (tuple, list)):
-        return [plain(each) for each in value]
+        return [plain(element) for element in value]
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.item() if isinstance(value, np.generic) else value

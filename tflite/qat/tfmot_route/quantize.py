@@ -1,4 +1,4 @@
-"""Quantization by tensorflow-model-optimization: configurations, ranges, weights; only in its process (tflite)."""
+"""Quantization by tensorflow-model-optimization: configurations, ranges, weights; only in its process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def quantize(model: Any, spec: dict[str, Any]) -> Any:
     options = _configs()
     chosen = {name: options[choice]() for name, choice in _special_configs(model, spec).items()}
     tool = tfmot.quantization.keras
-    scope = {each.__name__: each for each in (*options.values(), *own_layers().values())}
+    scope = {class_.__name__: class_ for class_ in (*options.values(), *own_layers().values())}
 
     def annotate(layer: Any) -> Any:
         return tool.quantize_annotate_layer(layer, chosen[layer.name]) if layer.name in chosen else layer
@@ -103,7 +103,7 @@ def _special_configs(model: Any, spec: dict[str, Any]) -> dict[str, str]:
             if call["config"]["activation"] not in ("linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh"):
                 choices[call["name"]] = "output"
         elif kind != "BatchNormalization" and not known.supports(layer):
-            fused = [each["kind"] for each in readers.get(call["output"], ())] == ["ReLU"]
+            fused = [reader["kind"] for reader in readers.get(call["output"], ())] == ["ReLU"]
             if kind in ("Scale", "Offset"):
                 choices[call["name"]] = "fused vector" if fused else "vector"
             else:
@@ -113,10 +113,10 @@ def _special_configs(model: Any, spec: dict[str, Any]) -> dict[str, str]:
 
 def set_ranges(model: Any, images: NDArray[np.float32]) -> None:
     """Set every range to the minimum and maximum over data, in place of +-6, which training hardly moves."""
-    with _observing() as found:
+    with _observing() as observed:
         for start in range(0, len(images), 64):
             model(images[start : start + 64], training=False)
-    for low, high, least, most in found.values():
+    for low, high, least, most in observed.values():
         low.assign(least)
         high.assign(most)
 
@@ -140,7 +140,10 @@ def share_scales(model: Any, spec: dict[str, Any]) -> None:
     ]:
         ranges.setdefault(find(number), []).extend(_output_range(layer))
     for members in ranges.values():
-        low, high = min((float(each) for each, _ in members), default=0), max((float(e) for _, e in members), default=0)
+        low, high = (
+            min((float(bound) for bound, _ in members), default=0),
+            max((float(bound) for _, bound in members), default=0),
+        )
         for min_var, max_var in members:
             min_var.assign(low)
             max_var.assign(high)
@@ -148,9 +151,9 @@ def share_scales(model: Any, spec: dict[str, Any]) -> None:
 
 def _output_range(layer: Any) -> list[tuple[Any, Any]]:
     """The variables that hold the range of a wrapped layer's output; none where it is not rounded."""
-    found = {variable.name.split(":")[0].split("/")[-1]: variable for variable in layer.variables}
+    variables = {variable.name.split(":")[0].split("/")[-1]: variable for variable in layer.variables}
     names = ("output", "post_activation", "quantize_layer")
-    return [(found[f"{name}_min"], found[f"{name}_max"]) for name in names if f"{name}_min" in found]
+    return [(variables[f"{name}_min"], variables[f"{name}_max"]) for name in names if f"{name}_min" in variables]
 
 
 @contextmanager
@@ -159,7 +162,7 @@ def _observing() -> Iterator[dict[int, Any]]:
     from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 
     original = quant_ops._FakeQuantWithMinMaxVars
-    found: dict[int, Any] = {}
+    ranges: dict[int, Any] = {}
 
     def observe(inputs: Any, min_var: Any, max_var: Any, per_channel: bool, num_bits: int, narrow_range: bool) -> Any:
         values = np.asarray(inputs)
@@ -168,14 +171,14 @@ def _observing() -> Iterator[dict[int, Any]]:
         if narrow_range:  # weights: symmetric, of this moment
             high = np.maximum(high, -low)
             low = -high
-        elif id(min_var) in found:
-            low, high = np.minimum(low, found[id(min_var)][2]), np.maximum(high, found[id(min_var)][3])
-        found[id(min_var)] = [min_var, max_var, low, np.where(high - low < 1e-6, low + 1e-2, high)]
+        elif id(min_var) in ranges:
+            low, high = np.minimum(low, ranges[id(min_var)][2]), np.maximum(high, ranges[id(min_var)][3])
+        ranges[id(min_var)] = [min_var, max_var, low, np.where(high - low < 1e-6, low + 1e-2, high)]
         return inputs
 
     quant_ops._FakeQuantWithMinMaxVars = observe
     try:
-        yield found
+        yield ranges
     finally:
         quant_ops._FakeQuantWithMinMaxVars = original
 

@@ -1,4 +1,4 @@
-"""The tf_keras model that a spec describes; only in the process of route `tfmot` (tflite)."""
+"""The tf_keras model that a spec describes; only in the process of route `tfmot`."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def own_layers() -> dict[str, Any]:
 
 def check_equal(model: Any, images: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
     """Raise unless the copy computes what the Keras 3 model computed."""
-    found = predict(model, images)
-    difference = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    outputs = predict(model, images)
+    difference = float(np.abs(outputs - expected).max()) / max(1.0, float(np.abs(expected).max()))
     if not difference <= TOLERANCE:
         raise ValueError(
             f"the copy in tf_keras must give the outputs of the Keras 3 model to {TOLERANCE:g}. "

@@ -1,4 +1,4 @@
-"""Route `tfmot`: hand the model and its data to a process of its own, and bring the results back (tflite)."""
+"""Route `tfmot`: give the model and its data to a separate process, and bring the results back."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _write(folder: Path, plan: QatPlan, spec: Spec, output: str, carried: list[C
     }
     (folder / "spec.json").write_text(json.dumps(asdict(spec) | options), encoding="utf-8")
     weights: dict[str, Any] = {
-        key: array for each in carried for key, array in zip(each.keys, each.arrays, strict=True)
+        key: array for named in carried for key, array in zip(named.keys, named.arrays, strict=True)
     }
     np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
     with tf.device("CPU:0"):  # where the copy will compute
@@ -134,16 +134,16 @@ def _error(folder: Path, code: int) -> Exception:
 def _read(folder: Path, plan: QatPlan, carried: list[Carried]) -> RouteResult:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     with np.load(folder / "outputs.npz", allow_pickle=False) as file:
-        found = dict(file)
+        arrays = dict(file)
     with np.load(folder / "tuned.npz", allow_pickle=False) as file:
         tuned = dict(file)
     lists = {name: tuple(result[name]) for name in ("calibrated", "float_fallback")}
     return RouteResult(
         IntegerFile((folder / "model.tflite").read_bytes(), result["log"], **lists),
-        [NamedStep(*each) for each in result["steps"]],
+        [NamedStep(*step) for step in result["steps"]],
         result["history"],
-        _accuracy(found["before"], plan),
-        _accuracy(found["after"], plan),
+        _accuracy(arrays["before"], plan),
+        _accuracy(arrays["after"], plan),
         Agreement(**result["agreement"], not_compared=tuple(result["not_compared"])),
         _tuned_copy(plan.model, carried, tuned),
     )
@@ -158,8 +158,8 @@ def _tuned_copy(model: Any, carried: list[Carried], tuned: dict[str, NDArray[np.
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     twin = {id(a.layer): b.layer for a, b in zip(flatten(model).calls, flatten(copy).calls, strict=True)}
-    for each in carried:
-        for layer, position, value in each.back([tuned[key] for key in each.keys]):
+    for named in carried:
+        for layer, position, value in named.back([tuned[key] for key in named.keys]):
             weights = twin[id(layer)].get_weights()
             weights[position] = np.asarray(value, np.float32)
             twin[id(layer)].set_weights(weights)

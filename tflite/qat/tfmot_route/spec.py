@@ -1,4 +1,4 @@
-"""A Keras 3 model as plain data from which the tfmot process rebuilds it in tf_keras (tflite)."""
+"""A Keras 3 model as plain data from which the tfmot process rebuilds it in tf_keras."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _is_probability(call: Any) -> bool:
 
 class _Writer:
     def __init__(self, graph: LayerGraph) -> None:
-        size = tuple(int(each or 0) for each in graph.input_shape[1:])
+        size = tuple(int(size or 0) for size in graph.input_shape[1:])
         self.spec = Spec(graph.input_name, size, output=graph.output)
         self.carried: dict[str, Carried] = {}
         self._readers = graph.readers()
@@ -189,19 +189,19 @@ class _Writer:
         self._product_and_sum(call, scale, offset, trainable=bool(call.layer.trainable) and is_free(call.layer))
 
     def _rescaling(self, call: Call) -> None:
-        scale, offset = (np.atleast_1d(each) for each in (call.layer.scale, call.layer.offset))
-        carried = [carry(f"{call.name}_{i}", [each], lambda _: []) for i, each in enumerate((scale, offset))]
+        scale, offset = (np.atleast_1d(part) for part in (call.layer.scale, call.layer.offset))
+        carried = [carry(f"{call.name}_{i}", [part], lambda _: []) for i, part in enumerate((scale, offset))]
         self._product_and_sum(call, *carried, trainable=False)
 
     def _product_and_sum(self, call: Call, scale: Carried, offset: Carried, *, trainable: bool) -> None:
         middle = self._new()
-        sizes = [{"size": len(each.arrays[0])} for each in (scale, offset)]
+        sizes = [{"size": len(part.arrays[0])} for part in (scale, offset)]
         self._append(call, f"{call.name}_scale", "Scale", sizes[0], call.inputs, middle, scale, trainable=trainable)
         self._append(call, call.name, "Offset", sizes[1], (middle,), call.output, offset, trainable=trainable)
 
     def _is_part_of_a_convolution(self, call: Call) -> bool:
         """Whether tfmot recognises a normalization as part of the convolution before it."""
-        before = next((each for each in self.spec.calls if each.output == call.inputs[0]), None)
+        before = next((other for other in self.spec.calls if other.output == call.inputs[0]), None)
         return (
             before is not None
             and before.kind in ("Conv2D", "DepthwiseConv2D")

@@ -1,4 +1,4 @@
-"""Weights on their way to the tfmot process and back into a Keras 3 model (tflite)."""
+"""Weights on their way to the tfmot process and back into a Keras 3 model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def carry(
 ) -> Carried:
     """Name the arrays of a layer."""
     keys = tuple(f"{name}/{position}" for position in range(len(arrays)))
-    return Carried(keys, tuple(np.asarray(each, np.float32) for each in arrays), back)
+    return Carried(keys, tuple(np.asarray(array, np.float32) for array in arrays), back)
 
 
 def as_they_are(name: str, layer: Any, positions: Sequence[int]) -> Carried:
@@ -53,7 +53,7 @@ def product_and_sum(name: str, layer: Any) -> tuple[Carried, Carried]:
     gamma = scale * sqrt(variance + epsilon),   beta = offset + scale * mean      on the way back
     """
     scale, offset = channel_affine(layer)
-    mean, variance = (np.asarray(each, np.float64) for each in layer.get_weights()[-2:])
+    mean, variance = (np.asarray(weight, np.float64) for weight in layer.get_weights()[-2:])
     tuned_scale: list[NDArray[Any]] = [scale]
 
     def scale_back(tuned: WeightArrays) -> list[tuple[Any, int, NDArray[Any]]]:

@@ -1,4 +1,4 @@
-"""The process of route `tfmot`, started by `tfmot_route`: rebuild, quantize, train, convert (tflite).
+"""The process of route `tfmot`, started by `tfmot_route`: rebuild, quantize, train, convert.
 
 Only here, in `tfmot_rebuild` and in `tfmot_quantize` are tf_keras and tensorflow-model-optimization imported, because
 importing them changes what `tf.keras` means for the whole process.
@@ -117,10 +117,12 @@ def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Any, hi
     assert conversion.layers is not None
     tensors: dict[str, Any] = {}
     for position, step in enumerate(steps):  # the last step of a label gives its output
-        calls = [each.name for each in steps[:position]].count(step.name)
+        calls = [earlier.name for earlier in steps[:position]].count(step.name)
         tensors[step.label] = quantized.get_layer(step.name).get_output_at(calls)
     taps = tf_keras.Model(quantized.input, {label: tensors[label] for label in conversion.layers.matched})
-    found = agreement(lambda batch: taps(batch, training=False), conversion, images["calibration"][: spec["compared"]])
+    compared = agreement(
+        lambda batch: taps(batch, training=False), conversion, images["calibration"][: spec["compared"]]
+    )
     (folder / "model.tflite").write_bytes(file.content)
     result = {
         "steps": steps,
@@ -128,8 +130,8 @@ def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Any, hi
         "calibrated": file.calibrated,
         "float_fallback": file.float_fallback,
         "log": file.log,
-        "agreement": {"classes": found.classes, "sqnr": dict(found.sqnr), "images": found.images},
-        "not_compared": found.not_compared,
+        "agreement": {"classes": compared.classes, "sqnr": dict(compared.sqnr), "images": compared.images},
+        "not_compared": compared.not_compared,
     }
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 

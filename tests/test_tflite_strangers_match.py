@@ -1,0 +1,133 @@
+"""Files of different networks are refused early; files of one network with custom operators are compared."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tflite_models import digits, plain_network, residual_network, trained
+
+from tfinv.results import LayerResult, MeasureResult, Results
+from tfinv.tflite import Comparison, Subsets, TFLiteModel, compare_files, float32, match, weight_int4
+from tfinv.tflite.comparison.match_files import partner_share
+from tfinv.tflite.comparison.storage import from_planes, to_planes
+
+NV = "NormalizedVariance"
+
+
+def blurred(rng: np.random.Generator, array: np.ndarray, noise: float) -> np.ndarray:
+    return array + noise * array.std() * rng.normal(size=array.shape)
+
+
+def test_units_of_one_network_are_most_like_themselves(rng):
+    """Units that share most of what they do correlate with all others: the mean says nothing, the partners do."""
+    shared = rng.normal(size=(400, 1))
+    one = shared + 0.5 * rng.normal(size=(400, 16))
+    other = shared + 0.5 * rng.normal(size=(400, 16))
+    from tfinv.tflite.comparison.match_files import correlation
+
+    assert correlation(one, other) == pytest.approx(0.8, abs=0.05)
+    assert partner_share(one, other) < 0.2
+    assert partner_share(one, blurred(rng, one, 0.3)) == 1.0
+    assert correlation(one, blurred(rng, one, 1.2)) < 0.7 and partner_share(one, blurred(rng, one, 1.2)) > 0.5
+    constant = one.copy()
+    constant[:, 1:] = 3.0
+    assert np.isnan(partner_share(constant, one))
+
+
+def test_networks_that_differ_by_their_seed_are_refused_before_anything_is_measured():
+    import keras
+
+    keras.utils.set_random_seed(21)
+    images = digits()[0][:60]
+    other = float32(residual_network())
+    first = TFLiteModel(float32(trained(residual_network)))
+    second = TFLiteModel(other)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"must be the same network. Received: files whose first layers correlate by"):
+        compare_files(first, second, images, "rotations(16)", progress=False)
+    assert time.monotonic() - start < 10
+
+
+def test_files_that_share_few_layers_are_refused():
+    first, second = (TFLiteModel(float32(trained(network))) for network in (residual_network, plain_network))
+    with pytest.raises(ValueError, match=r"of 9 and 7 layers, of which \d have a partner .*at least 50%"):
+        match(first, second)
+
+
+def test_four_bit_weights_are_still_the_same_network():
+    network = trained(residual_network)
+    first, second = TFLiteModel(float32(network)), TFLiteModel(weight_int4(network))
+    assert len(match(first, second, digits()[0][:32]).pairs) == len(first.layer_shapes)
+
+
+def test_what_is_said_of_many_layers_is_said_once(monkeypatch):
+    network = trained(plain_network)
+    first, second = TFLiteModel(float32(network)), TFLiteModel(weight_int4(network))
+    first.skipped = {f"layer_{number}": "its shape is not one array per image" for number in range(15)}
+    comparison = compare_files(first, second, digits()[0][:12], "rotations(2)", measures=NV, progress=False)
+    (said,) = [line for line in comparison.warnings if "not measured" in line]
+    assert said.startswith("float32: not measured, its shape is not one array per image: layer_0, layer_1, ")
+    assert max(Counter(comparison.warnings).values()) == 1
+
+
+def test_a_file_with_custom_operators_is_compared_without_the_self_check(data_folder: Path):
+    """`Convolution2DTransposeBias` of MediaPipe exists in XNNPACK alone."""
+    path = data_folder / "models" / "mediapipe" / "selfie_segmentation.tflite"
+    if not path.is_file():
+        pytest.skip("the segmentation network of MediaPipe is not there")
+    model = TFLiteModel(path, layers="CONV_2D")
+    images = np.random.default_rng(0).random((4, *model.input_shape), dtype=np.float32)
+    subsets = Subsets(measured_samples=None, fidelity_samples=1)
+    comparison = compare_files(
+        model, model, images, "rotations(2)", measures=NV, names=("a", "b"), subsets=subsets, progress=False
+    )
+    said = [line for line in comparison.warnings if "no self-check" in line]
+    assert len(said) == 2 and "CUSTOM(Convolution2DTransposeBias)" in said[0]
+    assert comparison.models["self_check"].tolist() == ["not run", "not run"]
+    assert (comparison.layers["difference"].dropna() == 0).all() and len(comparison.layers) > 5
+
+
+def wide(comparison: Comparison, units: int) -> Comparison:
+    """The same comparison with one wide layer besides, of random values."""
+    rng = np.random.default_rng(0)
+    layer = LayerResult(rng.lognormal(sigma=0.3, size=units), np.zeros(units, np.uint8))
+
+    def widened(results: Results) -> Results:
+        measure = results[NV]
+        return Results({NV: MeasureResult(NV, {**dict(measure.items()), "wide": layer}, measure.replicates)}, {})
+
+    return replace(comparison, before=widened(comparison.before), after=widened(comparison.after))
+
+
+def test_saved_comparisons_are_small_and_precise_by_choice(tmp_path):
+    network = trained(plain_network)
+    files: Any = float32(network), weight_int4(network)
+    made = wide(compare_files(*files, digits()[0][:30], "rotations(2)", measures=NV, progress=False), 200_000)
+    made.save(tmp_path / "small.npz")
+    made.save(tmp_path / "full.npz", full_precision=True)
+    sizes = [(tmp_path / f"{name}.npz").stat().st_size for name in ("small", "full")]
+    # Two files of 200,000 values: 4 bytes each less a quarter of them, or 8 bytes less little.
+    assert sizes[0] < 3.5 * 400_000 and sizes[1] > 2 * sizes[0]
+    small, full = (Comparison.load(tmp_path / f"{name}.npz") for name in ("small", "full"))
+    for layer in ("wide", "logits"):
+        expected = made.after[NV][layer].values
+        np.testing.assert_array_equal(full.after[NV][layer].values, expected)
+        np.testing.assert_allclose(small.after[NV][layer].values, expected, rtol=6.1e-8)
+        np.testing.assert_array_equal(small.after[NV][layer].status, made.after[NV][layer].status)
+    ours, theirs = made.after[NV].replicates, small.after[NV].replicates
+    assert ours is not None and theirs is not None
+    np.testing.assert_array_equal(theirs.means["logits"], ours.means["logits"])
+
+
+def test_planes_keep_every_float32():
+    values = np.array([[0.0, -0.0, 1.0], [np.inf, -np.inf, 1e-45]], np.float32).astype(np.float64)
+    back = from_planes(to_planes(values), (2, 3))
+    np.testing.assert_array_equal(back, values)
+    assert back.dtype == np.float64 and np.signbit(back[0, 1])
+    assert np.isnan(from_planes(to_planes(np.array([np.nan])), (1,))).all()

@@ -1,0 +1,170 @@
+"""Models of the command line as sources of activations, with the input scale that each is fed by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_first_layer
+from tfinv.activations.input_scale import input_scale as parse_scale
+from tfinv.commands import arguments as shared
+from tfinv.support.types import KerasModel
+
+if TYPE_CHECKING:
+    from tfinv.activations import ActivationModel
+    from tfinv.tflite import TFLiteModel
+
+OPEN = "{} leaves the size of its images open, {}: give --input-size HEIGHT WIDTH"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that was opened, before its images are known.
+
+    Args:
+        name: as the user wrote it.
+        model: a Keras model, or a `TFLiteModel`.
+        shape: `(H, W, C)` of its images; None where open.
+        scale: how images in [0, 1] become model inputs.
+        scale_from: `"given"`, or what else tells the scale.
+        outputs: how many classes its output tells apart; None where the output is no list of classes.
+    """
+
+    name: str
+    model: Any
+    shape: tuple[int | None, ...]
+    scale: InputScale
+    scale_from: str
+    outputs: int | None
+
+    @property
+    def said(self) -> str:
+        """Which scale is used, and why."""
+        return scale_words(self.scale, self.scale_from)
+
+    def source(self, image_shape: Sequence[int], layers: Any = None) -> ActivationModel | TFLiteModel:
+        """The model as a source of the activations of chosen layers.
+
+        Args:
+            image_shape: `(H, W, C)` of the images.
+            layers: see `tfinv.evaluate`.
+        """
+        if is_tflite(self.name):
+            return self.model if layers is None else self.model.select(layers)
+        from tfinv.activations import ActivationModel
+
+        return ActivationModel(self.model, layers, input_shape=tuple(image_shape), input_scale=self.scale)
+
+
+def scale_words(scale: InputScale, origin: str) -> str:
+    """Which input scale is used, and what tells it."""
+    why = {"given": "as given", "default": "the default; --input-scale changes it"}
+    return f"input scale {scale.text} ({why.get(origin, f'told by {origin}')})"
+
+
+def is_tflite(name: str) -> bool:
+    """Whether a text names a `.tflite` file by its ending."""
+    return name.lower().endswith(".tflite")
+
+
+def takes_layer_classes(names: Sequence[str]) -> bool:
+    """Whether one of the models is a Keras file, which may hold unknown classes."""
+    return any(not is_tflite(name) and not name.startswith(APPLICATIONS) for name in names)
+
+
+def open_model(
+    name: str, scale: str | None, layer_classes: Sequence[str] = (), size: Sequence[int] | None = None
+) -> Opened:
+    """Open a model by the name that a user gives.
+
+    Args:
+        name: a `.keras`, `.h5` or `.tflite` file, or `keras.applications.NAME`.
+        scale: of `--input-scale`; None for what the model tells: its own preprocessing for a network of Keras, the
+            range of its integers for a `.tflite` file, 0..255 behind a first layer that rescales it, otherwise 0..1.
+        layer_classes: of `--layer-class`.
+        size: of `--input-size`, height and width where the model leaves them open.
+
+    Raises:
+        ValueError: a missing or damaged file, one that holds an unknown class, a model that does not take images, or a
+            size that the model does not leave open.
+    """
+    given = None if scale is None else parse_scale(shared.input_scale(scale))
+    opened = _open_tflite(name, given) if is_tflite(name) else _open_keras(name, given, layer_classes)
+    return opened if size is None else _sized(opened, size)
+
+
+def _open_tflite(name: str, scale: InputScale | None) -> Opened:
+    from tfinv.tflite import TFLiteModel
+
+    model = TFLiteModel(name, input_scale=scale)
+    outputs = [model.runner.shape(index) for index in model.graph.outputs]
+    count = outputs[0][-1] if len(outputs) == 1 and len(outputs[0]) == 2 and outputs[0][-1] > 1 else None
+    return Opened(name, model, model.input_shape, model.input_scale, model.scale_from, count)
+
+
+def _open_keras(name: str, scale: InputScale | None, layer_classes: Sequence[str]) -> Opened:
+    from tfinv import models
+
+    is_application = name.startswith(APPLICATIONS)
+    stand_ins = shared.layer_classes(layer_classes)
+    model = models.build(name, None, None) if is_application else models.load(name, stand_ins=stand_ins)
+    shape = image_shape(model)
+    origin = "given"
+    if scale is None and is_application:
+        scale, origin = parse_scale(name), "its own preprocessing"
+    if scale is None and (scale := told_by_first_layer(model)) is not None:
+        origin = "its first layer"
+    if scale is None:
+        scale, origin = parse_scale("0..1"), "default"
+    output = tuple(model.outputs[0].shape)
+    count = output[-1] if len(output) == 2 and output[-1] is not None and output[-1] > 1 else None
+    return Opened(name, model, shape, scale, origin, count)
+
+
+def fixed_size(model: KerasModel, shape: Sequence[int]) -> KerasModel:
+    """A model of the same layers and weights that takes images of one size.
+
+    Args:
+        model: a functional or sequential model that leaves height or width open.
+        shape: `(H, W, C)`.
+    """
+    import keras
+
+    made = keras.models.clone_model(model, input_tensors=keras.Input(tuple(shape), name=model.inputs[0].name))
+    made.set_weights(model.get_weights())
+    return made
+
+
+def image_shape(model: KerasModel) -> tuple[int | None, ...]:
+    """`(H, W, C)` of the images of a Keras model; None where open.
+
+    Raises:
+        ValueError: a model that does not take images.
+    """
+    shapes = [tuple(symbol.shape) for symbol in model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        flat = len(shapes) == 1 and len(shapes[0]) == 2
+        hint = ": it takes features, not images; measure the network that makes them, or both as one" if flat else ""
+        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}{hint}")
+    return shapes[0][1:]
+
+
+def _sized(opened: Opened, size: Sequence[int]) -> Opened:
+    height, width, channels = opened.shape
+    if height is not None and width is not None:
+        raise ValueError(
+            f"--input-size has no effect here: {opened.name} takes images of {height}x{width}; leave it out. "
+            f"Received: --input-size {size[0]} {size[1]}"
+        )
+    fits = all(own in (None, wanted) for own, wanted in zip((height, width), size, strict=True))
+    if not fits or min(size) < 1:
+        raise ValueError(f"--input-size must fit {opened.name}, which takes {opened.shape}. Received: {list(size)}")
+    return Opened(
+        opened.name,
+        opened.model,
+        (size[0], size[1], channels),
+        opened.scale,
+        opened.scale_from,
+        opened.outputs,
+    )

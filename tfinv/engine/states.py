@@ -1,0 +1,124 @@
+"""States of disjoint samples: read by measures, merged, without one of them, and drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfinv.resampling.shards import shard_counts
+from tfinv.statistics import Statistic
+from tfinv.statistics.resolution import Resolution, Unresolved
+
+LayerStates = Mapping[Statistic, Any]
+"""The states of one layer as NumPy arrays; those of statistics that do not apply to it are absent."""
+
+
+def readable(statistic: Statistic, state: Any) -> Any:
+    """A state as measures read it: in float64, unless the statistic says that they read it as it is."""
+    return state if statistic.is_readable(state) else widened(statistic, state)
+
+
+def widened(statistic: Statistic, state: Any) -> Any:
+    """A state that merges, with its floating-point arrays in float64."""
+    return _changed(
+        statistic.settled(state),
+        lambda array: array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array,
+    )
+
+
+def unresolved(states: LayerStates, resolution: Resolution) -> dict[Statistic, Unresolved]:
+    """The units of one layer that vary by rounding alone, by the statistics that find some."""
+    by_statistic = {}
+    for statistic, state in states.items():
+        units = statistic.unresolved(readable(statistic, state), resolution)
+        if units is not None:
+            by_statistic[statistic] = units
+    return by_statistic
+
+
+def without_rounding(states: LayerStates, units: Mapping[Statistic, Unresolved]) -> LayerStates:
+    """What one measure reads, where units that vary by rounding alone are constant.
+
+    Args:
+        states: of the statistics that the measure requires.
+        units: see `unresolved`; those of other statistics change nothing.
+    """
+    for finder in units.keys() & states.keys():
+        states = {
+            statistic: statistic.without_rounding(state, units[finder]) if statistic.view == finder.view else state
+            for statistic, state in states.items()
+        }
+    return states
+
+
+def copied(state: Any) -> Any:
+    """A state that further samples do not change."""
+    return _changed(state, np.array)
+
+
+def kept(states: LayerStates) -> dict[str, dict[str, Any]]:
+    """Copies of states as results hold them: arrays by the statistic's key and the name of the array."""
+    return {statistic.key: copied(statistic.settled(state))._asdict() for statistic, state in states.items()}
+
+
+def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
+    """The states of disjoint samples as one, in float64; a single state stays as it is."""
+    if len(states) == 1:
+        return states[0]
+    total = widened(statistic, states[0])
+    for state in states[1:]:
+        total = _joined(statistic, total, state)
+    return total
+
+
+def merged_by_statistic(shards: Sequence[LayerStates]) -> dict[Statistic, Any]:
+    """`merged` for every statistic of one layer."""
+    return {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
+
+
+def leave_one_out(shards: Sequence[LayerStates]) -> Iterator[LayerStates]:
+    """The states of one layer without each of several shards in turn, in float64.
+
+    Args:
+        shards: states of disjoint samples, of at least two shards.
+    """
+    statistics = list(shards[0])
+    rest = [_rests(statistic, [shard[statistic] for shard in shards]) for statistic in statistics]
+    return (dict(zip(statistics, states, strict=True)) for states in zip(*rest, strict=True))
+
+
+def draws(shards: Sequence[LayerStates], resamples: int) -> Iterator[LayerStates]:
+    """The states of one layer when as many shards are drawn with replacement, in float64, draw by draw.
+
+    Args:
+        shards: states of disjoint samples.
+        resamples: `B`, the number of draws.
+    """
+    counts, statistics = shard_counts(len(shards), resamples), list(shards[0])
+    drawn = (
+        statistic.resampled([widened(statistic, shard[statistic]) for shard in shards], counts)
+        for statistic in statistics
+    )
+    return (dict(zip(statistics, states, strict=True)) for states in zip(*drawn, strict=True))
+
+
+def _rests(statistic: Statistic, states: Sequence[Any]) -> list[Any]:
+    """The merged state of all others, for every state: two merges a state, from the front and from the back."""
+    before = [widened(statistic, states[0])]
+    for state in states[1:-1]:
+        before.append(_joined(statistic, before[-1], state))
+    rests, after = [before[-1]], widened(statistic, states[-1])
+    for position in range(len(states) - 2, 0, -1):
+        rests.append(_joined(statistic, before[position - 1], after))
+        after = _joined(statistic, states[position], after)
+    return [*reversed([*rests, after])]
+
+
+def _joined(statistic: Statistic, first: Any, second: Any) -> Any:
+    return _changed(statistic.merge(widened(statistic, first), widened(statistic, second)), np.asarray)
+
+
+def _changed(state: Any, change: Any) -> Any:
+    return type(state)(*(change(np.asarray(array)) for array in state))

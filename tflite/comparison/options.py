@@ -1,0 +1,62 @@
+"""Option objects of comparisons: how many images count for what, and how the others are checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfinv.evaluation.options import Sampling, checked
+from tfinv.support.checks import whole_number
+
+INTERVALS = Sampling(0.95)
+"""How comparisons sample by default: with intervals by the jackknife over 20 parts of the images."""
+FIDELITY_SAMPLES = 128
+"""Images on which activations are compared number by number; every image counts under every transformation."""
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """How many of the test images count for what.
+
+    Example:
+        >>> from tfinv.tflite import Subsets
+        >>> Subsets(measured_samples=200)
+        Subsets(max_samples=None, measured_samples=200, fidelity_samples=128)
+
+    Args:
+        max_samples: use a stratified subset of so many images, for predictions too; None for all.
+        measured_samples: measure layers on a stratified subset of so many of them; None for all.
+        fidelity_samples: compare activations number by number on so many images.
+
+    Raises:
+        ValueError: a number that is not whole or too small.
+    """
+
+    max_samples: int | None = None
+    measured_samples: int | None = 1000
+    fidelity_samples: int = FIDELITY_SAMPLES
+
+    def __post_init__(self) -> None:
+        for name in ("max_samples", "measured_samples"):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), 2)
+        whole_number("fidelity_samples", self.fidelity_samples, 1)
+
+
+SUBSETS = Subsets()
+"""How many images count for what by default."""
+
+
+def paired_sampling(sampling: Sampling | None) -> Sampling:
+    """The sampling of models that are compared with each other.
+
+    Raises:
+        TypeError: something else than a `Sampling` or None.
+        ValueError: options that comparisons do not have.
+    """
+    sampling = checked(Sampling, sampling)
+    for name in ("stratified", "keep_statistics", "first_sample"):
+        if getattr(sampling, name):
+            raise ValueError(
+                f"sampling of a comparison must not set {name}. Received: {name}={getattr(sampling, name)}"
+            )
+    return sampling

@@ -1,0 +1,106 @@
+"""How often each feature map responds in two files, and how many integer levels it uses, gathered block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.results import LayerResult
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tfinv.tflite.comparison.limits import Limits
+
+COLUMNS = ("firing_before", "firing_after", "levels")
+FIRING, LEVELS = "FiringShare(aggregate='mean')", "UsedLevels"
+"""Keys of the results by feature map: share of activations above zero, number of levels that occur."""
+MOST_LEVELS = 256
+"""Levels are counted in tensors of up to 8 bits."""
+
+
+@dataclass
+class Responses:
+    r"""What is counted of one layer; a unit of a layer without feature maps counts as a map of one position.
+
+        firing(c) = \frac{\#\{a > 0\}}{n},   \quad levels(c) = \#\{q : q \text{ occurs in map } c\}
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.tflite.comparison.limits import Limits
+        >>> from tfinv.tflite.comparison.responses import Responses
+        >>> seen = Responses(Limits(low=0.0, high=127.5, step=0.5))
+        >>> seen.update(np.array([[0.1, 1.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [0.0, 2.0]]))
+        >>> seen.firing_before.tolist(), seen.firing_after.tolist(), seen.levels.tolist()
+        ([0.5, 1.0], [0.0, 1.0], [1, 2])
+
+    Args:
+        limits: of the second file's integers; None for floats.
+    """
+
+    limits: Limits | None = None
+    count: int = 0
+    fires: NDArray[np.int64] | None = field(default=None, repr=False)
+    used: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    def update(self, before: NDArray[Any], after: NDArray[Any]) -> None:
+        """Add a block of activations `(N, C)` or `(N, H', W', C)` of both files."""
+        first, second = (np.reshape(block, (-1, block.shape[-1])) for block in (before, after))
+        fires = np.stack([np.count_nonzero(flat > 0, axis=0) for flat in (first, second)])
+        self.fires = fires if self.fires is None else self.fires + fires
+        self.count += len(first)
+        if self.limits is not None and self.limits.high - self.limits.low < MOST_LEVELS * self.limits.step:
+            used = _levels_that_occur(second, self.limits)
+            self.used = used if self.used is None else self.used | used
+
+    @property
+    def firing_before(self) -> NDArray[np.float64]:
+        """Share of activations above zero, of every map of the first file."""
+        return self._shares(0)
+
+    @property
+    def firing_after(self) -> NDArray[np.float64]:
+        """The same of the second file."""
+        return self._shares(1)
+
+    @property
+    def levels(self) -> NDArray[np.int64] | None:
+        """How many levels occur in every map of the second file; None where it is not stored in up to 8 bits."""
+        return None if self.used is None else self.used.sum(axis=0)
+
+    def values(self) -> dict[str, float]:
+        """One number for each of `COLUMNS`: mean shares, and the median number of levels; NaN where there is none."""
+        if self.fires is None:
+            return dict.fromkeys(COLUMNS, float("nan"))
+        levels = float("nan") if self.levels is None else float(np.median(self.levels))
+        return dict(
+            zip(COLUMNS, (float(self.firing_before.mean()), float(self.firing_after.mean()), levels), strict=True)
+        )
+
+    def results(self) -> tuple[dict[str, LayerResult], dict[str, LayerResult]]:
+        """The same by map and key, of the first and of the second file."""
+        if self.fires is None:
+            return {}, {}
+        valid = np.zeros(self.fires.shape[1], np.uint8)
+        before = {FIRING: LayerResult(self.firing_before, valid)}
+        after = {FIRING: LayerResult(self.firing_after, valid)}
+        if self.levels is not None:
+            after[LEVELS] = LayerResult(self.levels.astype(np.float64), valid)
+        return before, after
+
+    def _shares(self, side: int) -> NDArray[np.float64]:
+        return np.empty(0) if self.fires is None else self.fires[side] / self.count
+
+
+def _levels_that_occur(values: NDArray[np.float32], limits: Limits) -> NDArray[np.bool_]:
+    """Bool `(MOST_LEVELS, C)` of real numbers `(N, C)` that are all levels."""
+    scaled = (values - np.float32(limits.low)) * np.float32(1 / limits.step) + np.float32(0.5)
+    levels = scaled.astype(np.uint8)
+    if len(levels) < MOST_LEVELS:  # counting every map alone would take longer
+        used = np.zeros((MOST_LEVELS, levels.shape[1]), bool)
+        used[levels, np.arange(levels.shape[1])] = True
+        return used
+    counts = [np.bincount(levels[:, number], minlength=MOST_LEVELS) for number in range(levels.shape[1])]
+    return np.stack(counts, axis=1) > 0
