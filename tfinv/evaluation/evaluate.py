@@ -222,9 +222,12 @@ def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sam
 def _configuration(
     description: Mapping[str, Any], setting: Setting, batch_size: int | None, sampling: Sampling
 ) -> dict[str, Any]:
-    """All that decides what is gathered, see `Checkpoint.open`. Names of inputs and outputs may be automatic ones."""
+    """All that decides what is gathered, see `Checkpoint.open`."""
+    # Keras numbers the tensors of a process: the same model built again has other names.
+    outputs = [{key: fact for key, fact in output.items() if key != "name"} for output in description["outputs"]]
     return {
-        **{name: value for name, value in description.items() if name not in ("inputs", "outputs")},
+        **description,
+        "outputs": outputs,
         "measures": [measure.key for measure in setting.measures],
         "layers": [layer.name for layer in setting.layers],
         "batch_size": batch_size,
