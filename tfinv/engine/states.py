@@ -115,19 +115,27 @@ def _left_out(statistic: Statistic, states: Sequence[Any]) -> Iterator[Any]:
         return
     for position, state in enumerate(states):
         rest, uncertain = statistic.without(total, widened(statistic, state)) or (None, None)
-        if uncertain.any():
-            others = [_of_units(statistic, other, uncertain) for other in (*states[:position], *states[position + 1 :])]
+        units = np.flatnonzero(uncertain)
+        if units.size:
+            shape = np.shape(uncertain)
+            others = [
+                _of_units(statistic, other, units, shape) for other in (*states[:position], *states[position + 1 :])
+            ]
             exact = merged(statistic, others)
-            for name in statistic.per_unit:
-                if name in rest._fields:
-                    getattr(rest, name)[..., uncertain] = getattr(exact, name)
+            for name in set(statistic.per_unit).intersection(rest._fields):
+                _by_unit(getattr(rest, name), shape)[..., units] = getattr(exact, name)
         yield rest
 
 
-def _of_units(statistic: Statistic, state: Any, units: NDArray[np.bool_]) -> Any:
-    """The state of some units alone."""
-    fields = {name: np.asarray(getattr(state, name)) for name in statistic.per_unit if name in state._fields}
-    return state._replace(**{name: array[..., units] for name, array in fields.items()})
+def _of_units(statistic: Statistic, state: Any, units: NDArray[np.intp], shape: tuple[int, ...]) -> Any:
+    """The state of some units of a layer of that unit shape, by their flat numbers."""
+    names = set(statistic.per_unit).intersection(state._fields)
+    return state._replace(**{name: _by_unit(getattr(state, name), shape).take(units, axis=-1) for name in names})
+
+
+def _by_unit(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The array `(..., *U)` with its units along one axis, without a copy."""
+    return array.reshape(*array.shape[: array.ndim - len(shape)], -1)
 
 
 def _rests(statistic: Statistic, states: Sequence[Any]) -> list[Any]:
