@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
 from dataclasses import replace
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from tflite_models import digits, plain_network, residual_network, trained
 
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.tflite import Comparison, Subsets, TFLiteModel, compare_files, float32, match, weight_int4
 from tfinv.tflite.comparison.match_files import partner_share
 from tfinv.tflite.comparison.storage import from_planes, to_planes
+from tfinv.tflite.files.flatbuffer import pack, read_graph
 
 NV = "NormalizedVariance"
 
@@ -93,6 +96,60 @@ def test_a_file_with_custom_operators_is_compared_without_the_self_check(data_fo
     assert (comparison.layers["difference"].dropna() == 0).all() and len(comparison.layers) > 5
 
 
+def with_detections(content: bytes, name: bytes, *, last: bool) -> bytes:
+    """The file with a custom operator behind its output, or in front of all others."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    main, code = model.subgraphs[0], schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode, code.version = name, 1
+    model.operatorCodes.append(code)
+    source = int(main.outputs[0] if last else main.inputs[0])
+    tensor = copy.copy(main.tensors[source])
+    tensor.name = b"detections"
+    main.tensors.append(tensor)
+    operator = schema.OperatorT()
+    operator.opcodeIndex, operator.inputs = len(model.operatorCodes) - 1, [source]
+    operator.outputs = [len(main.tensors) - 1]
+    if last:
+        main.operators.append(operator)
+        main.outputs = operator.outputs
+        for signature in model.signatureDefs:
+            signature.outputs[0].tensorIndex = operator.outputs[0]
+    else:
+        for other in main.operators:
+            other.inputs = [operator.outputs[0] if index == source else index for index in other.inputs]
+        main.operators.insert(0, operator)
+    return pack(model)
+
+
+def test_what_comes_before_an_unknown_custom_operator_is_measured():
+    whole = float32(trained(plain_network))
+    images = digits()[0][:5]
+    model = TFLiteModel(with_detections(whole.content, b"MyDetections", last=True))
+    assert model.skipped == {
+        "MyDetections": "the interpreter does not know this custom operator: what comes before it is measured"
+    }
+    assert model.select("logits").skipped == model.skipped
+    expected = TFLiteModel(whole.content)(images)
+    activations = model(images)
+    assert list(activations) == list(expected)
+    for layer, values in expected.items():
+        np.testing.assert_array_equal(activations[layer], values)
+    np.testing.assert_array_equal(model.predict(images), expected["logits"])
+
+
+def test_a_file_that_begins_with_an_unknown_operator_is_refused_as_what_it_is():
+    whole = float32(trained(plain_network)).content
+    with pytest.raises(ValueError, match="Received: a file that begins with the custom operator 'MyInput'"):
+        TFLiteModel(with_detections(whole, b"MyInput", last=False))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(whole, 0))
+    model.operatorCodes[0].builtinCode = 900
+    assert "BUILTIN_900" in read_graph(pack(model)).histogram
+    with pytest.raises(ValueError) as refusal:
+        TFLiteModel(pack(model))
+    assert "corrupt" not in str(refusal.value)
+
+
 def wide(comparison: Comparison, units: int) -> Comparison:
     """The same comparison with one wide layer besides, of random values."""
     rng = np.random.default_rng(0)
@@ -115,6 +172,10 @@ def test_saved_comparisons_are_small_and_precise_by_choice(tmp_path):
     # Two files of 200,000 values: 4 bytes each less a quarter of them, or 8 bytes less little.
     assert sizes[0] < 3.5 * 400_000 and sizes[1] > 2 * sizes[0]
     small, full = (Comparison.load(tmp_path / f"{name}.npz") for name in ("small", "full"))
+    for layer in ("first_relu", "logits"):
+        assert made.after[NV][layer].effective_samples is not None
+        assert small.after[NV][layer].effective_samples is None
+        np.testing.assert_array_equal(full.after[NV][layer].effective_samples, made.after[NV][layer].effective_samples)
     for layer in ("wide", "logits"):
         expected = made.after[NV][layer].values
         np.testing.assert_array_equal(full.after[NV][layer].values, expected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
 from tfinv.statistics.lie_error import LocalError
 from tfinv.statistics.row_dispersion import RowDispersionState
+from tfinv.statistics.views import InverseWarp, Viewed
 from tfinv.status import Status
 from tfinv.tflite import compare
 from tfinv.tflite.comparison.compare_files import renamed
@@ -82,6 +85,42 @@ def test_states_without_each_shard_equal_gathering_the_others(rng):
     two = [part[ColumnMoments()] for part in leave_one_out(shards[:2])]
     np.testing.assert_array_equal(two[0].mean, states[1].mean)
     np.testing.assert_array_equal(two[1].mean, states[0].mean)
+
+
+@pytest.mark.parametrize("statistic", [ColumnMoments(), RowDispersion(), Viewed(ColumnMoments(), InverseWarp())])
+def test_states_without_a_shard_lose_no_digits_where_a_unit_varies_in_that_shard_alone(rng, statistic):
+    block = 100 + rng.normal(size=(5, 6, 3, 4)) * np.array([1.0, 1e-9, 0.0, 1.0])
+    block[np.arange(5) != 2, ..., 0] = 0.3  # varies in shard 2 alone
+    block[2, ..., 1] += 1e6 * rng.normal(size=(6, 3))  # and nearly so
+
+    def state(values: np.ndarray) -> Any:
+        values = values.reshape(-1, 3, 4)
+        if isinstance(statistic, RowDispersion):
+            return RowDispersionState(np.float64(len(values)), values.std(1, ddof=1).mean(0))
+        shifted = values - values[0]
+        squares = np.square(shifted - shifted.mean(0)).sum(0)
+        return ColumnMomentsState(np.float64(len(values)), values[0] + shifted.mean(0), squares)
+
+    shards = [{statistic: state(values)} for values in block]
+    for number, left in enumerate(leave_one_out(shards)):
+        exact = merged(statistic, [shard[statistic] for place, shard in enumerate(shards) if place != number])
+        spread = left[statistic][-1]
+        np.testing.assert_allclose(spread, exact[-1], rtol=1e-9)
+        np.testing.assert_array_equal(spread[..., 2], 0.0)
+        if number == 2:
+            np.testing.assert_array_equal(spread[..., :2], exact[-1][..., :2])
+            assert not spread[..., 0].any()
+
+
+def test_a_statistic_that_merges_in_its_own_way_is_not_subtracted(rng):
+    class Largest(RowDispersion):
+        def merge(self, first: Any, second: Any) -> RowDispersionState:
+            return RowDispersionState(first.count + second.count, np.maximum(first.mean, second.mean))
+
+    states = [RowDispersionState(np.float64(2), values) for values in rng.random((4, 3))]
+    rests = [left[Largest()].mean for left in leave_one_out([{Largest(): state} for state in states])]
+    for number, rest in enumerate(rests):
+        np.testing.assert_array_equal(rest, np.max([s.mean for p, s in enumerate(states) if p != number], axis=0))
 
 
 def test_shards_are_a_partition_of_nearly_equal_sizes_and_always_the_same():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.resampling.shards import shard_counts
 from tfinv.statistics import Statistic
 from tfinv.statistics.resolution import Resolution, Unresolved
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LayerStates = Mapping[Statistic, Any]
 """The states of one layer as NumPy arrays; those of statistics that do not apply to it are absent."""
@@ -85,7 +88,7 @@ def leave_one_out(shards: Sequence[LayerStates]) -> Iterator[LayerStates]:
         shards: states of disjoint samples, of at least two shards.
     """
     statistics = list(shards[0])
-    rest = [_rests(statistic, [shard[statistic] for shard in shards]) for statistic in statistics]
+    rest = [_left_out(statistic, [shard[statistic] for shard in shards]) for statistic in statistics]
     return (dict(zip(statistics, states, strict=True)) for states in zip(*rest, strict=True))
 
 
@@ -102,6 +105,37 @@ def draws(shards: Sequence[LayerStates], resamples: int) -> Iterator[LayerStates
         for statistic in statistics
     )
     return (dict(zip(statistics, states, strict=True)) for states in zip(*drawn, strict=True))
+
+
+def _left_out(statistic: Statistic, states: Sequence[Any]) -> Iterator[Any]:
+    """The merged state of all others, for every state: the whole without it, or all others merged."""
+    total = widened(statistic, merged(statistic, states))
+    if len(states) == 2 or statistic.without(total, widened(statistic, states[0])) is None:
+        yield from _rests(statistic, states)
+        return
+    for position, state in enumerate(states):
+        rest, uncertain = statistic.without(total, widened(statistic, state)) or (None, None)
+        units = np.flatnonzero(uncertain)
+        if units.size:
+            shape = np.shape(uncertain)
+            others = [
+                _of_units(statistic, other, units, shape) for other in (*states[:position], *states[position + 1 :])
+            ]
+            exact = merged(statistic, others)
+            for name in set(statistic.per_unit).intersection(rest._fields):
+                _by_unit(getattr(rest, name), shape)[..., units] = getattr(exact, name)
+        yield rest
+
+
+def _of_units(statistic: Statistic, state: Any, units: NDArray[np.intp], shape: tuple[int, ...]) -> Any:
+    """The state of some units of a layer of that unit shape, by their flat numbers."""
+    names = set(statistic.per_unit).intersection(state._fields)
+    return state._replace(**{name: _by_unit(getattr(state, name), shape).take(units, axis=-1) for name in names})
+
+
+def _by_unit(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The array `(..., *U)` with its units along one axis, without a copy."""
+    return array.reshape(*array.shape[: array.ndim - len(shape)], -1)
 
 
 def _rests(statistic: Statistic, states: Sequence[Any]) -> list[Any]:

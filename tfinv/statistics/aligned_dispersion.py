@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
+from tfinv.statistics.base import Context, Layer, Statistic, mean_without, resampled_means, share
 from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.resolution import Unresolved
 from tfinv.statistics.views import InverseWarp, visible
 from tfinv.support.lazy import tf
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class AlignedDispersionState(NamedTuple):
@@ -36,6 +39,8 @@ class AlignedDispersion(Statistic):
     """
 
     statistic: Literal["std", "variance"] = "std"
+
+    per_unit = ("mean",)
 
     @property
     def view(self) -> InverseWarp:
@@ -71,6 +76,9 @@ class AlignedDispersion(Statistic):
     def merge(self, first: Any, second: Any) -> AlignedDispersionState:
         mean = first.mean + (second.mean - first.mean) * share(first.count, second.count)
         return AlignedDispersionState(first.count + second.count, mean, first.visible)
+
+    def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:
+        return mean_without(total, part)
 
     def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
         return resampled_means(states, counts)

@@ -66,6 +66,8 @@ class Statistic(ABC):
     """Whether `update` reads `context.labels`."""
     needs_reference: ClassVar[bool] = False
     """Whether `update` reads `context.reference`: the engine then runs the untransformed images as well."""
+    per_unit: ClassVar[tuple[str, ...]] = ()
+    """The arrays of the state whose last axes are `*U`, for statistics that define `without`."""
     reference_only: ClassVar[bool] = False
     """Whether `update` reads nothing but `context.reference`: a pass of such statistics runs each image once, not `T`
     times, and `block` is then None."""
@@ -75,6 +77,8 @@ class Statistic(ABC):
         if {"init", "update"} & vars(cls).keys() and "loop" not in vars(cls):
             # What the parent takes from the compiled loop says nothing about a subclass that computes something else.
             setattr(cls, "loop", Statistic.loop)  # noqa: B010
+        if "merge" in vars(cls) and "without" not in vars(cls):
+            setattr(cls, "without", Statistic.without)  # noqa: B010
 
     @property
     def key(self) -> str:
@@ -173,6 +177,18 @@ class Statistic(ABC):
     def merge(self, first: Any, second: Any) -> NamedTuple:
         """The state of two disjoint sets of samples; works on tensors and on NumPy arrays alike."""
 
+    def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:
+        """The state of the samples of one state that are not in another one; None where `merge` cannot be undone.
+
+        Args:
+            total: a merged state as NumPy arrays, float64.
+            part: one of the states that it was merged from, float64.
+
+        Returns:
+            The state, and `(*U)` whether a unit has lost digits in the subtraction: the others must be merged for it.
+        """
+        return None
+
     def resampled(self, states: Sequence[Any], counts: NDArray[np.integer]) -> Iterator[Any]:
         """The states in which those of disjoint samples count several times or not at all, one after the other.
 
@@ -218,6 +234,26 @@ def resampled_means(states: Sequence[Any], counts: NDArray[np.integer]) -> Itera
         drawn = lowest + np.tensordot(part / total[:, None], means - lowest, 1)
         for count, mean in zip(total, drawn, strict=True):
             yield states[0]._replace(count=count, mean=mean)
+
+
+CANCELLED = 1e-5
+"""What is left of a sum of positive numbers, as a share of it, below which a subtraction has lost digits."""
+
+
+def mean_without(total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]]:
+    """`Statistic.without` for states of a `count`, a `mean` of numbers of at least 0, and what is the same in all.
+
+        mean_{rest} = mean + (mean - mean_{part}) n_{part} / n_{rest}
+
+    Args:
+        total: see `Statistic.without`.
+        part: see `Statistic.without`.
+    """
+    count = total.count - part.count
+    mean = total.mean - part.mean
+    mean *= part.count / count
+    mean += total.mean
+    return total._replace(count=count, mean=mean), mean < CANCELLED * total.mean
 
 
 def share(first_count: Any, second_count: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv.statistics.base import RESAMPLES_AT_A_TIME, Context, Layer, Statistic, share
+from tfinv.statistics.base import CANCELLED, RESAMPLES_AT_A_TIME, Context, Layer, Statistic, share
 from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
@@ -57,6 +57,8 @@ class ColumnMoments(Statistic):
 
     Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", eq. 2.1.
     """
+
+    per_unit = ("offset", "shift", "mean", "m2")
 
     @property
     def loop(self) -> LoopParts:
@@ -111,6 +113,18 @@ class ColumnMoments(Statistic):
             first.mean + delta * weight,
             first.m2 + second.m2 + delta * delta * (first.count * weight),
         )
+
+    def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:
+        # The rule of `merge` solved for one of its sides. In place: states of wide layers are larger than any cache.
+        count = total.count - part.count
+        delta = total.mean - part.mean
+        m2 = np.square(delta)
+        m2 *= -total.count * part.count / count
+        m2 += total.m2
+        m2 -= part.m2
+        delta *= part.count / count
+        delta += total.mean
+        return ColumnMomentsState(count, delta, m2), (m2 < CANCELLED * total.m2).any(axis=0)
 
     def resampled(self, states: Sequence[ColumnMomentsState], counts: Any) -> Iterator[ColumnMomentsState]:
         # With deviations from one centre, sums of squares are safe: m2 = sum (m2_g + n_g d_g^2) - n d^2.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
+from tfinv.statistics.base import Context, Layer, Statistic, mean_without, resampled_means, share
 from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.resolution import Unresolved
 from tfinv.support.lazy import tf
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class RowDispersionState(NamedTuple):
@@ -32,6 +35,8 @@ class RowDispersion(Statistic):
     """
 
     statistic: Literal["std", "variance"] = "std"
+
+    per_unit = ("mean",)
 
     @property
     def loop(self) -> LoopParts:
@@ -59,6 +64,9 @@ class RowDispersion(Statistic):
     def merge(self, first: Any, second: Any) -> RowDispersionState:
         weight = share(first.count, second.count)
         return RowDispersionState(first.count + second.count, first.mean + (second.mean - first.mean) * weight)
+
+    def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:
+        return mean_without(total, part)
 
     def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
         return resampled_means(states, counts)

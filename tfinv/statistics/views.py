@@ -145,5 +145,12 @@ class Viewed(Statistic):
     def merge(self, first: Any, second: Any) -> NamedTuple:
         return self.statistic.merge(first, second)
 
+    @property
+    def per_unit(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.statistic.per_unit
+
+    def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:
+        return self.statistic.without(total, part)
+
     def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
         return self.statistic.resampled(states, counts)

@@ -82,8 +82,9 @@ class Comparison:
 
         Args:
             path: the file; by convention it ends in `.npz`.
-            full_precision: keep the values of units as float64: the file becomes at least twice as large. Otherwise
-                they are float32, with a relative error of at most 6e-8; intervals and tables are always float64.
+            full_precision: keep the values of units as float64, and `effective_samples`: the file becomes about four
+                times as large. Otherwise values are float32, with a relative error of at most 6e-8, and
+                `effective_samples` are left out; intervals and tables are always float64.
         """
         facts = {
             "names": list(self.names),

@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.results import Results
+from tfinv.results import MeasureResult, Results
 from tfinv.support import archive
 from tfinv.support.schema import Rule, Schema
 
@@ -49,12 +50,14 @@ def save_parts(
         frames: tables by name, with columns of numbers, truth values and texts.
         results: measurements by name.
         arrays: further arrays by name, none of objects.
-        full_precision: keep the values of units as float64 rather than float32.
+        full_precision: keep the values of units as float64 rather than float32, and their `effective_samples`, which
+            take more room than the values.
     """
     planes: dict[str, list[Any]] = {}
     parts: dict[str, NDArray[Any]] = {f"a.{name}": np.asarray(array) for name, array in arrays.items()}
     for number, measured in enumerate(results.values()):
-        for name, array in measured.to_arrays().items():
+        kept = measured if full_precision else _without_effective_samples(measured)
+        for name, array in kept.to_arrays().items():
             member = f"r{number}.{name}"
             if _UNITS.fullmatch(name) and array.dtype == np.float64 and not full_precision:
                 planes[member], array = list(array.shape), to_planes(array)
@@ -66,6 +69,23 @@ def save_parts(
         "results": list(results),
     }
     archive.write(path, kind, version, header, parts)
+
+
+def _without_effective_samples(results: Results) -> Results:
+    """The same results; `status` still tells which units respond to too few samples."""
+
+    def of_measure(measure: MeasureResult) -> MeasureResult:
+        layers = {name: replace(layer, effective_samples=None) for name, layer in measure.items()}
+        return replace(measure, layers=layers)
+
+    return replace(
+        results,
+        measures={key: of_measure(measure) for key, measure in results.measures.items()},
+        classes={
+            label: {key: of_measure(measure) for key, measure in measures.items()}
+            for label, measures in results.classes.items()
+        },
+    )
 
 
 @contextmanager

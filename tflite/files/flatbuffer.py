@@ -250,7 +250,8 @@ def _operator_names(schema: Any, model: Any) -> list[str]:
     result = []
     for i in range(model.OperatorCodesLength()):
         code = model.OperatorCodes(i)
-        builtin = names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        builtin = names.get(number, f"BUILTIN_{number}")  # of a newer version of the format: the interpreter judges
         custom = code.CustomCode()
         result.append(f"CUSTOM({custom.decode()})" if builtin == "CUSTOM" and custom else builtin)
     return result

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
 from tfinv.tflite.files.tensor_names import short_names
+from tfinv.tflite.files.unknown_operators import unknown_operator, without_operator
 
 if TYPE_CHECKING:
     from tfinv.activations.source import Worker
@@ -42,7 +44,8 @@ class TFLiteModel:
     batch; a model that cannot be resized runs at the batch size of its file.
 
     Layers carry Keras names where the file comes as a `Conversion`, otherwise names read out of the file. What could
-    not be mapped to a Keras layer is kept under its name in the file.
+    not be mapped to a Keras layer is kept under its name in the file. Where the interpreter does not know a custom
+    operator, what comes before it is read, and `skipped` names it.
 
     Example:
         >>> import keras, numpy as np
@@ -83,7 +86,7 @@ class TFLiteModel:
         batch_size: int | None = None,
         probe: bool | None = None,
     ) -> None:
-        self.name, conversion = _open(model, probe)
+        self.name, conversion, self._unknown = _open(model, probe)
         self.graph: Graph = conversion.graph
         self.layer_map: LayerMap | None = conversion.layers
         """Which Keras layer is which tensor; None for a file that came without its Keras model."""
@@ -109,6 +112,10 @@ class TFLiteModel:
             if len(shape) < 2 or shape[0] != self.runner.batch:
                 self.skipped[name] = f"its shape {shape} is not one array per image of a batch of {self.runner.batch}"
                 del names[name]
+        for operator in self._unknown:
+            self.skipped[operator] = (
+                "the interpreter does not know this custom operator: what comes before it is measured"
+            )
         for index in self.graph.outputs:
             tensor = self.graph.tensors[index]
             if not tensor.is_real and (operator := self.graph.producers.get(self.graph.source(index))):
@@ -307,12 +314,15 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return list(names) if len(set(names)) == len(names) else [f"output_{number}" for number in range(len(names))]
 
 
-def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion]:
-    """Name and content of whatever stands for a file; a path brings what `Conversion.save` wrote next to it."""
+def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion, tuple[str, ...]]:
+    """Name and content of whatever stands for a file, and the custom operators that it was cut before.
+
+    A path brings what `Conversion.save` wrote next to it.
+    """
     where = ""
     try:
         if isinstance(model, Conversion):
-            return model.recipe, model if not try_first else _tried(model)
+            return (model.recipe, model, ()) if not try_first else (model.recipe, *_tried(model))
         if isinstance(model, (bytes, bytearray, memoryview)):
             name, conversion = "tflite", Conversion(bytes(model), "unknown")
         elif isinstance(model, (str, os.PathLike)):
@@ -321,17 +331,27 @@ def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion]:
             name, conversion = path.stem, Conversion.load(path)
         else:
             raise TypeError(f"model must be a Conversion, the bytes of a .tflite file or its path. Received: {model!r}")
-        return name, conversion if try_first is False else _tried(conversion)
+        return (name, conversion, ()) if try_first is False else (name, *_tried(conversion))
     except ValueError as error:
         raise ValueError(f"{where}{error}") from None
 
 
-def _tried(conversion: Conversion) -> Conversion:
+def _tried(conversion: Conversion) -> tuple[Conversion, tuple[str, ...]]:
+    """A file that runs: cut before the custom operators that the interpreter does not know, which are named."""
     from tfinv.tflite.files.probe import probe  # here: it runs as a program too
 
     conversion.graph  # noqa: B018  what can be told without a process of its own comes first
-    probe(conversion.content)
-    return conversion
+    unknown: list[str] = []
+    while True:
+        try:
+            probe(conversion.content)
+            return conversion, tuple(unknown)
+        except ValueError as error:
+            operator = unknown_operator(str(error))
+            if not operator or operator in unknown:
+                raise
+        unknown.append(operator)
+        conversion = replace(conversion, content=without_operator(conversion.graph, operator))
 
 
 def _positive(name: str, value: int | None) -> int | None:
