@@ -114,7 +114,9 @@ def _left_out(statistic: Statistic, states: Sequence[Any]) -> Iterator[Any]:
         yield from _rests(statistic, states)
         return
     for position, state in enumerate(states):
-        rest, uncertain = statistic.without(total, widened(statistic, state)) or (None, None)
+        left = statistic.without(total, widened(statistic, state))
+        assert left is not None, "a statistic leaves states out always or never"
+        rest, uncertain = left
         units = np.flatnonzero(uncertain)
         if units.size:
             shape = np.shape(uncertain)
