@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,36 @@ def widened(statistic: Statistic, state: Any) -> Any:
         statistic.settled(state),
         lambda array: array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array,
     )
+
+
+class SampleStates(NamedTuple):
+    """The states of one layer for all samples, and for the other samples that intervals need.
+
+    Args:
+        whole: of all samples.
+        without: of all samples but one shard, shard by shard; empty where there are no intervals.
+        drawn: of shards drawn with replacement, draw by draw; empty where there are no draws.
+        units: those that vary by rounding alone, see `unresolved`.
+    """
+
+    whole: LayerStates
+    without: Iterable[LayerStates]
+    drawn: Iterable[LayerStates]
+    units: Mapping[Statistic, Unresolved]
+
+    @classmethod
+    def of(cls, shards: Sequence[LayerStates], resolution: Resolution, resamples: int | None = None) -> SampleStates:
+        """From the states of shards.
+
+        Args:
+            shards: states of disjoint samples.
+            resolution: variation below it is rounding.
+            resamples: the number of draws; None for no intervals.
+        """
+        whole = {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
+        without = () if resamples is None else leave_one_out(shards)
+        drawn = draws(shards, resamples) if resamples and whole else ()
+        return cls(whole, without, drawn, unresolved(whole, resolution))
 
 
 def unresolved(states: LayerStates, resolution: Resolution) -> dict[Statistic, Unresolved]:
@@ -74,11 +104,6 @@ def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
     for state in states[1:]:
         total = _joined(statistic, total, state)
     return total
-
-
-def merged_by_statistic(shards: Sequence[LayerStates]) -> dict[Statistic, Any]:
-    """`merged` for every statistic of one layer."""
-    return {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
 
 
 def leave_one_out(shards: Sequence[LayerStates]) -> Iterator[LayerStates]:
