@@ -56,8 +56,8 @@ def train_by_tfmot(plan: QatPlan, output: str) -> RouteResult:
     graph = flatten(plan.model)
     if None in graph.input_shape[1:]:
         raise ValueError(
-            "model must take images of one size for route 'tfmot': rebuild it with keras.Input((height, width, channels))"
-            f". Received: (H, W, C) = {tuple(graph.input_shape[1:])}"
+            "model must take images of one size for route 'tfmot': rebuild it with keras.Input((height, width, "
+            f"channels)). Received: (H, W, C) = {tuple(graph.input_shape[1:])}"
         )
     spec, carried = make_spec(graph)
     with tempfile.TemporaryDirectory(prefix="tfinv-tfmot-") as name:
