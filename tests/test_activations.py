@@ -91,9 +91,10 @@ def test_layers_with_several_outputs_and_inference_mode():
     model = keras.Model(inputs, L.Add(name="sum")([first, second]))
     data = images(2, 4, 4, 2)
     activations = ActivationModel(model)(data)
-    assert list(activations) == ["drop", "split:0", "split:1", "sum"]
+    split = first._keras_history.operation.name  # Keras counts such names over the whole process
+    assert list(activations) == ["drop", f"{split}:0", f"{split}:1", "sum"]
     assert_array_equal(activations["drop"], data)
-    assert_array_equal(activations["split:1"], data[..., 1:])
+    assert_array_equal(activations[f"{split}:1"], data[..., 1:])
 
 
 def two_headed(first: str) -> keras.Model:

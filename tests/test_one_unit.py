@@ -86,7 +86,12 @@ def test_files_are_compared_by_flips_and_accuracy(trained):
     images, labels = bars()
     files = [TFLiteModel(float32(model)), TFLiteModel(static_int8(model, images))]
     found = compare_files(
-        *files, (images, labels), "rotations(4)", measures="NormalizedVariance", shards=4, progress=False
+        *files,
+        (images, labels),
+        "rotations(4)",
+        measures="NormalizedVariance",
+        sampling=tfinv.Sampling(shards=4),
+        progress=False,
     )
     first, second = ((file.predict(images)[:, 0] > threshold).astype(int) for file in files)
     assert found.models["accuracy"].tolist() == [(first == labels).mean(), (second == labels).mean()]

@@ -165,7 +165,7 @@ def test_comparison_and_study_say_which_of_several_outputs_answers():
     model, data = nested("aux"), images()
     labels = np.asarray(model(data)[0]).argmax(1)
     said = "outputs heads/aux, heads/main: predictions are read from the first, heads/aux"
-    options = {"measures": "NormalizedVariance", "progress": False, "shards": 4}
+    options = {"measures": "NormalizedVariance", "progress": False, "sampling": tfinv.Sampling(shards=4)}
     comparison = compare_files(float32(model), static_int8(model, data), (data, labels), "rotations(4)", **options)
     assert sum(said in warning for warning in comparison.warnings) == 1
     assert comparison.models["accuracy"][0] == 1

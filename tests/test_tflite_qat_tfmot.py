@@ -183,3 +183,11 @@ def test_one_sigmoid_unit_is_trained() -> None:
     assert file.report.history["loss"][0] < 0.4
     answers = TFLiteModel(file).predict(few.x)[:, 0]
     assert ((answers > 0.5) == few.y).mean() > 0.85
+
+
+def test_open_image_sizes_are_refused_before_a_process_starts() -> None:
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, layers.Dense(10)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))))
+    few = datasets.load("digits").train.take(np.arange(8))
+    with pytest.raises(ValueError, match=r"images of one size for route 'tfmot'.*\(None, None, 1\)"):
+        qat_int8(model, few, 1, route="tfmot", progress=False)

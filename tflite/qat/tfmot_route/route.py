@@ -53,7 +53,13 @@ def train_by_tfmot(plan: QatPlan, output: str) -> RouteResult:
             f"route must be 'keras' without {' and '.join(missing)}. Received: 'tfmot'; install what it needs with: "
             "pip install 'tfinv[tfmot]'"
         )
-    spec, carried = make_spec(flatten(plan.model))
+    graph = flatten(plan.model)
+    if None in graph.input_shape[1:]:
+        raise ValueError(
+            "model must take images of one size for route 'tfmot': rebuild it with keras.Input((height, width, "
+            f"channels)). Received: (H, W, C) = {tuple(graph.input_shape[1:])}"
+        )
+    spec, carried = make_spec(graph)
     with tempfile.TemporaryDirectory(prefix="tfinv-tfmot-") as name:
         folder = Path(name)
         _write(folder, plan, spec, output, carried)
