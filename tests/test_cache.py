@@ -98,3 +98,24 @@ def test_two_runs_at_once_make_a_piece_once(tmp_path):
 
 def test_hash_depends_on_values_not_on_order():
     assert config_hash({"a": 1, "b": [2]}) == config_hash({"b": [2], "a": 1}) != config_hash({"a": 1, "b": [3]})
+
+
+def test_an_entry_that_is_a_file_and_a_lock_that_is_a_folder_are_replaced(tmp_path):
+    def make(folder):
+        (folder / "value").write_text("7")
+
+    cache = Cache(tmp_path / "cache")
+    entry = cache.path("piece", {"size": 1})
+    entry.parent.mkdir(parents=True)
+    entry.write_text("no folder")
+    (entry.parent / f".{entry.name}.lock").mkdir()
+    assert cache.get("piece", {"size": 1}, make, lambda folder: (folder / "value").read_text()) == "7"
+    assert cache.has("piece", {"size": 1})
+
+
+def test_a_cache_that_is_a_file_or_below_one_is_said(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=r"^cache must be a folder.*Received: .*file"):
+            Cache(root).get("piece", {}, lambda folder: None, lambda folder: None)
+    assert (tmp_path / "file").read_text() == "kept"

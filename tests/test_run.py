@@ -186,3 +186,14 @@ def test_terminal_of_a_run_is_free_of_tensorflow_noise(tmp_path):
     )  # fmt: skip
     assert done.stderr == ""
     assert "accuracy" in done.stdout
+
+
+def test_memory_that_ends_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+    def full(options):
+        raise MemoryError("Unable to allocate 7.00 TiB")
+
+    monkeypatch.setattr(run, "_run", full)
+    assert run.main(["--out", str(tmp_path / "out")]) == run.EXIT_FAILED
+    said = capsys.readouterr().err
+    assert said.startswith("tfinv: the memory is full (Unable to allocate 7.00 TiB);")
+    assert said.count("\n") == 1

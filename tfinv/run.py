@@ -59,6 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    except MemoryError as error:
+        if os.environ.get("TFINV_DEBUG"):
+            raise
+        print(
+            printable(
+                f"tfinv: the memory is full ({_one_line(error)}); finished stages are kept, use fewer or smaller "
+                "images or free memory, and run the same command again"
+            ),
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
     except (ValueError, TypeError, OSError) as error:
         if os.environ.get("TFINV_DEBUG"):
             raise

@@ -82,7 +82,7 @@ class Cache:
         try:
             make(temporary)
             write_json(temporary / "config.json", dict(config))
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             temporary.replace(folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -90,8 +90,14 @@ class Cache:
 
     @contextmanager
     def _lock(self, folder: Path) -> Iterator[None]:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.lock")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ValueError(f"cache must be a folder, and not a file or below one. Received: {self.root}") from None
+        place = folder.parent / f".{folder.name}.lock"
+        if place.is_dir():  # a lock is a file: nobody holds this one
+            _remove(place)
+        lock = FileLock(place)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -101,6 +107,14 @@ class Cache:
             yield
         finally:
             lock.release()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
