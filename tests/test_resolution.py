@@ -29,6 +29,29 @@ def test_float32_noise_is_dead_and_a_small_signal_is_not(rng, measure, size):
     assert (status[:30] == Status.DEAD).all() and (status[30:] == Status.VALID).all()
 
 
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.key)
+@pytest.mark.parametrize("exponent", [-80, -66, -60, -40, 40, 48])
+def test_sizes_that_float32_cannot_square_are_dead_and_all_others_exact(rng, measure, exponent):
+    block = (1 + 0.3 * rng.normal(size=(40, 8, 30))).astype(np.float32)
+    expected = tfinv.evaluate_arrays({"layer": block.astype(np.float64)}, measure)[measure.key]["layer"].values
+    scaled = np.ldexp(block, exponent)
+    assert (statuses(scaled.astype(np.float64), measure) == Status.VALID).all()
+    result = tfinv.evaluate_arrays({"layer": scaled}, measure)[measure.key]["layer"]
+    if exponent < -64:
+        assert (result.status == Status.DEAD).all()
+    else:
+        assert (result.status == Status.VALID).all()
+        np.testing.assert_allclose(result.values, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e18, 1e30])
+def test_sizes_whose_squares_overflow_are_refused(rng, size):
+    block = size * (1 + 0.3 * rng.normal(size=(40, 8, 3)))
+    with pytest.raises(ValueError, match=r"at most 1e\+15 in size, or float64.*in layer 'layer'"):
+        statuses(block.astype(np.float32), NormalizedVariance())
+    assert (statuses(block, NormalizedVariance()) == Status.VALID).all()
+
+
 def test_values_of_dead_units_are_those_of_constant_ones(rng):
     block = (3 + 3e-7 * rng.normal(size=(40, 8, 5))).astype(np.float32)
     results = tfinv.evaluate_arrays({"layer": block}, [*MEASURES, GoodfellowNormal()])

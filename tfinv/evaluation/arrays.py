@@ -87,7 +87,8 @@ def evaluate_arrays(
         layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)
         states = _gather_array(layer, array, measures, parts, sampling.first_sample, classes, references.get(name))
         keep = sampling.keep_statistics
-        resolutions[name] = Resolution(relative_resolution(array.dtype.name))
+        resolution = Resolution(relative_resolution(array.dtype.name))
+        resolutions[name] = resolution if array.dtype == np.float64 else resolution.in_float32()
         by_layer[name] = measure_layer(
             measures, layer, states, sampling.intervals, keep=keep, resolution=resolutions[name]
         )

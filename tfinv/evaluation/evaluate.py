@@ -258,7 +258,9 @@ def _resolutions(source: ActivationSource, batches: ImageBatches) -> dict[str, R
     """By layer what its arithmetic can resolve; that of float32 where the source does not tell."""
     given = next(iter(batches.in_batches_of(PROBED)), None)
     known = source.resolutions(given.images) if given is not None and isinstance(source, ResolvedSource) else {}
-    return {name: known.get(name, Resolution(relative_resolution("float32"))) for name in source.layer_shapes}
+    return {
+        name: known.get(name, Resolution(relative_resolution("float32"))).in_float32() for name in source.layer_shapes
+    }
 
 
 def _ends(source: ActivationSource) -> dict[str, Any]:

@@ -16,6 +16,11 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
 ROUNDINGS = 2
 """Standard deviation allowed for besides that of a sum, in units of epsilon: that of about fifty roundings."""
 
+SMALLEST = 2.0**-64
+"""Smallest standard deviation that sums of squares in float32 hold with four digits and more."""
+LARGEST = 2.0**50
+"""Largest activation whose sums of squares in float32 stay finite."""
+
 
 class Resolution(NamedTuple):
     """The smallest standard deviation that means something, unit by unit.
@@ -37,6 +42,10 @@ class Resolution(NamedTuple):
             size: means of the units.
         """
         return np.maximum(self.relative * np.abs(np.asarray(size, np.float64)), self.absolute)
+
+    def in_float32(self) -> Resolution:
+        """That of activations whose squares are summed in float32; exact ones stay exact."""
+        return Resolution(self.relative, max(self.absolute, SMALLEST)) if self.relative else self
 
 
 EXACT = Resolution()
