@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tflite_models import digits, plain_network, trained
+from tflite_models import digits, residual_network, trained
 
 from tfinv import Sampling
 from tfinv.datasets import Split
@@ -49,8 +49,8 @@ class Asked:
 @pytest.fixture(scope="module", params=["jackknife", "bootstrap"])
 def asked(request: pytest.FixtureRequest) -> Asked:
     images, classes = digits()
-    data = Split(images[1400:1700], classes[1400:1700])
-    model = trained(plain_network)
+    data = Split(images[1400:1500], classes[1400:1500])
+    model = trained(residual_network)
     sampling = Sampling(0.95, 10, request.param, resamples=300)
     subsets = Subsets(measured_samples=None, fidelity_samples=8)
     options: dict[str, Any] = {"measures": NV, "sampling": sampling, "progress": False}
