@@ -130,7 +130,17 @@ def test_sentences_count_the_same_layers(asked):
     assert f"in weight_int4 (±{bound:.2g} %)" in said and "some layers move beyond noise" in said
     right = np.full(4, 0.5)
     networks = [_Network(name, results, right, 1.0) for name, results in asked.results.items()]
-    sentence = _headlines(networks[0], networks[0], networks, parse(SET))[1]
+    sentence = _headlines(networks[0], networks[0], networks, parse(SET), 10)[1]
     assert f"{changed} of {layers} layers beyond noise" in sentence
     worst = frame.loc[frame["relative"].abs().idxmax()]
     assert f"by {abs(worst['relative']):.1%} at most (at {worst['layer']};" in sentence
+
+
+def test_nothing_is_concluded_from_a_network_at_chance(asked):
+    learned, guesses = (
+        _Network(name, asked.results["float32"], np.full(4, share), 1.0)
+        for name, share in (("plain", 0.8), ("augmented", 0.19))
+    )
+    first, second = _headlines(learned, guesses, [guesses, guesses], parse(SET), 10)
+    assert first.startswith("The augmented network has learned nothing yet: its accuracy on upright images is 19.0%")
+    assert "invariant" not in first + second and second.startswith("Train longer")
