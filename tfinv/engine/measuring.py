@@ -78,7 +78,7 @@ def measure_layer(
     units = unresolved(whole, resolution)
     results = _results(measures, layer, whole, units)
     applying = [measure for measure in measures if not _why_not(measure, layer)]
-    means = _layer_means(applying, layer, leave_one_out(shards), units) if intervals else {}
+    means = _layer_means(applying, layer, leave_one_out(shards, whole), units) if intervals else {}
     resamples = intervals.resamples if intervals and whole else 0
     drawn = _layer_means(applying, layer, draws(shards, resamples), units) if resamples else {}
     return LayerMeasured(results, means, drawn, kept(whole) if keep else {})

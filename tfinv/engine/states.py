@@ -81,14 +81,16 @@ def merged_by_statistic(shards: Sequence[LayerStates]) -> dict[Statistic, Any]:
     return {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
 
 
-def leave_one_out(shards: Sequence[LayerStates]) -> Iterator[LayerStates]:
+def leave_one_out(shards: Sequence[LayerStates], whole: LayerStates | None = None) -> Iterator[LayerStates]:
     """The states of one layer without each of several shards in turn, in float64.
 
     Args:
         shards: states of disjoint samples, of at least two shards.
+        whole: `merged_by_statistic` of them, where that is known already.
     """
+    whole = merged_by_statistic(shards) if whole is None else whole
     statistics = list(shards[0])
-    rest = [_left_out(statistic, [shard[statistic] for shard in shards]) for statistic in statistics]
+    rest = [_left_out(statistic, [shard[statistic] for shard in shards], whole[statistic]) for statistic in statistics]
     return (dict(zip(statistics, states, strict=True)) for states in zip(*rest, strict=True))
 
 
@@ -107,9 +109,9 @@ def draws(shards: Sequence[LayerStates], resamples: int) -> Iterator[LayerStates
     return (dict(zip(statistics, states, strict=True)) for states in zip(*drawn, strict=True))
 
 
-def _left_out(statistic: Statistic, states: Sequence[Any]) -> Iterator[Any]:
+def _left_out(statistic: Statistic, states: Sequence[Any], whole: Any) -> Iterator[Any]:
     """The merged state of all others, for every state: the whole without it, or all others merged."""
-    total = widened(statistic, merged(statistic, states))
+    total = widened(statistic, whole)
     if len(states) == 2 or statistic.without(total, widened(statistic, states[0])) is None:
         yield from _rests(statistic, states)
         return
