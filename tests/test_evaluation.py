@@ -310,7 +310,7 @@ def test_a_layer_with_nan_is_named(images, monkeypatch, compiled, value):
         ({"images": np.zeros((1, 12, 12, 1))}, ValueError, "images must be at least 2 .*Received: 1"),
         ({"transformations": "rotations(1)"}, ValueError, "transformations must be at least 2 .*Received: 1"),
         ({"transformations": "turns(3)"}, ValueError, "turns"),
-        ({"measures": "NormalizedVariance"}, ValueError, "Did you mean 'NormalizedVariance'"),
+        ({"measures": "NormalizedVarianze"}, ValueError, "Did you mean 'NormalizedVariance'"),
         ({"measures": NormalizedVariance}, TypeError, r"write NormalizedVariance\(\)"),
         ({"measures": []}, ValueError, "at least one measure"),
         ({"measures": "Anova(correction='sidak')"}, ValueError, "correction"),

@@ -157,7 +157,7 @@ def test_bad_input_is_named(rng):
         behaviour(good, np.zeros(59, int))
     with pytest.raises(ValueError, match="reference must have predictions of the shape"):
         behaviour(good, None, Predictions.of(outputs[:50, 0], outputs[:50]))
-    with pytest.raises(ValueError, match="K at least 2"):
-        Predictions.of(outputs[:, 0, :1], outputs[..., :1])
+    with pytest.raises(ValueError, match=r"outputs must be \(S, K\) upright.*Received: \(60, 0\)"):
+        Predictions.of(outputs[:, 0, :0], outputs[..., :0])
     with pytest.raises(ValueError, match="finite outputs"):
         Predictions.of(outputs[:, 0], np.where(outputs > 2, np.nan, outputs))

@@ -441,7 +441,8 @@ def test_mlperf_resnet_float_and_int8(data_folder):
     for name in before:
         assert decibels(before[name], after[name]) > 15, name
     assert all(model.self_check(images[:8]).passed for model in models)
-    unscaled = TFLiteModel(folder / "int8.tflite")
+    assert str(TFLiteModel(folder / "int8.tflite").input_scale.text) == "0..255"
+    unscaled = TFLiteModel(folder / "int8.tflite", input_scale="0..1")
     assert "looks wrong" in check_input_scale(unscaled, images[:100], classes[:100])
 
 

@@ -17,6 +17,7 @@ from qat_models import FUSED, MATCHED, conv, small, sqnr, trained_rich_model, tw
 
 from tfinv import datasets
 from tfinv.tflite import QatConversion, TFLiteModel, qat_int8
+from tfinv.training import train
 from tfinv.training.accuracy import accuracy
 from tfinv.transformations import AffineAugmentation
 
@@ -154,3 +155,31 @@ def test_batches_travel_whole(rng: np.random.Generator) -> None:
     for broken in (message, message[:-3], b""):
         with pytest.raises(EOFError, match="ended early"):
             list(read_batches(io.BytesIO(broken)))
+
+
+def test_mixed_precision_is_trained_in_float32() -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = small(conv("a", activation="relu"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    data = datasets.load("digits").train.subset(64, seed=0)
+    file = qat_int8(model, data, 1, route="tfmot", progress=False)
+    assert file.is_integer and file.report is not None and file.report.agreement.classes > 0.9
+
+
+def test_one_sigmoid_unit_is_trained() -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 1))
+    flat = layers.Flatten(name="flat")(layers.Conv2D(4, 3, activation="relu", name="conv")(image))
+    model = keras.Model(image, layers.Dense(1, "sigmoid", name="answer")(flat))
+    digits = datasets.load("digits").train.take(np.arange(400))
+    assert digits.y is not None
+    few = datasets.Split(digits.x, (digits.y < 5).astype(np.int64))
+    fitted = train(model, few, epochs=30, learning_rate=3e-3, progress=False)
+    assert fitted.accuracy > 0.85
+    file = qat_int8(model, few, 1, route="tfmot", progress=False)
+    assert file.report is not None and file.report.accuracy["after"] > 0.85
+    assert file.report.history["loss"][0] < 0.4
+    answers = TFLiteModel(file).predict(few.x)[:, 0]
+    assert ((answers > 0.5) == few.y).mean() > 0.85

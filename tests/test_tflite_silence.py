@@ -34,7 +34,7 @@ def row(layer: str, relative: float, **changes: Any) -> dict[str, Any]:
 def test_a_change_that_comes_from_silence_is_called_that():
     frame = pd.DataFrame([row("relu", -0.12, paired_relative=0.009, both=60, lost=40, silenced=39)])
     text = invariance_sentence(frame, NV, ("float", "int8"))
-    assert text.startswith("**A change of normalised variance in 1 layer comes from units that fall silent**")
+    assert text.startswith("**A change of normalized variance in 1 layer comes from units that fall silent**")
     assert "-12.0 % over all valid units, and +0.9 % over the 60 units valid in both" in text
     assert "neither more nor less invariant" in text and "is more invariant" not in text
     started = pd.DataFrame([row("relu", 0.12, paired_relative=0.0, both=60, gained=40)])
@@ -148,16 +148,16 @@ def test_wake_words_are_not_more_invariant_because_they_are_silent(wake_words_co
     assert published["relative"] == pytest.approx(-0.122, abs=0.002)
     assert published["paired_relative"] == pytest.approx(-0.104, abs=0.002)
     assert published[["valid_before", "valid_after"]].tolist() == [220, 183]
-    assert frame.loc[(STD, "activation_21"), "relative"] == pytest.approx(-0.062, abs=0.002)
+    assert frame.loc[(STD, "activation_21"), "relative"] == pytest.approx(-0.054, abs=0.002)
     now = frame.loc[(NV, "activation_23")]
     assert (now["valid_before"], now["both"], now["lost"], now["silenced"]) == (217, 167, 50, 50)
     default, std, units, *_ = wake_words_compared.verdict
-    assert "detectable change of normalised variance**" in default or "Hardly any change" in default
+    assert "detectable change of normalized variance**" in default or "Hardly any change" in default
     assert "-12.2 %" in std and "disagree in sign" in std and "int8 is more" not in std
-    assert units.startswith("**434 of 551 units still respond in int8** at `activation_21`")
+    assert units.startswith("**434 of 524 units still respond in int8** at `activation_21`")
 
 
 def test_the_gate_knows_lost_units(wake_words_compared):
-    largest = max(117 / 551, 50 / 217)
+    largest = max(90 / 524, 50 / 217)
     assert check([f"lost_units>{largest + 0.001}"], wake_words_compared).reason == ""
     assert f"lost_units is {largest:.4g}" in check(["lost_units>20%"], wake_words_compared).reason

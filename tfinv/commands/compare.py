@@ -61,12 +61,12 @@ def main(arguments: Sequence[str]) -> int:
         fitted.images,
         transformations,
         measures=measures,
-        layers=options.layers,
         names=tuple(options.names) if options.names else None,  # type: ignore[arg-type]
-        subsets=Subsets(measured_samples=options.measured_samples),
+        subsets=Subsets(
+            measured_samples=options.measured_samples, layers=options.layers, memory_budget=options.memory_budget
+        ),
         sampling=Sampling(options.confidence),
         warping=warping,
-        memory_budget=options.memory_budget,
         seed=options.seed,
         progress=not options.quiet,
         metadata={"dataset": fitted.dataset.id, "before": options.before, "after": options.after},

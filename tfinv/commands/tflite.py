@@ -98,11 +98,11 @@ def main(arguments: Sequence[str]) -> int:
         recipes,
         input_scale=opened.scale,
         measures=measures,
-        layers=options.layers,
-        subsets=Subsets(measured_samples=options.measured_samples),
+        subsets=Subsets(
+            measured_samples=options.measured_samples, layers=options.layers, memory_budget=options.memory_budget
+        ),
         sampling=Sampling(options.confidence),
         warping=warping,
-        memory_budget=options.memory_budget,
         quantizing=quantizing,
         output=Output(options.out / "files", Cache(options.out / "cache", force=options.force, report=say), say),
         seed=options.seed,

@@ -111,8 +111,8 @@ class ImageBatches:
         batches = list(self)
         if not batches:
             raise ValueError("images must hold at least one image. Received: an empty dataset")
-        labels = np.concatenate([each.labels for each in batches]) if self.has_labels else None
-        images = np.concatenate([each.images for each in batches])
+        labels = np.concatenate([batch.labels for batch in batches]) if self.has_labels else None
+        images = np.concatenate([batch.images for batch in batches])
         return ImageBatches(images, self.batch_size, labels, self._first)
 
     @property

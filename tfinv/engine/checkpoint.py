@@ -1,4 +1,4 @@
-"""Keep what an evaluation has gathered in a file now and then, and go on from it after an interruption (evaluation)."""
+"""Keep what an evaluation has gathered in a file now and then, and go on from it after an interruption."""
 
 from __future__ import annotations
 

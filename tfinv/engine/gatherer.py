@@ -27,7 +27,7 @@ class _InVariables:
         self._statistic = statistic
         state = statistic.init(layer, dtype)
         self._type: Any = type(state)
-        self._variables = tuple(tf.Variable(each) for each in state)
+        self._variables = tuple(tf.Variable(array) for array in state)
         self._neutral = lambda: statistic.init(layer, dtype)
 
     def add(self, block: Any, context: Context) -> None:
@@ -40,10 +40,10 @@ class _InVariables:
             variable.assign(value)
 
     def is_finite(self) -> bool:
-        return all(np.isfinite(np.sum(each.numpy(), dtype=np.float64)) for each in self._variables)
+        return all(np.isfinite(np.sum(variable.numpy(), dtype=np.float64)) for variable in self._variables)
 
     def state(self) -> Any:
-        return self._type(*(each.numpy() for each in self._variables))
+        return self._type(*(variable.numpy() for variable in self._variables))
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         for name, variable in zip(self._type._fields, self._variables, strict=True):
@@ -78,12 +78,14 @@ class Gatherer:
         for layer in layers:
             fitting = [statistic for statistic in statistics if not statistic.applies(layer)]
             together = groups(fitting, dtype)
-            self._fused[layer.name] = [FusedDispersion(each, layer) for each in together]
-            taken = {each for group in together for each in group}
-            others = {each: _InVariables(each, layer, dtype) for each in fitting if each not in taken}
+            self._fused[layer.name] = [FusedDispersion(statistics, layer) for statistics in together]
+            taken = {statistic for group in together for statistic in group}
+            others = {
+                statistic: _InVariables(statistic, layer, dtype) for statistic in fitting if statistic not in taken
+            }
             self._others[layer.name] = others
             self._given[layer.name] = {}
-            for statistic in dict.fromkeys(needed for each in fitting for needed in each.depends):
+            for statistic in dict.fromkeys(needed for taker in fitting for needed in taker.depends):
                 state = statistic.summary((given or {})[statistic][layer.name])
                 variables = (tf.Variable(tf.constant(np.asarray(field), self._type_of(field))) for field in state)
                 self._given[layer.name][statistic] = type(state)(*variables)
@@ -91,7 +93,7 @@ class Gatherer:
     @property
     def is_direct(self) -> bool:
         """Whether `add_directly` can do everything, so that no graph is needed."""
-        no_view = all(each.view is None for fused in self._fused.values() for each in fused)
+        no_view = all(loop.view is None for fused in self._fused.values() for loop in fused)
         return no_view and not any(self._others.values())
 
     def give(self, given: States) -> None:
@@ -124,12 +126,12 @@ class Gatherer:
             Tensors that a graph must return, or the updates behind them never run.
         """
         given = {
-            statistic: type(state)(*(tf.convert_to_tensor(each) for each in state))
+            statistic: type(state)(*(tf.convert_to_tensor(array) for array in state))
             for statistic, state in self._given[layer].items()
         }
         context = Context(self.layers[layer], index, labels, reference, given, derivatives or {})
         views = _Views(block, context.layer)
-        done = [each.add(views[each.view] if each.view else block) for each in self._fused[layer]]
+        done = [loop.add(views[loop.view] if loop.view else block) for loop in self._fused[layer]]
         for statistic, state in self._others[layer].items():
             state.add(views[statistic.view], context)
         return done
@@ -141,18 +143,18 @@ class Gatherer:
             layer: its name.
             block: activations `(S_b, T or more, *U)`; columns after the first `T` are not read.
         """
-        for each in self._fused[layer]:
-            each.update(block)
+        for loop in self._fused[layer]:
+            loop.update(block)
 
     def add_stored(self, layer: str, block: Stored) -> None:
         """`add_directly` with a block as a quantized network stores it."""
-        for each in self._fused[layer]:
-            each.update_stored(block)
+        for loop in self._fused[layer]:
+            loop.update_stored(block)
 
     def reset(self) -> None:
         """Back to the states of no samples."""
-        for each in (*self._all_fused(), *self._all_others()):
-            each.reset()
+        for sums in (*self._all_fused(), *self._all_others()):
+            sums.reset()
 
     def check_finite(self) -> None:
         """Refuse states that NaN or infinity got into.
@@ -161,13 +163,13 @@ class Gatherer:
             ValueError: names the first layer in network order with such activations.
         """
         for layer in self.layers:
-            if not all(each.is_finite() for each in (*self._fused[layer], *self._others[layer].values())):
+            if not all(sums.is_finite() for sums in (*self._fused[layer], *self._others[layer].values())):
                 raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {layer!r}")
 
     def states_of(self, layer: str) -> dict[Statistic, Any]:
         """The states of one layer as NumPy arrays by statistic; valid until the next update or reset."""
-        fused = {each: group.state(each) for group in self._fused[layer] for each in group.statistics}
-        return fused | {each: other.state() for each, other in self._others[layer].items()}
+        fused = {statistic: group.state(statistic) for group in self._fused[layer] for statistic in group.statistics}
+        return fused | {statistic: other.state() for statistic, other in self._others[layer].items()}
 
     def states(self) -> States:
         """All states by statistic and layer, see `states_of`."""
@@ -179,12 +181,12 @@ class Gatherer:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything needed to go on later, by a name that `restore` knows; valid until the next update."""
-        found: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for number, fused in enumerate(self._all_fused()):
-            found |= {f"fused{number}.{name}": array for name, array in fused.arrays().items()}
+            arrays |= {f"fused{number}.{name}": array for name, array in fused.arrays().items()}
         for number, other in enumerate(self._all_others()):
-            found |= {f"other{number}.{name}": array for name, array in other.state()._asdict().items()}
-        return found
+            arrays |= {f"other{number}.{name}": array for name, array in other.state()._asdict().items()}
+        return arrays
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `arrays` gave, in a gatherer made with the same arguments."""
@@ -198,10 +200,10 @@ class Gatherer:
             other.restore(parts[f"other{number}"])
 
     def _all_fused(self) -> list[FusedDispersion]:
-        return [each for fused in self._fused.values() for each in fused]
+        return [loop for fused in self._fused.values() for loop in fused]
 
     def _all_others(self) -> list[_InVariables]:
-        return [each for others in self._others.values() for each in others.values()]
+        return [other for others in self._others.values() for other in others.values()]
 
     def _type_of(self, value: Any) -> Any:
         return self._dtype if np.asarray(value).dtype.kind == "f" else np.asarray(value).dtype

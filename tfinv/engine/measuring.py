@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv.engine.states import (
-    LayerStates,
-    draws,
-    kept,
-    leave_one_out,
-    merged_by_statistic,
-    readable,
-    unresolved,
-    without_rounding,
-)
+from tfinv.engine.states import LayerStates, SampleStates, kept, readable, without_rounding
 from tfinv.measures import Measure
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
@@ -74,14 +65,14 @@ def measure_layer(
         keep: whether the results keep the states.
         resolution: variation below it is rounding.
     """
-    whole = merged_by_statistic(shards)
-    units = unresolved(whole, resolution)
-    results = _results(measures, layer, whole, units)
+    samples = SampleStates.of(shards, resolution, intervals.resamples if intervals else None)
     applying = [measure for measure in measures if not _why_not(measure, layer)]
-    means = _layer_means(applying, layer, leave_one_out(shards, whole), units) if intervals else {}
-    resamples = intervals.resamples if intervals and whole else 0
-    drawn = _layer_means(applying, layer, draws(shards, resamples), units) if resamples else {}
-    return LayerMeasured(results, means, drawn, kept(whole) if keep else {})
+    return LayerMeasured(
+        _results(measures, layer, samples.whole, samples.units),
+        _layer_means(applying, layer, samples.without, samples.units),
+        _layer_means(applying, layer, samples.drawn, samples.units),
+        kept(samples.whole) if keep else {},
+    )
 
 
 def _results(
@@ -113,12 +104,12 @@ def _layer_means(
     samples: Iterable[LayerStates],
     units: Mapping[Statistic, Unresolved],
 ) -> dict[str, NDArray[np.float64]]:
-    """By measure key the layer means of the states of one set of samples after the other."""
+    """By measure key the layer means of the states of one set of samples after the other; empty for no sets."""
     means: dict[str, list[float]] = {measure.key: [] for measure in measures}
     for states in samples:
         for key, result in _results(measures, layer, states, units).items():
             means[key].append(result.mean)
-    return {key: np.array(values) for key, values in means.items()}
+    return {key: np.array(values) for key, values in means.items() if values}
 
 
 def assembled(

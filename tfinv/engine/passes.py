@@ -1,4 +1,4 @@
-"""Run images through a model and gather statistics: the only loop over images (evaluation)."""
+"""Run images through a model and gather statistics: the only loop over images."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ class Pass:
     def __init__(self, setting: Setting, layers: Sequence[Layer], statistics: Sequence[Statistic]) -> None:
         self.statistics = statistics
         self._setting = setting
-        self.layers = [layer for layer in layers if any(not each.applies(layer) for each in statistics)]
-        self._reference_only = all(each.reference_only for each in statistics)
-        self._with_reference = not self._reference_only and any(each.needs_reference for each in statistics)
-        generators: list[Generator] = [each.along for each in statistics if each.along]
+        self.layers = [layer for layer in layers if any(not statistic.applies(layer) for statistic in statistics)]
+        self._reference_only = all(statistic.reference_only for statistic in statistics)
+        self._with_reference = not self._reference_only and any(statistic.needs_reference for statistic in statistics)
+        generators: list[Generator] = [statistic.along for statistic in statistics if statistic.along]
         self._generators = tuple(dict.fromkeys(generators))
         self._gatherer: Gatherer | None = None
         self._step: Any = None
@@ -180,8 +180,8 @@ class Pass:
             for layer in self.layers:
                 values = tf.cast(activations[layer.name], tf.float32)
                 if self._reference_only:
-                    own = derivatives and derivatives[layer.name]
-                    done += gatherer.add(layer.name, None, index, labels, values, own)
+                    slopes = derivatives and derivatives[layer.name]
+                    done += gatherer.add(layer.name, None, index, labels, values, slopes)
                     continue
                 reference = None
                 if self._with_reference:  # cut along the first axis, where it costs no copy
@@ -197,17 +197,17 @@ class Pass:
                 if not self._generators:
                     return gather(source(transformed(images)), index, labels)
                 values, derivatives = {}, {name: {} for name in names}
-                for each in self._generators:
-                    values, slopes = source.differentiated(images, generator_tangent(images, each))
+                for generator in self._generators:
+                    values, slopes = source.differentiated(images, generator_tangent(images, generator))
                     for name in names:
-                        derivatives[name][each] = tf.cast(slopes[name], tf.float32)
+                        derivatives[name][generator] = tf.cast(slopes[name], tf.float32)
                 return gather(values, index, labels, derivatives)
 
             signature = (images_spec, vector, vector)
             # Traced here, once: TensorFlow takes many evaluations in one process for one function traced many times.
             graph = tf.function(of_model, input_signature=signature, autograph=False).get_concrete_function()
             return lambda *batch: graph(
-                *(tf.convert_to_tensor(each, spec.dtype) for each, spec in zip(batch, signature, strict=True))
+                *(tf.convert_to_tensor(values, spec.dtype) for values, spec in zip(batch, signature, strict=True))
             )
         warp_graph = tf.function(transformed, input_signature=[images_spec], autograph=False)
         gather_graph = tf.function(gather, reduce_retracing=True, autograph=False)
@@ -261,14 +261,18 @@ def ordered(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
     Returns:
         One list of statistics a pass.
     """
-    waiting = list(dict.fromkeys(each for statistic in statistics for each in (*statistic.depends, statistic)))
+    waiting = list(dict.fromkeys(needed for statistic in statistics for needed in (*statistic.depends, statistic)))
     done: list[list[Statistic]] = []
     while waiting:
-        finished = {each for batch in done for each in batch}
-        ready = [each for each in waiting if finished.issuperset(each.depends)]
-        early = [each for each in ready if each.reference_only and any(each in other.depends for other in waiting)]
+        finished = {statistic for batch in done for statistic in batch}
+        ready = [statistic for statistic in waiting if finished.issuperset(statistic.depends)]
+        early = [
+            statistic
+            for statistic in ready
+            if statistic.reference_only and any(statistic in other.depends for other in waiting)
+        ]
         ready = early or ready
-        ready = [each for each in ready if (each.along is None) == (ready[0].along is None)]
+        ready = [statistic for statistic in ready if (statistic.along is None) == (ready[0].along is None)]
         done.append(ready)
-        waiting = [each for each in waiting if each not in ready]
+        waiting = [statistic for statistic in waiting if statistic not in ready]
     return done

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,36 @@ def widened(statistic: Statistic, state: Any) -> Any:
         statistic.settled(state),
         lambda array: array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array,
     )
+
+
+class SampleStates(NamedTuple):
+    """The states of one layer for all samples, and for the other samples that intervals need.
+
+    Args:
+        whole: of all samples.
+        without: of all samples but one shard, shard by shard; empty where there are no intervals.
+        drawn: of shards drawn with replacement, draw by draw; empty where there are no draws.
+        units: those that vary by rounding alone, see `unresolved`.
+    """
+
+    whole: LayerStates
+    without: Iterable[LayerStates]
+    drawn: Iterable[LayerStates]
+    units: Mapping[Statistic, Unresolved]
+
+    @classmethod
+    def of(cls, shards: Sequence[LayerStates], resolution: Resolution, resamples: int | None = None) -> SampleStates:
+        """From the states of shards.
+
+        Args:
+            shards: states of disjoint samples.
+            resolution: variation below it is rounding.
+            resamples: the number of draws; None for no intervals.
+        """
+        whole = _whole(shards)
+        without = () if resamples is None else leave_one_out(shards, whole)
+        drawn = draws(shards, resamples) if resamples and whole else ()
+        return cls(whole, without, drawn, unresolved(whole, resolution))
 
 
 def unresolved(states: LayerStates, resolution: Resolution) -> dict[Statistic, Unresolved]:
@@ -76,19 +106,14 @@ def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
     return total
 
 
-def merged_by_statistic(shards: Sequence[LayerStates]) -> dict[Statistic, Any]:
-    """`merged` for every statistic of one layer."""
-    return {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
-
-
 def leave_one_out(shards: Sequence[LayerStates], whole: LayerStates | None = None) -> Iterator[LayerStates]:
     """The states of one layer without each of several shards in turn, in float64.
 
     Args:
         shards: states of disjoint samples, of at least two shards.
-        whole: `merged_by_statistic` of them, where that is known already.
+        whole: all of them merged, where that is known already.
     """
-    whole = merged_by_statistic(shards) if whole is None else whole
+    whole = _whole(shards) if whole is None else whole
     statistics = list(shards[0])
     rest = [_left_out(statistic, [shard[statistic] for shard in shards], whole[statistic]) for statistic in statistics]
     return (dict(zip(statistics, states, strict=True)) for states in zip(*rest, strict=True))
@@ -109,6 +134,11 @@ def draws(shards: Sequence[LayerStates], resamples: int) -> Iterator[LayerStates
     return (dict(zip(statistics, states, strict=True)) for states in zip(*drawn, strict=True))
 
 
+def _whole(shards: Sequence[LayerStates]) -> dict[Statistic, Any]:
+    """`merged` for every statistic of one layer."""
+    return {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
+
+
 def _left_out(statistic: Statistic, states: Sequence[Any], whole: Any) -> Iterator[Any]:
     """The merged state of all others, for every state: the whole without it, or all others merged."""
     total = widened(statistic, whole)
@@ -116,7 +146,9 @@ def _left_out(statistic: Statistic, states: Sequence[Any], whole: Any) -> Iterat
         yield from _rests(statistic, states)
         return
     for position, state in enumerate(states):
-        rest, uncertain = statistic.without(total, widened(statistic, state)) or (None, None)
+        left = statistic.without(total, widened(statistic, state))
+        assert left is not None, "a statistic leaves states out always or never"
+        rest, uncertain = left
         units = np.flatnonzero(uncertain)
         if units.size:
             shape = np.shape(uncertain)

@@ -1,4 +1,4 @@
-"""Activations that are gathered where a model leaves them, by several threads (between activations and statistics)."""
+"""Activations that are gathered where a model leaves them, by several threads."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ class Stream:
             self._pool.submit(self._run, worker, parts[number::count], turns)
             for number, worker in enumerate(self._workers)
         ]
-        errors = [each.exception() for each in running]
-        first = next((each for each in errors if each is not None and not isinstance(each, _StoppedError)), None)
+        errors = [future.exception() for future in running]
+        first = next((error for error in errors if error is not None and not isinstance(error, _StoppedError)), None)
         if first is not None:
             raise first
 
@@ -91,10 +91,10 @@ class Stream:
         try:
             for number, images in parts:
                 shown = self._warp(images)
-                with worker.run(shown.reshape(-1, *shown.shape[2:])) as found:
+                with worker.run(shown.reshape(-1, *shown.shape[2:])) as tensors:
                     for layer in self._layers:
                         with turns.of(layer.name, number):
-                            block = found[layer.name].reshaped((len(images), self._count, *layer.shape))
+                            block = tensors[layer.name].reshaped((len(images), self._count, *layer.shape))
                             self._gatherer.add_stored(layer.name, block)
                             del block  # the model is not run again while a view of its memory is alive
         except BaseException:

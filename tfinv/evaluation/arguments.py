@@ -28,16 +28,16 @@ def as_measures(measures: Any) -> list[Measure]:
         TypeError: something that is no measure, such as a class in place of an instance.
     """
     given = [measures] if isinstance(measures, (str, Measure)) or not isinstance(measures, Iterable) else list(measures)
-    found: dict[str, Measure] = {}
-    for each in given:
-        measure = parse(each) if isinstance(each, str) else each
+    measures_by_key: dict[str, Measure] = {}
+    for entry in given:
+        measure = parse(entry) if isinstance(entry, str) else entry
         if not isinstance(measure, Measure):
-            hint = f"; write {each.__name__}()" if isinstance(each, type) else ""
-            raise TypeError(f"measures must be Measure objects or their keys{hint}. Received: {each!r}")
-        found[measure.key] = measure
-    if not found:
+            hint = f"; write {entry.__name__}()" if isinstance(entry, type) else ""
+            raise TypeError(f"measures must be Measure objects or their keys{hint}. Received: {entry!r}")
+        measures_by_key[measure.key] = measure
+    if not measures_by_key:
         raise ValueError("measures must hold at least one measure. Received: none")
-    return list(found.values())
+    return list(measures_by_key.values())
 
 
 def as_source(model: Any, layers: LayerChoice, image_shape: tuple[int, ...]) -> ActivationSource:
@@ -101,7 +101,7 @@ def check_measures(
 def check_labels(measures: Sequence[Measure], given: bool) -> None:
     """Refuse missing labels where a measure needs them."""
     for measure in measures:
-        if not given and any(each.needs_labels for each in measure.requires):
+        if not given and any(statistic.needs_labels for statistic in measure.requires):
             raise ValueError(
                 f"labels must be given for {measure.key}, which compares predictions with classes. Received: none"
             )
@@ -110,7 +110,7 @@ def check_labels(measures: Sequence[Measure], given: bool) -> None:
 def check_gradients(measures: Sequence[Measure], source: Any) -> None:
     """Refuse a source that cannot be differentiated where a measure needs derivatives."""
     for measure in measures:
-        if not isinstance(source, ActivationModel) and any(each.along for each in measure.requires):
+        if not isinstance(source, ActivationModel) and any(statistic.along for statistic in measure.requires):
             raise TypeError(
                 f"model must be a Keras model for {measure.key}, which needs gradients: TFLite models and activations "
                 f"from elsewhere have none. Received: {type(source).__name__}"

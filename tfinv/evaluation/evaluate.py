@@ -223,8 +223,11 @@ def _configuration(
     description: Mapping[str, Any], setting: Setting, batch_size: int | None, sampling: Sampling
 ) -> dict[str, Any]:
     """All that decides what is gathered, see `Checkpoint.open`."""
+    # Keras numbers the tensors of a process: the same model built again has other names.
+    outputs = [{key: fact for key, fact in output.items() if key != "name"} for output in description["outputs"]]
     return {
         **description,
+        "outputs": outputs,
         "measures": [measure.key for measure in setting.measures],
         "layers": [layer.name for layer in setting.layers],
         "batch_size": batch_size,

@@ -1,4 +1,4 @@
-"""What each layer adds to the local equivariance error of the output (evaluation).
+"""What each layer adds to the local equivariance error of the output.
 
 Needs gradients, so it does not exist for TFLite models.
 """
@@ -81,34 +81,36 @@ def lie_derivative(
     Source: Gruver, Finzi, Goldblum and Wilson 2023, "The Lie derivative for measuring learned equivariance",
     eq. 2, 4 and 7.
     """
-    unknown = [each for each in generators if each not in GENERATORS]
+    unknown = [generator for generator in generators if generator not in GENERATORS]
     if unknown or not generators:
         raise ValueError(f"generators must be some of {', '.join(GENERATORS)}. Received: {list(generators)}")
-    measures: dict[Generator, LieDerivative] = {each: LieDerivative(each) for each in generators}
+    measures: dict[Generator, LieDerivative] = {generator: LieDerivative(generator) for generator in generators}
     batches = ImageBatches(images, batch_size)
     source = as_source(model, None, batches.shape)
     check_gradients(list(measures.values()), source)
     assert isinstance(source, ActivationModel)
-    own = {"generators": list(measures)}
+    told = {"generators": list(measures)}
     results = evaluate(
-        source, images, identity(), measures.values(), batch_size=batch_size, progress=progress, metadata=own
+        source, images, identity(), measures.values(), batch_size=batch_size, progress=progress, metadata=told
     )
     if not contributions:
         return results
-    total: dict[Generator, dict[str, Any]] = {each: {} for each in measures}
+    total: dict[Generator, dict[str, Any]] = {generator: {} for generator in measures}
     samples = 0
     with Progress("contributions", batches.count, "img", shown=progress) as bar:
         for batch in batches:
-            found = _contributions(source, tf.constant(batch.images), list(measures), probes, seed)
-            for each, summed in total.items():
-                summed |= {name: summed.get(name, 0.0) + value.sum() for name, value in found[each].items()}
+            by_generator = _contributions(source, tf.constant(batch.images), list(measures), probes, seed)
+            for generator, summed in total.items():
+                summed |= {name: summed.get(name, 0.0) + value.sum() for name, value in by_generator[generator].items()}
             samples += len(batch.images)
             bar.advance(len(batch.images))
     added = {}
-    for each, layers in total.items():
-        key = measures[each].key.replace("LieDerivative", "LieContribution")
+    for generator, layers in total.items():
+        key = measures[generator].key.replace("LieDerivative", "LieContribution")
         values = {name: np.asarray(summed / samples) for name, summed in layers.items()}
-        added[key] = MeasureResult(key, {name: LayerResult(each, finite_status(each)) for name, each in values.items()})
+        added[key] = MeasureResult(
+            key, {name: LayerResult(value, finite_status(value)) for name, value in values.items()}
+        )
     ordered = {key: measure for pair in zip(results.items(), added.items(), strict=True) for key, measure in pair}
     return Results(ordered, results.metadata)
 
@@ -125,13 +127,16 @@ def _contributions(
         directions = np.eye(width, dtype=np.float32)
     else:
         directions = np.random.default_rng(seed).choice([-1.0, 1.0], (probes, width)).astype(np.float32) / width**0.5
-    sums: dict[str, dict[str, Any]] = {each: {} for each in generators}
+    sums: dict[str, dict[str, Any]] = {generator: {} for generator in generators}
     for direction in directions:
         upstream = tf.reshape(tf.broadcast_to(direction, flat.shape), output.shape)
-        for each, layers in _carried(calls, tapes, output, upstream, generators).items():
+        for generator, layers in _carried(calls, tapes, output, upstream, generators).items():
             for name, value in layers.items():
-                sums[each][name] = sums[each].get(name, 0.0) + np.square(value)
-    return {each: {name: total / len(directions) for name, total in layers.items()} for each, layers in sums.items()}
+                sums[generator][name] = sums[generator].get(name, 0.0) + np.square(value)
+    return {
+        generator: {name: total / len(directions) for name, total in layers.items()}
+        for generator, layers in sums.items()
+    }
 
 
 def _carried(
@@ -139,20 +144,22 @@ def _carried(
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Each layer's own error, projected on one direction of the output: `(N,)` by generator and layer."""
     gradients = {id(output): upstream}
-    found: dict[str, dict[str, Any]] = {each: {} for each in generators}
+    errors: dict[str, dict[str, Any]] = {generator: {} for generator in generators}
     for call, tape in zip(reversed(calls), reversed(tapes), strict=True):
         out = [gradients.pop(id(value), None) for value in call.outputs]
-        if all(each is None for each in out):
+        if all(slope is None for slope in out):
             continue
-        given = [tf.zeros_like(value) if each is None else each for value, each in zip(call.outputs, out, strict=True)]
+        given = [
+            tf.zeros_like(value) if slope is None else slope for value, slope in zip(call.outputs, out, strict=True)
+        ]
         back = tape.gradient(call.outputs, call.inputs, output_gradients=given)
         for generator in generators:
-            own = _inner(back, call.inputs, generator) - _inner(given, call.outputs, generator)
-            found[generator][call.path] = found[generator].get(call.path, 0.0) + own
+            error = _inner(back, call.inputs, generator) - _inner(given, call.outputs, generator)
+            errors[generator][call.path] = errors[generator].get(call.path, 0.0) + error
         for value, gradient in zip(call.inputs, back, strict=True):
             if gradient is not None:
                 gradients[id(value)] = gradients[id(value)] + gradient if id(value) in gradients else gradient
-    return {each: dict(reversed(layers.items())) for each, layers in found.items()}
+    return {generator: dict(reversed(layers.items())) for generator, layers in errors.items()}
 
 
 def _inner(gradients: Sequence[Any], values: Sequence[Any], generator: Generator) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""One-way analysis of variance: do the transformations shift a unit's mean beyond chance (measures)."""
+"""One-way analysis of variance: do the transformations shift a unit's mean beyond chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distance measures of invariance: mean distances over pairs of transformations and pairs of samples (measures)."""
+"""Distance measures of invariance: mean distances over pairs of transformations and pairs of samples."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class _Sampled(_Distance):
             members = np.asarray(values[np.argsort(keys)[:kept]], np.float64)
             if self.normalize and self.per_map and members.ndim > 2 and members[0, ..., 0].size > 1:
                 members, _ = unit_maps(members)
-            each = member_distances(members, self.metric, self.per_map)
-            means.append(each.mean(axis=0))
+            distances = member_distances(members, self.metric, self.per_map)
+            means.append(distances.mean(axis=0))
             # The jackknife variance of a U-statistic of pairs, for a draw without replacement.
-            spread = np.square(each - means[-1]).sum(axis=0) * 4 / max(kept - 2, 1) ** 2 * (kept - 1) / kept
+            spread = np.square(distances - means[-1]).sum(axis=0) * 4 / max(kept - 2, 1) ** 2 * (kept - 1) / kept
             variances.append(spread * (1 - kept / total))
         return np.mean(means, axis=0), np.sqrt(np.sum(variances, axis=0)) / len(means)
 

@@ -1,4 +1,4 @@
-"""Equivariance in general: how well a linear map of channels predicts what a transformation does (measures)."""
+"""Equivariance in general: how well a linear map of channels predicts what a transformation does."""
 
 from __future__ import annotations
 

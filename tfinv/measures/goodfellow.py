@@ -1,4 +1,4 @@
-"""Firing-rate measures of invariance after Goodfellow et al. 2009 (measures)."""
+"""Firing-rate measures of invariance after Goodfellow et al. 2009."""
 
 from __future__ import annotations
 

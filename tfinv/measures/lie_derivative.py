@@ -1,4 +1,4 @@
-"""Equivariance to infinitesimal transformations, by differentiating the network (measures)."""
+"""Equivariance to infinitesimal transformations, by differentiating the network."""
 
 from __future__ import annotations
 

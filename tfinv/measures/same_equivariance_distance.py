@@ -1,4 +1,4 @@
-"""Same-equivariance by distances: the distance measures on feature maps that were transformed back (measures)."""
+"""Same-equivariance by distances: the distance measures on feature maps that were transformed back."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class _DistanceSE(Measure):
         return (*map(self._viewed, self._inner.requires), Visibility())
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
-        found = self._inner.compute({each: states[self._viewed(each)] for each in self._inner.requires})
+        result = self._inner.compute({statistic: states[self._viewed(statistic)] for statistic in self._inner.requires})
         if self.border == "keep":
-            return found
+            return result
         shown = states[Visibility()].visible.astype(bool).all(axis=0)
         enough = shown.mean() >= MIN_VISIBLE
-        hidden = ~(shown & enough)[..., None] if found.values.ndim == 3 else np.array(not enough)
-        note = f"{shown.mean():.0%} of positions stay inside the frame under all transformations; {found.note}"
+        hidden = ~(shown & enough)[..., None] if result.values.ndim == 3 else np.array(not enough)
+        note = f"{shown.mean():.0%} of positions stay inside the frame under all transformations; {result.note}"
         return LayerResult(
-            np.where(hidden, np.nan, found.values),
-            np.where(hidden, np.uint8(Status.TOO_FEW_POSITIONS), found.status),
+            np.where(hidden, np.nan, result.values),
+            np.where(hidden, np.uint8(Status.TOO_FEW_POSITIONS), result.status),
             note.rstrip("; "),
         )
 

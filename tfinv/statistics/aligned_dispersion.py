@@ -1,4 +1,4 @@
-"""Mean over samples of the dispersion over those transformations that keep a position inside the frame (statistics)."""
+"""Mean over samples of the dispersion over those transformations that keep a position inside the frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every statistic is: an immutable state that blocks of activations update and that merges (statistics)."""
+"""What every statistic is: an immutable state that blocks of activations update and that merges."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ class Statistic(ABC):
             total = chosen[0]
             for state in chosen[1:]:
                 merged: Any = self.merge(total, state)
-                total = merged._make(np.asarray(each) for each in merged)
+                total = merged._make(np.asarray(array) for array in merged)
             yield total
 
     def summary(self, state: Any) -> Any:
@@ -224,15 +224,15 @@ def resampled_means(states: Sequence[Any], counts: NDArray[np.integer]) -> Itera
         states: see `Statistic.resampled`.
         counts: see `Statistic.resampled`.
     """
-    means = np.stack([each.mean for each in states])
+    means = np.stack([state.mean for state in states])
     lowest = means.min(axis=0)
-    sizes = counts * np.array([each.count for each in states])
+    sizes = counts * np.array([state.count for state in states])
     for start in range(0, len(counts), RESAMPLES_AT_A_TIME):
         part = sizes[start : start + RESAMPLES_AT_A_TIME]
         total = part.sum(axis=1)
         # Deviations from the lowest are never negative, and keep what is constant or zero exactly so.
-        found = lowest + np.tensordot(part / total[:, None], means - lowest, 1)
-        for count, mean in zip(total, found, strict=True):
+        drawn = lowest + np.tensordot(part / total[:, None], means - lowest, 1)
+        for count, mean in zip(total, drawn, strict=True):
             yield states[0]._replace(count=count, mean=mean)
 
 

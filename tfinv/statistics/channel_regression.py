@@ -1,4 +1,4 @@
-"""Co-moments of transformed feature maps and maps of transformed images, for two halves of the samples (statistics)."""
+"""Co-moments of transformed feature maps and maps of transformed images, for two halves of the samples."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ChannelCoMoments(Statistic):
         assert context is not None and context.reference is not None and context.layer.transformations is not None
         height, width, channels = context.layer.shape
         moved = tf.cast(warp(context.reference, context.layer.transformations, padding="nearest"), block.dtype)
-        x, y = (tf.reshape(each, (-1, tf.shape(block)[1], height * width, channels)) for each in (moved, block))
+        x, y = (tf.reshape(maps, (-1, tf.shape(block)[1], height * width, channels)) for maps in (moved, block))
         seen = inside_frame(context.layer.transformations, height, width).reshape(-1, height * width)
         halves = []
         for half in (0, 1):

@@ -1,4 +1,4 @@
-"""Count, mean and sum of squared deviations over samples for each transformation: the columns (statistics)."""
+"""Count, mean and sum of squared deviations over samples for each transformation: the columns."""
 
 from __future__ import annotations
 
@@ -129,9 +129,9 @@ class ColumnMoments(Statistic):
     def resampled(self, states: Sequence[ColumnMomentsState], counts: Any) -> Iterator[ColumnMomentsState]:
         # With deviations from one centre, sums of squares are safe: m2 = sum (m2_g + n_g d_g^2) - n d^2.
         centre = states[0].mean
-        away = np.stack([each.mean - centre for each in states])
-        squares = np.stack([each.m2 + each.count * np.square(d) for each, d in zip(states, away, strict=True)])
-        sizes = np.array([each.count for each in states])
+        away = np.stack([state.mean - centre for state in states])
+        squares = np.stack([state.m2 + state.count * np.square(d) for state, d in zip(states, away, strict=True)])
+        sizes = np.array([state.count for state in states])
         for start in range(0, len(counts), RESAMPLES_AT_A_TIME):
             times = counts[start : start + RESAMPLES_AT_A_TIME].astype(np.float64)
             total = times @ sizes

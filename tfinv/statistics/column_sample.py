@@ -1,4 +1,4 @@
-"""A bounded random sample of every column of the ST matrix: all samples where they fit (statistics)."""
+"""A bounded random sample of every column of the ST matrix: all samples where they fit."""
 
 from __future__ import annotations
 

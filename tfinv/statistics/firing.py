@@ -1,4 +1,4 @@
-"""How often units fire, and how often on transformed versions of the images that activate them most (statistics)."""
+"""How often units fire, and how often on transformed versions of the images that activate them most."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ class LocalFiring(Statistic):
         reference = sign * context.reference
         chosen = reference > strong
         local = self._gathered if self.percentile < SPARSE_BELOW else self._masked
-        own = LocalFiringState(
+        added = LocalFiringState(
             tf.cast(tf.shape(block)[0], block.dtype),
             tf.reduce_sum(tf.cast(reference > threshold, block.dtype), axis=0),
             tf.reduce_sum(tf.cast(chosen, block.dtype), axis=0),
             local(sign, block, chosen, threshold),
         )
-        return self.merge(state, own)
+        return self.merge(state, added)
 
     def merge(self, first: Any, second: Any) -> LocalFiringState:
         return LocalFiringState(*(mine + theirs for mine, theirs in zip(first, second, strict=True)))

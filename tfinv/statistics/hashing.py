@@ -1,4 +1,4 @@
-"""Random numbers that depend on the sample alone, so that draws do not depend on batches or shards (statistics)."""
+"""Random numbers that depend on the sample alone, so that draws do not depend on batches or shards."""
 
 from __future__ import annotations
 

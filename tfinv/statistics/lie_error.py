@@ -1,4 +1,4 @@
-"""The error of a layer under an infinitesimal transformation: its directional derivative (statistics)."""
+"""The error of a layer under an infinitesimal transformation: its directional derivative."""
 
 from __future__ import annotations
 

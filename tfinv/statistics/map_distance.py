@@ -1,4 +1,4 @@
-"""Distance between the map of a transformed image and the transformed map of the image (statistics)."""
+"""Distance between the map of a transformed image and the transformed map of the image."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def map_distances(first: Any, second: Any, seen: Any, normalize: bool) -> Any:
     first, second = first * weights, second * weights
     if normalize:
         first, second = (
-            tf.math.divide_no_nan(each, tf.sqrt(tf.reduce_sum(tf.square(each), axis=(2, 3), keepdims=True)))
-            for each in (first, second)
+            tf.math.divide_no_nan(maps, tf.sqrt(tf.reduce_sum(tf.square(maps), axis=(2, 3), keepdims=True)))
+            for maps in (first, second)
         )
     total = tf.reduce_sum(tf.square(first - second), axis=(2, 3))
     return tf.sqrt(total / tf.maximum(tf.reduce_sum(weights, axis=(1, 2)), 1.0))

@@ -1,4 +1,4 @@
-"""Mean over samples of the dispersion over transformations: the rows of the ST matrix (statistics)."""
+"""Mean over samples of the dispersion over transformations: the rows of the ST matrix."""
 
 from __future__ import annotations
 

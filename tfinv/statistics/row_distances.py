@@ -1,4 +1,4 @@
-"""Mean over samples of the mean distance between all pairs of transformations: the rows (statistics)."""
+"""Mean over samples of the mean distance between all pairs of transformations: the rows."""
 
 from __future__ import annotations
 

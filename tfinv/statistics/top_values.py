@@ -1,4 +1,4 @@
-"""The largest activations of every unit on untransformed images: a bounded sketch of an upper quantile (statistics)."""
+"""The largest activations of every unit on untransformed images: a bounded sketch of an upper quantile."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ class TopValues(Statistic):
         member = tf.equal(tf.bitwise.bitwise_and(hash_of(context.index, self.seed)[:, None], masks), 0)
         levels = tf.reduce_sum(tf.cast(member, tf.int8), axis=1) - tf.constant(1, tf.int8)
         last = tf.transpose(values, [*range(1, values.shape.rank), 0])
-        own = TopValuesState(
+        added = TopValuesState(
             tf.reduce_sum(tf.cast(member, state.counts.dtype), axis=0),
             last,
             tf.broadcast_to(levels, tf.shape(last)),
             tf.reduce_min(values, axis=0),
         )
-        return self.merge(state, own)
+        return self.merge(state, added)
 
     def merge(self, first: Any, second: Any) -> TopValuesState:
         return (
@@ -147,6 +147,6 @@ def _merge_arrays(statistic: TopValues, first: Any, second: Any) -> TopValuesSta
     order = np.argsort(-ranked, axis=-1, kind="stable")[..., : first.values.shape[-1]]
     ranked, levels = np.take_along_axis(ranked, order, -1), np.take_along_axis(levels, order, -1)
     kept = ranked > -np.inf
-    full = [each for each in (first, second) if each.counts[0]] or [first]
-    lowest = np.minimum.reduce([each.lowest for each in full])
+    full = [state for state in (first, second) if state.counts[0]] or [first]
+    lowest = np.minimum.reduce([state.lowest for state in full])
     return TopValuesState(counts, np.where(kept, ranked, 0), np.where(kept, levels, np.int8(-1)), lowest)

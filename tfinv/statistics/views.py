@@ -1,4 +1,4 @@
-"""Activations seen after the inverse transformation, as same-equivariance needs them (statistics)."""
+"""Activations seen after the inverse transformation, as same-equivariance needs them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Visibility(Statistic):
 def inverse_matrices(layer: Layer) -> Any:
     """Sampling matrices `(T, 3, 3)`, float32, of the inverse transformations at the layer's resolution."""
     assert layer.transformations is not None
-    maps = [each for each in layer.transformations if isinstance(each, Affine)]
+    maps = [transformation for transformation in layer.transformations if isinstance(transformation, Affine)]
     return sampling_matrices(maps, *layer.shape[:2], inverse=True).astype(np.float32)
 
 

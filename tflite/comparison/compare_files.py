@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.outputs import several
-from tfinv.activations.source import LayerChoice
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -51,12 +50,10 @@ def compare_files(
     input_scale: Any = None,
     after_input_scale: Any = None,
     measures: Any = MEASURES,
-    layers: LayerChoice = None,
     names: tuple[str, str] | None = None,
     subsets: Subsets | None = SUBSETS,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
-    memory_budget: int | float | str | None = None,
     seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -89,12 +86,10 @@ def compare_files(
             one of them tells it for both.
         after_input_scale: the same for the second file; None for equal.
         measures: measures of invariance, as objects or keys.
-        layers: which layers of the first file, and their partners: names, globs or operators; None for all.
         names: what the two files are called; None for the names of the files.
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
-        memory_budget: see `tfinv.evaluate`.
         seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
@@ -114,8 +109,8 @@ def compare_files(
     images = as_split(data, first.input_shape, subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
-    if layers is not None:
-        first = first.select(layers)
+    if subsets.layers is not None:
+        first = first.select(subsets.layers)
         matched = matched.only(first.layer_shapes)
         second = second.select(list(matched.pairs.values()))
     called = names or _names(first, second)
@@ -134,7 +129,7 @@ def compare_files(
         fidelity_samples=subsets.fidelity_samples,
         sampling=sampling,
         warping=warping,
-        memory_budget=memory_budget,
+        memory_budget=subsets.memory_budget,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )

@@ -16,7 +16,7 @@ from tfinv.tflite.files.tensor_names import base_name
 SAME_NETWORK = 0.9
 """Median correlation of the first layers from which two files count as the same network without a further look."""
 OTHER_NETWORK = 0.6
-"""Median correlation of the first layers below which two files count as different networks."""
+"""Median correlation of the early layers below which two files count as different networks."""
 PARTNERS = 0.5
 """In between, the least share of units that must be more like their own partner than like any other unit."""
 MATCHED = 0.5
@@ -25,7 +25,7 @@ _SAME_LAYER = 0.2
 """Least correlation of a pair that was found by position or shape rather than by name."""
 _FIRST_LAYERS = 3
 _EARLY = 6
-"""So many layers are read to find the first ones that vary."""
+"""Layers that are read; the look at units takes them all, because a wrong input scale shows from layer to layer."""
 _ONE_UNIT = 0.7
 """Least median correlation where layers have one unit, so that no unit can be taken for another."""
 
@@ -234,17 +234,17 @@ def _refuse_strangers(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[st
     one, other = first.select(early)(images), second.select([pairs[name] for name in early])(images)
     for name in early:
         value = correlation(one[name], other[pairs[name]])
-        if np.isfinite(value) and len(correlations) < _FIRST_LAYERS:
+        if np.isfinite(value):
             correlations.append(value)
             shares.append(partner_share(one[name], other[pairs[name]]))
-    if not correlations or np.median(correlations) >= SAME_NETWORK:
+    if not correlations or np.median(correlations[:_FIRST_LAYERS]) >= SAME_NETWORK:
         return
     known = [share for share in shares if np.isfinite(share)]
     median = float(np.median(correlations))
     if median >= OTHER_NETWORK and (np.median(known) >= PARTNERS if known else median >= _ONE_UNIT):
         return
     raise ValueError(
-        "before and after must be the same network. Received: files whose first layers correlate by "
+        "before and after must be the same network. Received: files whose early layers correlate by "
         f"{', '.join(f'{value:.2f}' for value in correlations)} on the same images, and whose units are most like "
         f"their own partners in {', '.join(f'{share:.0%}' for share in shares)} of cases (a correlation of "
         f"{SAME_NETWORK}, or {OTHER_NETWORK} and {PARTNERS:.0%} expected); if they are, check that both take the same "

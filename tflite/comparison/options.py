@@ -1,9 +1,10 @@
-"""Option objects of comparisons: how many images count for what, and how the others are checked."""
+"""Option objects of comparisons: what part of images and layers counts for what, and how it is sampled."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfinv.activations.source import LayerChoice
 from tfinv.evaluation.options import Sampling, checked
 from tfinv.support.checks import whole_number
 
@@ -15,17 +16,20 @@ FIDELITY_SAMPLES = 128
 
 @dataclass(frozen=True)
 class Subsets:
-    """How many of the test images count for what.
+    """How many of the test images count for what, and which layers are measured.
 
     Example:
         >>> from tfinv.tflite import Subsets
         >>> Subsets(measured_samples=200)
-        Subsets(max_samples=None, measured_samples=200, fidelity_samples=128)
+        Subsets(max_samples=None, measured_samples=200, fidelity_samples=128, layers=None, memory_budget=None)
 
     Args:
         max_samples: use a stratified subset of so many images, for predictions too; None for all.
         measured_samples: measure layers on a stratified subset of so many of them; None for all.
         fidelity_samples: compare activations number by number on so many images.
+        layers: which layers of the first file, and their partners in the others: names, globs or operators; None for
+            all.
+        memory_budget: see `tfinv.evaluate`.
 
     Raises:
         ValueError: a number that is not whole or too small.
@@ -34,6 +38,8 @@ class Subsets:
     max_samples: int | None = None
     measured_samples: int | None = 1000
     fidelity_samples: int = FIDELITY_SAMPLES
+    layers: LayerChoice = None
+    memory_budget: int | float | str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_samples", "measured_samples"):

@@ -60,7 +60,7 @@ def layer_map(source: Source, model: Any, images: Any = None) -> LayerMap:
         ValueError: a file that is refused, or images that do not fit.
     """
     source = source.content if isinstance(source, Conversion) else source
-    file = TFLiteModel(source, probe=not isinstance(source, bytes), num_threads=1)
+    file = TFLiteModel(source, input_scale="0..1", probe=not isinstance(source, bytes), num_threads=1)
     given = np.asarray(random_inputs(file.graph, _few(file)) if images is None else images, np.float32)
     calls = layer_values(model, given)
     layers = {call.name: _Layer(call.path, call.kind, _sample(call.value)) for call in calls}

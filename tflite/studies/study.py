@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.outputs import several
-from tfinv.activations.source import LayerChoice
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -55,12 +54,10 @@ def study(
     *,
     input_scale: Any = "0..1",
     measures: Any = MEASURES,
-    layers: LayerChoice = None,
     subsets: Subsets | None = SUBSETS,
     quantizing: Quantizing | None = QUANTIZING,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
-    memory_budget: int | float | str | None = None,
     output: Output | None = OUTPUT,
     seed: int = 0,
     progress: bool = True,
@@ -89,13 +86,10 @@ def study(
             float32 is always there.
         input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
         measures: measures of invariance, as objects or keys.
-        layers: which layers of the float file, and their partners in the others: names, globs or operators; None for
-            all.
         subsets: how many of the test images count for what; by default layers are measured on 300 of them.
         quantizing: images that calibrate, epochs and learning rate of recipes that train, sensitivity of layers.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, also of those that calibrate and train.
-        memory_budget: see `tfinv.evaluate`.
         output: folders for the files and for what an interrupted study goes on from; a function to report to.
         seed: seed of subsets, training and resampling.
         progress: show progress bars.
@@ -130,7 +124,16 @@ def study(
         warping,
     )
     keys = tuple(measure.key for measure in measures)
-    settings = Settings(transformations, keys, sampling, warping, subsets.fidelity_samples, seed, layers, memory_budget)
+    settings = Settings(
+        transformations,
+        keys,
+        sampling,
+        warping,
+        subsets.fidelity_samples,
+        seed,
+        subsets.layers,
+        subsets.memory_budget,
+    )
     identity = {"model": model_fingerprint(model)}
     identity |= {k: fingerprint(s.x, s.y) for k, s in (("train", train), ("test", test), ("measured", few))}
     with tempfile.TemporaryDirectory() as folder, _without_retracing_warnings():

@@ -1,4 +1,4 @@
-"""The compiled loop that warps a block back while it reads it for row dispersions and column moments (statistics)."""
+"""The compiled loop that warps a block back while it reads it for row dispersions and column moments."""
 
 from __future__ import annotations
 
@@ -180,14 +180,14 @@ def gather_aligned(
                         if pair:
                             add_to_column(warped[CHUNK : CHUNK + size], column)
                         continue
-                    own = work[s * SAMPLE : min(s + 2, samples) * SAMPLE]
+                    scratch = work[s * SAMPLE : min(s + 2, samples) * SAMPLE]
                     first = place
                     while first < end:  # positions that as many transformations kept, together
                         last = first + 1
                         while last < end and seen[t, last] == seen[t, first]:
                             last += 1
                         begin, finish = (first - place) * width_here, (last - place) * width_here
-                        _add_run(warped, begin, finish, seen[t, first], pair, own, moments, column)
+                        _add_run(warped, begin, finish, seen[t, first], pair, scratch, moments, column)
                         first = last
                 if moments:
                     merge_column(mean[t, start:stop], m2[t, start:stop], column, inverse_total)

@@ -1,4 +1,4 @@
-"""The compiled loop that reads a block of 8-bit integers once for its rows and its columns, exactly (statistics)."""
+"""The compiled loop that reads a block of 8-bit integers once for its rows and its columns, exactly."""
 
 from __future__ import annotations
 

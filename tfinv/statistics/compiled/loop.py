@@ -1,4 +1,4 @@
-"""The compiled loop that reads a block once for its row dispersions and its column moments (statistics)."""
+"""The compiled loop that reads a block once for its row dispersions and its column moments."""
 
 from __future__ import annotations
 
@@ -185,9 +185,9 @@ def gather(
         stop = min(start + CHUNK, units)
         size = stop - start
         for s in range(samples):
-            own = work[s * SAMPLE : (s + 1) * SAMPLE]
-            own[:FIRST] = 0
-            own[FIRST : FIRST + size] = block[s, 0, start:stop]
+            scratch = work[s * SAMPLE : (s + 1) * SAMPLE]
+            scratch[:FIRST] = 0
+            scratch[FIRST : FIRST + size] = block[s, 0, start:stop]
         if moments:
             if count == 0:
                 offset[start:stop] = block[0, 0, start:stop]

@@ -1,4 +1,4 @@
-"""Activations as a quantized network stores them, and sums of them that become moments (statistics)."""
+"""Activations as a quantized network stores them, and sums of them that become moments."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Stored:
         """float32, same shape; the values themselves where they are that already."""
         if self.values.dtype == np.float32:
             return self.values
-        found = np.subtract(self.values, np.float32(self.zero_point), dtype=np.float32, casting="unsafe")
-        return np.multiply(found, np.float32(self.step), out=found)
+        values = np.subtract(self.values, np.float32(self.zero_point), dtype=np.float32, casting="unsafe")
+        return np.multiply(values, np.float32(self.step), out=values)
 
     def reshaped(self, shape: tuple[int, ...]) -> Stored:
         """The same in another shape."""
@@ -65,5 +65,5 @@ class IntegerSums:
         """
         from tfinv.statistics.compiled import integer_loop as integer_kernel
 
-        own = (self.sums, self.squares, self.count, self._step, self._zero)
-        integer_kernel.add_moments(*own, count, offset, mean, m2)
+        moments = (self.sums, self.squares, self.count, self._step, self._zero)
+        integer_kernel.add_moments(*moments, count, offset, mean, m2)
