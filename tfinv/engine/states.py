@@ -55,8 +55,8 @@ class SampleStates(NamedTuple):
             resolution: variation below it is rounding.
             resamples: the number of draws; None for no intervals.
         """
-        whole = {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
-        without = () if resamples is None else leave_one_out(shards)
+        whole = _whole(shards)
+        without = () if resamples is None else leave_one_out(shards, whole)
         drawn = draws(shards, resamples) if resamples and whole else ()
         return cls(whole, without, drawn, unresolved(whole, resolution))
 
@@ -106,14 +106,16 @@ def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
     return total
 
 
-def leave_one_out(shards: Sequence[LayerStates]) -> Iterator[LayerStates]:
+def leave_one_out(shards: Sequence[LayerStates], whole: LayerStates | None = None) -> Iterator[LayerStates]:
     """The states of one layer without each of several shards in turn, in float64.
 
     Args:
         shards: states of disjoint samples, of at least two shards.
+        whole: all of them merged, where that is known already.
     """
+    whole = _whole(shards) if whole is None else whole
     statistics = list(shards[0])
-    rest = [_left_out(statistic, [shard[statistic] for shard in shards]) for statistic in statistics]
+    rest = [_left_out(statistic, [shard[statistic] for shard in shards], whole[statistic]) for statistic in statistics]
     return (dict(zip(statistics, states, strict=True)) for states in zip(*rest, strict=True))
 
 
@@ -132,9 +134,14 @@ def draws(shards: Sequence[LayerStates], resamples: int) -> Iterator[LayerStates
     return (dict(zip(statistics, states, strict=True)) for states in zip(*drawn, strict=True))
 
 
-def _left_out(statistic: Statistic, states: Sequence[Any]) -> Iterator[Any]:
+def _whole(shards: Sequence[LayerStates]) -> dict[Statistic, Any]:
+    """`merged` for every statistic of one layer."""
+    return {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
+
+
+def _left_out(statistic: Statistic, states: Sequence[Any], whole: Any) -> Iterator[Any]:
     """The merged state of all others, for every state: the whole without it, or all others merged."""
-    total = widened(statistic, merged(statistic, states))
+    total = widened(statistic, whole)
     if len(states) == 2 or statistic.without(total, widened(statistic, states[0])) is None:
         yield from _rests(statistic, states)
         return
