@@ -14,9 +14,9 @@ import numpy as np
 
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
-from tfinv.datasets.given import first
+from tfinv.datasets.given import as_array, first, is_dataset, unpack
 from tfinv.evaluation.evaluate import as_measures, evaluate
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import path_like, whole_number
 from tfinv.support.files import write_text
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.safe_text import to_csv
@@ -75,9 +75,14 @@ class InvarianceCallback(keras.callbacks.Callback):
         super().__init__()
         if tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
             raise ImportError("tensorboard needs the package of that name: pip install 'tfinv[tensorboard]'")
-        for name, value in (("every", every), ("max_samples", max_samples)):
+        whole_number("every", every, 1)
+        if max_samples is not None:
+            whole_number("max_samples", max_samples, 1)
+        for name, value in (("csv", csv), ("tensorboard", tensorboard)):
             if value is not None:
-                whole_number(name, value, 1)
+                path_like(name, value)
+        if not is_dataset(images):
+            as_array(unpack(images)[0])
         self.transformations, self.measures = as_set(transformations), as_measures(measures)
         self.images = first(images, max_samples)
         self.every, self.layers, self.before = every, layers, before

@@ -18,8 +18,9 @@ from typing import Any
 from tfinv.commands.effects import parse, refuse_idle
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
 from tfinv.support.extensions import load_file
+from tfinv.support.files import check_output_folder
 from tfinv.support.interrupt import lasting_interrupt
-from tfinv.support.lazy import quiet_tensorflow_import
+from tfinv.support.lazy import quiet_tensorflow_import, select_tensorflow_backend
 from tfinv.support.safe_text import printable
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_GATE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new network after the fourth
     try:
         with lasting_interrupt():
+            _check_surroundings(arguments)
             command = _command(arguments)
             return command(arguments[1:]) if command else _run(parse(_parser(), arguments))
     except KeyboardInterrupt:
@@ -82,6 +84,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_FAILED
         print(printable(f"tfinv: {_one_line(error)}"), file=sys.stderr)
         return EXIT_USAGE
+
+
+def _check_surroundings(arguments: Sequence[str]) -> None:
+    """Refuse an output folder that cannot be written, and a wrong environment, before anything is computed.
+
+    Raises:
+        ValueError: `KERAS_BACKEND`, `MPLBACKEND` or `--out` cannot be used.
+    """
+    try:
+        select_tensorflow_backend()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+    if backend := os.environ.get("MPLBACKEND"):
+        try:
+            importlib.import_module("matplotlib.rcsetup").validate_backend(backend)
+        except ValueError:
+            raise ValueError(
+                f"MPLBACKEND must name a backend of Matplotlib, such as agg, or be unset. Received: {backend!r}"
+            ) from None
+    for position, argument in enumerate(arguments):
+        if argument == "--out" and position + 1 < len(arguments):
+            check_output_folder("--out", arguments[position + 1])
+        elif argument.startswith("--out="):
+            check_output_folder("--out", argument.removeprefix("--out="))
 
 
 def _command(arguments: Sequence[str]) -> Any:

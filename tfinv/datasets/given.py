@@ -138,7 +138,12 @@ def as_labels(labels: Any, count: int, argument: str = "labels") -> NDArray[np.i
     Raises:
         ValueError: anything else.
     """
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:
+        raise ValueError(
+            f"{argument} must be {count} integers, one per image. Received: rows of several lengths"
+        ) from None
     if array.shape == (count, 1) and array.dtype.kind in "fiub" and (array == np.round(array)).all():
         return array[:, 0].astype(np.int64)
     if array.ndim == 2 and len(array) == count and array.shape[1] > 1 and array.dtype.kind in "fiub":

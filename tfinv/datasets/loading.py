@@ -14,6 +14,7 @@ from tfinv.datasets.lsa16 import NAMES as LSA16_NAMES
 from tfinv.datasets.lsa16 import load_lsa16
 from tfinv.datasets.npz import load_npz
 from tfinv.datasets.request import Request
+from tfinv.support.checks import path_like
 
 if TYPE_CHECKING:
     from tfinv.datasets.split import Dataset
@@ -68,8 +69,10 @@ def load(
 
     Raises:
         FileNotFoundError: no such file, or a data set that is not on this machine (says what to put where).
+        TypeError: neither a name nor a path.
         ValueError: an unknown name, an option out of range, or a file or folder that cannot be used.
     """
+    path_like("name_or_path", name_or_path)
     request = Request.checked(size, channels, seed, max_samples, hold_out)
     if isinstance(name_or_path, str) and name_or_path in _LOADERS:
         return _LOADERS[name_or_path](request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -186,8 +187,8 @@ def parse_budget(budget: Any) -> int:
         budget = float(match[1]) * _UNITS[match[2].lower()]
     if isinstance(budget, bool) or not isinstance(budget, (int, float)):
         raise TypeError(f"memory_budget must be a number of bytes or text such as '8GiB'. Received: {budget!r}")
-    if not budget >= 1:
-        raise ValueError(f"memory_budget must be positive. Received: {budget!r}")
+    if not 1 <= budget < math.inf:
+        raise ValueError(f"memory_budget must be a positive and finite number of bytes. Received: {budget!r}")
     return int(budget)
 
 

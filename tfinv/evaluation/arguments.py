@@ -118,6 +118,28 @@ def check_gradients(measures: Sequence[Measure], source: Any) -> None:
             )
 
 
+def as_arrays(arrays: Mapping[str, Any], argument: str, shape: str) -> dict[str, Any]:
+    """By layer name an array; ragged lists are refused.
+
+    Args:
+        arrays: by layer name what NumPy reads as an array.
+        argument: what to call them in an error.
+        shape: the expected shape in words.
+
+    Raises:
+        ValueError: a list of parts of different shapes.
+    """
+    read = {}
+    for name, array in arrays.items():
+        try:
+            read[name] = np.asarray(array)
+        except ValueError:
+            raise ValueError(
+                f"{argument} must be numeric arrays {shape}. Received: parts of several shapes for layer {name!r}"
+            ) from None
+    return read
+
+
 def check_arrays(arrays: Mapping[str, Any]) -> tuple[int, int]:
     """Refuse activations that are not finite arrays `(S, T, *U)` of one `S` and `T`; return these two."""
     if not arrays:
@@ -146,7 +168,7 @@ def check_references(
     measures: Sequence[Measure], reference: Mapping[str, Any] | None, arrays: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Refuse activations of untransformed images that are missing or do not fit; return them as arrays."""
-    given = {name: np.asarray(array) for name, array in (reference or {}).items()}
+    given = as_arrays(reference or {}, "reference", "(S, *U)")
     needing = [m for m in measures if any(e.needs_reference for s in m.requires for e in (s, *s.depends))]
     if needing and not given:
         raise ValueError(

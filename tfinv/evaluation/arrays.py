@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.given import as_labels
 from tfinv.engine.gatherer import Gatherer, States
 from tfinv.engine.measuring import assembled, measure_layer
 from tfinv.engine.passes import ordered
 from tfinv.engine.states import copied, merged
 from tfinv.evaluation.arguments import (
+    as_arrays,
     as_measures,
     check_arrays,
     check_gradients,
@@ -25,6 +27,7 @@ from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.resolution import Resolution, relative_resolution
+from tfinv.support.checks import mapping
 from tfinv.support.environment import versions
 from tfinv.support.lazy import tf
 
@@ -70,18 +73,23 @@ def evaluate_arrays(
             reference missing where a measure needs them; a stratified sampling.
         TypeError: a measure that needs gradients, an unknown keyword.
     """
+    mapping("activations", activations, "arrays (S, T, *U) by layer name")
+    if reference is not None:
+        mapping("reference", reference, "arrays (S, *U) by layer name")
+    if metadata is not None:
+        mapping("metadata", metadata, "a mapping from names to values")
     measures = as_measures(measures)
     sampling = checked(Sampling, sampling)
     if sampling.stratified:
         raise ValueError("sampling must not be stratified here: give one class at a time. Received: stratified")
-    arrays = {name: np.asarray(array) for name, array in activations.items()}
+    arrays = as_arrays(activations, "activations", "(S, T, *U)")
     samples, count = check_arrays(arrays)
     check_enough(measures, samples, count)
     check_gradients(measures, arrays)
     check_labels(measures, labels is not None)
     references = check_references(measures, reference, arrays)
     parts = shard_indices(samples, sampling.parts) if sampling.parts else [np.arange(samples)]
-    classes = None if labels is None else np.asarray(labels, np.int64)
+    classes = None if labels is None else as_labels(labels, samples)
     by_layer, resolutions = {}, {}
     for name, array in arrays.items():
         layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)

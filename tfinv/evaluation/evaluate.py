@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSour
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
 from tfinv.engine.groups import joined, measure_group
-from tfinv.engine.memory import Plan, plan_layers
+from tfinv.engine.memory import Plan, parse_budget, plan_layers
 from tfinv.engine.passes import Setting, make_passes, ordered
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
 from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
@@ -24,6 +24,7 @@ from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
 from tfinv.statistics.resolution import Resolution, relative_resolution
+from tfinv.support.checks import kind_of, mapping, path_like
 from tfinv.support.progress import Progress
 from tfinv.transformations import TransformationSet, as_set
 
@@ -102,6 +103,7 @@ def evaluate(
         TypeError: a model that has no graph of layers, or no gradients for a measure that needs them; an unknown
             keyword.
     """
+    _check_kinds(layers, memory_budget, checkpoint, metadata)
     measures = as_measures(measures)
     transformations = as_set(transformations)
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
@@ -160,6 +162,17 @@ def evaluate(
     if setting.checkpoint:
         setting.checkpoint.finish()
     return results
+
+
+def _check_kinds(layers: Any, memory_budget: Any, checkpoint: Any, metadata: Any) -> None:
+    """Refuse options of a wrong kind before anything is read or computed."""
+    if layers is not None:
+        kind_of("layers", layers, (str, type, Iterable), "names, globs or layer types")
+    parse_budget(memory_budget)
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        path_like("checkpoint", checkpoint)
+    if metadata is not None:
+        mapping("metadata", metadata, "a mapping from names to values")
 
 
 def _subsets(batches: ImageBatches, sampling: Sampling) -> dict[Any, ImageBatches]:

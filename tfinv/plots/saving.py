@@ -6,9 +6,10 @@ import base64
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfinv.plots.style import DPI, STYLE
+from tfinv.support.checks import path_like, received
 from tfinv.support.files import atomic_write
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         The path.
 
     Raises:
+        TypeError: no figure, or no path.
         ValueError: another ending.
     """
+    _check_figure(figure)
+    path_like("path", path)
     target = Path(path)
     kind = target.suffix.lower().lstrip(".")
     if kind not in ("png", "svg", "pdf"):
@@ -56,8 +60,10 @@ def to_data_uri(figure: Figure, kind: Literal["auto", "svg", "png"] = "auto") ->
         `data:image/svg+xml;base64,...` or `data:image/png;base64,...`; the same figure gives the same text.
 
     Raises:
+        TypeError: no figure.
         ValueError: unknown kind.
     """
+    _check_figure(figure)
     if kind not in ("auto", "svg", "png"):
         raise ValueError(f"kind must be 'auto', 'svg' or 'png'. Received: {kind!r}")
     form, data = ("svg", _render(figure, "svg")) if kind != "png" else ("png", _render(figure, "png"))
@@ -66,6 +72,11 @@ def to_data_uri(figure: Figure, kind: Literal["auto", "svg", "png"] = "auto") ->
         form, data = min(("svg", data), ("png", dots), key=lambda coded: len(coded[1]))
     mime = {"svg": "image/svg+xml", "png": "image/png"}[form]
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def _check_figure(figure: Any) -> None:
+    if not hasattr(figure, "savefig"):
+        raise TypeError(f"figure must be a matplotlib figure. Received: {received(figure)}")
 
 
 def _render(figure: Figure, kind: str) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -31,6 +32,71 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} must be a whole number {limits}. Received: {value!r}")
     return int(value)
+
+
+def kind_of(name: str, value: Any, kinds: type | tuple[type, ...], expected: str) -> None:
+    """Refuse an object of another kind.
+
+    Example:
+        >>> from tfinv.support.checks import kind_of
+        >>> kind_of("metadata", {"data": "digits"}, dict, "a mapping")
+
+    Args:
+        name: of the argument, for the error.
+        value: what was given.
+        kinds: the types that fit.
+        expected: these types in words.
+
+    Raises:
+        TypeError: an object of another type.
+    """
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} must be {expected}. Received: {received(value)}")
+
+
+def path_like(name: str, value: Any) -> None:
+    """Refuse what is no path, and the empty text.
+
+    Args:
+        name: of the argument, for the error.
+        value: what was given.
+
+    Raises:
+        TypeError: neither text nor a path.
+        ValueError: the empty text.
+    """
+    kind_of(name, value, (str, os.PathLike), "a path")
+    if value == "":
+        raise ValueError(f"{name} must be a path. Received: ''")
+
+
+def mapping(name: str, value: Any, expected: str) -> None:
+    """Refuse what is no mapping from text.
+
+    Args:
+        name: of the argument, for the error.
+        value: what was given.
+        expected: what the mapping holds, in words.
+
+    Raises:
+        TypeError: no mapping, or a key that is no text.
+    """
+    kind_of(name, value, Mapping, expected)
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must be {expected}. Received: the key {key!r}")
+
+
+def received(value: Any) -> str:
+    """A value for an error: small ones as they are, others by their type.
+
+    Example:
+        >>> from tfinv.support.checks import received
+        >>> received(5), received([1, 2])
+        ('5', 'list')
+    """
+    small = value is None or isinstance(value, (bool, int, float, str, type))
+    return repr(value)[:200] if small else type(value).__name__
 
 
 def share(name: str, value: Any, such_as: str = "") -> float:

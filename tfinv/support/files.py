@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+LONGEST_NAME = 255
+"""Bytes in the name of a file or folder, on the usual file systems."""
 
 
 @contextmanager
@@ -37,6 +41,31 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_output_folder(name: str, path: str | os.PathLike[str]) -> None:
+    """Refuse a folder that cannot be made or written; nothing is made.
+
+    Args:
+        name: of the argument, for the error.
+        path: the folder, which need not exist.
+
+    Raises:
+        ValueError: a file stands there or above, the name is too long, or the folder may not be written.
+    """
+    folder = Path(path)
+    expected = f"{name} must be a folder that can be written, or made."
+    try:
+        if any(len(os.fsencode(part)) > LONGEST_NAME for part in folder.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+    except OSError as error:
+        raise ValueError(f"{expected} Received: {str(path)[:200]} ({error.strerror})") from None
+    if not folder.is_dir():
+        raise ValueError(f"{expected} Received: {path}, where {folder} is a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"{expected} Received: {path}, where {folder} is read-only")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

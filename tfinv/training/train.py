@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,7 +14,7 @@ import numpy as np
 from tfinv.activations.keras_graph import plain
 from tfinv.activations.outputs import output_activation
 from tfinv.datasets.split import as_dataset
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import kind_of, received, whole_number
 from tfinv.support.lazy import keras
 from tfinv.support.progress import Progress
 from tfinv.training.accuracy import LabelledImages, accuracy, accuracy_under
@@ -73,13 +73,19 @@ class _Plan:
             value = getattr(self, name)
             if name != "patience" or value is not None:
                 whole_number(name, value, minimum)
+        if self.augmentation is not None and not callable(self.augmentation):
+            raise TypeError(f"augmentation must be a function of images. Received: {received(self.augmentation)}")
         rate, accuracy = self.learning_rate, self.min_accuracy
+        if rate is None or isinstance(rate, (bool, str)):
+            raise TypeError(f"learning_rate must be a positive number or a Keras schedule. Received: {rate!r}")
         if isinstance(rate, (int, float)) and not 0 < rate < math.inf:
             raise ValueError(f"learning_rate must be a positive number. Received: {rate!r}")
         if self.schedule not in get_args(Schedule):
             raise ValueError(f"schedule must be one of {get_args(Schedule)}. Received: {self.schedule!r}")
         if self.schedule == "cosine" and not isinstance(rate, (int, float)):
             raise ValueError(f"learning_rate must be a number with schedule='cosine'. Received: {rate!r}")
+        if accuracy is not None:
+            kind_of("min_accuracy", accuracy, (int, float), "a share within [0, 1]")
         if accuracy is not None and not 0 <= accuracy <= 1:
             raise ValueError(f"min_accuracy must be a share within [0, 1], not a percentage. Received: {accuracy!r}")
         if self.patience is not None and self.validation is None:
@@ -158,6 +164,7 @@ def train(
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
+    kind_of("callbacks", callbacks, Iterable, "a sequence of Keras callbacks")
     plan = _Plan(
         train=LabelledImages.of(train, model, "train"),
         validation=None if validation is None else LabelledImages.of(validation, model, "validation"),

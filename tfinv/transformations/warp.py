@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from tfinv.support.checks import received
 from tfinv.support.lazy import tf
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.sets import ImageFunction, TransformationSet, as_set
@@ -59,7 +60,7 @@ def warp(
     if padding not in get_args(Padding):
         raise ValueError(f"padding must be one of {get_args(Padding)}. Received: {padding!r}")
     transformations = as_set(transformations)
-    images = tf.cast(tf.convert_to_tensor(images), tf.float32)
+    images = _as_tensor(images)
     if images.shape.rank != 4 or None in images.shape[1:]:
         raise ValueError(
             f"images must have the shape (S, H, W, C), of which only S may be unknown. Received: shape {images.shape}"
@@ -77,6 +78,17 @@ def warp(
         for transformation in transformations
     ]
     return tf.stack(columns, axis=1)
+
+
+def _as_tensor(images: Any) -> Any:
+    """Images as a float32 tensor."""
+    try:
+        tensor = tf.convert_to_tensor(images)
+    except (TypeError, ValueError):
+        raise TypeError(f"images must be a numeric array (S, H, W, C). Received: {received(images)}") from None
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool):
+        raise TypeError(f"images must be a numeric array (S, H, W, C). Received: {tensor.dtype.name}")
+    return tf.cast(tensor, tf.float32)
 
 
 def warp_each(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.statistics.classification import chosen
+from tfinv.support.checks import kind_of
 from tfinv.support.types import Images
 from tfinv.tflite.files.input_scale import mismatch, saturated
 from tfinv.tflite.files.model import TFLiteModel
@@ -34,6 +35,7 @@ def self_check(model: TFLiteModel, images: Images = None) -> SelfCheck:
     Raises:
         ValueError: images that do not fit.
     """
+    kind_of("model", model, TFLiteModel, "a TFLiteModel")
     return model.self_check(images)
 
 

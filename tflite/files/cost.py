@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfinv.support.checks import kind_of, whole_number
 from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.files.signals import random_inputs
@@ -58,10 +59,14 @@ def latency(
         Median and spread, with the settings that they hold for.
 
     Raises:
-        ValueError: `repeats` below 1.
+        TypeError: another object than a `TFLiteModel`.
+        ValueError: a number out of range.
     """
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1. Received: {repeats}")
+    kind_of("model", model, TFLiteModel, "a TFLiteModel")
+    for name, value, least in (("batch", batch, 1), ("threads", threads, 1), ("repeats", repeats, 1)):
+        whole_number(name, value, least)
+    whole_number("warm_up", warm_up, 0)
+    whole_number("seed", seed, 0)
     runner = Runner(model.graph, batch, threads, preserve=False)
     runner.feed(random_inputs(model.graph, runner.batch, seed))
     times = []
@@ -98,7 +103,13 @@ def memory_estimate(model: TFLiteModel, *, batch: int = 1) -> MemoryEstimate:
 
     Returns:
         Bytes for constants, for activations alive at once, and for all activations.
+
+    Raises:
+        TypeError: another object than a `TFLiteModel`.
+        ValueError: a batch below 1.
     """
+    kind_of("model", model, TFLiteModel, "a TFLiteModel")
+    whole_number("batch", batch, 1)
     graph = model.graph
     batch_read, shape = model.runner.batch, model.runner.shape
     size = {index: _bytes(shape(index), graph.tensors[index].dtype) * batch // batch_read for index in graph.computed}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
+from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
 from tfinv.tflite.files.conversion import Conversion
@@ -285,8 +286,8 @@ class TFLiteModel:
 
     def model_inputs(self, images: Any) -> NDArray[np.float32]:
         """Images in [0, 1], checked, as the model takes them before quantization."""
-        images = np.asarray(images, np.float32)
-        if images.ndim != 4 or images.shape[1:] != self.input_shape:
+        images = np.asarray(as_array(images), np.float32)
+        if images.shape[1:] != self.input_shape:
             raise ValueError(
                 f"images must have the shape (N, {', '.join(map(str, self.input_shape))}) of the model's input. "
                 f"Received: shape {images.shape}"

@@ -15,7 +15,9 @@ from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.support.cache import Cache
+from tfinv.support.checks import received
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.lazy import keras
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
@@ -101,6 +103,8 @@ def study(
         TypeError: a model whose layers form no graph.
         ValueError: an unknown recipe or scheme, images that do not fit the model, a float conversion that fails.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras model. Received: {received(model)}")
     chosen, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     quantizing, output = checked(Quantizing, quantizing), checked(Output, output)
