@@ -62,7 +62,7 @@ def answer(run: Run) -> None:
     run.save_table(_accuracies(networks, transformations), "accuracy")
     summary = _summary(networks, transformations)
     run.save_table(summary, "networks")
-    headlines = _headlines(plain, augmented, quantized, transformations)
+    headlines = _headlines(plain, augmented, quantized, transformations, data.num_classes)
     write_json(run.out / "summary.json", {"headlines": headlines, "networks": _json_rows(summary)})
     _report(run, data, transformations, networks, summary, headlines)
     _print(plain, augmented, summary, headlines)
@@ -181,8 +181,18 @@ def _summary(networks: list[_Network], transformations: TransformationSet) -> pd
 
 
 def _headlines(
-    plain: _Network, augmented: _Network, quantized: list[_Network], transformations: TransformationSet
+    plain: _Network, augmented: _Network, quantized: list[_Network], transformations: TransformationSet, classes: int
 ) -> list[str]:
+    """One sentence on augmentation and one on int8; none on what a network at chance does."""
+    upright = _upright(transformations)
+    at_chance = [
+        f"The {network.name} network has learned nothing yet: its accuracy on upright images is "
+        f"{network.accuracy[upright]:.1%}, and chance is {1 / classes:.1%}. Its invariance means nothing."
+        for network in (plain, augmented)
+        if network.accuracy[upright] <= 2 / classes
+    ]
+    if at_chance:
+        return [*at_chance, "Train longer to see what augmentation and int8 do to invariance."][:2]
     merged = plain.profile.merge(augmented.profile, on="layer", suffixes=("_plain", "_augmented"))
     change = merged["mean_augmented"] / merged["mean_plain"] - 1
     output = merged.iloc[-1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tflite_models import digits, plain_network, trained
+from tflite_models import digits, residual_network, trained
 
 from tfinv import Sampling
 from tfinv.datasets import Split
@@ -49,8 +49,8 @@ class Asked:
 @pytest.fixture(scope="module", params=["jackknife", "bootstrap"])
 def asked(request: pytest.FixtureRequest) -> Asked:
     images, classes = digits()
-    data = Split(images[1400:1700], classes[1400:1700])
-    model = trained(plain_network)
+    data = Split(images[1400:1500], classes[1400:1500])
+    model = trained(residual_network)
     sampling = Sampling(0.95, 10, request.param, resamples=300)
     subsets = Subsets(measured_samples=None, fidelity_samples=8)
     options: dict[str, Any] = {"measures": NV, "sampling": sampling, "progress": False}
@@ -130,7 +130,17 @@ def test_sentences_count_the_same_layers(asked):
     assert f"in weight_int4 (±{bound:.2g} %)" in said and "some layers move beyond noise" in said
     right = np.full(4, 0.5)
     networks = [_Network(name, results, right, 1.0) for name, results in asked.results.items()]
-    sentence = _headlines(networks[0], networks[0], networks, parse(SET))[1]
+    sentence = _headlines(networks[0], networks[0], networks, parse(SET), 10)[1]
     assert f"{changed} of {layers} layers beyond noise" in sentence
     worst = frame.loc[frame["relative"].abs().idxmax()]
     assert f"by {abs(worst['relative']):.1%} at most (at {worst['layer']};" in sentence
+
+
+def test_nothing_is_concluded_from_a_network_at_chance(asked):
+    learned, guesses = (
+        _Network(name, asked.results["float32"], np.full(4, share), 1.0)
+        for name, share in (("plain", 0.8), ("augmented", 0.19))
+    )
+    first, second = _headlines(learned, guesses, [guesses, guesses], parse(SET), 10)
+    assert first.startswith("The augmented network has learned nothing yet: its accuracy on upright images is 19.0%")
+    assert "invariant" not in first + second and second.startswith("Train longer")

@@ -75,7 +75,7 @@ def collect(runs: Path, page: Path) -> list[str]:
         parts.append(f"## {number} {name}\n\n{body}")
     said = f"Not run at preset `cpu` so far: {', '.join(missing)}.\n" if missing else ""
     table = markdown.table(["", "experiment", "verdict"], rows)
-    write_text(page, "\n".join([_HEAD, table, "", said, _written(page), *parts]).rstrip() + "\n")
+    write_text(page, "\n".join([_HEAD, table, "", *filter(None, [said, _written(page)]), *parts]).rstrip() + "\n")
     return missing
 
 
@@ -83,7 +83,7 @@ def _written(page: Path) -> str:
     """The section that no run writes, as the page has it; "" where it has none."""
     text = page.read_text() if page.is_file() else ""
     found = re.search(rf"^## {_WRITTEN}\n.*?(?=^## )", text, flags=re.MULTILINE | re.DOTALL)
-    return found.group() if found else ""
+    return f"{found.group().rstrip()}\n" if found else ""
 
 
 def _sections(page: Path) -> dict[str, str]:
