@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +201,23 @@ def test_folders_without_enough_images(tmp_path: Path) -> None:
     write(tmp_path / "one" / "a" / "a.png")
     with pytest.raises(ValueError, match="one: at least one class must have two images"):
         datasets.load(tmp_path / "one")
+
+
+def test_superscript_digits_are_names_and_keep_all_images(tmp_path: Path) -> None:
+    for name in ("1", "\u00b2", "3"):
+        for number in range(5):
+            write(tmp_path / name / f"{number}.png")
+    data = datasets.load(tmp_path, hold_out=False)
+    assert data.classes == ("1", "3", "\u00b2") and len(data.train) == 15
+
+
+def test_entries_that_are_no_image_files_are_counted(tmp_path: Path) -> None:
+    root = three_classes(tmp_path / "data")
+    folder = sorted(path for path in root.iterdir() if path.is_dir())[0]
+    (folder / "gone.png").symlink_to(tmp_path / "nothing")
+    (folder / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
+    (folder / "x.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    with pytest.warns(UserWarning, match="1 folders, 1 pipes, .*, 1 symbolic links to folders, 1 .* to nothing"):
+        data = datasets.load(root, hold_out=False)
+    assert len(data.train) == 15

@@ -140,3 +140,14 @@ def test_a_wrong_value_is_named_with_what_is_expected(function, name, value):
     message = str(caught.value)
     names = "|".join({"train": ("train", "data"), "test": ("test", "data")}.get(name, (name,)))
     assert re.match(rf"(the \w+ of )?({names}) must .*\. Received: .+", message, re.S), message
+
+
+def test_images_too_large_for_float32_squares_are_refused():
+    with pytest.raises(ValueError, match=r"images must be at most \S+ in size\. Received: 1e\+30"):
+        evaluate(images=np.full_like(IMAGES, 1e30))
+
+
+def test_a_normalization_with_zero_spread_is_refused():
+    zero = datasets.ChannelStatistics(np.zeros(1, np.float32), np.zeros(1, np.float32))
+    with pytest.raises(ValueError, match=r"statistics must have positive standard deviations\. Received: \[0\.\]"):
+        datasets.normalize(IMAGES, zero)

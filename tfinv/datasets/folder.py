@@ -103,11 +103,33 @@ def _list_files(path: Path, notes: list[str]) -> tuple[list[list[ImageFile]], tu
 def _class_files(root: Path, notes: list[str]) -> dict[str, list[Path]]:
     files_of = {}
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        if files := _images_in(folder.rglob("*")):
+        inside = list(folder.rglob("*"))
+        _count_irregular(folder.name, inside, notes)
+        if files := _images_in(inside):
             files_of[folder.name] = files
         else:
             _say(f"class folder {folder.name!r} holds no images and is left out", notes)
     return files_of
+
+
+def _count_irregular(name: str, paths: Iterable[Path], notes: list[str]) -> None:
+    """Say how many entries have the name of an image and are no files, or are symbolic links to folders."""
+    named = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    kinds = Counter(
+        "symbolic links to nothing"
+        if path.is_symlink() and not path.exists()
+        else "folders"
+        if path.is_dir()
+        else "pipes, sockets or devices"
+        for path in named
+        if not path.is_file() and not (path.is_symlink() and path.is_dir())
+    )
+    linked = sum(path.is_symlink() and path.is_dir() for path in paths)
+    if linked:
+        kinds["symbolic links to folders"] = linked
+    if kinds:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        _say(f"{name!r} holds entries that are no image files and are left out: {counts}", notes)
 
 
 def _images_in(paths: Iterable[Path]) -> list[Path]:

@@ -74,7 +74,7 @@ def normalize(images: Any, statistics: ChannelStatistics) -> Any:
         float32 array or tensor of the same shape; of a split, the array of its images.
 
     Raises:
-        ValueError: another number of channels than the statistics have.
+        ValueError: another number of channels than the statistics have, or a deviation that is not positive.
     """
     x = images.x if isinstance(images, Split) else images
     if isinstance(x, np.ndarray):
@@ -82,4 +82,6 @@ def normalize(images: Any, statistics: ChannelStatistics) -> Any:
     channels = x.shape[-1]
     if channels != len(statistics.mean):
         raise ValueError(f"images must have {len(statistics.mean)} channels, as the statistics. Received: {channels}")
+    if not np.all(np.asarray(statistics.std) > 0):
+        raise ValueError(f"statistics must have positive standard deviations. Received: {statistics.std}")
     return (x - statistics.mean) / statistics.std
