@@ -293,7 +293,7 @@ def test_latency_says_what_it_measured(float_model):
     assert 0 < timed.low <= timed.milliseconds <= timed.high < 1000
     assert (timed.batch, timed.threads, timed.repeats, timed.delegate) == (4, 1, 9, "XNNPACK")
     assert "for 4 image(s), 1 thread(s), XNNPACK" in str(timed)
-    with pytest.raises(ValueError, match="repeats must be at least 1"):
+    with pytest.raises(ValueError, match="repeats must be a whole number of at least 1"):
         latency(float_model, repeats=0)
 
 

@@ -92,6 +92,8 @@ def _check_surroundings(arguments: Sequence[str]) -> None:
     Raises:
         ValueError: `KERAS_BACKEND`, `MPLBACKEND` or `--out` cannot be used.
     """
+    if {"-h", "--help", "--list"} & set(arguments):
+        return
     try:
         select_tensorflow_backend()
     except RuntimeError as error:
