@@ -34,6 +34,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser, chromium
 
 # Tracing makes millions of objects that live as long as the model. Looking through them all for garbage again and
 # again takes a fifth of the run, so it is done rarely, and once behind every file of tests.
@@ -85,3 +86,12 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("TFINV_DATA is not set: it names the folder with real data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium; a test that asks for it is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed: no page was looked at in a browser")
+    with chromium() as started:
+        yield started

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-from browser import CHROMIUM, chromium
 from gallery import KEY, LONG, SHORT, curves, figures, made_up, recipes
 from PIL import Image
 
@@ -290,14 +289,6 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
         Report("new").write_html(tmp_path / "folder")
     assert "old" in path.read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "report.html"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed: the report was not looked at in a browser")
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

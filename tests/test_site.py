@@ -17,7 +17,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import CHROMIUM, chromium
 
 pytest.importorskip("mkdocs", reason="the docs extra is not installed")
 
@@ -177,14 +176,6 @@ def load_hook():
 
 
 # --- in a browser ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with chromium() as opened:
-        yield opened
 
 
 def test_every_page_fits_a_phone_and_asks_for_nothing_from_elsewhere(browser, pages):
