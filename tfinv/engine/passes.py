@@ -249,6 +249,11 @@ def make_passes(setting: Setting, layers: Sequence[Layer]) -> list[Pass]:
     return [Pass(setting, layers, statistics) for statistics in ordered(required_statistics(setting.measures))]
 
 
+def gathered(measures: Sequence[Measure]) -> list[Statistic]:
+    """All statistics that measures make an evaluation gather, in whichever pass."""
+    return [statistic for together in ordered(required_statistics(measures)) for statistic in together]
+
+
 def ordered(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
     """Order statistics into passes, so that each finds what it depends on finished.
 

@@ -13,20 +13,19 @@ from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
 from tfinv.engine.groups import joined, measure_group
 from tfinv.engine.memory import Plan, parse_budget, plan_layers
-from tfinv.engine.passes import Setting, make_passes, ordered
+from tfinv.engine.passes import Setting, gathered, make_passes
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
 from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
-from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, resolutions
+from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
+from tfinv.evaluation.planning import layers_of
 from tfinv.evaluation.stratified import classes_of, over_classes
-from tfinv.measures.base import required_statistics
 from tfinv.results import Results
-from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
 from tfinv.statistics.resolution import Resolution, relative_resolution
 from tfinv.support.checks import kind_of, mapping, path_like
 from tfinv.support.progress import Progress
-from tfinv.transformations import TransformationSet, as_set
+from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -132,7 +131,7 @@ def evaluate(
         description["shards"] = [shard.count for shard in subsets.values()]
     setting = Setting(
         source,
-        _layers(source, transformations, batches.count),
+        layers_of(source, transformations, batches.count),
         tuple(measures),
         transformations,
         batches.shape,
@@ -215,7 +214,7 @@ def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sam
     keeper = setting.checkpoint
     plan = plan_layers(
         setting.layers,
-        [statistic for together in ordered(required_statistics(setting.measures)) for statistic in together],
+        gathered(setting.measures),
         batches.shape,
         batches.batch_size,
         budget=budget,
@@ -256,7 +255,7 @@ def _configuration(
 def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warping) -> dict[str, dict[str, float]]:
     """What the same-equivariance measures give for a network that only resizes images; empty where there are none."""
     chosen = [measure for measure in setting.measures if getattr(measure, "has_interpolation_floor", False)]
-    sizes = resolutions(setting.layers)
+    sizes = map_sizes(setting.layers)
     if not chosen or not sizes:
         return {}
     images = next(iter(batches.in_batches_of(SAMPLES))).images
@@ -282,13 +281,3 @@ def _ends(source: ActivationSource) -> dict[str, Any]:
     for position, output in enumerate(outputs):
         output["measured"] = position == 0
     return {"inputs": [{"shape": list(source.input_shape)}], "outputs": outputs}
-
-
-def _layers(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> tuple[Layer, ...]:
-    shapes, count = source.layer_shapes, len(transformations)
-    last = getattr(source, "output_layer", list(shapes)[-1])
-    activation = next((output.activation for output in getattr(source, "outputs", ())), None)
-    return tuple(
-        Layer(name, shape, count, transformations, name == last, samples, activation if name == last else None)
-        for name, shape in shapes.items()
-    )

@@ -18,7 +18,7 @@ SAMPLES = 64
 """The floor hardly depends on the images, so a few are enough."""
 
 
-def resolutions(layers: Sequence[Layer]) -> dict[str, tuple[int, int]]:
+def map_sizes(layers: Sequence[Layer]) -> dict[str, tuple[int, int]]:
     """`(H', W')` of the layers that form feature maps of more than one position, by name."""
     spatial = (layer for layer in layers if layer.is_spatial and min(layer.shape[:2]) > 1)
     return {layer.name: (layer.shape[0], layer.shape[1]) for layer in spatial}
@@ -29,7 +29,7 @@ def identity_network(image_shape: tuple[int, ...], sizes: Mapping[str, tuple[int
 
     Args:
         image_shape: `(H, W, C)`.
-        sizes: see `resolutions`; at least one.
+        sizes: see `map_sizes`; at least one.
     """
     inputs = keras.Input(image_shape)
     outputs = []
@@ -49,7 +49,7 @@ def floors(results: Results, sizes: Mapping[str, tuple[int, int]]) -> dict[str, 
 
     Args:
         results: of the `identity_network`.
-        sizes: see `resolutions`.
+        sizes: see `map_sizes`.
 
     Returns:
         By measure key and layer name the mean over units.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from tfinv.activations.source import ActivationSource
 from tfinv.engine.memory import Plan, plan_layers
+from tfinv.engine.passes import gathered
 from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.options import Sampling
 from tfinv.measures import Measure
-from tfinv.measures.base import required_statistics
 from tfinv.statistics import Layer
 from tfinv.transformations import TransformationSet
 
@@ -40,16 +40,30 @@ def plan_evaluation(
     Raises:
         ValueError: one layer alone needs more than the budget.
     """
-    count = len(transformations)
-    shapes = source.layer_shapes
-    layers = [Layer(name, shape, count, transformations, False, samples) for name, shape in shapes.items()]
     return plan_layers(
-        layers,
-        required_statistics(measures),
+        layers_of(source, transformations, samples),
+        gathered(measures),
         source.input_shape,
-        block_size(batch_size, count),
+        block_size(batch_size, len(transformations)),
         budget=memory_budget,
         fixed=batch_size is not None,
         shards=sampling.parts if sampling else 0,
         checkpoint=checkpoint,
+    )
+
+
+def layers_of(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> tuple[Layer, ...]:
+    """The layers of a source, as statistics know them.
+
+    Args:
+        source: the model, with its chosen layers.
+        transformations: the set.
+        samples: how many images are measured; None where that is not known.
+    """
+    shapes, count = source.layer_shapes, len(transformations)
+    last = getattr(source, "output_layer", list(shapes)[-1])
+    activation = next((output.activation for output in getattr(source, "outputs", ())), None)
+    return tuple(
+        Layer(name, shape, count, transformations, name == last, samples, activation if name == last else None)
+        for name, shape in shapes.items()
     )
