@@ -142,12 +142,11 @@ def _whole(shards: Sequence[LayerStates]) -> dict[Statistic, Any]:
 def _left_out(statistic: Statistic, states: Sequence[Any], whole: Any) -> Iterator[Any]:
     """The merged state of all others, for every state: the whole without it, or all others merged."""
     total = widened(statistic, whole)
-    if len(states) == 2 or statistic.without(total, widened(statistic, states[0])) is None:
-        yield from _rests(statistic, states)
-        return
     for position, state in enumerate(states):
-        left = statistic.without(total, widened(statistic, state))
-        assert left is not None, "a statistic leaves states out always or never"
+        left = None if len(states) == 2 else statistic.without(total, widened(statistic, state))
+        if left is None:
+            yield from _rests(statistic, states)[position:]
+            return
         rest, uncertain = left
         units = np.flatnonzero(uncertain)
         if units.size:
