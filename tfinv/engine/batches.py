@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.datasets.given import as_array, as_labels, check_finite, is_dataset, unpack
-from tfinv.statistics.resolution import LARGEST
+from tfinv.statistics.resolution import LARGEST, largest_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,7 +84,7 @@ class ImageBatches:
         for images, labels, index in self._raw(samples):
             images = np.asarray(images, np.float32)
             check_finite(images, index=index)
-            if (largest := float(np.abs(images).max(initial=0))) > LARGEST:
+            if (largest := largest_size(images)) > LARGEST:
                 raise ValueError(f"images must be at most {LARGEST:.0e} in size. Received: {largest:.0e}")
             yield Batch(images, index + self._first, as_labels(labels, len(images)))
 

@@ -13,7 +13,7 @@ from tfinv.activations.sub_model import ActivationModel
 from tfinv.engine.batches import ImageBatches
 from tfinv.measures import Measure, parse
 from tfinv.measures.base import check_enough
-from tfinv.statistics.resolution import LARGEST
+from tfinv.statistics.resolution import LARGEST, largest_size
 from tfinv.support.checks import whole_number
 
 IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
@@ -153,7 +153,7 @@ def check_arrays(arrays: Mapping[str, Any]) -> tuple[int, int]:
             )
         if not np.isfinite(array).all():
             raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {name!r}")
-        if array.dtype != np.float64 and (largest := float(np.abs(array).max())) > LARGEST:
+        if array.dtype != np.float64 and (largest := largest_size(array)) > LARGEST:
             raise ValueError(
                 f"activations must be at most {LARGEST:.0e} in size, or float64. Received: {largest:.0e} in layer "
                 f"{name!r}"

@@ -22,6 +22,11 @@ LARGEST = 2.0**50
 """Largest activation whose sums of squares in float32 stay finite."""
 
 
+def largest_size(array: NDArray[np.number]) -> float:
+    """The largest absolute value, 0 of an empty array; nothing of the array's size is allocated."""
+    return max(float(array.max()), -float(array.min())) if array.size else 0.0
+
+
 class Resolution(NamedTuple):
     """The smallest standard deviation that means something, unit by unit.
 
