@@ -73,12 +73,13 @@ def first(images: Images, count: int | None) -> Images:
     return x[:count] if y is None else (x[:count], y[:count])
 
 
-def as_array(images: Any, argument: str = "images") -> NDArray[Any]:
+def as_array(images: Any, argument: str = "images", *, least: int = 1) -> NDArray[Any]:
     """Images as a numeric array, of the dtype that they have.
 
     Args:
         images: `(S, H, W, C)`.
         argument: what to call them in an error.
+        least: how many there must be, 0 or 1.
 
     Raises:
         TypeError: not numbers.
@@ -99,7 +100,7 @@ def as_array(images: Any, argument: str = "images") -> NDArray[Any]:
         )
     if array.ndim != 4:
         raise ValueError(f"{argument} must have the shape (S, H, W, C). Received: shape {array.shape}")
-    if 0 in array.shape:
+    if len(array) < least or 0 in array.shape[1:]:
         raise ValueError(f"{argument} must hold at least one image. Received: shape {array.shape}")
     return array
 

@@ -286,8 +286,7 @@ class TFLiteModel:
 
     def model_inputs(self, images: Any) -> NDArray[np.float32]:
         """Images in [0, 1], checked, as the model takes them before quantization."""
-        none = isinstance(images, np.ndarray) and images.shape[:1] == (0,)
-        images = np.asarray(images if none else as_array(images), np.float32)
+        images = np.asarray(as_array(images, least=0), np.float32)
         if images.shape[1:] != self.input_shape:
             raise ValueError(
                 f"images must have the shape (N, {', '.join(map(str, self.input_shape))}) of the model's input. "
