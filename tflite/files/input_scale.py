@@ -45,8 +45,7 @@ def input_range(graph: Graph) -> tuple[float, float] | None:
     tensor = _quantized_input(graph)
     if tensor is None or tensor.dtype == "int16":
         return None
-    limits, scale, zero = np.iinfo(tensor.dtype), float(tensor.scales[0]), int(tensor.zero_points[0])
-    return (limits.min - zero) * scale, (limits.max - zero) * scale
+    return tensor.real_range
 
 
 def told_by_file(graph: Graph) -> InputScale | None:

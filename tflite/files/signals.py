@@ -26,10 +26,6 @@ def sqnr(reference: NDArray[Any], other: NDArray[Any]) -> float:
 def random_inputs(graph: Graph, count: int, seed: int = 0) -> NDArray[np.float32]:
     """Seeded random inputs over the range that the input tensor stores: [0, 1] for a float one."""
     tensor = graph.tensors[graph.inputs[0]]
-    low, high = 0.0, 1.0
-    if tensor.is_quantized:
-        limits = np.iinfo(tensor.dtype)
-        zero, scale = int(tensor.zero_points[0]), float(tensor.scales[0])
-        low, high = (limits.min - zero) * scale, (limits.max - zero) * scale
+    low, high = tensor.real_range if tensor.is_quantized else (0.0, 1.0)
     shape = (count, *tensor.shape[1:])
     return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)

@@ -44,6 +44,15 @@ class FileTensor:
         return self.scales.size > 0 and self.dtype in _QUANTIZED_TYPES
 
     @property
+    def real_range(self) -> tuple[float, float]:
+        r"""The least and the largest real number that a quantized tensor of one scale can hold.
+
+        (q_{min} - z) \, s \; .. \; (q_{max} - z) \, s
+        """
+        limits, scale, zero = np.iinfo(self.dtype), float(self.scales[0]), int(self.zero_points[0])
+        return (limits.min - zero) * scale, (limits.max - zero) * scale
+
+    @property
     def is_real(self) -> bool:
         """Whether the tensor holds real numbers, stored as floats or quantized; shapes and indices do not."""
         return self.dtype in FLOAT_TYPES or self.is_quantized
