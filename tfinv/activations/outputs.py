@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tfinv.statistics.classification import threshold_of
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel, Tensor
 
@@ -36,7 +37,7 @@ class ModelOutput:
     @property
     def threshold(self) -> float:
         """The value above which one unit says yes: 0.5 for a sigmoid's, 0 for a logit."""
-        return 0.5 if self.activation == "sigmoid" else 0.0
+        return threshold_of(self.activation)
 
     def facts(self) -> dict[str, Any]:
         """As JSON values, for a record."""

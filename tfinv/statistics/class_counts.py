@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic, View
-from tfinv.statistics.classification import chosen, consistent, correct, effective_invariance, predicted
+from tfinv.statistics.classification import chosen, consistent, correct, effective_invariance, predicted, threshold_of
 from tfinv.support.lazy import tf
 
 
@@ -30,7 +30,7 @@ def why_not_classes(layer: Layer, threshold: float | None = None, *, single: boo
 
 def _threshold(layer: Layer, given: float | None) -> float:
     """What an output of one unit must exceed to say class 1."""
-    return (0.5 if layer.activation == "sigmoid" else 0.0) if given is None else given
+    return threshold_of(layer.activation) if given is None else given
 
 
 class CorrectPredictionsState(NamedTuple):

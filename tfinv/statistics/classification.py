@@ -14,6 +14,11 @@ from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
 
 
+def threshold_of(activation: str | None) -> float:
+    """The value above which one unit says yes: 0.5 for a sigmoid's, 0 for a logit."""
+    return 0.5 if activation == "sigmoid" else 0.0
+
+
 def chosen(outputs: Tensor, threshold: float) -> Tensor:
     r"""The predicted class of each image; of a single unit, class 1 above a threshold.
 

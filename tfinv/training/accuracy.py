@@ -11,7 +11,7 @@ import numpy as np
 from tfinv.activations.keras_graph import show
 from tfinv.activations.outputs import output_activation
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
-from tfinv.statistics.classification import chosen, correct
+from tfinv.statistics.classification import chosen, correct, threshold_of
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
@@ -152,7 +152,7 @@ def _classes(
     count = 1 if transformations is None else len(transformations)
     step = max(1, whole_number("batch_size", batch_size, 1) // count)
     predict = _predictor(model, x.shape[1:], transformations, options)
-    threshold = 0.5 if isinstance(model, keras.Model) and output_activation(model) == "sigmoid" else 0.0
+    threshold = threshold_of(output_activation(model) if isinstance(model, keras.Model) else None)
     classes = np.empty((len(x), count), np.int64)
     with Progress("accuracy", classes.size, "img", shown=progress) as bar:
         for start in range(0, len(x), step):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tfinv.activations.keras_graph import plain
 from tfinv.activations.outputs import output_activation
-from tfinv.statistics.classification import chosen
+from tfinv.statistics.classification import chosen, threshold_of
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
 from tfinv.tflite.convert.calibration import calibration_batches
@@ -81,7 +81,7 @@ class QatPlan:
     @property
     def threshold(self) -> float:
         """What a single output must exceed to say class 1."""
-        return 0.5 if output_activation(self.model) == "sigmoid" else 0.0
+        return threshold_of(output_activation(self.model))
 
     @property
     def options(self) -> dict[str, Any]:
