@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.tflite.files.flatbuffer import pack, read_graph
+from tfinv.tflite.files.flatbuffer import editable, pack, read_graph
 
 Io = Literal["float32", "int8"]
 
@@ -103,7 +103,7 @@ def _all_outputs_read(content: bytes) -> bytes:
     unread = _unread(content)
     if not unread:
         return content
-    model = _editable(content)
+    model = editable(content)
     main = model.subgraphs[0]
     main.outputs = [*map(int, main.outputs), *unread]
     return pack(model)
@@ -117,7 +117,7 @@ def _unread_quantized(content: bytes) -> bytes:
     unread = _unread(content)
     if not unread:
         return content
-    model = _editable(content)
+    model = editable(content)
     tensors = model.subgraphs[0].tensors
     for index, others in unread.items():
         sibling = next((tensors[other] for other in others if other not in unread), None)
@@ -131,12 +131,6 @@ def _unread(content: bytes) -> dict[int, tuple[int, ...]]:
     graph = read_graph(content)
     read = {index for operator in graph.operators for index in operator.inputs} | set(graph.outputs)
     return {index: operator.outputs for operator in graph.operators for index in operator.outputs if index not in read}
-
-
-def _editable(content: bytes) -> Any:
-    from ai_edge_litert import schema_py_generated as schema
-
-    return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
 def _keep_float(manager: Any, skip: str | None) -> None:

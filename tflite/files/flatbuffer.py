@@ -193,6 +193,13 @@ def check_identifier(content: Any) -> bytes:
     return content
 
 
+def editable(content: bytes) -> Any:
+    """The model of a file as an object of the schema (`schema.ModelT`), to change it; `pack` makes the file again."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return schema.ModelT.InitFromPackedBuf(content, 0)
+
+
 def pack(model: Any) -> bytes:
     """The file of a model that was changed as an object of the schema (`schema.ModelT`)."""
     import flatbuffers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tfinv.tflite.files.flatbuffer import Graph, pack, read_graph
+from tfinv.tflite.files.flatbuffer import Graph, editable, pack, read_graph
 
 _UNKNOWN = re.compile(r"unresolved custom op: ([^\s.]+)")
 """How the interpreter names a custom operator that it has no kernel for."""
@@ -34,8 +34,6 @@ def without_operator(graph: Graph, name: str) -> bytes:
     Raises:
         ValueError: nothing that depends on the input of the file is left.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     lost: set[int] = set()
     kept, read = [], []
     for operator in graph.operators:
@@ -50,7 +48,7 @@ def without_operator(graph: Graph, name: str) -> bytes:
             f"model must have layers before custom operators that the interpreter does not know. Received: a file that "
             f"begins with the custom operator {name!r}"
         )
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(graph.content, 0))
+    model = editable(graph.content)
     main = model.subgraphs[0]
     main.operators = [main.operators[operator.index] for operator in kept]
     main.outputs = list(dict.fromkeys(index for index in (*graph.outputs, *read) if index in computed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfinv.tflite.files.flatbuffer import pack, read_graph
+from tfinv.tflite.files.flatbuffer import editable, pack, read_graph
 
 _INTEGER_KERNELS = ("ELU",)
 """Operators that LiteRT runs on int8 (by a table of 256 values) but that no converter quantizes."""
@@ -31,7 +31,7 @@ def use_integer_kernels(content: bytes) -> bytes:
         return content
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = editable(content)
     names = [operator.name for operator in graph.operators]
     kept = _rewire(model.subgraphs[0], names, schema.TensorType.INT8)
     if len(kept) == len(names):
