@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfinv.support.extensions import installed, installed_names
@@ -53,6 +53,20 @@ def _qat(materials: Materials, augmented: bool, bits: int = 8, route: Any = "ker
     )
 
 
+def _static(name: str, words: str, **options: Any) -> Recipe:
+    """Static int8 with options of `static_int8`, calibrated on upright images."""
+    return _calibrated(name, words, lambda m: convert.static_int8(m.model, m.upright, **options))
+
+
+def _calibrated(name: str, words: str, make: Callable[[Materials], Conversion]) -> Recipe:
+    return Recipe(name, words, make, calibrates=True, integer=True)
+
+
+def _aware(name: str, words: str, augmented: bool = False, **options: Any) -> Recipe:
+    """Quantization-aware training with options of `_qat`."""
+    return Recipe(name, words, lambda m: _qat(m, augmented, **options), trains=True, integer=True)
+
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -61,91 +75,45 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "dynamic_int8", "8-bit weights, activations quantized on the fly", lambda m: convert.dynamic_int8(m.model)
         ),
-        Recipe(
-            "static_int8",
-            "8-bit weights and activations, calibrated on upright images",
-            lambda m: convert.static_int8(m.model, m.upright),
-            calibrates=True,
-            integer=True,
-        ),
-        Recipe(
+        _static("static_int8", "8-bit weights and activations, calibrated on upright images"),
+        _calibrated(
             "static_int8_transformed",
             "8-bit weights and activations, calibrated on as many transformed images",
             lambda m: convert.static_int8(m.model, m.transformed),
-            calibrates=True,
-            integer=True,
         ),
-        Recipe(
+        _static(
             "static_int8_per_tensor",
             "static_int8 with one scale a kernel instead of one a channel",
-            lambda m: convert.static_int8(m.model, m.upright, per_channel=False),
-            calibrates=True,
-            integer=True,
+            per_channel=False,
         ),
-        Recipe(
-            "static_int8_equalized",
-            "static_int8 after balancing channel ranges between layers",
-            lambda m: convert.static_int8(m.model, m.upright, equalize=True),
-            calibrates=True,
-            integer=True,
-        ),
-        Recipe(
+        _static("static_int8_equalized", "static_int8 after balancing channel ranges between layers", equalize=True),
+        _static(
             "static_int8_per_tensor_equalized",
             "one scale a kernel after balancing channel ranges",
-            lambda m: convert.static_int8(m.model, m.upright, per_channel=False, equalize=True),
-            calibrates=True,
-            integer=True,
+            per_channel=False,
+            equalize=True,
         ),
-        Recipe(
+        _calibrated(
             "static_int16x8",
             "8-bit weights, 16-bit activations, calibrated on upright images",
             lambda m: convert.static_int16x8(m.model, m.upright),
-            calibrates=True,
-            integer=True,
         ),
         Recipe("weight_int4", "4-bit weights, activations in floating point", lambda m: convert.weight_int4(m.model)),
-        Recipe(
-            "qat_int8",
-            "trained on with 8-bit rounding, then static int8",
-            lambda m: _qat(m, False),
-            trains=True,
-            integer=True,
-        ),
-        Recipe(
+        _aware("qat_int8", "trained on with 8-bit rounding, then static int8"),
+        _aware(
             "qat_int8_augmented",
             "trained on with 8-bit rounding on transformed images, then static int8",
-            lambda m: _qat(m, True),
-            trains=True,
-            integer=True,
+            augmented=True,
         ),
-        Recipe(
-            "qat_int8_tfmot",
-            "the same as qat_int8 by tensorflow-model-optimization",
-            lambda m: _qat(m, False, route="tfmot"),
-            trains=True,
-            integer=True,
-        ),
-        Recipe(
+        _aware("qat_int8_tfmot", "the same as qat_int8 by tensorflow-model-optimization", route="tfmot"),
+        _aware(
             "qat_int8_tfmot_augmented",
             "the same as qat_int8_augmented by tensorflow-model-optimization",
-            lambda m: _qat(m, True, route="tfmot"),
-            trains=True,
-            integer=True,
+            augmented=True,
+            route="tfmot",
         ),
-        Recipe(
-            "qat_int4",
-            "trained on with 4-bit weights and 8-bit activations",
-            lambda m: _qat(m, False, bits=4),
-            trains=True,
-            integer=True,
-        ),
-        Recipe(
-            "qat_int4_augmented",
-            "trained on with 4-bit weights on transformed images",
-            lambda m: _qat(m, True, bits=4),
-            trains=True,
-            integer=True,
-        ),
+        _aware("qat_int4", "trained on with 4-bit weights and 8-bit activations", bits=4),
+        _aware("qat_int4_augmented", "trained on with 4-bit weights on transformed images", augmented=True, bits=4),
         Recipe(
             "float32_tuned",
             "trained on without rounding: what training alone does",
