@@ -169,6 +169,8 @@ def test_several_models_are_compared_on_the_same_images(tmp_path: Path, capsys):
     assert abs(table.loc[("int8", "out"), "relative"]) < 0.05
     said = capsys.readouterr().out
     assert "at the output is" in said and "no difference beyond noise" in said
+    lower = table.loc[("other", "out"), "difference"] < 0
+    assert f"): {'lower, more' if lower else 'higher, less'} invariant." in said
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"profile.csv", "profile_0.png", "report.html"} <= written
     (tmp_path / "out" / "profile_0.png").unlink()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from tfinv.support.safe_text import to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from tfinv.results import Results
 
@@ -31,17 +32,24 @@ def profile_with_floor(results: Results) -> pd.DataFrame:
     return frame
 
 
-def save_figures(results: Results, folder: Path) -> list[str]:
-    """Write the profile and the heat map of each measure; returns the names of the files."""
+def draw_single(results: Results) -> dict[str, Figure]:
+    """The profile and the heat map of each measure, by the name of their files."""
     from tfinv import plots
 
-    names = []
+    figures = {}
     for number, measure in enumerate(results.values()):
-        figures = {"profile": plots.profile({"model": measure}), "heatmap": plots.heatmap(measure)}
-        for name, figure in figures.items():
-            plots.save(figure, folder / f"{name}_{number}.png")
-            names.append(f"{name}_{number}.png")
-    return names
+        figures[f"profile_{number}.png"] = plots.profile({"model": measure})
+        figures[f"heatmap_{number}.png"] = plots.heatmap(measure)
+    return figures
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[str]:
+    """Write figures by the name of their files; returns the names."""
+    from tfinv import plots
+
+    for name, figure in figures.items():
+        plots.save(figure, folder / name)
+    return list(figures)
 
 
 def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequence[str]) -> list[str]:
@@ -56,7 +64,6 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
     Returns:
         Lines for the terminal.
     """
-    from tfinv import plots
     from tfinv.report import Report, explain
     from tfinv.support import environment
 
@@ -65,10 +72,11 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
     report = Report("Invariance by layer", subtitle).verdict(
         [*as_warnings(warnings), *answer_sentences(results), *_sentences(results)]
     )
-    save_figures(results, folder)
-    for key, measure in results.items():
+    figures = draw_single(results)
+    save_figures(figures, folder)
+    for number, key in enumerate(results):
         report.section(key)
-        profile, heatmap = plots.profile({"model": measure}), plots.heatmap(measure)
+        profile, heatmap = figures[f"profile_{number}.png"], figures[f"heatmap_{number}.png"]
         report.figure(profile, f"{key} by layer, from input to output.", f"Layer profile of {key}")
         report.figure(heatmap, "Every unit: one column per layer, units sorted by their value.", f"Heat map of {key}")
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfinv.commands.measure_report import answer_sentences, as_warnings, profile_with_floor
+from tfinv.commands.measure_report import answer_sentences, as_warnings, profile_with_floor, save_figures
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
 from tfinv.uncertainty import difference
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from tfinv.results import MeasureResult, Results
 
-VARIANCE = "NormalizedVariance("
-"""Measures whose keys begin so are smaller for what is more invariant."""
+VARIANCE = "NormalizedVariance"
+"""The measure that is smaller for what is more invariant, whatever its options."""
 SHOWN = ("measure", "first", "second", "layer", "before", "after", "difference", "low", "high", "real")
 _FEW = 0.5
 """Models that share less than this share of their layer names are drawn by depth."""
@@ -75,9 +75,9 @@ def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, war
     said = sentences(table)
     answers = [f"{name}: {text}" for name, results in found.items() for text in answer_sentences(results)]
     report = Report("Invariance of several models", subtitle).verdict([*as_warnings(warnings), *answers, *said])
-    save_profiles(found, folder)
-    for key in next(iter(found.values())):
-        figure = draw(found, key)
+    figures = draw_several(found)
+    save_figures(figures, folder)
+    for key, figure in zip(next(iter(found.values())), figures.values(), strict=True):
         caption = f"{key} by layer, from input to output, one line per model; bands are intervals of single values."
         report.section(key).figure(figure, caption, f"Layer profiles of {key}")
     columns = [name for name in (*SHOWN, "relative") if name in table]
@@ -103,15 +103,9 @@ def draw(found: Mapping[str, Results], key: str) -> Figure:
     return plots.profile(found, key, relative_axis=by_depth)
 
 
-def save_profiles(found: Mapping[str, Results], folder: Path) -> list[str]:
-    """Write the figure of each measure, all models in one; returns the names of the files."""
-    from tfinv import plots
-
-    names = []
-    for number, key in enumerate(next(iter(found.values()))):
-        names.append(f"profile_{number}.png")
-        plots.save(draw(found, key), folder / names[-1])
-    return names
+def draw_several(found: Mapping[str, Results]) -> dict[str, Figure]:
+    """The figure of each measure, all models in one, by the name of its file."""
+    return {f"profile_{number}.png": draw(found, key) for number, key in enumerate(next(iter(found.values())))}
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
@@ -122,7 +116,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
         if np.isfinite(output["low"]):
             lower = output["difference"] < 0
             word = ("lower" if lower else "higher") + (
-                (", more invariant" if lower else ", less invariant") if str(key).startswith(VARIANCE) else ""
+                (", more invariant" if lower else ", less invariant") if str(key).partition("(")[0] == VARIANCE else ""
             )
             change = f"{output['difference']:+.3f}, {output['low']:+.3f} to {output['high']:+.3f}"
             verdict = word if output["real"] else "no difference beyond noise"

@@ -39,14 +39,15 @@ def redraw(folder: Path) -> list[str]:
         ValueError: a folder without anything to draw, or damaged files.
     """
     from tfinv import experiments
-    from tfinv.commands.measure_report import save_figures
-    from tfinv.commands.measure_several import save_profiles
+    from tfinv.commands.measure_report import draw_single, save_figures
+    from tfinv.commands.measure_several import draw_several
     from tfinv.results import Results
 
     if not folder.is_dir():
         raise ValueError(f"FOLDER must be the output folder of a run. Received: {str(folder)!r}")
     if (folder / "results.npz").is_file() and not list(folder.glob("*.figure.json")):
-        return save_figures(Results.load(folder / "results.npz"), folder)
+        return save_figures(draw_single(Results.load(folder / "results.npz")), folder)
     if files := sorted(folder.glob("results-*.npz")):
-        return save_profiles({path.stem.removeprefix("results-"): Results.load(path) for path in files}, folder)
+        results = {path.stem.removeprefix("results-"): Results.load(path) for path in files}
+        return save_figures(draw_several(results), folder)
     return experiments.redraw(folder)
