@@ -111,7 +111,7 @@ def application_scale(name: str) -> InputScale:
     short = name.removeprefix(APPLICATIONS)
     builder = getattr(keras.applications, short, None)
     if builder is None or not short[:1].isupper():
-        known = [each for each in dir(keras.applications) if each[0].isupper()]
+        known = [network for network in dir(keras.applications) if network[0].isupper()]
         raise ValueError(
             f"input_scale must name a network of keras.applications.{close_match(short, known)} Received: {name!r}"
         )

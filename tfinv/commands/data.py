@@ -23,7 +23,8 @@ class Fitted:
 
     Args:
         dataset: where they come from.
-        train: images to train on and to calibrate with, as those to measure on.
+        train: images to train on and to calibrate with, as those to measure on; as they were loaded where the command
+            does not train.
         images: those to measure on, with labels that are numbers of outputs where there are any.
         measured: those whose activations are measured.
         notes: what was said about labels and sizes.
@@ -55,6 +56,7 @@ def load_fitting(options: argparse.Namespace, model: Opened, *, trains: bool = F
             size that is open and was not given.
     """
     from tfinv import datasets
+    from tfinv.datasets.as_split import subset
 
     height, width, channels = model.shape
     is_path = options.data not in datasets.names()
@@ -63,29 +65,25 @@ def load_fitting(options: argparse.Namespace, model: Opened, *, trains: bool = F
     mapping = read_labels(options.labels) if options.labels else None
     size = (height, width) if is_path and height is not None and width is not None else None
     dataset = _loaded(options, size, channels if is_path else None, trains)
-    own = dataset.input_shape
-    target = (height or own[0], width or own[1], channels or own[2])
-    images = dataset.test
-    if options.max_samples is not None and options.max_samples < len(images):
-        images = images.subset(options.max_samples, options.seed)
+    given = dataset.input_shape
+    target = (height or given[0], width or given[1], channels or given[2])
+    images = subset(dataset.test, options.max_samples, options.seed)
     notes = []
-    if target != tuple(own):
-        notes.append(f"images of {own} are brought to the model's input {target}")
+    if target != tuple(given):
+        notes.append(f"images of {given} are brought to the model's input {target}")
         images = datasets.adapt(images, target)
     elif None in model.shape:
-        notes.append(f"model {model.name} leaves the size of its images open: they are measured as they are, {own}")
-    train = dataset.train
-    if trains and options.train_samples is not None and options.train_samples < len(train):
-        train = train.subset(options.train_samples, options.seed)
-    train = datasets.adapt(train, target) if trains and target != tuple(own) else train
+        notes.append(f"model {model.name} leaves the size of its images open: they are measured as they are, {given}")
     labelled = as_outputs(images, dataset.classes, model.outputs, mapping)
     notes += labelled.notes
     for note in notes:
         print(printable(note))
-    measured = labelled.images
-    if options.measured_samples is not None and options.measured_samples < len(measured):
-        measured = measured.subset(options.measured_samples, options.seed)
-    train = as_outputs(train, dataset.classes, model.outputs, mapping).images
+    measured = subset(labelled.images, options.measured_samples, options.seed)
+    train = dataset.train
+    if trains:
+        train = subset(train, options.train_samples, options.seed)
+        train = datasets.adapt(train, target) if target != tuple(given) else train
+        train = as_outputs(train, dataset.classes, model.outputs, mapping).images
     return Fitted(dataset, train, labelled.images, measured, tuple(notes))
 
 

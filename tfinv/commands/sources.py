@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_first_layer
@@ -157,14 +157,7 @@ def _sized(opened: Opened, size: Sequence[int]) -> Opened:
             f"--input-size has no effect here: {opened.name} takes images of {height}x{width}; leave it out. "
             f"Received: --input-size {size[0]} {size[1]}"
         )
-    fits = all(own in (None, wanted) for own, wanted in zip((height, width), size, strict=True))
+    fits = all(fixed in (None, wanted) for fixed, wanted in zip((height, width), size, strict=True))
     if not fits or min(size) < 1:
         raise ValueError(f"--input-size must fit {opened.name}, which takes {opened.shape}. Received: {list(size)}")
-    return Opened(
-        opened.name,
-        opened.model,
-        (size[0], size[1], channels),
-        opened.scale,
-        opened.scale_from,
-        opened.outputs,
-    )
+    return replace(opened, shape=(size[0], size[1], channels))

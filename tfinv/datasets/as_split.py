@@ -40,11 +40,11 @@ def as_split(data: Images | str | Path, input_shape: Sequence[int], max_samples:
             f"images must fit the models' input (H, W, C) = {tuple(input_shape)}; tfinv.datasets.adapt resizes them. "
             f"Received: images of {tuple(split.x.shape[1:])}"
         )
+    if max_samples is not None:
+        whole_number("max_samples", max_samples, 2)
     return subset(split, max_samples, seed)
 
 
 def subset(images: Split, count: int | None, seed: int) -> Split:
     """A stratified subset; all images where there are no more than that."""
-    if count is None or whole_number("max_samples", count, 2) >= len(images):
-        return images
-    return images.subset(count, seed)
+    return images if count is None or count >= len(images) else images.subset(count, seed)
