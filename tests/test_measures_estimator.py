@@ -134,9 +134,9 @@ def test_too_few_samples_are_said_with_the_number_that_is_needed():
     rng = np.random.default_rng(0)
     block = np.abs(rng.normal(size=(4000, 4, 50))) * (rng.random((4000, 1, 50)) < 0.02)
     few = layer(block[:40], NormalizedVariance())
-    found = re.fullmatch(r"none of 50 units is valid: .*; 40 samples are too few, about (\d+) are needed", few.note)
-    assert found, few.note
-    needed = int(found[1])
+    match = re.fullmatch(r"none of 50 units is valid: .*; 40 samples are too few, about (\d+) are needed", few.note)
+    assert match, few.note
+    needed = int(match[1])
     assert 40 < needed < 400
     enough = layer(block[: 4 * needed], NormalizedVariance())
     assert enough.note == "" and (enough.status == Status.VALID).any()
