@@ -198,7 +198,7 @@ def _by_order(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str])
 
     def signature(model: TFLiteModel, name: str, anchors: Mapping[str, int]) -> tuple[Any, ...]:
         names = list(model.layer_shapes)
-        before = [anchors[each] for each in names[: names.index(name)] if each in anchors]
+        before = [anchors[earlier] for earlier in names[: names.index(name)] if earlier in anchors]
         return model.layer_ops[name], model.layer_shapes[name], before[-1] if before else -1
 
     anchors = {name: number[other] for name, other in pairs.items()}
@@ -211,8 +211,8 @@ def _by_order(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str])
 def _correlations(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Any) -> dict[str, float]:
     one = first.select(list(pairs))(images)
     other = second.select(list(pairs.values()))(images)
-    found = {name: correlation(one[name], other[partner]) for name, partner in pairs.items()}
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+    correlations = {name: correlation(one[name], other[partner]) for name, partner in pairs.items()}
+    return {name: value for name, value in correlations.items() if np.isfinite(value)}
 
 
 def _refuse_few(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str]) -> None:

@@ -51,9 +51,9 @@ class Observer:
         """Activations (none, if not wanted) and outputs for images `(N, H, W, C)`."""
         model = self.model
         if not isinstance(model, TFLiteModel):
-            found = model(images) if with_layers else {}
-            outputs = found[self._output] if self._output in found else self._alone(images)[self._output]
-            return {name: np.asarray(each) for name, each in found.items()}, np.asarray(outputs)
+            activations = model(images) if with_layers else {}
+            outputs = activations[self._output] if self._output in activations else self._alone(images)[self._output]
+            return {name: np.asarray(values) for name, values in activations.items()}, np.asarray(outputs)
         tensors = {name: tensor.index for name, tensor in model.layer_tensors.items()} if with_layers else {}
         read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.scores})
         outputs = read.pop(_OUTPUT)
@@ -88,7 +88,8 @@ class Observer:
         if not self._is_classifier or not self._upright:
             return None
         upright, transformed = (
-            [np.concatenate(each) for each in zip(*parts, strict=True)] for parts in (self._upright, self._transformed)
+            [np.concatenate(blocks) for blocks in zip(*parts, strict=True)]
+            for parts in (self._upright, self._transformed)
         )
         return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes)
 
@@ -110,8 +111,8 @@ class PairedRun:
         same = np.flatnonzero(identities(transformations))
         self._upright = int(same[0]) if same.size else self._count
         self.recorders = {
-            name: FidelityRecorder(each, getattr(observers[name].model, "layer_tensors", {}))
-            for name, each in pairs.items()
+            name: FidelityRecorder(layer_pairs, getattr(observers[name].model, "layer_tensors", {}))
+            for name, layer_pairs in pairs.items()
             if name != reference
         }
 

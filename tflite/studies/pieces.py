@@ -93,11 +93,11 @@ class Piece:
 def fingerprint(*arrays: Any) -> str:
     """A short hash of arrays and texts."""
     digest = hashlib.sha256()
-    for each in arrays:
-        if isinstance(each, str):
-            digest.update(each.encode())
-        elif each is not None:
-            array = np.ascontiguousarray(each)
+    for value in arrays:
+        if isinstance(value, str):
+            digest.update(value.encode())
+        elif value is not None:
+            array = np.ascontiguousarray(value)
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(array.tobytes())
     return digest.hexdigest()[:16]
@@ -223,7 +223,7 @@ def _measure(
         reference = reference.select(settings.layers)
         matched = matched and matched.only(reference.layer_shapes)
         model = model.select(list(matched.pairs.values() if matched else reference.layer_shapes))
-    found = measure_models(
+    measured = measure_models(
         {recipe: model},
         test,
         settings.transformations,
@@ -236,7 +236,7 @@ def _measure(
         metadata={"recipe": recipe, "seed": settings.seed},
     )[recipe]
     if matched is None:
-        return found.results, found.predictions, pd.DataFrame({"layer": []}), ()
+        return measured.results, measured.predictions, pd.DataFrame({"layer": []}), ()
     observers = {"reference": Observer(reference), recipe: Observer(model)}
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
@@ -245,7 +245,7 @@ def _measure(
     )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
-    return renamed(found.results, matched), found.predictions, fidelity, matched.unmatched_before
+    return renamed(measured.results, matched), measured.predictions, fidelity, matched.unmatched_before
 
 
 def _matched(reference: TFLiteModel, model: TFLiteModel, images: Split) -> Match:

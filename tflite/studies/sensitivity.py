@@ -148,11 +148,11 @@ def _check(scheme: str, mode: str, calibration: Any) -> None:
 
 def _layers(model: TFLiteModel) -> list[str]:
     """Layers whose operator reads a kernel; of several calls of one layer the first stands for all."""
-    found: dict[tuple[int, ...], str] = {}
+    names: dict[tuple[int, ...], str] = {}
     for name in model.layer_tensors:
         if kernels := _kernels(model, name):
-            found.setdefault(kernels, name)
-    return list(found.values())
+            names.setdefault(kernels, name)
+    return list(names.values())
 
 
 def _kernels(model: TFLiteModel, layer: str) -> tuple[int, ...]:
@@ -168,8 +168,8 @@ def _quantized(
     """The float file with one layer, or all but one, quantized."""
     # The calls of a shared layer read one constant, which cannot be quantized for one of them alone.
     calls = [name for name in model.layer_tensors if _kernels(model, name) == _kernels(model, layer)]
-    own = f"^(?:{'|'.join(re.escape(model.layer_tensors[name].name) for name in calls)})"
-    scope: dict[str, Any] = {"only": own} if mode == "one" else {"skip": own}
+    pattern = f"^(?:{'|'.join(re.escape(model.layer_tensors[name].name) for name in calls)})"
+    scope: dict[str, Any] = {"only": pattern} if mode == "one" else {"skip": pattern}
     with quiet():
         if scheme == "static_int8":
             batches = calibration_batches(calibration, model.input_shape, 64)
