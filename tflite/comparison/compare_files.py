@@ -16,6 +16,7 @@ from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.types import Images
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
@@ -193,7 +194,7 @@ def _assembled(
     )
 
 
-def _self_check(name: str, model: TFLiteModel, images: Any) -> str:
+def _self_check(name: str, model: TFLiteModel, images: Images) -> str:
     """Check that the activations of a file can be trusted; why that is not possible, or "" where it is."""
     custom = list(dict.fromkeys(kind.name for kind in model.graph.operators if kind.name.startswith("CUSTOM")))
     try:

@@ -11,6 +11,7 @@ from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.options import Warping
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
+from tfinv.support.types import Images
 from tfinv.tflite.comparison.behaviour import identities
 from tfinv.tflite.comparison.fidelity import FidelityRecorder
 from tfinv.tflite.comparison.predictions import Predictions, are_probabilities, one_block
@@ -116,7 +117,7 @@ class PairedRun:
             if name != reference
         }
 
-        def transformed(images: Any) -> Any:
+        def transformed(images: Images) -> Any:
             warped = warp(images, transformations, padding=warping.padding, interpolation=warping.interpolation)
             if not same.size:  # the untransformed image comes last
                 warped = tf.concat([warped, images[:, None]], axis=1)

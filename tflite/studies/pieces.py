@@ -22,6 +22,7 @@ from tfinv.results import Results
 from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
 from tfinv.support.files import write_json
+from tfinv.support.types import KerasModel
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import measure_models
 from tfinv.tflite.comparison.observing import Observer, PairedRun
@@ -103,7 +104,7 @@ def fingerprint(*arrays: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def model_fingerprint(model: Any) -> str:
+def model_fingerprint(model: KerasModel) -> str:
     """A short hash of a Keras model's architecture and weights."""
     return fingerprint(json.dumps(model.get_config(), sort_keys=True, default=str), *model.get_weights())
 

@@ -18,6 +18,7 @@ from tfinv.support.cache import Cache
 from tfinv.support.checks import received
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.lazy import keras
+from tfinv.support.types import KerasModel
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
@@ -48,7 +49,7 @@ _SCALE_SAMPLES = 200
 
 @accepts_folded
 def study(
-    model: Any,
+    model: KerasModel,
     train: Any,
     test: Any,
     transformations: Any = "rotations(16)",
