@@ -20,6 +20,7 @@ from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.resolution import Resolution
 from tfinv.support.interrupt import postponed_interrupt
 from tfinv.support.lazy import tf
+from tfinv.support.types import Images, Tensor
 from tfinv.transformations import TransformationSet, warp
 from tfinv.transformations.generators import Generator, generator_tangent
 from tfinv.transformations.table_warp import TableWarp
@@ -167,7 +168,7 @@ class Pass:
         if names and names != list(source.layer_shapes):
             source = source.select(names)
 
-        def transformed(images: Any) -> Any:
+        def transformed(images: Images) -> Any:
             """`(S_b * T [+ S_b], H, W, C)`; the untransformed images, where needed, come last."""
             if self._reference_only:
                 return images
@@ -175,7 +176,7 @@ class Pass:
             warped = tf.reshape(warped, (-1, *setting.image_shape))
             return tf.concat([warped, images], axis=0) if self._with_reference else warped
 
-        def gather(activations: Mapping[str, Any], index: Any, labels: Any, derivatives: Any = None) -> list[Any]:
+        def gather(activations: Mapping[str, Any], index: Tensor, labels: Any, derivatives: Any = None) -> list[Any]:
             done = []
             for layer in self.layers:
                 values = tf.cast(activations[layer.name], tf.float32)
@@ -193,7 +194,7 @@ class Pass:
         if isinstance(source, ActivationModel):
             vector = tf.TensorSpec((None,), tf.int64)
 
-            def of_model(images: Any, index: Any, labels: Any) -> list[Any]:
+            def of_model(images: Images, index: Tensor, labels: Any) -> list[Any]:
                 if not self._generators:
                     return gather(source(transformed(images)), index, labels)
                 values, derivatives = {}, {name: {} for name in names}
@@ -214,7 +215,7 @@ class Pass:
 
         stream = self._stream = self._make_stream(source, gatherer, warp_graph)
 
-        def step(images: Any, index: Any, labels: Any) -> None:
+        def step(images: Images, index: Tensor, labels: Any) -> None:
             if stream is not None and stream.is_ready:
                 stream(images)
                 return
@@ -238,7 +239,7 @@ class Pass:
         if TableWarp.serves(setting.transformations, setting.padding, setting.interpolation):
             return Stream(source, self.layers, gatherer, TableWarp(setting.transformations, setting.image_shape), count)
 
-        def warped(images: Any) -> Any:
+        def warped(images: Images) -> Any:
             return warp_graph(images).numpy().reshape(-1, count, *setting.image_shape)
 
         return Stream(source, self.layers, gatherer, warped, count)

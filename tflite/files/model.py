@@ -19,6 +19,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
+from tfinv.support.types import Images
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale, told_by_file
@@ -230,7 +231,7 @@ class TFLiteModel:
         other.input_scale, other.scale_from = parse_scale(scale), origin
         return other
 
-    def __call__(self, images: Any) -> dict[str, NDArray[np.float32]]:
+    def __call__(self, images: Images) -> dict[str, NDArray[np.float32]]:
         """The activations of the chosen layers.
 
         Args:
@@ -269,7 +270,7 @@ class TFLiteModel:
             )
         return resolutions(steps)
 
-    def predict(self, images: Any) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
+    def predict(self, images: Images) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
 
         Several outputs come in the order of the model, under the names of the file's signature.
@@ -278,13 +279,13 @@ class TFLiteModel:
         result = self.runner.read(self.model_inputs(images), outputs)
         return next(iter(result.values())) if len(result) == 1 else result
 
-    def self_check(self, images: Any = None) -> SelfCheck:
+    def self_check(self, images: Images = None) -> SelfCheck:
         """Compare what is read here with other ways to run the file; see `tfinv.tflite.self_check`."""
         inputs = random_inputs(self.graph, 8) if images is None else self.model_inputs(images)
         self.check = check_runner(self.graph, self.runner, inputs, self._layers)
         return self.check
 
-    def model_inputs(self, images: Any) -> NDArray[np.float32]:
+    def model_inputs(self, images: Images) -> NDArray[np.float32]:
         """Images in [0, 1], checked, as the model takes them before quantization."""
         images = np.asarray(as_array(images, least=0), np.float32)
         if images.shape[1:] != self.input_shape:
