@@ -67,7 +67,8 @@ def renewed(file: Path) -> Iterator[Path]:
 
             shutil.copyfile(file, copy)
             with h5py.File(copy, "r+") as archive:
-                archive.attrs["model_config"] = json.dumps(modern(json.loads(archive.attrs["model_config"])))
+                config: Any = archive.attrs["model_config"]
+                archive.attrs["model_config"] = json.dumps(modern(json.loads(config)))
         yield copy
 
 
