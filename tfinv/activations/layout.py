@@ -33,14 +33,17 @@ def told_by_shape(shape: Sequence[int | None]) -> Layout:
 
     Example:
         >>> from tfinv.activations.layout import told_by_shape
-        >>> told_by_shape((3, 224, 224)), told_by_shape((224, 224, 3)), told_by_shape((3, 3, 3))
+        >>> told_by_shape((3, 224, 224)), told_by_shape((224, 224, 3)), told_by_shape((4, 4, 2))
         ('nchw', 'nhwc', 'nhwc')
 
     Args:
         shape: three sizes; None where open.
     """
-    first, _, last = shape
-    return "nchw" if first in _CHANNELS and last not in _CHANNELS else "nhwc"
+    first, *others = shape
+    is_first = (
+        first in _CHANNELS and others[1] not in _CHANNELS and all(size is None or size > first for size in others)
+    )
+    return "nchw" if is_first else "nhwc"
 
 
 def as_images(shape: Sequence[Any], layout: Layout) -> tuple[Any, ...]:
