@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     warping = shared.warping(options)
     scales = _one_per_model(options.input_scale, len(names))
     models = [
-        open_model(name, scale, options.layer_class, options.input_size)
+        open_model(name, scale, options.layer_class, options.input_size, options.layout)
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_transformations(parser)
     parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
     shared.add_input_scale(parser, "+")
+    shared.add_layout(parser)
     shared.add_layer_classes(parser)
     shared.add_measuring(parser, None, None)
     parser.add_argument("--stratified", action="store_true", help="measure every class apart, and their mean")

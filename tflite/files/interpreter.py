@@ -207,7 +207,9 @@ def _computes_shapes(graph: Graph) -> bool:
 def _single_input(graph: Graph) -> FileTensor:
     if len(graph.inputs) != 1 or len(graph.tensors[graph.inputs[0]].shape) != 4:
         shapes = [graph.tensors[index].shape for index in graph.inputs]
-        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
+        flat = len(shapes) == 1 and len(shapes[0]) == 2
+        hint = ": it takes features, not images; measure the network that makes them, or both as one" if flat else ""
+        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}{hint}")
     tensor = graph.tensors[graph.inputs[0]]
     if min(tensor.shape[1:]) < 1:
         raise ValueError(f"model must have a fixed height, width and channel count. Received: {tensor.shape}")
