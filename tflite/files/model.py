@@ -212,8 +212,14 @@ class TFLiteModel:
             "batch_size": self.batch_size,
             "delegate": self.runner.delegate,
             "self_check": self.check.summary() if self.check else "not run",
-            "inputs": [{"name": self.runner.input.name, "shape": list(self.input_shape)}],
-            "outputs": [output.facts() for output in self.outputs],
+            "inputs": [
+                {
+                    "name": self.runner.input.name,
+                    "shape": list(self.input_shape),
+                    "dtype": self.graph.tensors[self.runner.input.index].dtype,
+                }
+            ],
+            "outputs": [{**output.facts(), "measured": position == 0} for position, output in enumerate(self.outputs)],
             "skipped_layers": dict(self.skipped),
         }
 
