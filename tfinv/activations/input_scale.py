@@ -12,7 +12,7 @@ import numpy as np
 
 from tfinv.support.checks import close_match
 from tfinv.support.lazy import keras
-from tfinv.support.types import KerasModel
+from tfinv.support.types import Images, KerasModel
 
 NAMED = {"0..1": (1.0, 0.0), "0..255": (255.0, 0.0), "-1..1": (2.0, -1.0)}
 """Gain and offset by name."""
@@ -38,7 +38,7 @@ class InputScale:
     text: str
     reverse: bool = False
 
-    def __call__(self, images: Any) -> Any:
+    def __call__(self, images: Images) -> Any:
         """Model inputs (float32; a new array for an array, a tensor for a tensor) for images `(N, H, W, C)`."""
         if self.reverse:
             images = images[..., ::-1]

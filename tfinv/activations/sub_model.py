@@ -27,7 +27,7 @@ from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.lazy import keras
-from tfinv.support.types import KerasModel, Tensor
+from tfinv.support.types import Images, KerasModel, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,7 +148,7 @@ class ActivationModel:
         other.input_scale = parse_scale(scale)
         return other
 
-    def predict(self, images: Any) -> NDArray[np.float32]:
+    def predict(self, images: Images) -> NDArray[np.float32]:
         """The (first) output of the whole model for images `(N, H, W, C)` in [0, 1], as an array."""
         parts = [images[start : start + _PREDICTED] for start in range(0, len(images), _PREDICTED)]
         scaled = (self.input_scale(np.asarray(part, np.float32)) for part in parts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_first_layer
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.commands import arguments as shared
-from tfinv.support.types import KerasModel
+from tfinv.support.types import KerasModel, Model
 
 if TYPE_CHECKING:
     from tfinv.activations import ActivationModel
@@ -32,7 +32,7 @@ class Opened:
     """
 
     name: str
-    model: Any
+    model: Model
     shape: tuple[int | None, ...]
     scale: InputScale
     scale_from: str

@@ -73,7 +73,7 @@ def first(images: Images, count: int | None) -> Images:
     return x[:count] if y is None else (x[:count], y[:count])
 
 
-def as_array(images: Any, argument: str = "images", *, least: int = 1) -> NDArray[Any]:
+def as_array(images: Images, argument: str = "images", *, least: int = 1) -> NDArray[Any]:
     """Images as a numeric array, of the dtype that they have.
 
     Args:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfinv.datasets.given import as_array, as_labels, check_finite, is_dataset, unpack
 from tfinv.statistics.resolution import LARGEST, largest_size
+from tfinv.support.types import Images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class ImageBatches:
         TypeError: something else.
     """
 
-    def __init__(self, images: Any, batch_size: int, labels: Any = None, first: int = 0) -> None:
+    def __init__(self, images: Images, batch_size: int, labels: Any = None, first: int = 0) -> None:
         self.batch_size, self._first = batch_size, first
         images, known = unpack(images)
         labels = known if labels is None else labels

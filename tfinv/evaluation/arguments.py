@@ -15,6 +15,7 @@ from tfinv.measures import Measure, parse
 from tfinv.measures.base import check_enough
 from tfinv.statistics.resolution import LARGEST, largest_size
 from tfinv.support.checks import whole_number
+from tfinv.support.types import Model
 
 IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
 """Transformed images in a block, where the user says nothing: enough for the cores. Accumulators of columns are read
@@ -41,7 +42,7 @@ def as_measures(measures: Any) -> list[Measure]:
     return list(measures_by_key.values())
 
 
-def as_source(model: Any, layers: LayerChoice, image_shape: tuple[int, ...]) -> ActivationSource:
+def as_source(model: Model, layers: LayerChoice, image_shape: tuple[int, ...]) -> ActivationSource:
     """Whatever a user may give for a model, as a source of the chosen layers that takes such images."""
     if isinstance(model, (str, os.PathLike)):
         from tfinv import models

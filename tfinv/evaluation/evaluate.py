@@ -25,6 +25,7 @@ from tfinv.statistics.compiled import fused
 from tfinv.statistics.resolution import Resolution, relative_resolution
 from tfinv.support.checks import kind_of, mapping, path_like
 from tfinv.support.progress import Progress
+from tfinv.support.types import Images, Model
 from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ PROBED = 4
 
 @accepts_folded
 def evaluate(
-    model: Any,
-    images: Any,
+    model: Model,
+    images: Images,
     transformations: Any,
     measures: Any,
     *,

@@ -21,6 +21,7 @@ from tfinv.statistics.lie_error import acted
 from tfinv.status import finite_status
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
+from tfinv.support.types import Images, Model
 from tfinv.transformations import identity
 from tfinv.transformations.generators import GENERATORS, Generator
 
@@ -32,8 +33,8 @@ EXACT_OUTPUTS = 32
 
 
 def lie_derivative(
-    model: Any,
-    images: Any,
+    model: Model,
+    images: Images,
     generators: Sequence[Generator] = GENERATORS,
     *,
     contributions: bool = True,
@@ -116,7 +117,7 @@ def lie_derivative(
 
 
 def _contributions(
-    source: ActivationModel, images: Any, generators: Sequence[Generator], probes: int, seed: int
+    source: ActivationModel, images: Images, generators: Sequence[Generator], probes: int, seed: int
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """For each generator and layer the squared contribution to the output, mean over outputs: `(N,)`."""
     calls, tapes, outputs = taped_calls(source.keras_model, source.input_scale(images))

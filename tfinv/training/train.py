@@ -17,6 +17,7 @@ from tfinv.datasets.split import as_dataset
 from tfinv.support.checks import kind_of, received, whole_number
 from tfinv.support.lazy import keras
 from tfinv.support.progress import Progress
+from tfinv.support.types import KerasModel
 from tfinv.training.accuracy import LabelledImages, accuracy, accuracy_under
 from tfinv.training.seeding import attempt_seed, draw_new_weights, seed_generators, seed_layer
 
@@ -186,7 +187,7 @@ def train(
     return TrainingResult(history, time.perf_counter() - started, restarts, reached, converged)
 
 
-def _attempts(model: Any, plan: _Plan) -> tuple[pd.DataFrame, float, int]:
+def _attempts(model: KerasModel, plan: _Plan) -> tuple[pd.DataFrame, float, int]:
     """Train until `min_accuracy` is reached; leave the best attempt's weights in the model."""
     best: tuple[float, Any, Any] = (-1.0, None, None)
     for attempt in range(plan.max_restarts + 1):
@@ -216,7 +217,7 @@ def _attempts(model: Any, plan: _Plan) -> tuple[pd.DataFrame, float, int]:
     return best[1], best[0], plan.max_restarts
 
 
-def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
+def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
     import pandas as pd
 
     keras.utils.set_random_seed(seed)  # tf.data shuffles depend on the global seed too

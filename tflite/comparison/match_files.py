@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.support.types import Images
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.tflite.files.tensor_names import base_name
 
@@ -78,7 +79,7 @@ class Match:
         return "\n".join(lines)
 
 
-def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Any = None) -> Match:
+def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Images = None) -> Match:
     """Pair the layers of two files: by name, then by order of operators and shape, then check by numbers.
 
     Quantization keeps the sequence of operators and most tensor names. QUANTIZE and DEQUANTIZE, which it adds, are
@@ -198,7 +199,7 @@ def _by_order(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str])
 
     def signature(model: TFLiteModel, name: str, anchors: Mapping[str, int]) -> tuple[Any, ...]:
         names = list(model.layer_shapes)
-        before = [anchors[each] for each in names[: names.index(name)] if each in anchors]
+        before = [anchors[earlier] for earlier in names[: names.index(name)] if earlier in anchors]
         return model.layer_ops[name], model.layer_shapes[name], before[-1] if before else -1
 
     anchors = {name: number[other] for name, other in pairs.items()}
@@ -208,11 +209,13 @@ def _by_order(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str])
         yield from zip(left[block.a : block.a + block.size], right[block.b : block.b + block.size], strict=True)
 
 
-def _correlations(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Any) -> dict[str, float]:
+def _correlations(
+    first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Images
+) -> dict[str, float]:
     one = first.select(list(pairs))(images)
     other = second.select(list(pairs.values()))(images)
-    found = {name: correlation(one[name], other[partner]) for name, partner in pairs.items()}
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+    correlations = {name: correlation(one[name], other[partner]) for name, partner in pairs.items()}
+    return {name: value for name, value in correlations.items() if np.isfinite(value)}
 
 
 def _refuse_few(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str]) -> None:
@@ -226,7 +229,7 @@ def _refuse_few(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str
         )
 
 
-def _refuse_strangers(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Any) -> None:
+def _refuse_strangers(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Images) -> None:
     """Low bit widths may ruin late layers of the same network, never the first; another network differs at once."""
     correlations: list[float] = []
     shares: list[float] = []

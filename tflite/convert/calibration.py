@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from tfinv.datasets import Split
 from tfinv.evaluation.options import Warping, checked
+from tfinv.support.types import Images
 
 _MOST_BYTES = 4 * 2**30
 
 
 def calibration_batches(
-    calibration: Any, input_shape: tuple[int, ...], batch_size: int
+    calibration: Images, input_shape: tuple[int, ...], batch_size: int
 ) -> Iterator[NDArray[np.float32]]:
     """Calibration images in batches of bounded size.
 
@@ -44,7 +45,7 @@ def calibration_batches(
 
 
 def with_transformations(
-    images: Any,
+    images: Images,
     transformations: Any,
     *,
     per_image: int | None = None,
@@ -110,7 +111,7 @@ def _deal(count: int, size: int, per_image: int, generator: np.random.Generator)
     return generator.permutation(size)[places][generator.permutation(count)]
 
 
-def _chunks(calibration: Any) -> Iterator[Any]:
+def _chunks(calibration: Images) -> Iterator[Any]:
     if isinstance(calibration, Split):
         calibration = calibration.x
     if isinstance(calibration, (str, bytes, dict)) or calibration is None:

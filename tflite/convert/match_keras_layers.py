@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.keras_graph import layer_values
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.layer_map import LayerMap
@@ -29,7 +30,7 @@ _IDENTITIES = ("Dropout", "Noise", "Identity", "ActivityRegularization", "Random
 _SOMETIMES_IDENTITIES = ("Activation", "Reshape", "Flatten")
 
 
-def layer_map(source: Source, model: Any, images: Any = None) -> LayerMap:
+def layer_map(source: Source, model: KerasModel, images: Images = None) -> LayerMap:
     """Find the tensor of every layer of a Keras model in a `.tflite` file made from it.
 
     Both run on the same images. A tensor belongs to a layer where their values agree; among layers or tensors with

@@ -19,6 +19,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
+from tfinv.support.types import Images
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale, told_by_file
@@ -27,6 +28,7 @@ from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
+from tfinv.tflite.files.sized_by_data import sized_by_data
 from tfinv.tflite.files.tensor_names import short_names
 from tfinv.tflite.files.unknown_operators import unknown_operator, without_operator
 
@@ -95,7 +97,9 @@ class TFLiteModel:
         self.scale_from = "given" if input_scale is not None else "the file" if told else "default"
         """Where the input scale comes from: `"given"`, `"the file"`, `"the other file"` or `"default"`."""
         self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
-        self.runner = Runner(self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads))
+        self.runner = Runner(
+            self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads), name=self.name
+        )
         self.skipped: dict[str, str] = {}
         """Activations that cannot be measured, and why."""
         self._layers = self._name_layers(layers)
@@ -108,9 +112,13 @@ class TFLiteModel:
         if self.layer_map is not None:
             inner = {index for name, index in short_names(self.graph).items() if name in self.layer_map.inner}
             names = {name: index for name, index in names.items() if index not in inner}
+        sized = sized_by_data(self.graph)
         for name, index in list(names.items()):
             shape = self.runner.shape(index)
-            if len(shape) < 2 or shape[0] != self.runner.batch:
+            if index in sized:
+                self.skipped[name] = f"its shape depends on the image, because of the operator {sized[index]}"
+                del names[name]
+            elif len(shape) < 2 or shape[0] != self.runner.batch:
                 self.skipped[name] = f"its shape {shape} is not one array per image of a batch of {self.runner.batch}"
                 del names[name]
         for operator in self._unknown:
@@ -191,10 +199,10 @@ class TFLiteModel:
         from tfinv.tflite.files.workers import StreamWorker
 
         key = (count, images)
-        if key not in self._crew:
+        if key not in self._crew or any(runner.invocation.is_left for runner in self._crew[key]):
             self._crew.clear()
             threads = 1 if count > 1 else self.threads
-            self._crew[key] = [Runner(self.graph, images, threads) for _ in range(count)]
+            self._crew[key] = [Runner(self.graph, images, threads, name=self.name) for _ in range(count)]
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
@@ -236,7 +244,7 @@ class TFLiteModel:
         other.input_scale, other.scale_from = parse_scale(scale), origin
         return other
 
-    def __call__(self, images: Any) -> dict[str, NDArray[np.float32]]:
+    def __call__(self, images: Images) -> dict[str, NDArray[np.float32]]:
         """The activations of the chosen layers.
 
         Args:
@@ -257,7 +265,8 @@ class TFLiteModel:
             images: `(N, H, W, C)` in [0, 1], a few.
         """
         names = {index: name for name, index in self._layers.items()}
-        indices = [index for index in self.graph.activations if self.runner.shape(index)[:1] == (self.runner.batch,)]
+        sized, batch = sized_by_data(self.graph), (self.runner.batch,)
+        indices = [i for i in self.graph.activations if i not in sized and self.runner.shape(i)[:1] == batch]
         values = self.runner.read(self.model_inputs(images), {str(index): index for index in indices})
         places = {index: place for place, index in enumerate(indices)}
         steps = []
@@ -275,7 +284,7 @@ class TFLiteModel:
             )
         return resolutions(steps)
 
-    def predict(self, images: Any) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
+    def predict(self, images: Images) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
 
         Several outputs come in the order of the model, under the names of the file's signature.
@@ -284,13 +293,13 @@ class TFLiteModel:
         result = self.runner.read(self.model_inputs(images), outputs)
         return next(iter(result.values())) if len(result) == 1 else result
 
-    def self_check(self, images: Any = None) -> SelfCheck:
+    def self_check(self, images: Images = None) -> SelfCheck:
         """Compare what is read here with other ways to run the file; see `tfinv.tflite.self_check`."""
         inputs = random_inputs(self.graph, 8) if images is None else self.model_inputs(images)
         self.check = check_runner(self.graph, self.runner, inputs, self._layers)
         return self.check
 
-    def model_inputs(self, images: Any) -> NDArray[np.float32]:
+    def model_inputs(self, images: Images) -> NDArray[np.float32]:
         """Images in [0, 1], checked, as the model takes them before quantization."""
         images = np.asarray(as_array(images, least=0), np.float32)
         if images.shape[1:] != self.input_shape:
