@@ -176,7 +176,7 @@ class ActivationModel:
             Computed(value.name, value.value, value.value.dtype.name, value.inputs, value.kernel)
             for value in layer_values(self.keras_model, self.input_scale(images))
         ]
-        return resolutions(steps)
+        return resolutions(steps, self._layer_shapes)
 
     def differentiated(self, images: Tensor, tangent: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The chosen activations, and their derivatives along a tangent of the images, in forward mode.

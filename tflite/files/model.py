@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.input_scale import check_unit_images
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
@@ -282,7 +283,7 @@ class TFLiteModel:
                     self.graph.summed(operator),
                 )
             )
-        return resolutions(steps)
+        return resolutions(steps, self._layers)
 
     def predict(self, images: Images) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
@@ -309,6 +310,7 @@ class TFLiteModel:
             )
         if not np.isfinite(images).all():
             raise ValueError("images must be finite. Received: NaN or infinite values")
+        check_unit_images(images, self.input_scale)
         return self.input_scale(images)
 
 
