@@ -30,14 +30,14 @@ def test_float32_noise_is_dead_and_a_small_signal_is_not(rng, measure, size):
 
 
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.key)
-@pytest.mark.parametrize("exponent", [-80, -66, -60, -40, 40, 48])
+@pytest.mark.parametrize("exponent", [-80, -58, -52, -40, 40, 48])
 def test_sizes_that_float32_cannot_square_are_dead_and_all_others_exact(rng, measure, exponent):
     block = (1 + 0.3 * rng.normal(size=(40, 8, 30))).astype(np.float32)
     expected = tfinv.evaluate_arrays({"layer": block.astype(np.float64)}, measure)[measure.key]["layer"].values
     scaled = np.ldexp(block, exponent)
     assert (statuses(scaled.astype(np.float64), measure) == Status.VALID).all()
     result = tfinv.evaluate_arrays({"layer": scaled}, measure)[measure.key]["layer"]
-    if exponent < -64:
+    if exponent < -55:
         assert (result.status == Status.DEAD).all()
     else:
         assert (result.status == Status.VALID).all()

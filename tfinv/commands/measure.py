@@ -189,9 +189,12 @@ def _measured(
 def _write(found: Mapping[str, Results], options: argparse.Namespace, fitted: Fitted, warnings: Sequence[str]) -> None:
     from tfinv.commands.measure_report import write_single
     from tfinv.commands.measure_several import write_several
+    from tfinv.report.ends import ends_sentences
 
     several = len(found) > 1
     for label, results in found.items():
+        for text in ends_sentences(results.metadata):
+            print(printable(f"{label}: {text}"))
         results.save(options.out / (f"results-{label}.npz" if several else "results.npz"))
     subtitle = f"{', '.join(text.strip() for text in options.model)} on {fitted.dataset.name}, "
     subtitle += f"{len(fitted.measured)} images"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.input_scale import check_unit_images
 from tfinv.activations.layout import TO_FIRST, TO_LAST, Layout, as_images, checked_layout
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
@@ -30,6 +31,7 @@ from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
+from tfinv.tflite.files.sized_by_data import sized_by_data
 from tfinv.tflite.files.tensor_names import short_names
 from tfinv.tflite.files.unknown_operators import unknown_operator, without_operator
 
@@ -105,7 +107,9 @@ class TFLiteModel:
         self.scale_from = "given" if input_scale is not None else "the file" if told else "default"
         """Where the input scale comes from: `"given"`, `"the file"`, `"the other file"` or `"default"`."""
         self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
-        self.runner = Runner(self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads))
+        self.runner = Runner(
+            self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads), name=self.name
+        )
         self.layout: Layout = layout or told_layout(self.graph)
         """Where the file has the channels of its images."""
         self._first = first_channels(self.graph, self.layout)
@@ -121,9 +125,13 @@ class TFLiteModel:
         if self.layer_map is not None:
             inner = {index for name, index in short_names(self.graph).items() if name in self.layer_map.inner}
             names = {name: index for name, index in names.items() if index not in inner}
+        sized = sized_by_data(self.graph)
         for name, index in list(names.items()):
             shape = self.runner.shape(index)
-            if len(shape) < 2 or shape[0] != self.runner.batch:
+            if index in sized:
+                self.skipped[name] = f"its shape depends on the image, because of the operator {sized[index]}"
+                del names[name]
+            elif len(shape) < 2 or shape[0] != self.runner.batch:
                 self.skipped[name] = f"its shape {shape} is not one array per image of a batch of {self.runner.batch}"
                 del names[name]
         for operator in self._unknown:
@@ -208,10 +216,10 @@ class TFLiteModel:
         from tfinv.tflite.files.workers import StreamWorker
 
         key = (count, images)
-        if key not in self._crew:
+        if key not in self._crew or any(runner.invocation.is_left for runner in self._crew[key]):
             self._crew.clear()
             threads = 1 if count > 1 else self.threads
-            self._crew[key] = [Runner(self.graph, images, threads) for _ in range(count)]
+            self._crew[key] = [Runner(self.graph, images, threads, name=self.name) for _ in range(count)]
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
@@ -230,8 +238,14 @@ class TFLiteModel:
             "batch_size": self.batch_size,
             "delegate": self.runner.delegate,
             "self_check": self.check.summary() if self.check else "not run",
-            "inputs": [{"name": self.runner.input.name, "shape": list(self.input_shape)}],
-            "outputs": [output.facts() for output in self.outputs],
+            "inputs": [
+                {
+                    "name": self.runner.input.name,
+                    "shape": list(self.input_shape),
+                    "dtype": self.graph.tensors[self.runner.input.index].dtype,
+                }
+            ],
+            "outputs": [{**output.facts(), "measured": position == 0} for position, output in enumerate(self.outputs)],
             "skipped_layers": dict(self.skipped),
         }
 
@@ -277,7 +291,8 @@ class TFLiteModel:
             images: `(N, H, W, C)` in [0, 1], a few.
         """
         names = {index: name for name, index in self._layers.items()}
-        indices = [index for index in self.graph.activations if self.runner.shape(index)[:1] == (self.runner.batch,)]
+        sized, batch = sized_by_data(self.graph), (self.runner.batch,)
+        indices = [i for i in self.graph.activations if i not in sized and self.runner.shape(i)[:1] == batch]
         values = self.runner.read(self.model_inputs(images), {str(index): index for index in indices})
         places = {index: place for place, index in enumerate(indices)}
         steps = []
@@ -293,7 +308,7 @@ class TFLiteModel:
                     self.graph.summed(operator),
                 )
             )
-        return resolutions(steps)
+        return resolutions(steps, self._layers)
 
     def predict(self, images: Images) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
@@ -320,6 +335,7 @@ class TFLiteModel:
             )
         if not np.isfinite(images).all():
             raise ValueError("images must be finite. Received: NaN or infinite values")
+        check_unit_images(images, self.input_scale)
         inputs = self.input_scale(images)
         return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
 
