@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph
+from tfinv.tflite.files.kernels import BUILTIN, REFERENCE, XNNPACK
 from tfinv.tflite.files.tensors import FileTensor, dequantize, quantize
 
 _BATCH_BYTES = 256 * 2**20
@@ -31,7 +32,7 @@ class Runner:
         batch: images per invocation; None to choose.
         threads: of the interpreter; None to choose.
         preserve: keep intermediate tensors readable.
-        delegate: use the XNNPACK kernels where they exist, rather than the built-in ones.
+        kernels: the kernel set: `"xnnpack"`, `"builtin"` or `"reference"`, see `tfinv.tflite.files.kernels`.
     """
 
     def __init__(
@@ -41,18 +42,19 @@ class Runner:
         threads: int | None = None,
         *,
         preserve: bool = True,
-        delegate: bool = True,
+        kernels: str = XNNPACK,
     ) -> None:
         self.graph = graph
+        self.kernels = kernels
         self.threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-        self.input = _single_input(graph)
-        self._options = {"preserve": preserve, "delegate": delegate}
+        self.input = single_input(graph)
+        self._options: dict[str, Any] = {"preserve": preserve, "kernels": kernels}
         self._lock = threading.Lock()
         self._buffers = Buffers()
         self.interpreter, self.batch = self._build(batch or _affordable_batch(graph))
         details = self.interpreter.get_tensor_details()
         self._shapes = {tensor["index"]: tuple(map(int, tensor["shape"])) for tensor in details}
-        self.delegate = describe_kernels(self.interpreter, preserve=preserve)
+        self.delegate = describe_kernels(self.interpreter, kernels, preserve=preserve)
 
     def _build(self, batch: int) -> tuple[Any, int]:
         declared = max(1, self.input.shape[0])
@@ -105,7 +107,7 @@ class Runner:
             for start in range(0, count, self.batch):
                 stop = min(start + self.batch, count)
                 self.feed(inputs[start:stop])
-                self.interpreter.invoke()
+                self.invoke()
                 for name, index in wanted.items():
                     self._fetch(index, results[name][start:stop])
         return results
@@ -122,12 +124,16 @@ class Runner:
         """
         with self._lock:
             self.feed(inputs)
-            self.interpreter.invoke()
+            self.invoke()
             yield self._view
 
     def invoke_once(self) -> None:
         """Run the model on zeros."""
         self.feed(np.zeros((self.batch, *self.shape(self.input.index)[1:]), np.float32))
+        self.invoke()
+
+    def invoke(self) -> None:
+        """Run the model on what it was fed."""
         self.interpreter.invoke()
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
@@ -156,7 +162,7 @@ class Runner:
             out[...] = stored
 
 
-def new_interpreter(content: bytes, threads: int, *, preserve: bool, delegate: bool) -> Any:
+def new_interpreter(content: bytes, threads: int, *, preserve: bool, kernels: str) -> Any:
     """A LiteRT interpreter, not yet allocated.
 
     Raises:
@@ -164,21 +170,27 @@ def new_interpreter(content: bytes, threads: int, *, preserve: bool, delegate: b
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    resolver = OpResolverType.BUILTIN if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    resolvers = {
+        XNNPACK: OpResolverType.BUILTIN,
+        BUILTIN: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        REFERENCE: OpResolverType.BUILTIN_REF,
+    }
     try:
         with quiet():
             return Interpreter(
                 model_content=content,
                 num_threads=threads,
-                experimental_op_resolver_type=resolver,
+                experimental_op_resolver_type=resolvers[kernels],
                 experimental_preserve_all_tensors=preserve,
             )
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the interpreter refuses this model: {one_line(error)}") from None
 
 
-def describe_kernels(interpreter: Any, *, preserve: bool) -> str:
-    """Which kernels run: `"XNNPACK (9 of 11 operators)"`, `"XNNPACK"` or `"built-in kernels"`."""
+def describe_kernels(interpreter: Any, kernels: str, *, preserve: bool) -> str:
+    """What runs: `"XNNPACK (9 of 11 operators)"`, `"XNNPACK"`, `"built-in kernels"` or `"reference kernels"`."""
+    if kernels == REFERENCE:
+        return "reference kernels"
     operators = interpreter._get_ops_details()
     delegated = {int(i) for operator in operators if operator["op_name"] == "DELEGATE" for i in operator["outputs"]}
     if not delegated:
@@ -204,7 +216,12 @@ def _computes_shapes(graph: Graph) -> bool:
     )
 
 
-def _single_input(graph: Graph) -> FileTensor:
+def single_input(graph: Graph) -> FileTensor:
+    """The tensor that takes the images.
+
+    Raises:
+        ValueError: several inputs, or one that takes no images of a fixed size.
+    """
     if len(graph.inputs) != 1 or len(graph.tensors[graph.inputs[0]].shape) != 4:
         shapes = [graph.tensors[index].shape for index in graph.inputs]
         raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")

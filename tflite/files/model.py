@@ -25,6 +25,7 @@ from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale, told_by_file
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.kernels import TFLM, XNNPACK, kernel_sets, new_runner
 from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
@@ -71,6 +72,8 @@ class TFLiteModel:
         batch_size: images per invocation; None for 32, or less where activations are large.
         probe: try the file in a process of its own first, because a corrupt one can end the process that runs it.
             None for yes, except for a `Conversion` made in this process.
+        kernels: the code that computes the file: `"xnnpack"`, `"builtin"`, `"reference"` or `"tflm"`, TensorFlow Lite
+            for Microcontrollers, which is always tried in a process of its own.
 
     Raises:
         ValueError: not an intact TFLite file, or one that the interpreter refuses (with its words), several inputs, an
@@ -87,6 +90,7 @@ class TFLiteModel:
         num_threads: int | None = None,
         batch_size: int | None = None,
         probe: bool | None = None,
+        kernels: str = XNNPACK,
     ) -> None:
         self.name, conversion, self._unknown = _open(model, probe)
         self.graph: Graph = conversion.graph
@@ -96,7 +100,11 @@ class TFLiteModel:
         self.scale_from = "given" if input_scale is not None else "the file" if told else "default"
         """Where the input scale comes from: `"given"`, `"the file"`, `"the other file"` or `"default"`."""
         self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
-        self.runner = Runner(self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads))
+        self.kernels = _one_set(kernels)
+        """The kernel set that computes the file."""
+        self.runner = _runner(
+            self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads), self.kernels
+        )
         self.skipped: dict[str, str] = {}
         """Activations that cannot be measured, and why."""
         self._layers = self._name_layers(layers)
@@ -195,7 +203,7 @@ class TFLiteModel:
         if key not in self._crew:
             self._crew.clear()
             threads = 1 if count > 1 else self.threads
-            self._crew[key] = [Runner(self.graph, images, threads) for _ in range(count)]
+            self._crew[key] = [new_runner(self.graph, images, threads, kernels=self.kernels) for _ in range(count)]
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
@@ -211,6 +219,7 @@ class TFLiteModel:
             "input_scale_from": self.scale_from,
             "threads": self.runner.threads,
             "batch_size": self.batch_size,
+            "kernels": self.kernels,
             "delegate": self.runner.delegate,
             "self_check": self.check.summary() if self.check else "not run",
             "inputs": [{"name": self.runner.input.name, "shape": list(self.input_shape)}],
@@ -229,6 +238,21 @@ class TFLiteModel:
         """The same model, interpreter shared, fed with another input scale."""
         other = copy.copy(self)
         other.input_scale, other.scale_from = parse_scale(scale), origin
+        return other
+
+    def with_kernels(self, kernels: str) -> TFLiteModel:
+        """The same file and layers, computed by another kernel set.
+
+        Raises:
+            ValueError: an unknown kernel set, one that is not installed, or one that refuses the file, in its words.
+        """
+        if _one_set(kernels) == self.kernels:
+            return self
+        other = copy.copy(self)
+        other.kernels = kernels
+        other.runner = _runner(self.graph, self.runner.batch, self.runner.threads, kernels)
+        other.check, other._crew, other.skipped = None, {}, {}
+        other._layers = other._name_layers(list(self._layers))
         return other
 
     def __call__(self, images: Images) -> dict[str, NDArray[np.float32]]:
@@ -354,6 +378,22 @@ def _tried(conversion: Conversion) -> tuple[Conversion, tuple[str, ...]]:
                 raise
         unknown.append(operator)
         conversion = replace(conversion, content=without_operator(conversion.graph, operator))
+
+
+def _one_set(kernels: str) -> str:
+    first, *others = kernel_sets(kernels)
+    if others:
+        raise ValueError(f"kernels of a model must be one kernel set. Received: {kernels!r}")
+    return first
+
+
+def _runner(graph: Graph, batch: int | None, threads: int | None, kernels: str) -> Runner:
+    """What runs the file; the interpreter for microcontrollers is first tried in a process of its own."""
+    if kernels == TFLM:
+        from tfinv.tflite.files.probe import probe  # here: it runs as a program too
+
+        probe(graph.content, kernels)
+    return new_runner(graph, batch, threads, kernels=kernels)
 
 
 def _positive(name: str, value: int | None) -> int | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.kernels import BUILTIN, new_runner
 from tfinv.tflite.files.signals import sqnr
 
 FLOAT_DB = 60.0
@@ -64,12 +65,12 @@ def check_runner(graph: Graph, runner: Runner, inputs: NDArray[np.float32], tens
     """
     outputs = {str(index): index for index in graph.outputs}
     preserved = runner.read(inputs, outputs)
-    bare = Runner(graph, runner.batch, runner.threads, preserve=False).read(inputs, outputs)
+    bare = new_runner(graph, runner.batch, runner.threads, kernels=runner.kernels, preserve=False).read(inputs, outputs)
     preserving = max(float(np.abs(preserved[name] - bare[name]).max(initial=0.0)) for name in outputs)
     names = list(tensors)
     spread = np.unique(np.linspace(0, len(names) - 1, min(_CHECKED_TENSORS, len(names))).astype(int))
     checked = {names[position]: tensors[names[position]] for position in spread}
-    built_in = Runner(graph, runner.batch, runner.threads, delegate=False).read(inputs, checked)
+    built_in = new_runner(graph, runner.batch, runner.threads, kernels=BUILTIN).read(inputs, checked)
     used = runner.read(inputs, checked)
     kernels = {name: sqnr(built_in[name], used[name]) for name in checked}
     exact = all(tensor.dtype in ("float32", "float16") for tensor in graph.weights().values())
