@@ -11,7 +11,8 @@ from tfinv.support.quiet import quiet
 from tfinv.tflite import TFLiteModel, latency, static_int8
 from tfinv.tflite.files import kernels as kernels_module
 from tfinv.tflite.files.flatbuffer import editable, pack, read_graph
-from tfinv.tflite.files.kernels import DEVICES, KERNELS, is_installed, kernel_sets, new_runner
+from tfinv.tflite.files.kernels import DEVICES, KERNELS, is_installed, kernel_sets
+from tfinv.tflite.files.runners import new_runner
 
 needs_tflm = pytest.mark.skipif(not is_installed("tflm"), reason="tflite-micro is not installed: tfinv[tflm]")
 LITERT = ("xnnpack", "builtin", "reference")

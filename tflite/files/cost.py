@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfinv.support.checks import kind_of, whole_number
-from tfinv.tflite.files.kernels import new_runner
 from tfinv.tflite.files.model import TFLiteModel
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.signals import random_inputs
 
 

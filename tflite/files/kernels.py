@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tfinv.support.checks import close_match, received
-
-if TYPE_CHECKING:
-    from tfinv.tflite.files.flatbuffer import Graph
-    from tfinv.tflite.files.interpreter import Runner
 
 XNNPACK, BUILTIN, REFERENCE, TFLM = "xnnpack", "builtin", "reference", "tflm"
 KERNELS: dict[str, str] = {
@@ -82,27 +77,3 @@ def check_installed(name: str) -> None:
             "kernels tflm needs the package tflite-micro: pip install 'tfinv[tflm]', or name reference, which stands "
             "in for it. Received: 'tflm'"
         )
-
-
-def new_runner(
-    graph: Graph, batch: int | None = None, threads: int | None = None, *, kernels: str = XNNPACK, preserve: bool = True
-) -> Runner:
-    """What runs a file with one kernel set.
-
-    Args:
-        graph: the file.
-        batch: images per invocation; None to choose. Microcontrollers take what the file declares.
-        threads: of the interpreter; None to choose.
-        kernels: the kernel set.
-        preserve: keep intermediate tensors readable.
-
-    Raises:
-        ValueError: the interpreter refuses the file.
-    """
-    if kernels == TFLM:
-        from tfinv.tflite.files.micro import MicroRunner
-
-        return MicroRunner(graph, preserve=preserve)
-    from tfinv.tflite.files.interpreter import Runner
-
-    return Runner(graph, batch, threads, preserve=preserve, kernels=kernels)

@@ -25,8 +25,9 @@ from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale, told_by_file
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import Runner
-from tfinv.tflite.files.kernels import TFLM, XNNPACK, kernel_sets, new_runner
+from tfinv.tflite.files.kernels import TFLM, XNNPACK, kernel_sets
 from tfinv.tflite.files.layer_map import LayerMap
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
 from tfinv.tflite.files.tensor_names import short_names

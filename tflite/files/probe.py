@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tfinv.tflite.files.flatbuffer import check_identifier, read_graph
 from tfinv.tflite.files.interpreter import one_line
-from tfinv.tflite.files.kernels import TFLM, XNNPACK, new_runner
+from tfinv.tflite.files.kernels import TFLM, XNNPACK
+from tfinv.tflite.files.runners import new_runner
 
 _TIMEOUT = 300.0
 _LEAST_MEMORY = 2 * 2**30

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.interpreter import Runner
-from tfinv.tflite.files.kernels import BUILTIN, new_runner
+from tfinv.tflite.files.kernels import BUILTIN
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.signals import sqnr
 
 FLOAT_DB = 60.0
