@@ -24,6 +24,8 @@ examples:
       --input-scale 0..255 --transformations "rotations(16)" --out runs/compared
   python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ --out runs/gate \\
       --fail-if "max_profile_increase>0.1" "flip_rate>5%" "transformed_accuracy_drop>0.02"
+  python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ \\
+      --kernels xnnpack,reference --fail-if "kernel_flip_rate>10%" "kernel_max_lsb>64" --out runs/kernels
 
 conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %; METRIC is one of
 """
@@ -42,8 +44,14 @@ def main(arguments: Sequence[str]) -> int:
     from tfinv.tflite.comparison.gate import check, parse_condition
     from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.files.checks import scales_of_pair
+    from tfinv.tflite.files.kernels import kernel_sets
 
     conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
+    kernels = kernel_sets(options.kernels)
+    refuse_idle(options, {"kernel_samples": shared.idle_kernels(kernels)})
+    lonely = [str(condition) for condition in conditions if condition.metric.startswith("kernel_")]
+    if lonely and len(kernels) < 2:
+        raise ValueError(f"--fail-if {lonely[0]} needs --kernels with two sets, such as xnnpack,reference")
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
     warping = shared.warping(options)
     opened = open_model(options.before, options.input_scale, size=options.input_size, layout=options.layout)
@@ -65,10 +73,14 @@ def main(arguments: Sequence[str]) -> int:
         measures=measures,
         names=tuple(options.names) if options.names else None,  # type: ignore[arg-type]
         subsets=Subsets(
-            measured_samples=options.measured_samples, layers=options.layers, memory_budget=options.memory_budget
+            measured_samples=options.measured_samples,
+            layers=options.layers,
+            memory_budget=options.memory_budget,
+            kernel_samples=options.kernel_samples,
         ),
         sampling=Sampling(options.confidence),
         warping=warping,
+        kernels=kernels,
         seed=options.seed,
         progress=not options.quiet,
         metadata={"dataset": fitted.dataset.id, "before": options.before, "after": options.after},
@@ -111,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         "several times faster",
     )
     shared.add_measuring(parser, 1000, 0.95)
+    shared.add_kernels(parser)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
     parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")
     parser.add_argument(

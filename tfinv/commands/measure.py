@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tfinv.commands.data import Fitted
     from tfinv.commands.sources import Opened
     from tfinv.results import Results
-    from tfinv.tflite import TFLiteModel
+    from tfinv.tflite import KernelComparison, TFLiteModel
 
 SEVERAL_CONFIDENCE = 0.95
 """Of the intervals of differences, where several models are measured and nothing is said."""
@@ -36,16 +36,20 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
+    from tfinv.commands.kernels import compared_kernels, limit_slow, with_kernels
     from tfinv.commands.sources import open_model
+    from tfinv.tflite.files.kernels import kernel_sets
 
     options = parse(_parser(), shared.with_signs(arguments))
     names = [text.strip() for text in options.model]
-    _check(options, names)
+    kernels = kernel_sets(options.kernels)
+    _check(options, names, kernels)
+    limit_slow(options, kernels)
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
     warping = shared.warping(options)
     scales = _one_per_model(options.input_scale, len(names))
     models = [
-        open_model(name, scale, options.layer_class, options.input_size, options.layout)
+        with_kernels(open_model(name, scale, options.layer_class, options.input_size, options.layout), kernels)
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
@@ -60,7 +64,10 @@ def main(arguments: Sequence[str]) -> int:
     for label, model, source in zip(labels, models, sources, strict=True):
         found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping)
         warnings += said
-    _write(found, options, fitted, warnings)
+    by_kernels = compared_kernels(
+        dict(zip(labels, sources, strict=True)), kernels, fitted, options, measures, transformations, warping
+    )
+    _write(found, options, fitted, warnings, by_kernels)
     return 0
 
 
@@ -76,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_layout(parser)
     shared.add_layer_classes(parser)
     shared.add_measuring(parser, None, None)
+    shared.add_kernels(parser)
     parser.add_argument("--stratified", action="store_true", help="measure every class apart, and their mean")
     parser.add_argument(
         "--checkpoint",
@@ -86,14 +94,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
+def _check(options: argparse.Namespace, names: Sequence[str], kernels: Sequence[str]) -> None:
     """Refuse what changes nothing, before anything is loaded."""
-    from tfinv.commands.sources import takes_layer_classes
+    from tfinv.commands.sources import is_tflite, takes_layer_classes
 
     several = len(names) > 1
+    foreign = "" if any(map(is_tflite, names)) else "no model is a .tflite file"
     refuse_idle(
         options,
         {
+            "kernels": foreign,
+            "kernel_samples": foreign or shared.idle_kernels(kernels),
             "seed": options.max_samples is None
             and options.measured_samples is None
             and "it draws a subset, and none is asked for",
@@ -180,13 +191,21 @@ def _measured(
             "model_file": model.name,
             "seed": options.seed,
             "input_scale_from": model.scale_from,
+            **({"kernels": source.kernels} if isinstance(source, TFLiteModel) else {}),
             **facts,
         },
     )
     return results, warnings
 
 
-def _write(found: Mapping[str, Results], options: argparse.Namespace, fitted: Fitted, warnings: Sequence[str]) -> None:
+def _write(
+    found: Mapping[str, Results],
+    options: argparse.Namespace,
+    fitted: Fitted,
+    warnings: Sequence[str],
+    by_kernels: KernelComparison | None,
+) -> None:
+    from tfinv.commands.kernels import kernel_lines
     from tfinv.commands.measure_report import write_single
     from tfinv.commands.measure_several import write_several
     from tfinv.report.ends import ends_sentences
@@ -198,10 +217,12 @@ def _write(found: Mapping[str, Results], options: argparse.Namespace, fitted: Fi
         results.save(options.out / (f"results-{label}.npz" if several else "results.npz"))
     subtitle = f"{', '.join(text.strip() for text in options.model)} on {fitted.dataset.name}, "
     subtitle += f"{len(fitted.measured)} images"
+    if any("kernels" in results.metadata for results in found.values()):
+        subtitle += f", kernels: {next(r.metadata['kernels'] for r in found.values() if 'kernels' in r.metadata)}"
     if several:
-        lines = write_several(found, options.out, subtitle, warnings)
+        lines = write_several(found, options.out, subtitle, warnings, by_kernels)
     else:
-        lines = write_single(next(iter(found.values())), options.out, subtitle, warnings)
-    for line in lines:
+        lines = write_single(next(iter(found.values())), options.out, subtitle, warnings, by_kernels)
+    for line in (*lines, *kernel_lines(by_kernels)):
         print(printable(line))
     print(f"Written to {options.out}")

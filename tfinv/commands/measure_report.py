@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tfinv.results import Results
+    from tfinv.tflite import KernelComparison
 
 SHOWN = ("measure", "layer", "mean", "low", "high", "floor", "valid", "left_out")
 """Columns that the terminal shows, where they exist."""
@@ -52,7 +53,9 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[str]:
     return list(figures)
 
 
-def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequence[str]) -> list[str]:
+def write_single(
+    results: Results, folder: Path, subtitle: str, warnings: Sequence[str], by_kernels: KernelComparison | None = None
+) -> list[str]:
     """Write `profile.csv`, the figures and `report.html` of one model.
 
     Args:
@@ -60,10 +63,12 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
         folder: where to.
         subtitle: of the report.
         warnings: what was noticed before measuring.
+        by_kernels: kernel sets against each other; None where there is one.
 
     Returns:
         Lines for the terminal.
     """
+    from tfinv.commands.kernels import add_to_report
     from tfinv.report import Report, explain
     from tfinv.report.ends import add_ends
     from tfinv.support import environment
@@ -83,6 +88,7 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
     report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
     add_ends(report, {"model": results.metadata})
+    add_to_report(report, by_kernels, folder)
     report.glossary(explain(*_TERMS))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
     columns = [name for name in SHOWN if name in frame]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfinv.results import Results
 from tfinv.support.schema import Rule
+from tfinv.tflite.comparison.kernels import KERNEL_FACTS, KernelComparison
 from tfinv.tflite.comparison.match_files import Match
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
@@ -34,6 +35,7 @@ _FACTS = {
     },
     "metadata": dict,
     "predictions": [str],
+    "kernels?": KERNEL_FACTS,
 }
 
 
@@ -57,6 +59,7 @@ class Comparison:
         after: of the other model, layers named as in the reference.
         predictions: class and confidence of every image by model; empty where models are no classifiers.
         metadata: settings, versions, hashes.
+        kernels: kernel set against kernel set; None where one alone was run.
     """
 
     names: tuple[str, str]
@@ -72,6 +75,7 @@ class Comparison:
     after: Results = field(repr=False)
     predictions: Mapping[str, Predictions] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    kernels: KernelComparison | None = field(default=None, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""
@@ -94,6 +98,10 @@ class Comparison:
             "metadata": dict(self.metadata),
             "predictions": list(self.predictions),
         }
+        frames = {name: getattr(self, name) for name in _FRAMES}
+        if self.kernels is not None:
+            facts["kernels"] = self.kernels.facts()
+            frames |= self.kernels.frames()
         arrays = {
             f"{number}.{name}": array
             for number, answers in enumerate(self.predictions.values())
@@ -104,7 +112,7 @@ class Comparison:
             FORMAT,
             VERSION,
             facts,
-            frames={name: getattr(self, name) for name in _FRAMES},
+            frames=frames,
             results={"before": self.before, "after": self.after},
             arrays=arrays,
             full_precision=full_precision,
@@ -134,6 +142,7 @@ class Comparison:
                 before=results["before"],
                 after=results["after"],
                 **{name: frames[name] for name in _FRAMES},
+                kernels=KernelComparison.of(facts["kernels"], frames) if "kernels" in facts else None,
             )
 
     def report(self, folder: str | os.PathLike[str]) -> Path:

@@ -33,6 +33,8 @@ METRICS: dict[str, str] = {
     "transformed_accuracy": "accuracy after, on transformed images",
     "min_sqnr_db": "lowest ratio of signal to quantization noise of a layer, in dB",
     "size_ratio": "size of the file after, as a share of the file before",
+    "kernel_flip_rate": "largest share of transformed images that two of the kernel sets answer differently, after",
+    "kernel_max_lsb": "largest difference of a layer between two of the kernel sets, in steps of its integers, after",
     "latency_ratio": "median latency after, as a share of that before, on this machine",
 }
 """What a condition may name."""
@@ -174,9 +176,20 @@ def metric_value(metric: str, comparison: Comparison) -> float:
         "transformed_accuracy": lambda: float(after.get("transformed_accuracy", math.nan)),
         "min_sqnr_db": lambda: float(comparison.fidelity["sqnr_db"].min()) if len(comparison.fidelity) else math.nan,
         "size_ratio": lambda: ratio("kib"),
+        "kernel_flip_rate": lambda: _between_kernels(comparison, "transformed_flips"),
+        "kernel_max_lsb": lambda: _between_kernels(comparison, "max_lsb"),
         "latency_ratio": lambda: ratio("latency_ms"),
     }
     return functions[metric]()
+
+
+def _between_kernels(comparison: Comparison, column: str) -> float:
+    """The largest over pairs of kernel sets of the file after; NaN without pairs, or where one set refused the file."""
+    kernels, name = comparison.kernels, comparison.names[1]
+    if kernels is None or any(place.startswith(f"{name}: ") for place in kernels.refused):
+        return math.nan
+    pairs = kernels.pairs[kernels.pairs["model"] == name]
+    return _largest(pairs[column].to_numpy(float)) if column in pairs else math.nan
 
 
 def _reasons_without_condition(comparison: Comparison, allowed: Sequence[str]) -> Iterable[str]:

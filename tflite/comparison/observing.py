@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +95,35 @@ class Observer:
         return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes)
 
 
+def warping_function(
+    transformations: TransformationSet, shape: tuple[int, ...], warping: Warping
+) -> tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], int]:
+    """A function from images to the images that models are shown, and the column of the untransformed ones.
+
+    Args:
+        transformations: the set, `T` of them.
+        shape: `(H, W, C)`.
+        warping: padding and interpolation.
+
+    Returns:
+        A function from `(S_b, H, W, C)` to `(S_b * columns, H, W, C)`, sample by sample; the columns are the
+        transformations and, where none of them changes nothing, one more. And the number of the upright column.
+    """
+    same = np.flatnonzero(identities(transformations))
+
+    def transformed(images: Images) -> Any:
+        warped = warp(images, transformations, padding=warping.padding, interpolation=warping.interpolation)
+        if not same.size:  # the untransformed image comes last
+            warped = tf.concat([warped, images[:, None]], axis=1)
+        return tf.reshape(warped, (-1, *shape))
+
+    # A concrete function: several runs in one process would make TensorFlow warn of retracing.
+    spec = tf.TensorSpec((None, *shape), tf.float32)
+    concrete = tf.function(transformed).get_concrete_function(spec)
+    upright = int(same[0]) if same.size else len(transformations)
+    return lambda images: concrete(tf.constant(images)).numpy(), upright
+
+
 class PairedRun:
     """One run over the images that shows each block to all models."""
 
@@ -109,23 +138,12 @@ class PairedRun:
     ) -> None:
         self._observers, self._reference, self._batches = observers, reference, batches
         self._count = len(transformations)
-        same = np.flatnonzero(identities(transformations))
-        self._upright = int(same[0]) if same.size else self._count
+        self._warp, self._upright = warping_function(transformations, batches.shape, warping)
         self.recorders = {
             name: FidelityRecorder(layer_pairs, getattr(observers[name].model, "layer_tensors", {}))
             for name, layer_pairs in pairs.items()
             if name != reference
         }
-
-        def transformed(images: Images) -> Any:
-            warped = warp(images, transformations, padding=warping.padding, interpolation=warping.interpolation)
-            if not same.size:  # the untransformed image comes last
-                warped = tf.concat([warped, images[:, None]], axis=1)
-            return tf.reshape(warped, (-1, *batches.shape))
-
-        # A concrete function: several runs in one process would make TensorFlow warn of retracing.
-        spec = tf.TensorSpec((None, *batches.shape), tf.float32)
-        self._warp = tf.function(transformed).get_concrete_function(spec)
 
     def run(self, fidelity_samples: int, progress: bool) -> None:
         """Go over all images.
@@ -141,7 +159,7 @@ class PairedRun:
         total = samples * self._count * len(self._observers)
         with Progress("comparing", total, "img", shown=progress) as bar:
             for number, batch in enumerate(self._batches):
-                self._block(self._warp(tf.constant(batch.images)).numpy(), len(batch.images), number in chosen, bar)
+                self._block(self._warp(batch.images), len(batch.images), number in chosen, bar)
 
     def _block(self, images: NDArray[np.float32], samples: int, compare: bool, bar: Progress) -> None:
         order = [self._reference, *(name for name in self._observers if name != self._reference)]

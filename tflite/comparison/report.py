@@ -11,7 +11,9 @@ from tfinv.report import Report, explain
 from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
-from tfinv.tflite.comparison import report_parts
+from tfinv.tflite.comparison import kernel_report, report_parts
+from tfinv.tflite.comparison.kernel_words import kernel_note
+from tfinv.tflite.files.kernels import XNNPACK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +85,8 @@ def write(comparison: Comparison, folder: Path) -> Path:
     for name in ("layers", "fidelity", "models", "curves", "operators"):
         frame: pd.DataFrame = getattr(comparison, name)
         write_text(folder / f"{name}.csv", to_csv(frame))
+    if comparison.kernels is not None:
+        kernel_report.write_tables(comparison.kernels, folder)
     return report.write_html(folder / "report.html")
 
 
@@ -91,7 +95,7 @@ def build(comparison: Comparison) -> Report:
     first, second = comparison.names
     facts = comparison.metadata
     data = f"{facts['dataset']}: " if "dataset" in facts else ""
-    subtitle = f"{data}{facts['samples']} images under {facts['transformations']}"
+    subtitle = f"{data}{facts['samples']} images under {facts['transformations']}, {_kernels(comparison)}"
     report = Report(f"{second} against {first}: is it still as invariant?", subtitle)
     report.verdict([*(f"**Warning**: {text}" for text in comparison.warnings), *comparison.verdict])
     _add_models(report, comparison)
@@ -103,6 +107,8 @@ def build(comparison: Comparison) -> Report:
     _add_invariance(report, comparison)
     _add_layers(report, comparison)
     add_ends(report, facts.get("files", {}))
+    if comparison.kernels is not None:
+        kernel_report.add_section(report, comparison.kernels)
     report.glossary(explain(*(term for term in TERMS if _has_labels(comparison) or term not in NEEDS_ACCURACY)))
     return report.environment({**facts, "match": comparison.match.describe().replace("\n", "; ")})
 
@@ -118,7 +124,8 @@ def _add_models(report: Report, comparison: Comparison) -> None:
     )
     kept = comparison.models[[name for name in columns if name not in hidden]]
     bounds = [name for name in comparison.models if name.endswith(("_low", "_high", "_change"))]
-    report_parts.add_two_models(report, kept.join(comparison.models[bounds]), "Behaviour, size and speed")
+    caption = f"Behaviour, size and speed ({_kernels(comparison)})"
+    report_parts.add_two_models(report, kept.join(comparison.models[bounds]), caption)
     report.table(comparison.operators, "Operators in each file", collapsed=True)
 
 
@@ -136,10 +143,12 @@ def _add_invariance(report: Report, comparison: Comparison) -> None:
         report_parts.add_change(report, comparison.before, comparison.after, measure, rows, comparison.names)
         shown = rows[["layer", "before", "after", "difference", "low", "high", "relative", "real"]]
         caption = f"{report_parts.measure_name(measure).capitalize()} by layer; `real`: beyond noise"
+        caption += f" ({_kernels(comparison)})"
         report_parts.add_layers(report, shown, caption, collapsed=True)
         if "lost" in rows:  # comparisons saved by earlier versions do not know it
             caption = "Units valid in both files, in the first alone (lost; `silenced`: dead or sparse in the second), "
             caption += "in the second alone (gained), and the relative change over units valid in both"
+            caption += f" ({_kernels(comparison)})"
             report_parts.add_layers(report, rows[["layer", *UNIT_COLUMNS]], caption, collapsed=True)
 
 
@@ -155,8 +164,18 @@ def _add_layers(report: Report, comparison: Comparison) -> None:
     )
     # Comparisons saved by earlier versions lack some columns.
     shown = frame[[name for name in FIDELITY_COLUMNS if name in frame]]
-    report_parts.add_layers(report, shown, "Fidelity by layer")
-    report_parts.add_layers(report, frame[list(RANGE_COLUMNS)], "Ranges of activations and weights", collapsed=True)
+    report_parts.add_layers(report, shown, f"Fidelity by layer ({_kernels(comparison)})")
+    report_parts.add_layers(
+        report,
+        frame[list(RANGE_COLUMNS)],
+        f"Ranges of activations and weights ({_kernels(comparison)})",
+        collapsed=True,
+    )
+
+
+def _kernels(comparison: Comparison) -> str:
+    """The kernel set that all but the section on kernel sets is of; comparisons of earlier versions do not name it."""
+    return kernel_note(comparison.metadata.get("kernels", [XNNPACK])[0])
 
 
 def _has_labels(comparison: Comparison) -> bool:
