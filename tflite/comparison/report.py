@@ -21,9 +21,11 @@ MODEL_COLUMNS = (
     "model",
     "accuracy",
     "transformed_accuracy",
+    "worst_case_accuracy",
     "flips",
     "transformed_flips",
     "consistency",
+    "consistency_all",
     "effective_invariance",
     "collapsed",
     "kib",
@@ -56,7 +58,10 @@ RANGE_COLUMNS = (
     "weights_after_min",
     "weights_after_max",
 )
-NEEDS_ACCURACY = {"accuracy", "transformed_accuracy", "consistency", "effective_invariance", "chance"}
+NEEDS_ACCURACY = {
+    *("accuracy", "transformed_accuracy", "worst_case_accuracy", "consistency", "consistency_all"),
+    *("effective_invariance", "chance", "worst case"),
+}
 """Columns and terms that say nothing, or mislead, where accuracy is not known."""
 TERMS = (
     "layer profile",
