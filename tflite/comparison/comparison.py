@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tfinv.results import Results
 from tfinv.support.schema import Rule
+from tfinv.tflite.comparison.answers import Answers
+from tfinv.tflite.comparison.flips import flipped_rows
 from tfinv.tflite.comparison.match_files import Match
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
@@ -57,6 +59,8 @@ class Comparison:
         after: of the other model, layers named as in the reference.
         predictions: class and confidence of every image by model; empty where models are no classifiers.
         metadata: settings, versions, hashes.
+        answers: which answers changed and what that costs, worst cases, calibration; empty tables where models are no
+            classifiers, and for comparisons that earlier versions saved.
     """
 
     names: tuple[str, str]
@@ -72,6 +76,17 @@ class Comparison:
     after: Results = field(repr=False)
     predictions: Mapping[str, Predictions] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    answers: Answers = field(default_factory=Answers.none, repr=False)
+
+    def flipped(self) -> pd.DataFrame:
+        """All answers that the second file gives differently, see `tfinv.tflite.comparison.flips.flipped_rows`."""
+        import pandas as pd
+
+        if len(self.predictions) < 2:
+            return pd.DataFrame()
+        before, after = (self.predictions[name] for name in self.names)
+        names = self.curves[self.curves["model"] == self.names[0]]["transformation"].tolist()
+        return flipped_rows(before, after, self.answers.labels, names)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""
@@ -99,12 +114,13 @@ class Comparison:
             for number, answers in enumerate(self.predictions.values())
             for name, array in answers.to_arrays().items()
         }
+        arrays |= self.answers.to_arrays()
         save_parts(
             path,
             FORMAT,
             VERSION,
             facts,
-            frames={name: getattr(self, name) for name in _FRAMES},
+            frames={name: getattr(self, name) for name in _FRAMES} | self.answers.to_frames(),
             results={"before": self.before, "after": self.after},
             arrays=arrays,
             full_precision=full_precision,
@@ -133,6 +149,7 @@ class Comparison:
                 metadata=facts["metadata"],
                 before=results["before"],
                 after=results["after"],
+                answers=Answers.from_parts(frames, arrays),
                 **{name: frames[name] for name in _FRAMES},
             )
 

@@ -10,7 +10,7 @@ import numpy as np
 from tfinv.report import Report, explain
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
-from tfinv.tflite.comparison import report_parts
+from tfinv.tflite.comparison import answers_report, report_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ RANGE_COLUMNS = (
 )
 NEEDS_ACCURACY = {
     *("accuracy", "transformed_accuracy", "worst_case_accuracy", "consistency", "consistency_all"),
-    *("effective_invariance", "chance", "worst case"),
+    *("effective_invariance", "chance", "worst case", "harmful flip", "calibration error"),
 }
 """Columns and terms that say nothing, or mislead, where accuracy is not known."""
 TERMS = (
@@ -68,6 +68,9 @@ TERMS = (
     "normalized variance",
     "same-equivariance",
     "flip rate",
+    "worst case",
+    "harmful flip",
+    "calibration error",
     "consistency",
     "change beyond noise",
     "interval",
@@ -87,6 +90,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
     for name in ("layers", "fidelity", "models", "curves", "operators"):
         frame: pd.DataFrame = getattr(comparison, name)
         write_text(folder / f"{name}.csv", to_csv(frame))
+    answers_report.write_tables(comparison, folder)
     return report.write_html(folder / "report.html")
 
 
@@ -104,6 +108,7 @@ def build(comparison: Comparison) -> Report:
         report_parts.add_curves(
             report, comparison.curves, 1 / facts["num_classes"] if _has_labels(comparison) else None
         )
+    answers_report.add(report, comparison)
     _add_invariance(report, comparison)
     _add_layers(report, comparison)
     report.glossary(explain(*(term for term in TERMS if _has_labels(comparison) or term not in NEEDS_ACCURACY)))
