@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SHOWN = (("harmful", 8), ("beneficial", 2), ("neutral", 2), ("unknown", 12))
 """How many changed images of a kind are kept as pictures, at most."""
-_FRAMES = ("at_least", "flips", "classes", "calibration")
+_FRAMES = ("at_least", "flips", "classes", "calibration", "decisions")
 _PREFIX = "answers."
 
 
@@ -37,6 +37,7 @@ class Answers:
         flips: one row a transformation, see `flips.flips_by_transformation`; empty without labels.
         classes: one row a class, see `flips.flips_by_class`; empty without labels.
         calibration: see `confidence.calibration_table`; empty without labels.
+        decisions: see `decisions.decisions`; empty before `Comparison.decide`.
         labels: int64 `(S,)`, of the images; None where there are none.
         shown: int64 `(N, 2)`, image and transformation of every picture.
         pictures: uint8 `(N, 2, H, W, C)`, the image upright and transformed.
@@ -46,6 +47,7 @@ class Answers:
     flips: pd.DataFrame = field(repr=False)
     classes: pd.DataFrame = field(repr=False)
     calibration: pd.DataFrame = field(repr=False)
+    decisions: pd.DataFrame = field(repr=False)
     labels: NDArray[np.int64] | None = field(default=None, repr=False)
     shown: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64), repr=False)
     pictures: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 2, 1, 1, 1), np.uint8), repr=False)
@@ -119,6 +121,7 @@ def answers_of(
         flips_by_transformation(before, after, labels, words),
         flips_by_class(before, after, labels, moved),
         calibration_table(scores, labels, words, moved),
+        pd.DataFrame(),
         labels,
         shown,
         pictures,
@@ -142,8 +145,9 @@ def _pictures(
     if x.shape[-1] in (1, 3):
         for image, number in shown:
             upright = np.asarray(x[image], np.float32)[None]
-            options = {"padding": warping.padding, "interpolation": warping.interpolation}
-            turned = np.asarray(warp(upright, transformations[int(number) : int(number) + 1], **options))[0, 0]
+            one = transformations[int(number) : int(number) + 1]
+            turned = warp(upright, one, padding=warping.padding, interpolation=warping.interpolation)
+            turned = np.asarray(turned)[0, 0]
             pairs.append(np.stack([upright[0], turned]))
     shape = (len(pairs), 2, *(x.shape[1:] if pairs else (1, 1, 1)))
     return np.round(255 * np.clip(np.array(pairs).reshape(shape), 0, 1)).astype(np.uint8)

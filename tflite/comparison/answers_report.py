@@ -28,6 +28,7 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
     frames = {"flipped": comparison.flipped()}
     answers = comparison.answers
     frames |= {"right_at_least": answers.at_least, "flips": answers.flips}
+    frames |= {"decisions": answers.decisions}
     frames |= {"flips_by_class": answers.classes, "calibration": answers.calibration}
     for name, frame in frames.items():
         if len(frame.columns):
@@ -37,6 +38,8 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
 def add(report: Report, comparison: Comparison) -> None:
     """Worst cases, flips by kind and class, pictures of what changed, calibration; what is not known is left out."""
     answers = comparison.answers
+    if len(answers.decisions):
+        _add_decisions(report, answers.decisions)
     if len(answers.at_least):
         _add_worst_cases(report, comparison)
     if len(answers.flips):
@@ -45,6 +48,26 @@ def add(report: Report, comparison: Comparison) -> None:
         _add_pictures(report, comparison)
     if len(answers.calibration):
         _add_calibration(report, comparison)
+
+
+def _add_decisions(report: Report, frame: pd.DataFrame) -> None:
+    report.section(
+        "What is decided",
+        "`unchanged`: the 90 % interval lies inside the margin, two one-sided tests at 5 %. `changed`: not so, and the "
+        "95 % interval (of layers: that of all layers together) excludes zero. `inconclusive`: neither. `needed`: "
+        "images that a decision takes with a chance of 80 % if the change is what was measured; `planned`: if there is "
+        "none.",
+    )
+    shown = frame.drop(columns="unit").assign(
+        **{name: [_in_unit(value, unit, name) for value, unit in zip(frame[name], frame["unit"], strict=True)]
+           for name in ("change", "low", "high", "margin")}
+    )  # fmt: skip
+    report.table(shown, "Decisions, by intervals", dict.fromkeys(("needed", "planned"), ",.0f"))
+
+
+def _in_unit(value: float, unit: str, name: str) -> str:
+    sign = "" if name == "margin" else "+"
+    return f"{100 * value:{sign}.2f} {'points' if unit == 'points' else '%'}"
 
 
 def _add_worst_cases(report: Report, comparison: Comparison) -> None:
@@ -98,7 +121,7 @@ def _add_classes(report: Report, classes: pd.DataFrame) -> None:
     spoken = f"Class {int(worst['class_number'])} changes most to the worse, by {100 * worst['change']:+.1f} points."
     report.figure(figure, caption, f"{caption} {spoken}", name="flips_by_class")
     shares = ("accuracy_before", "accuracy_after", *KINDS)
-    formats = dict.fromkeys(shares, _SHARE) | dict.fromkeys(("change", "low", "high"), "{:+.1%}")
+    formats: dict[str, Any] = dict.fromkeys(shares, _SHARE) | dict.fromkeys(("change", "low", "high"), "{:+.1%}")
     formats |= dict.fromkeys(("p_value", "p_holm"), "{:.3g}")
     report.table(
         order,
@@ -167,7 +190,7 @@ def _add_calibration(report: Report, comparison: Comparison) -> None:
     report.table(frame, "Calibration under each transformation", formats, collapsed=True)
 
 
-def _placed(frame: pd.DataFrame, comparison: Comparison) -> tuple[pd.DataFrame, dict[str, str]]:
+def _placed(frame: pd.DataFrame, comparison: Comparison) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The frame with angles where all transformations are rotations, and the arguments that name its axis."""
     curves = comparison.curves[comparison.curves["model"] == comparison.names[0]]
     degrees = dict(zip(curves["number"], curves["degrees"], strict=True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.results import Results
 from tfinv.support.schema import Rule
 from tfinv.tflite.comparison.answers import Answers
+from tfinv.tflite.comparison.decisions import DECIDED, decisions, parse_margins, sentence
 from tfinv.tflite.comparison.flips import flipped_rows
 from tfinv.tflite.comparison.match_files import Match
 from tfinv.tflite.comparison.predictions import Predictions
@@ -87,6 +88,31 @@ class Comparison:
         before, after = (self.predictions[name] for name in self.names)
         names = self.curves[self.curves["model"] == self.names[0]]["transformation"].tolist()
         return flipped_rows(before, after, self.answers.labels, names)
+
+    def decide(self, *margins: str) -> Comparison:
+        """Decide by intervals what changed, rather than by the measured numbers.
+
+        Every accuracy and every layer is "unchanged" if the 90 % interval of its change lies inside the margin (two
+        one-sided tests at 5 %), otherwise "changed" if the 95 % interval excludes zero, otherwise "inconclusive",
+        with the number of images that a decision takes.
+
+        Args:
+            margins: `"1 point"` (percentage points of accuracy, upright, transformed and worst case), `"5%"` (of the
+                mean of every layer), or both.
+
+        Returns:
+            The comparison with the table `answers.decisions`, and the decisions as the first sentence of the verdict.
+
+        Raises:
+            ValueError: a margin without a unit, or one that the comparison has no numbers for.
+
+        Source: Schuirmann 1987, "A comparison of the two one-sided tests procedure and the power approach".
+        """
+        parsed = parse_margins(margins)
+        frame = decisions(self, parsed)
+        kept = [text for text in self.verdict if not text.startswith(DECIDED)]
+        answers = replace(self.answers, decisions=frame)
+        return replace(self, answers=answers, verdict=(sentence(frame, str(parsed)), *kept))
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""

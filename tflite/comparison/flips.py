@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tfinv.tflite.comparison.predictions import Predictions
 
-KINDS = ("harmful", "beneficial", "neutral")
+KINDS: tuple[str, ...] = ("harmful", "beneficial", "neutral")
 """Right to wrong, wrong to right, and from one wrong class to another."""
 SIGNIFICANCE = 0.05
 """A class pays if its corrected p-value is below this."""

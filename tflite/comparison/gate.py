@@ -14,6 +14,7 @@ import numpy as np
 
 from tfinv.support.checks import close_match
 from tfinv.tflite.comparison.behaviour import NEAR_CHANCE
+from tfinv.tflite.comparison.decisions import named
 
 if TYPE_CHECKING:
     from tfinv.tflite.comparison.comparison import Comparison
@@ -34,10 +35,14 @@ METRICS: dict[str, str] = {
     "transformed_accuracy": "accuracy after, on transformed images",
     "worst_case_accuracy": "accuracy after, where an image counts as right only under every transformation",
     "min_sqnr_db": "lowest ratio of signal to quantization noise of a layer, in dB",
+    "changed": "number of quantities that --decide equivalence calls changed",
+    "inconclusive": "number of quantities that --decide equivalence can neither call changed nor unchanged",
     "size_ratio": "size of the file after, as a share of the file before",
     "latency_ratio": "median latency after, as a share of that before, on this machine",
 }
 """What a condition may name."""
+DECISIONS = ("changed", "inconclusive")
+"""Metrics that judge by intervals; all others compare the measured number."""
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -144,7 +149,10 @@ def check(
         if math.isnan(value):
             reasons.append(f"{condition.metric} is not known, so {condition} cannot be ruled out")
         elif condition.holds(value):
-            reasons.append(f"{condition.metric} is {value:.4g} ({condition})")
+            which = (
+                f": {named(comparison.answers.decisions, condition.metric)}" if condition.metric in DECISIONS else ""
+            )
+            reasons.append(f"{condition.metric} is {value:.4g} ({condition}){which}")
     return Gate(tuple(reasons), values)
 
 
@@ -177,6 +185,8 @@ def metric_value(metric: str, comparison: Comparison) -> float:
         "transformed_accuracy": lambda: float(after.get("transformed_accuracy", math.nan)),
         "worst_case_accuracy": lambda: float(after.get("worst_case_accuracy", math.nan)),
         "min_sqnr_db": lambda: float(comparison.fidelity["sqnr_db"].min()) if len(comparison.fidelity) else math.nan,
+        "changed": lambda: _decided("changed", comparison),
+        "inconclusive": lambda: _decided("inconclusive", comparison),
         "size_ratio": lambda: ratio("kib"),
         "latency_ratio": lambda: ratio("latency_ms"),
     }
@@ -205,6 +215,12 @@ def _reasons_of_model(row: Mapping[Any, Any]) -> Iterable[str]:
         yield f"{row['model']} has collapsed: it answers nearly the same for every image"
     elif kappa < NEAR_CHANCE:
         yield f"{row['model']} knows hardly more than chance (kappa {kappa:.2f}); check the input scale"
+
+
+def _decided(decision: str, comparison: Comparison) -> float:
+    """NaN before anything is decided."""
+    frame = comparison.answers.decisions
+    return float((frame["decision"] == decision).sum()) if len(frame) else math.nan
 
 
 def _largest(values: Any) -> float:
