@@ -139,8 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="SIZE",
-        help='of --decide equivalence: what counts as no change, as "1 point" of accuracy, "5%%" of a layer\'s mean, or '
-        "both",
+        help="of --decide equivalence, what counts as no change: '1 point' of accuracy, '5%%' of a layer's mean",
     )
     parser.add_argument(
         "--allow-unmatched",

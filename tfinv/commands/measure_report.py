@@ -110,6 +110,10 @@ def _sentences(results: Results) -> list[str]:
         if not means:
             sentences.append(f"{key} exists on none of the layers.")
             continue
+        if len(means) == 1:
+            layer, mean = next(iter(means.items()))
+            sentences.append(f"{key} at {layer}: {measure[layer].note or f'{mean:.3f}'}.")
+            continue
         lowest, highest = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
         sentences.append(
             f"{key} is lowest at {lowest} ({means[lowest]:.3f}), highest at {highest} ({means[highest]:.3f}), and "

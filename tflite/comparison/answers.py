@@ -55,9 +55,7 @@ class Answers:
     @classmethod
     def none(cls) -> Answers:
         """Empty tables."""
-        import pandas as pd
-
-        return cls(*(pd.DataFrame() for _ in _FRAMES))
+        return cls(**_tables({}))
 
     def to_frames(self) -> dict[str, pd.DataFrame]:
         """The tables by the name that a file gives them."""
@@ -81,7 +79,8 @@ class Answers:
         pictures = member(arrays, f"{_PREFIX}pictures", "uint8", (len(shown), 2, None, None, None))
         given = f"{_PREFIX}labels" in arrays
         labels = member(arrays, f"{_PREFIX}labels", "int64", (None,)) if given else None
-        return cls(*(frames[f"{_PREFIX}{name}"] for name in _FRAMES), labels, shown, pictures)
+        tables = _tables({name: frames[f"{_PREFIX}{name}"] for name in _FRAMES if f"{_PREFIX}{name}" in frames})
+        return cls(**tables, labels=labels, shown=shown, pictures=pictures)
 
 
 def answers_of(
@@ -112,20 +111,24 @@ def answers_of(
     shown = _chosen(rows)
     pictures = _pictures(images.x, shown, transformations, warping)
     if labels is None:
-        return Answers(*(pd.DataFrame() for _ in _FRAMES), None, shown, pictures)
+        return Answers(**_tables({}), shown=shown, pictures=pictures)
     moved = ~identities(transformations)
     moved = moved if moved.any() else ~moved
     frames = [behaviour.at_least_frame().assign(model=name) for name, behaviour in zip(names, seen, strict=True)]
-    return Answers(
-        pd.concat(frames, ignore_index=True),
-        flips_by_transformation(before, after, labels, words),
-        flips_by_class(before, after, labels, moved),
-        calibration_table(scores, labels, words, moved),
-        pd.DataFrame(),
-        labels,
-        shown,
-        pictures,
-    )
+    tables = {
+        "at_least": pd.concat(frames, ignore_index=True),
+        "flips": flips_by_transformation(before, after, labels, words),
+        "classes": flips_by_class(before, after, labels, moved),
+        "calibration": calibration_table(scores, labels, words, moved),
+    }
+    return Answers(**_tables(tables), labels=labels, shown=shown, pictures=pictures)
+
+
+def _tables(known: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Every table by name; those that are not known are empty."""
+    import pandas as pd
+
+    return {name: known.get(name, pd.DataFrame()) for name in _FRAMES}
 
 
 def _chosen(rows: pd.DataFrame) -> NDArray[np.int64]:
