@@ -24,9 +24,9 @@ ORDER = (
     *("other_dataset", "complexity", "diversity", "random_weights", "initialisation", "during_training"),
     *("batch_normalization", "activation_function", "kernel_size", "max_pooling", "models_compared", "stratified"),
     *("aggregation", "same_equivariance", "feature_maps", "handshapes"),
-    *("published_accuracy", "published_global", "published_profile"),
+    *("published_accuracy", "published_global", "published_profile", "worst_case"),
 )
-"""The study's questions in the order in which they are numbered, and three comparisons with published numbers."""
+"""The study's questions in the order in which they are numbered, and four comparisons with published numbers."""
 
 _HEAD = """# Findings
 
