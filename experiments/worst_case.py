@@ -116,9 +116,9 @@ EXPERIMENT = Experiment(
     },
     presets={
         "smoke": {
-            **{"dataset": "digits", "train_samples": 200, "samples": 60, "filters": 4, "dense": 8},
-            **{"epochs": 1, "augmented_epochs": 1, "draws": 4, "budget": 12},
+            "dataset": "digits", "train_samples": 200, "samples": 60, "filters": 4, "dense": 8,
+            "epochs": 1, "augmented_epochs": 1, "draws": 4, "budget": 12,
         },
         "full": {"samples": None, "filters": 32, "epochs": 5, "augmented_epochs": 15, "budget": 775},
     },
-)
+)  # fmt: skip
