@@ -70,7 +70,7 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
     frame = profile_with_floor(results)
     write_text(folder / "profile.csv", to_csv(frame))
     report = Report("Invariance by layer", subtitle).verdict(
-        [*as_warnings(warnings), *answer_sentences(results), *_sentences(results)]
+        [*as_warnings(warnings), *precision_sentences(results), *answer_sentences(results), *_sentences(results)]
     )
     figures = draw_single(results)
     save_figures(figures, folder)
@@ -84,12 +84,20 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
     report.glossary(explain(*_TERMS))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
     columns = [name for name in SHOWN if name in frame]
-    return [frame[columns].to_string(index=False, float_format="{:.4f}".format)]
+    table = frame[columns].to_string(index=False, float_format="{:.4f}".format)
+    return [table, *precision_sentences(results)]
 
 
 def as_warnings(warnings: Sequence[str]) -> list[str]:
     """Warnings as sentences of a report."""
     return [f"Warning: {text}." for text in warnings]
+
+
+def precision_sentences(results: Results) -> list[str]:
+    """How many images were needed, where that was the question."""
+    from tfinv.evaluation.precision import precision_sentence
+
+    return [precision_sentence(results.metadata["precision"])] if "precision" in results.metadata else []
 
 
 def answer_sentences(results: Results) -> list[str]:
