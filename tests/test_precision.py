@@ -124,32 +124,29 @@ def test_the_command_says_how_many_images_were_needed(model, images, tmp_path, c
     assert "cannot be combined with stratified" in capsys.readouterr().err
 
 
-def simulated(rng: np.random.Generator, share: float, precision: float, total: int = 2000) -> tuple[bool, int]:
+def simulated(rng: np.random.Generator, share: float, precision: float, level: float, total: int) -> tuple[bool, int]:
     """Whether the interval at which one stops holds the true share, and how many images that took."""
-    values = (rng.random(total) < share).astype(float)
     counts = looks(total)
-    level = boundary(counts, 0.95)
-    shards: list[np.ndarray] = []
+    right, sizes = np.zeros(0), np.zeros(0, int)
     low = high = np.nan
     for parts in parts_of(np.arange(total), counts):
-        shards = [np.r_[a, b] for a, b in zip(shards[::2], shards[1::2], strict=True)] + [
-            values[part] for part in parts
-        ]
-        sizes = [len(shard) for shard in shards]
-        everything = np.concatenate(shards)
-        without = [(everything.sum() - shard.sum()) / (everything.size - shard.size) for shard in shards]
-        estimate = float(everything.mean())
+        new = np.array([len(part) for part in parts])
+        right = np.r_[right[::2] + right[1::2], rng.binomial(new, share)]  # a part has so many right answers
+        sizes = np.r_[sizes[::2] + sizes[1::2], new]
+        without = (right.sum() - right) / (sizes.sum() - sizes)
+        estimate = float(right.sum() / sizes.sum())
         low, high = interval(pseudo_values(estimate, without, sizes), sizes, estimate, level)
         if (high - low) / 2 <= precision:
             break
-    return low <= share <= high, sum(sizes)
+    return low <= share <= high, int(sizes.sum())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("share", "precision"), [(0.5, 0.06), (0.9, 0.03), (0.7, 0.1), (0.8, 0.02)])
 def test_intervals_at_the_stop_hold_what_they_promise(rng, share, precision):
     """Nominal 95 %, at least 93 %: 1500 simulated evaluations, whose standard error is 0.56 points."""
-    outcomes = [simulated(rng, share, precision) for _ in range(1500)]
+    level = boundary(looks(2000), 0.95)
+    outcomes = [simulated(rng, share, precision, level, 2000) for _ in range(1500)]
     assert np.mean([held for held, _ in outcomes]) >= 0.93
     if precision > 0.02:
         assert np.mean([used for _, used in outcomes]) < 2000
