@@ -51,7 +51,7 @@ class _Network:
     @property
     def worst_case(self) -> tuple[float, float, float]:
         """Share of images that are right under every transformation, and its 95 % interval."""
-        always = self.right.all(axis=1)
+        always: np.ndarray = np.all(self.right, axis=1)
         return float(always.mean()), *wilson(int(always.sum()), len(always))
 
     @property
@@ -175,7 +175,7 @@ def _at_least(networks: list[_Network]) -> pd.DataFrame:
     frames = []
     for network in networks:
         samples, count = network.right.shape
-        shares = at_least(np.bincount(network.right.sum(axis=1), minlength=count + 1))
+        shares = at_least(np.bincount(network.right.sum(axis=1), minlength=count + 1).astype(np.float64))
         bounds = np.array([wilson(share * samples, samples) for share in shares])
         columns = {"at_least": range(1, count + 1), "accuracy": shares, "low": bounds[:, 0], "high": bounds[:, 1]}
         frames.append(pd.DataFrame(columns).assign(model=network.name))

@@ -87,7 +87,7 @@ def measured(
     return results
 
 
-def states_of_shard(run: Pass, samples: ImageBatches, part: str) -> dict[str, dict[Statistic, Any]]:
+def states_of_shard(run: Pass, samples: ImageBatches, part: str) -> dict[str, LayerStates]:
     """By layer the states of one pass over some samples, where other samples follow.
 
     Args:

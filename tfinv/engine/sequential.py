@@ -93,7 +93,7 @@ def _in_pairs(shards: list[dict[str, LayerStates]], sizes: list[int]) -> tuple[l
     """Shards joined two by two."""
     joined = []
     for first, second in zip(shards[::2], shards[1::2], strict=True):
-        layers = {
+        layers: dict[str, LayerStates] = {
             name: {
                 statistic: merged(statistic, [state, second[name][statistic]]) for statistic, state in states.items()
             }

@@ -49,7 +49,10 @@ class SearchSpace:
             if name not in _FAMILIES:
                 hint = close_match(name, _FAMILIES)
                 raise ValueError(f"ranges must name some of {', '.join(_FAMILIES)}.{hint} Received: {name!r}")
-        given = MapRanges.of(*(ranges.get(name) for name in ("rotation", "scale", "translation", "shear")), None)
+        rotation, scale, translation, shear = (
+            ranges.get(name) for name in ("rotation", "scale", "translation", "shear")
+        )
+        given = MapRanges.of(rotation, scale, translation, shear, None)
         bounds = {name: getattr(given, name) for name in ("rotation", "scale", "shear")}
         bounds |= {"shift_x": given.translation, "shift_y": given.translation}
         chosen = {name: bounds[name] for name in _NEUTRAL if bounds[name] is not None}
