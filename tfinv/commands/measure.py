@@ -30,6 +30,8 @@ each, and differences.csv with paired intervals against the first
 examples:
   python -m tfinv.run measure --model model.keras --data images/ --transformations "rotations(16)" \\
       --measures NormalizedVariance "NormalizedVarianceSE(aggregate='mean')" --out runs/mine
+  python -m tfinv.run measure --model model.keras --data images/ --precision 0.02 \\
+      --measures NormalizedVariance AccuracyUnder WorstCaseAccuracy --out runs/few
   python -m tfinv.run measure --model plain.keras augmented.keras int8.tflite --data images/ --out runs/three
 """
 
@@ -90,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="save to --out about once a minute: the same command after an interruption goes on from there",
     )
+    parser.add_argument(
+        "--precision",
+        type=float,
+        help="take images in random order only until all intervals reach at most this far to either side (0.02 is 2 "
+        "points of accuracy); default: all images",
+    )
     parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
     return parser
 
@@ -100,6 +108,11 @@ def _check(options: argparse.Namespace, names: Sequence[str], kernels: Sequence[
 
     several = len(names) > 1
     foreign = "" if any(map(is_tflite, names)) else "no model is a .tflite file"
+    if several and options.precision is not None:
+        raise ValueError(
+            "--precision may stop at other images for every model, and differences need the same. Received: "
+            f"--precision with {len(names)} models"
+        )
     refuse_idle(
         options,
         {
@@ -183,6 +196,7 @@ def _measured(
         batch_size=options.batch_size,
         sampling=Sampling(_confidence(options), stratified=options.stratified),
         warping=warping,
+        precision=options.precision,
         memory_budget=options.memory_budget,
         checkpoint=options.out / name if options.checkpoint else None,
         progress=not options.quiet,

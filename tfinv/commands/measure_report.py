@@ -76,7 +76,7 @@ def write_single(
     frame = profile_with_floor(results)
     write_text(folder / "profile.csv", to_csv(frame))
     report = Report("Invariance by layer", subtitle).verdict(
-        [*as_warnings(warnings), *answer_sentences(results), *_sentences(results)]
+        [*as_warnings(warnings), *precision_sentences(results), *answer_sentences(results), *_sentences(results)]
     )
     figures = draw_single(results)
     save_figures(figures, folder)
@@ -92,12 +92,20 @@ def write_single(
     report.glossary(explain(*_TERMS))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
     columns = [name for name in SHOWN if name in frame]
-    return [frame[columns].to_string(index=False, float_format="{:.4f}".format)]
+    table = frame[columns].to_string(index=False, float_format="{:.4f}".format)
+    return [table, *precision_sentences(results)]
 
 
 def as_warnings(warnings: Sequence[str]) -> list[str]:
     """Warnings as sentences of a report."""
     return [f"Warning: {text}." for text in warnings]
+
+
+def precision_sentences(results: Results) -> list[str]:
+    """How many images were needed, where that was the question."""
+    from tfinv.evaluation.precision import precision_sentence
+
+    return [precision_sentence(results.metadata["precision"])] if "precision" in results.metadata else []
 
 
 def answer_sentences(results: Results) -> list[str]:
@@ -117,6 +125,10 @@ def _sentences(results: Results) -> list[str]:
         means = {name: layer.mean for name, layer in measure.items() if np.isfinite(layer.mean)}
         if not means:
             sentences.append(f"{key} exists on none of the layers.")
+            continue
+        if len(means) == 1:
+            layer, mean = next(iter(means.items()))
+            sentences.append(f"{key} at {layer}: {measure[layer].note or f'{mean:.3f}'}.")
             continue
         lowest, highest = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
         sentences.append(

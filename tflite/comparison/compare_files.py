@@ -17,7 +17,8 @@ from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.types import Images
-from tfinv.tflite.comparison import verdict
+from tfinv.tflite.comparison import answers_verdict, verdict
+from tfinv.tflite.comparison.answers import Answers, answers_of
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
@@ -202,11 +203,17 @@ def _assembled(
     curves = [
         behaviour.to_frame(transformations).assign(model=name) for name, behaviour in zip(names, seen, strict=False)
     ]
-    classes = next((answers.num_classes for answers in predictions.values()), None)
+    scores = {name: one.scores for name, one in measured.items() if one.scores is not None}
+    warping = Warping(settings["padding"], settings["interpolation"])
+    answers = answers_of(predictions, names, images, transformations, seen, scores, warping) if seen else Answers.none()
+    classes = next((given.num_classes for given in predictions.values()), None)
     facts = {**settings, "num_classes": classes, "files": {n: m.metadata for n, m in zip(names, models, strict=True)}}
     return Comparison(
         names=names,
-        verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
+        verdict=(
+            *verdict.describe(layers, fidelity, *(seen or (None, None)), names),
+            *answers_verdict.sentences(answers, seen, names),
+        ),
         warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
         layers=layers,
         fidelity=fidelity,
@@ -218,6 +225,7 @@ def _assembled(
         after=after,
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
+        answers=answers,
     )
 
 

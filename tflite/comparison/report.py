@@ -11,7 +11,7 @@ from tfinv.report import Report, explain
 from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
-from tfinv.tflite.comparison import kernel_report, report_parts
+from tfinv.tflite.comparison import answers_report, kernel_report, report_parts
 from tfinv.tflite.comparison.kernel_words import kernel_note
 from tfinv.tflite.files.kernels import XNNPACK
 
@@ -24,9 +24,11 @@ MODEL_COLUMNS = (
     "model",
     "accuracy",
     "transformed_accuracy",
+    "worst_case_accuracy",
     "flips",
     "transformed_flips",
     "consistency",
+    "consistency_all",
     "effective_invariance",
     "collapsed",
     "kib",
@@ -59,13 +61,19 @@ RANGE_COLUMNS = (
     "weights_after_min",
     "weights_after_max",
 )
-NEEDS_ACCURACY = {"accuracy", "transformed_accuracy", "consistency", "effective_invariance", "chance"}
+NEEDS_ACCURACY = {
+    *("accuracy", "transformed_accuracy", "worst_case_accuracy", "consistency", "consistency_all"),
+    *("effective_invariance", "chance", "worst case", "harmful flip", "calibration error"),
+}
 """Columns and terms that say nothing, or mislead, where accuracy is not known."""
 TERMS = (
     "layer profile",
     "normalized variance",
     "same-equivariance",
     "flip rate",
+    "worst case",
+    "harmful flip",
+    "calibration error",
     "consistency",
     "change beyond noise",
     "interval",
@@ -87,6 +95,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
         write_text(folder / f"{name}.csv", to_csv(frame))
     if comparison.kernels is not None:
         kernel_report.write_tables(comparison.kernels, folder)
+    answers_report.write_tables(comparison, folder)
     return report.write_html(folder / "report.html")
 
 
@@ -104,6 +113,7 @@ def build(comparison: Comparison) -> Report:
         report_parts.add_curves(
             report, comparison.curves, 1 / facts["num_classes"] if _has_labels(comparison) else None
         )
+    answers_report.add(report, comparison)
     _add_invariance(report, comparison)
     _add_layers(report, comparison)
     add_ends(report, facts.get("files", {}))
