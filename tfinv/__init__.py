@@ -12,13 +12,14 @@ from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
 
 if TYPE_CHECKING:
-    from tfinv import datasets, measures, models, plots, report, tflite, transformations, uncertainty
+    from tfinv import datasets, measures, models, outputs, plots, report, tflite, transformations, uncertainty
     from tfinv.activations.sub_model import ActivationModel
     from tfinv.evaluation.arrays import evaluate_arrays
     from tfinv.evaluation.evaluate import evaluate
     from tfinv.evaluation.lie_derivative import lie_derivative
     from tfinv.evaluation.merging import merge
     from tfinv.evaluation.options import Sampling, Warping
+    from tfinv.outputs.measuring import output_change
     from tfinv.transformations import AffineAugmentation
 
 __version__ = "0.1.0"
@@ -32,8 +33,9 @@ _ATTRIBUTES = {
     "evaluate_arrays": "tfinv.evaluation.arrays",
     "lie_derivative": "tfinv.evaluation.lie_derivative",
     "merge": "tfinv.evaluation.merging",
+    "output_change": "tfinv.outputs.measuring",
 }
-_MODULES = ("datasets", "measures", "models", "plots", "report", "tflite", "transformations", "uncertainty")
+_MODULES = ("datasets", "measures", "models", "outputs", "plots", "report", "tflite", "transformations", "uncertainty")
 
 __all__ = [
     "ActivationModel",
@@ -52,6 +54,8 @@ __all__ = [
     "measures",
     "merge",
     "models",
+    "output_change",
+    "outputs",
     "plots",
     "report",
     "tflite",

@@ -8,6 +8,7 @@ from tfinv.plots.accuracy import accuracy_curve
 from tfinv.plots.bars import bars
 from tfinv.plots.heatmap import change_heatmap, heatmap
 from tfinv.plots.images import feature_maps, image_grid
+from tfinv.plots.outputs import output_pictures
 from tfinv.plots.profile import profile
 from tfinv.plots.quantization import before_after, pareto
 from tfinv.plots.relative_error import relative_error_map
@@ -23,6 +24,7 @@ __all__ = [
     "feature_maps",
     "heatmap",
     "image_grid",
+    "output_pictures",
     "pareto",
     "profile",
     "relative_error_map",
