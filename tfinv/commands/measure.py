@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.outputs import add_output, is_classifier, measure_outputs, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
     from tfinv.activations import ActivationModel
     from tfinv.commands.data import Fitted
     from tfinv.commands.sources import Opened
+    from tfinv.outputs import OutputChange
     from tfinv.results import Results
     from tfinv.tflite import TFLiteModel
 
@@ -25,12 +27,14 @@ CHECKPOINT = "checkpoint"
 
 _EPILOG = """\
 writes results.npz, profile.csv, one figure per measure and report.html into --out; of several models one results file
-each, and differences.csv with paired intervals against the first
+each, and differences.csv with paired intervals against the first; of outputs that are no classes also outputs.csv,
+outputs.npz and pictures of what was found
 
 examples:
   python -m tfinv.run measure --model model.keras --data images/ --transformations "rotations(16)" \\
       --measures NormalizedVariance "NormalizedVarianceSE(aggregate='mean')" --out runs/mine
   python -m tfinv.run measure --model plain.keras augmented.keras int8.tflite --data images/ --out runs/three
+  python -m tfinv.run measure --model face.tflite --data faces/ --output "landmarks(dimensions=3)" --out runs/face
 """
 
 
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     names = [text.strip() for text in options.model]
     _check(options, names)
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
-    warping = shared.warping(options)
+    warping, kinds = shared.warping(options), stated(options.output)
     scales = _one_per_model(options.input_scale, len(names))
     models = [
         open_model(name, scale, options.layer_class, options.input_size)
@@ -56,11 +60,14 @@ def main(arguments: Sequence[str]) -> int:
     sources = [model.source(fitted.shape, options.layers) for model in models]
     for source in sources:
         plan_memory(source, len(fitted.measured), transformations, measures, options, _confidence(options))
-    found, warnings = {}, list(fitted.notes)
+    found, changes, warnings = {}, {}, list(fitted.notes)
     for label, model, source in zip(labels, models, sources, strict=True):
-        found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping)
+        found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping, kinds)
         warnings += said
-    _write(found, options, fitted, warnings)
+        facts = {"dataset": fitted.dataset.id, "model_file": model.name}
+        change = measure_outputs(source, fitted.measured, transformations, kinds, warping, not options.quiet, facts)
+        changes |= {} if change is None else {label: change}
+    _write(found, changes, options, fitted, warnings)
     return 0
 
 
@@ -73,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_transformations(parser)
     parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
     shared.add_input_scale(parser, "+")
+    add_output(parser)
     shared.add_layer_classes(parser)
     shared.add_measuring(parser, None, None)
     parser.add_argument("--stratified", action="store_true", help="measure every class apart, and their mean")
@@ -141,6 +149,7 @@ def _measured(
     measures: Any,
     transformations: Any,
     warping: Any,
+    kinds: Any,
 ) -> tuple[Results, list[str]]:
     """The results of a model, and warnings about its answers and its input scale."""
     from tfinv.commands.answers import check_answers
@@ -149,7 +158,8 @@ def _measured(
 
     several = len(options.model) > 1
     print(printable(f"{label}: {model.said}"))
-    facts, warnings = check_answers(source, fitted.images)
+    answers = kinds is None or is_classifier(source, fitted.images, kinds)
+    facts, warnings = check_answers(source, fitted.images) if answers else ({}, [])
     if isinstance(source, TFLiteModel):
         from tfinv.tflite.files.checks import scale_warnings
 
@@ -185,7 +195,13 @@ def _measured(
     return results, warnings
 
 
-def _write(found: Mapping[str, Results], options: argparse.Namespace, fitted: Fitted, warnings: Sequence[str]) -> None:
+def _write(
+    found: Mapping[str, Results],
+    changes: Mapping[str, OutputChange],
+    options: argparse.Namespace,
+    fitted: Fitted,
+    warnings: Sequence[str],
+) -> None:
     from tfinv.commands.measure_report import write_single
     from tfinv.commands.measure_several import write_several
 
@@ -195,9 +211,9 @@ def _write(found: Mapping[str, Results], options: argparse.Namespace, fitted: Fi
     subtitle = f"{', '.join(text.strip() for text in options.model)} on {fitted.dataset.name}, "
     subtitle += f"{len(fitted.measured)} images"
     if several:
-        lines = write_several(found, options.out, subtitle, warnings)
+        lines = write_several(found, options.out, subtitle, warnings, changes)
     else:
-        lines = write_single(next(iter(found.values())), options.out, subtitle, warnings)
+        lines = write_single(next(iter(found.values())), options.out, subtitle, warnings, changes)
     for line in lines:
         print(printable(line))
     print(f"Written to {options.out}")

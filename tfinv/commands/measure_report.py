@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from tfinv.outputs import OutputChange
     from tfinv.results import Results
 
 SHOWN = ("measure", "layer", "mean", "low", "high", "floor", "valid", "left_out")
@@ -52,7 +53,13 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[str]:
     return list(figures)
 
 
-def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequence[str]) -> list[str]:
+def write_single(
+    results: Results,
+    folder: Path,
+    subtitle: str,
+    warnings: Sequence[str],
+    changes: Mapping[str, OutputChange] | None = None,
+) -> list[str]:
     """Write `profile.csv`, the figures and `report.html` of one model.
 
     Args:
@@ -60,18 +67,21 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
         folder: where to.
         subtitle: of the report.
         warnings: what was noticed before measuring.
+        changes: what transformations do to the outputs, by model; None for a classifier.
 
     Returns:
         Lines for the terminal.
     """
+    from tfinv.commands.outputs import add_section, sentences_of
     from tfinv.report import Report, explain
     from tfinv.support import environment
 
     frame = profile_with_floor(results)
     write_text(folder / "profile.csv", to_csv(frame))
     report = Report("Invariance by layer", subtitle).verdict(
-        [*as_warnings(warnings), *answer_sentences(results), *_sentences(results)]
+        [*as_warnings(warnings), *answer_sentences(results), *sentences_of(changes or {}), *_sentences(results)]
     )
+    lines = add_section(report, changes or {}, folder)
     figures = draw_single(results)
     save_figures(figures, folder)
     for number, key in enumerate(results):
@@ -84,7 +94,7 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
     report.glossary(explain(*_TERMS))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
     columns = [name for name in SHOWN if name in frame]
-    return [frame[columns].to_string(index=False, float_format="{:.4f}".format)]
+    return [frame[columns].to_string(index=False, float_format="{:.4f}".format), *lines]
 
 
 def as_warnings(warnings: Sequence[str]) -> list[str]:
