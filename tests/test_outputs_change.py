@@ -208,3 +208,32 @@ def test_every_output_of_a_hand_network_is_measured(data_folder):
         "Identity_3": "landmarks(dimensions=3, unit='metres')",
     }
     assert found["Identity_1"].values["score"].max() < 0.05  # there is no hand, and it says so
+
+
+# --- two models ------------------------------------------------------------------------------------------------------
+
+
+def test_two_models_are_compared_on_the_same_images_by_image_and_transformation():
+    right, wrong, images = finder(), finder(turned=True), spots()
+    found = outputs.compare_outputs(right, wrong, images, rotations(4), "landmarks", progress=False)
+    alone = tfinv.output_change(wrong, images, rotations(4), "landmarks", progress=False)
+    np.testing.assert_allclose(found.after["point"].error_values, alone["point"].error_values, atol=1e-7)
+    turned = transformations.warp(images, rotations(4)).numpy()
+    points = np.asarray(right(turned.reshape(-1, 16, 16, 1))[0]).reshape(3, 4, 2)
+    swapped = np.abs(points[..., 0] - points[..., 1]) * np.sqrt(2) / np.hypot(16, 16)
+    np.testing.assert_allclose(found.between["point"]["distance"], swapped, atol=1e-6)
+    row = found.summary().set_index("output").loc["point"]
+    assert row["between"] == pytest.approx(np.delete(swapped, 2, axis=1).mean(), abs=1e-6)
+    assert row["upright_between"] == pytest.approx(swapped[:, 2].mean(), abs=1e-6)
+    others = np.delete(alone["point"].error_values, 2, axis=1).mean(axis=1)
+    assert row["difference"] == pytest.approx(others.mean(), abs=1e-5) and row["low"] < row["difference"] < row["high"]
+    facts, arrays = found.to_parts("o.")
+    read = outputs.OutputComparison.from_parts(facts, arrays, "o.")
+    assert read.summary().equals(found.summary())
+
+
+def test_models_of_other_outputs_are_refused():
+    inputs = keras.Input((16, 16, 1))
+    other = keras.Model(inputs, keras.layers.GlobalMaxPooling2D(name="top")(inputs))
+    with pytest.raises(ValueError, match="models must have the same outputs"):
+        outputs.compare_outputs(finder(), other, spots(), rotations(2), progress=False)

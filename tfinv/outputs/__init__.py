@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfinv.outputs.base import OutputKind, OutputValues
 from tfinv.outputs.boxes import Boxes
 from tfinv.outputs.change import OutputChange, OutputMeasured
+from tfinv.outputs.comparing import OutputComparison, compare_outputs
 from tfinv.outputs.fields import Map, Mask
 from tfinv.outputs.kinds import kind
 from tfinv.outputs.landmarks import Landmarks
@@ -20,9 +21,11 @@ __all__ = [
     "Mask",
     "Moves",
     "OutputChange",
+    "OutputComparison",
     "OutputKind",
     "OutputMeasured",
     "OutputValues",
     "Vector",
+    "compare_outputs",
     "kind",
 ]

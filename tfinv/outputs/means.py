@@ -31,7 +31,7 @@ def means_with_intervals(
     Args:
         values: `(S, Q)`, by image and quantity.
         confidence: such as 0.95.
-        resamples: how often the images are drawn anew; the same images for every quantity.
+        resamples: how often the images are drawn anew; the same images for every quantity. 0 for no intervals.
         seed: of the drawing.
 
     Returns:
