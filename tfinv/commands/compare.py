@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.outputs import add_output, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 
     conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
-    warping = shared.warping(options)
+    warping, kinds = shared.warping(options), stated(options.output)
     opened = open_model(options.before, options.input_scale, size=options.input_size)
     after = open_model(options.after, options.after_input_scale or options.input_scale, size=options.input_size)
     first, second = scales_of_pair(opened.model, after.model)
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         ),
         sampling=Sampling(options.confidence),
         warping=warping,
+        outputs=kinds,
         seed=options.seed,
         progress=not options.quiet,
         metadata={"dataset": fitted.dataset.id, "before": options.before, "after": options.after},
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE; the first alone is "
         "several times faster",
     )
+    add_output(parser)
     shared.add_measuring(parser, 1000, 0.95)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
     parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
-from tfinv.commands.outputs import add_output, is_classifier, measure_outputs, stated
+from tfinv.commands.outputs import add_output, measure_outputs, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -154,11 +154,12 @@ def _measured(
     """The results of a model, and warnings about its answers and its input scale."""
     from tfinv.commands.answers import check_answers
     from tfinv.evaluation import Sampling, evaluate
+    from tfinv.outputs.comparing import are_classes
     from tfinv.tflite import TFLiteModel
 
     several = len(options.model) > 1
     print(printable(f"{label}: {model.said}"))
-    answers = kinds is None or is_classifier(source, fitted.images, kinds)
+    answers = kinds is None or are_classes(source, fitted.images.x, kinds)
     facts, warnings = check_answers(source, fitted.images) if answers else ({}, [])
     if isinstance(source, TFLiteModel):
         from tfinv.tflite.files.checks import scale_warnings

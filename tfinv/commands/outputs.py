@@ -56,24 +56,6 @@ def stated(texts: Sequence[str] | None) -> Any:
     return pairs.get("", pairs)
 
 
-def is_classifier(model: Model, images: Split, kinds: Any) -> bool:
-    """Whether every output of a model is, or looks like, scores of classes.
-
-    Args:
-        model: the model.
-        images: some.
-        kinds: of `stated`.
-    """
-    from tfinv.outputs import Classes
-    from tfinv.outputs.kinds import chosen_kinds
-    from tfinv.outputs.predicting import named_outputs, predict_all, with_outputs
-
-    model = with_outputs(model)
-    some = images.x[:2]
-    chosen, _, unknown = chosen_kinds(kinds, named_outputs(model), predict_all(model, some), some.shape[1:3])
-    return not unknown and all(isinstance(one, Classes) for one in chosen.values())
-
-
 def measure_outputs(
     model: Model,
     images: Split,
@@ -95,8 +77,9 @@ def measure_outputs(
         metadata: for the record.
     """
     from tfinv import output_change
+    from tfinv.outputs.comparing import are_classes
 
-    if kinds is None and is_classifier(model, images, None):
+    if kinds is None and are_classes(model, images.x):
         return None
     return output_change(model, images, transformations, kinds, warping=warping, progress=progress, metadata=metadata)
 

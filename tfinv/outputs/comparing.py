@@ -15,9 +15,11 @@ from tfinv.evaluation.options import Warping, checked
 from tfinv.outputs.base import Quantities
 from tfinv.outputs.change import FACTS as CHANGE_FACTS
 from tfinv.outputs.change import OutputChange
+from tfinv.outputs.kinds import chosen_kinds
 from tfinv.outputs.means import means_with_intervals
-from tfinv.outputs.predicting import named_outputs, with_outputs
-from tfinv.outputs.run import OutputRun, joined
+from tfinv.outputs.predicting import named_outputs, predict_all, with_outputs
+from tfinv.outputs.run import FIRST, OutputRun, joined
+from tfinv.outputs.vectors import Classes
 from tfinv.support import archive
 from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
@@ -258,6 +260,20 @@ def changes_of(
     }
     distances = {name: {one: joined(parts, one) for one in first.kinds} for name, parts in between.items()}
     return {name: run.result(shown, facts) for name, run in runs.items()}, distances
+
+
+def are_classes(model: Model, images: NDArray[np.float32], outputs: Any = None) -> bool:
+    """Whether every output of a model is, or looks like, scores of classes.
+
+    Args:
+        model: see `output_change`.
+        images: `(N, H, W, C)` in [0, 1], a few.
+        outputs: what is stated, see `output_change`.
+    """
+    model = with_outputs(model)
+    some = np.asarray(images[:FIRST], np.float32)
+    chosen, _, unknown = chosen_kinds(outputs, named_outputs(model), predict_all(model, some), some.shape[1:3])
+    return not unknown and all(isinstance(one, Classes) for one in chosen.values())
 
 
 def paired_names(first: Sequence[ModelOutput], second: Sequence[ModelOutput], called: str) -> list[str]:

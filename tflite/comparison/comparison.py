@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfinv.outputs.comparing import FACTS as OUTPUT_FACTS
+from tfinv.outputs.comparing import OutputComparison
 from tfinv.results import Results
 from tfinv.support.schema import Rule
 from tfinv.tflite.comparison.match_files import Match
@@ -34,6 +36,7 @@ _FACTS = {
     },
     "metadata": dict,
     "predictions": [str],
+    "outputs?": [OUTPUT_FACTS],
 }
 
 
@@ -57,6 +60,7 @@ class Comparison:
         after: of the other model, layers named as in the reference.
         predictions: class and confidence of every image by model; empty where models are no classifiers.
         metadata: settings, versions, hashes.
+        outputs: of outputs that are no classes, what transformations do to them in both; None for classifiers.
     """
 
     names: tuple[str, str]
@@ -72,6 +76,7 @@ class Comparison:
     after: Results = field(repr=False)
     predictions: Mapping[str, Predictions] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    outputs: OutputComparison | None = field(repr=False, default=None)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""
@@ -99,6 +104,9 @@ class Comparison:
             for number, answers in enumerate(self.predictions.values())
             for name, array in answers.to_arrays().items()
         }
+        if self.outputs is not None:
+            told, more = self.outputs.to_parts("outputs.")
+            facts["outputs"], arrays = [told], {**arrays, **more}
         save_parts(
             path,
             FORMAT,
@@ -123,6 +131,7 @@ class Comparison:
                 name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
             }
             match = facts["match"]
+            outputs = [OutputComparison.from_parts(told, arrays, "outputs.") for told in facts.get("outputs", [])]
             unmatched = {name: tuple(match[name]) for name in ("unmatched_before", "unmatched_after")}
             return cls(
                 names=(facts["names"][0], facts["names"][1]),
@@ -133,6 +142,7 @@ class Comparison:
                 metadata=facts["metadata"],
                 before=results["before"],
                 after=results["after"],
+                outputs=outputs[0] if outputs else None,
                 **{name: frames[name] for name in _FRAMES},
             )
 

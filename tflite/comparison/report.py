@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfinv.outputs.report import add_outputs
 from tfinv.report import Report, explain
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
@@ -15,6 +16,7 @@ from tfinv.tflite.comparison import report_parts
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tfinv.outputs import OutputComparison
     from tfinv.tflite.comparison.comparison import Comparison
 
 MODEL_COLUMNS = (
@@ -82,6 +84,8 @@ def write(comparison: Comparison, folder: Path) -> Path:
     for name in ("layers", "fidelity", "models", "curves", "operators"):
         frame: pd.DataFrame = getattr(comparison, name)
         write_text(folder / f"{name}.csv", to_csv(frame))
+    if comparison.outputs is not None:
+        write_text(folder / "outputs.csv", to_csv(comparison.outputs.summary()))
     return report.write_html(folder / "report.html")
 
 
@@ -99,6 +103,8 @@ def build(comparison: Comparison) -> Report:
         report_parts.add_curves(
             report, comparison.curves, 1 / facts["num_classes"] if _has_labels(comparison) else None
         )
+    if comparison.outputs is not None:
+        _add_outputs(report, comparison, comparison.outputs)
     _add_invariance(report, comparison)
     _add_layers(report, comparison)
     report.glossary(explain(*(term for term in TERMS if _has_labels(comparison) or term not in NEEDS_ACCURACY)))
@@ -118,6 +124,19 @@ def _add_models(report: Report, comparison: Comparison) -> None:
     bounds = [name for name in comparison.models if name.endswith(("_low", "_high", "_change"))]
     report_parts.add_two_models(report, kept.join(comparison.models[bounds]), "Behaviour, size and speed")
     report.table(comparison.operators, "Operators in each file", collapsed=True)
+
+
+def _add_outputs(report: Report, comparison: Comparison, outputs: OutputComparison) -> None:
+    first, second = comparison.names
+    report.section(
+        "Outputs",
+        f"What transformations do to the outputs of both files, on {outputs.before.metadata['samples']} images. "
+        "`between` is how far the second file is from the first on the same image.",
+    )
+    numbers = ("before", "after", "difference", "low", "high", "upright_between", "between")
+    caption = f"Error of every output under transformation: {first} before, {second} after"
+    report.table(outputs.summary(), caption, dict.fromkeys(numbers, ".4f"))
+    add_outputs(report, {first: outputs.before, second: outputs.after})
 
 
 def _add_invariance(report: Report, comparison: Comparison) -> None:
