@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
-from tfinv.commands.outputs import add_output, stated
+from tfinv.commands.outputs import add_fixed_inputs, add_output, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -47,8 +47,13 @@ def main(arguments: Sequence[str]) -> int:
     conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
     warping, kinds = shared.warping(options), stated(options.output)
-    opened = open_model(options.before, options.input_scale, size=options.input_size)
-    after = open_model(options.after, options.after_input_scale or options.input_scale, size=options.input_size)
+    opened = open_model(options.before, options.input_scale, size=options.input_size, fixed=options.fixed_inputs)
+    after = open_model(
+        options.after,
+        options.after_input_scale or options.input_scale,
+        size=options.input_size,
+        fixed=options.fixed_inputs,
+    )
     first, second = scales_of_pair(opened.model, after.model)
     fitted = load_fitting(options, opened)
     for name, model in (("before", first), ("after", second)):
@@ -110,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "several times faster",
     )
     add_output(parser)
+    add_fixed_inputs(parser)
     shared.add_measuring(parser, 1000, 0.95)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
     parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")

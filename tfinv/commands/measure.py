@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
-from tfinv.commands.outputs import add_output, measure_outputs, stated
+from tfinv.commands.outputs import add_fixed_inputs, add_output, measure_outputs, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     warping, kinds = shared.warping(options), stated(options.output)
     scales = _one_per_model(options.input_scale, len(names))
     models = [
-        open_model(name, scale, options.layer_class, options.input_size)
+        open_model(name, scale, options.layer_class, options.input_size, options.fixed_inputs)
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
     shared.add_input_scale(parser, "+")
     add_output(parser)
+    add_fixed_inputs(parser)
     shared.add_layer_classes(parser)
     shared.add_measuring(parser, None, None)
     parser.add_argument("--stratified", action="store_true", help="measure every class apart, and their mean")

@@ -31,6 +31,17 @@ def add_output(made: argparse.ArgumentParser) -> None:
     made.add_argument("--output", nargs="+", metavar="KIND", help=OUTPUT_HELP)
 
 
+def add_fixed_inputs(made: argparse.ArgumentParser) -> None:
+    """`--fixed-inputs`; `sources.open_model` reads it."""
+    made.add_argument(
+        "--fixed-inputs",
+        type=Path,
+        metavar="FILE",
+        help="an .npz file with one array per input that is no image, by its name: models of several inputs see the "
+        "same values with every image",
+    )
+
+
 def stated(texts: Sequence[str] | None) -> Any:
     """What `--output` says, for `tfinv.output_change`.
 
@@ -76,8 +87,8 @@ def measure_outputs(
         progress: show a progress bar.
         metadata: for the record.
     """
-    from tfinv import output_change
     from tfinv.outputs.comparing import are_classes
+    from tfinv.outputs.measuring import output_change
 
     if kinds is None and are_classes(model, images.x):
         return None

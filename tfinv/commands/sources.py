@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_first_layer
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.commands import arguments as shared
+from tfinv.support import archive
 from tfinv.support.types import KerasModel, Model
 
 if TYPE_CHECKING:
@@ -74,7 +76,11 @@ def takes_layer_classes(names: Sequence[str]) -> bool:
 
 
 def open_model(
-    name: str, scale: str | None, layer_classes: Sequence[str] = (), size: Sequence[int] | None = None
+    name: str,
+    scale: str | None,
+    layer_classes: Sequence[str] = (),
+    size: Sequence[int] | None = None,
+    fixed: Path | None = None,
 ) -> Opened:
     """Open a model by the name that a user gives.
 
@@ -84,31 +90,47 @@ def open_model(
             range of its integers for a `.tflite` file, 0..255 behind a first layer that rescales it, otherwise 0..1.
         layer_classes: of `--layer-class`.
         size: of `--input-size`, height and width where the model leaves them open.
+        fixed: of `--fixed-inputs`.
 
     Raises:
         ValueError: a missing or damaged file, one that holds an unknown class, a model that does not take images, or a
             size that the model does not leave open.
     """
     given = None if scale is None else parse_scale(shared.input_scale(scale))
-    opened = _open_tflite(name, given) if is_tflite(name) else _open_keras(name, given, layer_classes)
+    values = None if fixed is None else read_fixed(fixed)
+    opened = _open_tflite(name, given, values) if is_tflite(name) else _open_keras(name, given, layer_classes, values)
     return opened if size is None else _sized(opened, size)
 
 
-def _open_tflite(name: str, scale: InputScale | None) -> Opened:
-    from tfinv.tflite import TFLiteModel
+def read_fixed(path: Path) -> dict[str, Any]:
+    """The values of `--fixed-inputs`, by name of the input.
 
-    model = TFLiteModel(name, input_scale=scale)
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that is no `.npz` file of arrays.
+    """
+    with archive.reading(path, "an .npz file with one array per input", argument="fixed-inputs"):
+        return dict(archive.load_arrays(path))
+
+
+def _open_tflite(name: str, scale: InputScale | None, fixed: Mapping[str, Any] | None) -> Opened:
+    from tfinv.tflite import TFLiteModel, fix_inputs
+
+    model = TFLiteModel(name if fixed is None else fix_inputs(name, fixed), input_scale=scale, probe=True)
     outputs = [model.runner.shape(index) for index in model.graph.outputs]
     count = outputs[0][-1] if len(outputs) == 1 and len(outputs[0]) == 2 and outputs[0][-1] > 1 else None
     return Opened(name, model, model.input_shape, model.input_scale, model.scale_from, count)
 
 
-def _open_keras(name: str, scale: InputScale | None, layer_classes: Sequence[str]) -> Opened:
+def _open_keras(
+    name: str, scale: InputScale | None, layer_classes: Sequence[str], fixed: Mapping[str, Any] | None
+) -> Opened:
     from tfinv import models
 
     is_application = name.startswith(APPLICATIONS)
     stand_ins = shared.layer_classes(layer_classes)
     model = models.build(name, None, None) if is_application else models.load(name, stand_ins=stand_ins)
+    model = model if fixed is None else models.fix_inputs(model, fixed)
     shape = image_shape(model)
     origin = "given"
     if scale is None and is_application:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv import plots
+from tfinv.outputs.means import means_with_intervals
 from tfinv.report import Report
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
@@ -16,6 +17,7 @@ from tfinv.support.safe_text import to_csv
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from tfinv.outputs.change import OutputChange, OutputMeasured
 
@@ -57,9 +59,27 @@ def sentences(change: OutputChange) -> list[str]:
         if sure and output.kind != "class":
             scores = others[others["quantity"] == sure[0]]
             text += "".join(f"; there the {sure[0]} of `{row.output}` is {row.mean:.0%}" for row in scores.itertuples())
+            text += _sure_and_wrong(change, scores["output"].unique().tolist(), errors, sure[0], worst)
         found.append(text + ".")
     found += [f"`{name}` is not measured: {why}." for name, why in change.skipped.items()]
     return found or ["No output was measured."]
+
+
+def _sure_and_wrong(change: OutputChange, names: Sequence[str], errors: NDArray[Any], quantity: str, worst: int) -> str:
+    """Where the error is largest among the transformations under which a score still says yes."""
+    text = ""
+    for name in names:
+        score = means_with_intervals(change[name].values[quantity], resamples=0)[:, 0]
+        certain = np.where(score > 0.5, errors, np.nan)
+        if np.isfinite(certain).any():
+            place = int(np.nanargmax(certain))
+            if place == worst:
+                continue
+            text += (
+                f"; under {change.transformations[place]} the {quantity} of `{name}` is {score[place]:.0%} "
+                f"and the error {errors[place]:.1%}"
+            )
+    return text
 
 
 def add_outputs(report: Report, changes: Mapping[str, OutputChange]) -> None:
