@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     warping, kinds = shared.warping(options), stated(options.output)
     scales = _one_per_model(options.input_scale, len(names))
     models = [
-        open_model(name, scale, options.layer_class, options.input_size, options.fixed_inputs)
+        open_model(name, scale, options.layer_class, options.input_size, options.layout, options.fixed_inputs)
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_transformations(parser)
     parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
     shared.add_input_scale(parser, "+")
+    shared.add_layout(parser)
     add_output(parser)
     add_fixed_inputs(parser)
     shared.add_layer_classes(parser)
@@ -206,9 +207,12 @@ def _write(
 ) -> None:
     from tfinv.commands.measure_report import write_single
     from tfinv.commands.measure_several import write_several
+    from tfinv.report.ends import ends_sentences
 
     several = len(found) > 1
     for label, results in found.items():
+        for text in ends_sentences(results.metadata):
+            print(printable(f"{label}: {text}"))
         results.save(options.out / (f"results-{label}.npz" if several else "results.npz"))
     subtitle = f"{', '.join(text.strip() for text in options.model)} on {fitted.dataset.name}, "
     subtitle += f"{len(fitted.measured)} images"

@@ -74,6 +74,7 @@ def write_single(
     """
     from tfinv.commands.outputs import add_section, sentences_of
     from tfinv.report import Report, explain
+    from tfinv.report.ends import add_ends
     from tfinv.support import environment
 
     frame = profile_with_floor(results)
@@ -91,6 +92,7 @@ def write_single(
         report.figure(heatmap, "Every unit: one column per layer, units sorted by their value.", f"Heat map of {key}")
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
     report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
+    add_ends(report, {"model": results.metadata})
     report.glossary(explain(*_TERMS))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
     columns = [name for name in SHOWN if name in frame]

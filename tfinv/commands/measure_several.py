@@ -75,6 +75,7 @@ def write_several(
 
     from tfinv.commands.outputs import add_section, sentences_of
     from tfinv.report import Report, explain
+    from tfinv.report.ends import add_ends
     from tfinv.support import environment
 
     frames = [profile_with_floor(results).assign(model=name) for name, results in found.items()]
@@ -98,6 +99,7 @@ def write_several(
         "Paired differences, second minus first, with intervals that hold for all layers together.",
         dict.fromkeys(("before", "after", "difference", "low", "high", "relative"), ".4f"),
     )
+    add_ends(report, {name: results.metadata for name, results in found.items()})
     report.glossary(explain(*_TERMS))
     facts = {name: results.metadata for name, results in found.items()}
     report.environment({**facts, **environment.describe()}).write_html(folder / "report.html")

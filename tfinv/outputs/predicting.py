@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.outputs import ModelOutput
-from tfinv.activations.sub_model import ActivationModel
+from tfinv.activations.sub_model import ActivationModel, as_model_inputs
 from tfinv.support.lazy import keras
 from tfinv.support.types import Model
 
@@ -76,6 +76,8 @@ def predict_all(model: Model, images: NDArray[np.float32]) -> dict[str, NDArray[
 def _keras_outputs(model: ActivationModel, images: NDArray[np.float32]) -> list[NDArray[Any]]:
     network = model.keras_model
     symbols = getattr(network, "_inputs_struct", None)
-    inputs = model.input_scale(np.asarray(images, np.float32))
+    inputs = as_model_inputs(model.input_scale(np.asarray(images, np.float32)), model.layout)
     given = keras.tree.pack_sequence_as(symbols, [inputs]) if isinstance(symbols, (dict, list, tuple)) else inputs
-    return [keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(network(given, training=False))]
+    arrays = [keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(network(given, training=False))]
+    first = model.layout == "nchw"
+    return [np.moveaxis(array, 1, -1) if first and array.ndim == 4 else array for array in arrays]

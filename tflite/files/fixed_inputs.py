@@ -38,7 +38,7 @@ def fix_inputs(model: Source, values: Mapping[str, Any]) -> Conversion:
     Raises:
         ValueError: an unknown input, a value of another shape, or not exactly one input of images left.
     """
-    _, conversion, _ = _open(model, False)
+    _, conversion, _ = _open(model, False, None, None)
     graph = conversion.graph
     content = editable(graph.content)
     main = content.subgraphs[0]
