@@ -6,6 +6,7 @@ has a softmax: it saturates in int8 and hides what the logits show.
 
 from __future__ import annotations
 
+from tfinv.activations.fixed_inputs import fix_inputs
 from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.build import build, names, register
 from tfinv.models.ffnet import ffnet
@@ -20,6 +21,7 @@ __all__ = [
     "all_convolutional",
     "build",
     "ffnet",
+    "fix_inputs",
     "load",
     "mobilenet_small",
     "names",

@@ -13,6 +13,7 @@ from tfinv.activations.outputs import several
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
+from tfinv.outputs.comparing import OutputComparison, are_classes, compare_outputs
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
@@ -26,6 +27,7 @@ from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.output_words import describe_outputs
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
@@ -59,6 +61,7 @@ def compare_files(
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
     kernels: Kernels = None,
+    outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -97,6 +100,8 @@ def compare_files(
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
         kernels: kernel sets that compute the files, such as `"xnnpack,reference"`. All numbers are of the first; with
             several, they are compared with each other, file by file, see `compare_kernels`. None for XNNPACK.
+        outputs: what the outputs of the first file mean, see `tfinv.output_change`; None to guess. Outputs that are no
+            classes are measured on the images that layers are measured on.
         seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
@@ -170,7 +175,15 @@ def compare_files(
         "seed": seed,
         **(metadata or {}),
     }
-    comparison = _assembled((first, second), called, images, transformations, matched, measured, settings, unchecked)
+    few = subset(images, subsets.measured_samples, seed)
+    compared = None
+    if not are_classes(first, few.x, outputs):
+        compared = compare_outputs(
+            first, second, few, transformations, outputs, warping=warping, progress=progress, metadata={"names": called}
+        )
+    comparison = _assembled(
+        (first, second), called, images, transformations, matched, measured, settings, unchecked, compared
+    )
     said = [f"All numbers are of the kernel set {kernels[0]} ({KERNELS[kernels[0]]}) unless another is named."]
     if is_limited:
         said.append(f"The kernel set {kernels[0]} is slow, so {len(images)} images were used.")
@@ -187,6 +200,7 @@ def _assembled(
     measured: Mapping[str, Measured],
     settings: Mapping[str, Any],
     unchecked: Mapping[str, str],
+    outputs: OutputComparison | None,
 ) -> Comparison:
     import pandas as pd
 
@@ -196,6 +210,8 @@ def _assembled(
     before, after = _with_responses(before, after, measured[names[1]].responses)
     fidelity = _fidelity(measured[names[1]].fidelity, models, matched)
     predictions = {name: one.predictions for name, one in measured.items() if one.predictions is not None}
+    if outputs is not None and outputs.before.outputs and outputs.before.outputs[0].kind != "class":
+        predictions = {}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
     rows = [{"model": name, **_facts(model)} for name, model in zip(names, models, strict=True)]
     if seen:
@@ -211,10 +227,11 @@ def _assembled(
     return Comparison(
         names=names,
         verdict=(
+            *(describe_outputs(outputs, names) if outputs is not None else ()),
             *verdict.describe(layers, fidelity, *(seen or (None, None)), names),
             *answers_verdict.sentences(answers, seen, names),
         ),
-        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
+        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen), outputs)),
         layers=layers,
         fidelity=fidelity,
         models=pd.DataFrame(rows),
@@ -226,6 +243,7 @@ def _assembled(
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
         answers=answers,
+        outputs=outputs,
     )
 
 
@@ -367,7 +385,12 @@ def _operators(models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str]) 
 
 
 def _warnings(
-    models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str], images: Split, matched: Match, classifies: bool
+    models: tuple[TFLiteModel, TFLiteModel],
+    names: tuple[str, str],
+    images: Split,
+    matched: Match,
+    classifies: bool,
+    outputs: OutputComparison | None,
 ) -> list[str]:
     warnings = []
     few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
@@ -380,7 +403,7 @@ def _warnings(
         for why in dict.fromkeys(model.skipped.values()):
             layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
             warnings.append(f"{name}: not measured, {why}: {layers}")
-    texts = dict.fromkeys(several(model.outputs) for model in models)
+    texts = dict.fromkeys(several(model.outputs) for model in models if outputs is None)
     warnings += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
         if layers:
