@@ -19,7 +19,7 @@ LAYERS = (
     {"resampling"},
     {"results"},
     {"transformations", "statistics"},
-    {"activations", "measures", "datasets"},
+    {"activations", "measures", "datasets", "layers"},
     {"engine"},
     {"evaluation", "models", "training", "uncertainty"},
     {"callbacks", "experiment"},

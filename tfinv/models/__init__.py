@@ -11,6 +11,7 @@ from tfinv.models.build import build, names, register
 from tfinv.models.ffnet import ffnet
 from tfinv.models.load import load
 from tfinv.models.mobilenet_small import mobilenet_small
+from tfinv.models.p4cnn import p4cnn, z2cnn
 from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
 from tfinv.models.tutorial_cnn import tutorial_cnn
@@ -23,9 +24,11 @@ __all__ = [
     "load",
     "mobilenet_small",
     "names",
+    "p4cnn",
     "register",
     "resnet",
     "simple_conv",
     "tutorial_cnn",
     "vgg16d",
+    "z2cnn",
 ]
