@@ -262,4 +262,4 @@ def test_an_int8_file_with_ordinary_batch_normalization_is_not_invariant():
     pictures = digits()
     file = tflite.static_int8(restless(keras.Model(image, x)), pictures)
     logits, other = (run_file(file.content, turned(pictures, "p4", g), "xnnpack") for g in (0, 1))
-    assert (logits.argmax(1) != other.argmax(1)).mean() > 0.05
+    assert np.abs(logits - other).max() > 0.1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.channel_groups import channel_groups
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.activations.keras_graph import (
@@ -43,6 +44,7 @@ class _Tap:
     name: str
     layer: Any
     tensor: Tensor
+    channel_group: str = ""
 
 
 class ActivationModel:
@@ -103,6 +105,8 @@ class ActivationModel:
         self.output_layer = self.outputs[0].layer
         """The layer that makes the model's first output, chosen or not; of class numbers, the layer they come from."""
         self.layer_types: dict[str, str] = {name: type(usable[name].layer).__name__ for name in names}
+        self.channel_groups: dict[str, str] = {name: usable[name].channel_group for name in names}
+        """The group that permutes the channels of a layer: `"p4"`, `"p4m"`, `"none"`, or `""` where that is unknown."""
         self._layer_shapes = {name: tuple(usable[name].tensor.shape[1:]) for name in names}
         self.model: keras.Model = keras.Model(inputs, self._outputs(inputs, usable, names))
 
@@ -243,8 +247,8 @@ def _taps(model: KerasModel, images: Tensor) -> tuple[list[_Tap], list[Tensor]]:
     """Call every layer on symbolic images; name each output, in network order, and return the model's outputs."""
     calls, outputs = collect(walk(model, [images], at_rest))
     taps = [
-        _Tap(name, call.layer, tensor)
-        for call, names in zip(calls, output_names(calls), strict=True)
+        _Tap(name, call.layer, tensor, group)
+        for call, names, group in zip(calls, output_names(calls), channel_groups(calls, images), strict=True)
         for name, tensor in zip(names, call.outputs, strict=True)
     ]
     return taps, outputs

@@ -12,6 +12,7 @@ from tfinv.measures.equivariance import LinearEquivariance
 from tfinv.measures.firing_share import FiringShare
 from tfinv.measures.goodfellow import Goodfellow, GoodfellowNormal
 from tfinv.measures.lie_derivative import LieDerivative
+from tfinv.measures.representation import RepresentationEquivariance
 from tfinv.measures.same_equivariance import (
     NormalizedVarianceSE,
     SampleVarianceSE,
@@ -44,6 +45,7 @@ __all__ = [
     "NormalizedVariance",
     "NormalizedVarianceSE",
     "PredictionConsistency",
+    "RepresentationEquivariance",
     "SampleDistance",
     "SampleDistanceSE",
     "SampleVariance",
@@ -72,6 +74,7 @@ _MEASURES: dict[str, type] = {
         SampleDistanceSE,
         TransformationDistanceSE,
         LinearEquivariance,
+        RepresentationEquivariance,
         LieDerivative,
         NormalizedDistance,
         SampleDistance,
