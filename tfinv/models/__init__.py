@@ -14,6 +14,8 @@ from tfinv.models.mobilenet_small import mobilenet_small
 from tfinv.models.p4cnn import p4cnn, z2cnn
 from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
+from tfinv.models.st_cnn import st_cnn
+from tfinv.models.ti_pooling import ti_pooling
 from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
 
@@ -28,6 +30,8 @@ __all__ = [
     "register",
     "resnet",
     "simple_conv",
+    "st_cnn",
+    "ti_pooling",
     "tutorial_cnn",
     "vgg16d",
     "z2cnn",
