@@ -19,7 +19,7 @@ LAYERS = (
     {"resampling"},
     {"results"},
     {"transformations", "statistics"},
-    {"activations", "measures", "datasets"},
+    {"activations", "measures", "datasets", "layers"},
     {"engine"},
     {"evaluation", "models", "outputs", "training", "uncertainty"},
     {"accuracy", "callbacks", "checkpoint", "experiment"},
