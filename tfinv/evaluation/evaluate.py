@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
-from tfinv.engine.groups import joined, measure_group
+from tfinv.engine.groups import first_states, joined, measure_group
 from tfinv.engine.memory import Plan, parse_budget, plan_layers
-from tfinv.engine.passes import Setting, gathered, make_passes
+from tfinv.engine.passes import Pass, Setting, first_statistics, gathered, make_passes, ordered
+from tfinv.engine.pieces import piece_size
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
-from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
+from tfinv.evaluation.arrays import as_metadata, evaluate_arrays, provenance, shards_of
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.evaluation.planning import layers_of
 from tfinv.evaluation.stratified import classes_of, over_classes
+from tfinv.evaluation.thresholds import given_states, id_of
+from tfinv.measures import Measure
 from tfinv.results import Results
+from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
 from tfinv.statistics.resolution import Resolution, relative_resolution
 from tfinv.support.checks import kind_of, mapping, path_like
@@ -109,8 +113,10 @@ def evaluate(
     batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
     source = as_source(model, layers, batches.shape)
     batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
+    batches = batches.noted() if sampling.keep_statistics else batches
     subsets = _subsets(batches, sampling)
-    check_measures(measures, source, batches, len(transformations), subsets if sampling.stratified else {})
+    classes = subsets if sampling.stratified else {}
+    check_measures(measures, source, batches, len(transformations), classes, part=sampling.keep_statistics)
     description = {
         "model": source.id,
         "transformations": transformations.id,
@@ -127,11 +133,11 @@ def evaluate(
         description["input_scale"] = scale.text
     if sampling.parts or sampling.keep_statistics or checkpoint is not None:
         description["data"] = batches.fingerprint()
-    if sampling.parts:
-        description["shards"] = [shard.count for shard in subsets.values()]
+    description |= _sampled(sampling, measures, subsets)
+    layers_measured = layers_of(source, transformations, sampling.whole if sampling.keep_statistics else batches.count)
     setting = Setting(
         source,
-        layers_of(source, transformations, batches.count),
+        layers_measured,
         tuple(measures),
         transformations,
         batches.shape,
@@ -140,24 +146,29 @@ def evaluate(
         Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint,
         sampling.keep_statistics,
         _resolutions(source, batches),
+        given=given_states(sampling.thresholds, measures, layers_measured, list(classes) or [""]),
     )
     if setting.checkpoint:
         setting.checkpoint.open(_configuration(description, setting, batch_size, sampling))
-    plan = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
+    plan, pieces = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
+    setting = replace(setting, pieces=pieces)
     if verbose:
         print(plan)
     subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
-    groups = _measure_groups(setting, plan, subsets, sampling, progress)
+    batches = batches.in_batches_of(plan.batch_size)
+    groups = _measure_groups(setting, plan, batches, subsets, sampling, progress)
     description |= {
         "samples": batches.count,
         "resolutions": setting.resolutions,
         **provenance(),
         **dict(metadata or {}),
     }
-    if "interpolation_floor" not in description:
+    if "interpolation_floor" not in description and not sampling.first_pass and not sampling.first_sample:
         description["interpolation_floor"] = _interpolation_floor(setting, batches, warping)
     by_label = {label: joined([group[label] for group in groups], description) for label in groups[0]}
     results = over_classes(by_label, description) if sampling.stratified else by_label[""]
+    if sampling.keep_statistics:
+        results = replace(results, samples=batches.samples())
     if setting.checkpoint:
         setting.checkpoint.finish()
     return results
@@ -180,20 +191,42 @@ def _subsets(batches: ImageBatches, sampling: Sampling) -> dict[Any, ImageBatche
         return dict(classes_of(batches))
     if not sampling.parts:
         return {"": batches}
-    parts = shard_indices(batches.count or 0, sampling.parts)
+    parts = shards_of(batches.count or 0, sampling)
     return {number: batches.only(part) for number, part in enumerate(parts)}
+
+
+def _sampled(sampling: Sampling, measures: Sequence[Measure], subsets: Mapping[Any, ImageBatches]) -> dict[str, Any]:
+    """What was done with the samples, for the metadata."""
+    described: dict[str, Any] = {}
+    if sampling.parts:
+        described["shards"] = [shard.count for shard in subsets.values()]
+    if sampling.keep_statistics:
+        described["sampling"] = as_metadata(sampling)
+    if sampling.keep_statistics and sampling.stratified:
+        described["class_samples"] = {str(label): samples.count for label, samples in subsets.items()}
+    if sampling.first_pass:
+        if not first_statistics(measures):
+            raise ValueError(
+                "first_pass must be asked for with a measure of two passes, such as Goodfellow. Received: "
+                f"{', '.join(measure.key for measure in measures)}"
+            )
+        described["first_pass_of"] = [measure.key for measure in measures]
+    if sampling.thresholds is not None:
+        described["thresholds"] = id_of(sampling.thresholds)
+    return described
 
 
 def _measure_groups(
     setting: Setting,
     plan: Plan,
+    batches: ImageBatches,
     subsets: Mapping[Any, ImageBatches],
     sampling: Sampling,
     progress: bool,
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
     groups = [[layer for layer in setting.layers if layer.name in names] for names in plan.groups]
-    images = sum(run.images_per_sample for layers in groups for run in make_passes(setting, layers))
+    images = sum(run.images_per_sample for layers in groups for run in _passes(setting, layers, sampling))
     counts = [samples.count for samples in subsets.values()]
     total = None if None in counts else sum(count or 0 for count in counts) * images
     results = []
@@ -203,32 +236,63 @@ def _measure_groups(
             if len(groups) > 1:
                 bar.describe(f"measuring, layers {number + 1} of {len(groups)}")
                 part = replace(part, source=setting.source.select([layer.name for layer in layers]))
-            results.append(measure_group(part, layers, subsets, sampling.intervals))
+            if sampling.first_pass:
+                together = subsets if sampling.stratified else {"": batches}
+                results.append(first_states(part, layers, together))
+            else:
+                results.append(measure_group(part, layers, subsets, sampling.intervals))
             if number + 1 < len(groups):
                 # A graph and the states that it updates refer to each other in circles: make room for the next ones.
                 gc.collect()
     return results
 
 
-def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sampling: Sampling) -> Plan:
-    keeper = setting.checkpoint
-    plan = plan_layers(
-        setting.layers,
-        gathered(setting.measures),
-        batches.shape,
-        batches.batch_size,
-        budget=budget,
-        fixed=fixed,
-        shards=sampling.parts,
-        checkpoint=keeper is not None,
-        keep=setting.keep_statistics,
-    )
+def _passes(setting: Setting, layers: Sequence[Layer], sampling: Sampling) -> list[Pass]:
+    if not sampling.first_pass:
+        return make_passes(setting, layers)
+    return [Pass(setting, layers, statistics) for statistics in ordered(first_statistics(setting.measures))]
+
+
+def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sampling: Sampling) -> tuple[Plan, bool]:
+    """Groups of layers, and whether there is memory to gather piece by piece, as several processes do."""
+    keeper, count = setting.checkpoint, batches.count
+    size = piece_size(count, batches.batch_size)
+    several = not sampling.parts and (count is None or count > size)
+
+    def plan(pieces: bool) -> Plan:
+        return plan_layers(
+            setting.layers,
+            gathered(setting.measures),
+            batches.shape,
+            batches.batch_size,
+            budget=budget,
+            fixed=fixed,
+            shards=sampling.parts,
+            checkpoint=keeper is not None,
+            keep=setting.keep_statistics,
+            pieces=pieces,
+        )
+
+    least, pieces = plan(False), True
+    if several:
+        # More groups are more runs over the images: the numbers may then differ by rounding from those of workers.
+        try:
+            larger = plan(True)
+            pieces = len(larger.groups) == len(least.groups)
+        except ValueError:
+            larger, pieces = least, False
+        least = larger if pieces else least
     if keeper is None:
-        return plan
+        return least, pieces
     # Free memory may differ when the evaluation goes on, but what was gathered so far belongs to the first plan.
-    notes = keeper.notes.setdefault("plan", {"groups": plan.groups, "batch_size": plan.batch_size})
+    decided = {"groups": least.groups, "batch_size": least.batch_size, "pieces": pieces}
+    notes = keeper.notes.setdefault("plan", decided)
     groups = tuple(tuple(names) for names in notes["groups"])
-    return plan if groups == plan.groups else replace(plan, groups=groups, batch_size=notes["batch_size"])
+    pieces = notes.get("pieces", False)
+    return (
+        least if groups == least.groups else replace(least, groups=groups, batch_size=notes["batch_size"]),
+        pieces,
+    )
 
 
 def _configuration(
@@ -259,6 +323,9 @@ def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warpi
     if not chosen or not sizes:
         return {}
     images = next(iter(batches.in_batches_of(SAMPLES))).images
+    chosen = [measure for measure in chosen if measure.min_samples <= len(images)]
+    if not chosen:
+        return {}
     network = identity_network(batches.shape, sizes)
     # An evaluation that is told its floor does not ask for one.
     told: dict[str, Any] = {"interpolation_floor": {}}
