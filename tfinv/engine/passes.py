@@ -82,7 +82,7 @@ class Pass:
 
     def __init__(self, setting: Setting, layers: Sequence[Layer], statistics: Sequence[Statistic]) -> None:
         self.statistics = statistics
-        self._setting = setting
+        self.setting = setting
         self.layers = [layer for layer in layers if any(not statistic.applies(layer) for statistic in statistics)]
         self._reference_only = all(statistic.reference_only for statistic in statistics)
         self._with_reference = not self._reference_only and any(statistic.needs_reference for statistic in statistics)
@@ -97,7 +97,7 @@ class Pass:
         """Forward passes that one sample takes."""
         if self._reference_only:
             return max(1, len(self._generators))
-        return len(self._setting.transformations) * bool(self.layers)
+        return len(self.setting.transformations) * bool(self.layers)
 
     def run(self, batches: ImageBatches, given: States, part: str, *, copy: bool = False) -> Mapping[str, LayerStates]:
         """Gather the statistics of some samples, or take them from the checkpoint.
@@ -115,19 +115,19 @@ class Pass:
             ValueError: NaN in images or activations, named.
             KeyboardInterrupt: Ctrl-C, after the block in progress.
         """
-        gatherer, total = self._prepared(given), Total()
+        gatherer, total = self._prepared(given), Total(self.layers, self.statistics)
         if not self.layers:
             return {}
-        checkpoint = self._setting.checkpoint
+        checkpoint = self.setting.checkpoint
         finished = checkpoint.get(part) if checkpoint else None
         if finished is not None:
             self._restore(finished, gatherer, total)
-            self._setting.advance((batches.count or 0) * self.images_per_sample)
+            self.setting.advance((batches.count or 0) * self.images_per_sample)
             return self._states(gatherer, total)
         self._loop(self.in_blocks(batches), gatherer, total, part)
         gatherer.check_finite()
         if len(total) and gatherer.samples:
-            total.add(self._states(gatherer))
+            total.add(self._states(gatherer), gatherer.samples)
             gatherer.reset()
         if checkpoint:
             arrays = gatherer.arrays() | total.arrays()
@@ -136,9 +136,9 @@ class Pass:
 
     def in_blocks(self, batches: ImageBatches) -> ImageBatches:
         """The samples in the blocks that this pass takes, cut where pieces end."""
-        cut = piece_size(batches.count, batches.batch_size) if self._setting.pieces else 0
+        cut = piece_size(batches.count, batches.batch_size) if self.setting.pieces else 0
         if self._reference_only:
-            count = len(self._setting.transformations)
+            count = len(self.setting.transformations)
             # Derivatives and what they are compared with take about four times the memory of activations.
             batches = batches.in_batches_of(batches.batch_size * (max(1, count // 4) if self._generators else count))
         if self._stream is not None:
@@ -153,7 +153,7 @@ class Pass:
 
     def _restore(self, arrays: Mapping[str, Any], gatherer: Gatherer, total: Total) -> None:
         gatherer.restore({name: array for name, array in arrays.items() if not name.startswith("total")})
-        total.restore(arrays, self._states(gatherer))
+        total.restore(arrays)
 
     def _prepared(self, given: States) -> Gatherer:
         if self._gatherer is None:
@@ -165,16 +165,16 @@ class Pass:
         return self._gatherer
 
     def _loop(self, batches: ImageBatches, gatherer: Gatherer, total: Total, part: str) -> None:
-        checkpoint, done = self._setting.checkpoint, 0
+        checkpoint, done = self.setting.checkpoint, 0
         if checkpoint and (progress := checkpoint.progress(part)):
             done = progress[0]
             self._restore(progress[1], gatherer, total)
-            gatherer.samples = done - len(total) * batches.cut
-            self._setting.advance(done * self.images_per_sample)
+            gatherer.samples = done - total.samples
+            self.setting.advance(done * self.images_per_sample)
         with postponed_interrupt() if checkpoint else nullcontext() as pressed:
             for number, batch in enumerate(batches.after(done)):
                 if batches.cut and done and done % batches.cut == 0:
-                    total.add(self._states(gatherer))
+                    total.add(self._states(gatherer), gatherer.samples)
                     gatherer.reset()
                 self._one(batch, number, gatherer)
                 done += len(batch.images)
@@ -189,11 +189,11 @@ class Pass:
         self._step(batch.images, batch.index, batch.labels)
         if number % CHECK_EVERY == 0:
             gatherer.check_finite()
-        self._setting.advance(len(batch.images) * self.images_per_sample)
+        self.setting.advance(len(batch.images) * self.images_per_sample)
 
     def _make_step(self, gatherer: Gatherer) -> Any:
         """A function of a batch `(images, index, labels)` that updates all states."""
-        setting, count = self._setting, len(self._setting.transformations)
+        setting, count = self.setting, len(self.setting.transformations)
         source = setting.source
         names = [layer.name for layer in self.layers]
         if names and names != list(source.layer_shapes):
@@ -266,7 +266,7 @@ class Pass:
             return None
         if not gatherer.is_direct:
             return None
-        setting, count = self._setting, len(self._setting.transformations)
+        setting, count = self.setting, len(self.setting.transformations)
         if TableWarp.serves(setting.transformations, setting.padding, setting.interpolation):
             return Stream(source, self.layers, gatherer, TableWarp(setting.transformations, setting.image_shape), count)
 

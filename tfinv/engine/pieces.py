@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfinv.engine.states import LayerStates, copied, joined_states, widened
+from tfinv.engine.states import LayerStates, copied, joined_states, restored, widened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tfinv.statistics import Statistic
+    from tfinv.statistics import Layer, Statistic
 
 SAMPLES, MOST = 256, 1024
 """Samples in a piece at least, and pieces at most where the number of samples is known."""
@@ -36,20 +36,28 @@ class Total:
     """The states of the pieces so far: `((p_0 + p_1) + p_2) + ...` in float64, whichever process gathered them.
 
     A single piece stays as it is.
+
+    Args:
+        layers: of the pass.
+        statistics: of the pass.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, layers: Sequence[Layer], statistics: Sequence[Statistic]) -> None:
+        self._layers, self._statistics = [layer.name for layer in layers], list(statistics)
         self._states: dict[str, dict[Statistic, Any]] = {}
         self._pieces = 0
+        self.samples = 0
+        """How many samples the pieces hold."""
 
     def __len__(self) -> int:
         return self._pieces
 
-    def add(self, piece: Mapping[str, LayerStates]) -> None:
+    def add(self, piece: Mapping[str, LayerStates], samples: int) -> None:
         """Merge the next piece.
 
         Args:
             piece: by layer its states; they may change afterwards.
+            samples: how many there are in it.
         """
         for layer, states in piece.items():
             total = self._states.setdefault(layer, {})
@@ -57,6 +65,7 @@ class Total:
                 # The first is copied as it is: the total of a single piece is what one run without pieces gives.
                 total[statistic] = joined_states(statistic, total[statistic], state) if self._pieces else copied(state)
         self._pieces += 1
+        self.samples += samples
 
     def states(self) -> Mapping[str, LayerStates]:
         """By layer the merged states."""
@@ -64,28 +73,22 @@ class Total:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything needed to go on later, by a name that `restore` knows."""
+        begin = f"total{self._pieces}.{self.samples}"
         return {
-            f"total{self._pieces}.{number}.{position}.{name}": array
-            for number, states in enumerate(self._states.values())
-            for position, (statistic, state) in enumerate(states.items())
+            f"{begin}.{self._layers.index(layer)}.{self._statistics.index(statistic)}.{name}": array
+            for layer, states in self._states.items()
+            for statistic, state in states.items()
             for name, array in widened(statistic, state)._asdict().items()
         }
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], like: Mapping[str, LayerStates]) -> None:
-        """Go on from what `arrays` gave.
-
-        Args:
-            arrays: also those of others, which are not read.
-            like: by layer states of the same statistics.
-        """
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `arrays` gave; other arrays are not read."""
         fields: dict[tuple[int, int], dict[str, Any]] = {}
         for name, array in arrays.items():
             if name.startswith("total"):
-                count, number, position, field = name.split(".")
-                self._pieces = int(count.removeprefix("total"))
-                fields.setdefault((int(number), int(position)), {})[field] = array
-        for number, (layer, states) in enumerate(like.items() if fields else ()):
-            self._states[layer] = {}
-            for position, (statistic, state) in enumerate(states.items()):
-                kind: Any = type(statistic.settled(state))
-                self._states[layer][statistic] = kind(**fields[number, position])
+                pieces, samples, layer, statistic, field = name.split(".")
+                self._pieces, self.samples = int(pieces.removeprefix("total")), int(samples)
+                fields.setdefault((int(layer), int(statistic)), {})[field] = array
+        for (layer, number), state in fields.items():
+            statistic = self._statistics[number]
+            self._states.setdefault(self._layers[layer], {})[statistic] = restored(statistic, state)

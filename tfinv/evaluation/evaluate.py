@@ -15,6 +15,8 @@ from tfinv.engine.groups import first_states, joined, measure_group
 from tfinv.engine.memory import Plan, parse_budget, plan_layers
 from tfinv.engine.passes import Pass, Setting, first_statistics, gathered, make_passes, ordered
 from tfinv.engine.pieces import piece_size
+from tfinv.engine.remote import RemotePasses
+from tfinv.engine.teams import Team, as_team
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
 from tfinv.evaluation.arrays import as_metadata, evaluate_arrays, provenance, shards_of
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
@@ -54,6 +56,7 @@ def evaluate(
     warping: Warping | None = None,
     memory_budget: int | float | str | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    distribute: Any = None,
     verbose: bool = False,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -92,6 +95,10 @@ def evaluate(
         checkpoint: a file to save to about once a minute, or a `tfinv.engine.checkpoint.Checkpoint`: the same call
             after an interruption goes on from it and finds the same numbers. It is removed at the end. A
             `tf.data.Dataset` must give its images in the same order again.
+        distribute: a number of processes of this machine, such as `2`; a Dask client or the address of its scheduler;
+            `"ray"`; or anything with `submit(function, *arguments)` that gives futures. Workers measure pieces of the
+            samples with the numbers of one process, bit for bit where that has memory for pieces; a piece whose
+            worker dies is measured again. None: in this process.
         verbose: print which layers are measured together, and the memory that takes.
         progress: show a progress bar with images per second and the time left.
         metadata: entries to add to `Results.metadata`, such as the data set's name.
@@ -150,13 +157,20 @@ def evaluate(
     )
     if setting.checkpoint:
         setting.checkpoint.open(_configuration(description, setting, batch_size, sampling))
+    team = as_team(distribute)
+    if team is not None and team.size:
+        memory_budget = parse_budget(memory_budget) // team.size
     plan, pieces = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
-    setting = replace(setting, pieces=pieces)
+    setting = replace(setting, pieces=pieces or team is not None)
     if verbose:
         print(plan)
     subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
     batches = batches.in_batches_of(plan.batch_size)
-    groups = _measure_groups(setting, plan, batches, subsets, sampling, progress)
+    try:
+        groups = _measure_groups(setting, plan, batches, subsets, sampling, progress, team)
+    finally:
+        if team is not None:
+            team.close()
     description |= {
         "samples": batches.count,
         "resolutions": setting.resolutions,
@@ -223,6 +237,7 @@ def _measure_groups(
     subsets: Mapping[Any, ImageBatches],
     sampling: Sampling,
     progress: bool,
+    team: Team | None,
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
     groups = [[layer for layer in setting.layers if layer.name in names] for names in plan.groups]
@@ -236,6 +251,8 @@ def _measure_groups(
             if len(groups) > 1:
                 bar.describe(f"measuring, layers {number + 1} of {len(groups)}")
                 part = replace(part, source=setting.source.select([layer.name for layer in layers]))
+            if team is not None:
+                part = replace(part, gather=RemotePasses(team, part, layers))
             if sampling.first_pass:
                 together = subsets if sampling.stratified else {"": batches}
                 results.append(first_states(part, layers, together))

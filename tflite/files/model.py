@@ -17,6 +17,7 @@ from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
+from tfinv.engine.teams import THREADS
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
 from tfinv.tflite.files.conversion import Conversion
@@ -125,6 +126,15 @@ class TFLiteModel:
                 )
         kinds = {name: self.graph.producers[index].name for name, index in names.items()}
         return {name: names[name] for name in select_names(kinds, layers, self.skipped)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        runner = {"batch": self.runner.batch, "threads": self.runner.threads}
+        return {**self.__dict__, "runner": runner, "_crew": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        threads = min(state["runner"]["threads"], int(os.environ.get(THREADS, state["runner"]["threads"])))
+        self.runner = Runner(self.graph, state["runner"]["batch"], threads)
 
     @property
     def id(self) -> str:
