@@ -31,7 +31,14 @@ conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %;
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
+    from tfinv.engine.teams import distributed
+
     options = parse(_parser(), shared.with_signs(arguments))
+    with distributed(options.workers):
+        return _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
     refuse_idle(options, {"allow_unmatched": not options.fail_if and "there is no --fail-if to pass"})
 
     from tfinv.commands.data import load_fitting

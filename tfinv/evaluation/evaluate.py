@@ -16,7 +16,7 @@ from tfinv.engine.memory import Plan, parse_budget, plan_layers
 from tfinv.engine.passes import Pass, Setting, first_statistics, gathered, make_passes, ordered
 from tfinv.engine.pieces import piece_size
 from tfinv.engine.remote import RemotePasses
-from tfinv.engine.teams import Team, as_team
+from tfinv.engine.teams import Team, distributed, team_of
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
 from tfinv.evaluation.arrays import as_metadata, evaluate_arrays, provenance, shards_of
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
@@ -157,20 +157,16 @@ def evaluate(
     )
     if setting.checkpoint:
         setting.checkpoint.open(_configuration(description, setting, batch_size, sampling))
-    team = as_team(distribute)
-    if team is not None and team.size:
-        memory_budget = parse_budget(memory_budget) // team.size
-    plan, pieces = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
-    setting = replace(setting, pieces=pieces or team is not None)
-    if verbose:
-        print(plan)
-    subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
-    batches = batches.in_batches_of(plan.batch_size)
-    try:
+    with team_of(distribute) as team:
+        if team is not None and team.size:
+            memory_budget = parse_budget(memory_budget) // team.size
+        plan, pieces = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
+        setting = replace(setting, pieces=pieces or team is not None)
+        if verbose:
+            print(plan)
+        subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
+        batches = batches.in_batches_of(plan.batch_size)
         groups = _measure_groups(setting, plan, batches, subsets, sampling, progress, team)
-    finally:
-        if team is not None:
-            team.close()
     description |= {
         "samples": batches.count,
         "resolutions": setting.resolutions,
@@ -346,7 +342,10 @@ def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warpi
     network = identity_network(batches.shape, sizes)
     # An evaluation that is told its floor does not ask for one.
     told: dict[str, Any] = {"interpolation_floor": {}}
-    results = evaluate(network, images, setting.transformations, chosen, progress=False, metadata=told, warping=warping)
+    with distributed(None):  # a few images are not worth the way
+        results = evaluate(
+            network, images, setting.transformations, chosen, progress=False, metadata=told, warping=warping
+        )
     return floors(results, sizes)
 
 

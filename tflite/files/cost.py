@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfinv.support.checks import kind_of, whole_number
-from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.interpreter import Runner, run
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.files.signals import random_inputs
 
@@ -72,7 +72,7 @@ def latency(
     times = []
     for repeat in range(warm_up + repeats):
         start = time.perf_counter()
-        runner.interpreter.invoke()
+        run(runner.interpreter)
         if repeat >= warm_up:
             times.append((time.perf_counter() - start) * 1e3)
     low, median, high = np.percentile(times, [10, 50, 90])

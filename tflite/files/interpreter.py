@@ -81,7 +81,7 @@ class Runner:
                 interpreter.allocate_tensors()
                 if _computes_shapes(self.graph):
                     interpreter.tensor(self.input.index)()[...] = 0
-                    interpreter.invoke()
+                    run(interpreter)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"the interpreter refuses this model: {one_line(error)}") from None
 
@@ -105,7 +105,7 @@ class Runner:
             for start in range(0, count, self.batch):
                 stop = min(start + self.batch, count)
                 self.feed(inputs[start:stop])
-                self.interpreter.invoke()
+                run(self.interpreter)
                 for name, index in wanted.items():
                     self._fetch(index, results[name][start:stop])
         return results
@@ -122,13 +122,13 @@ class Runner:
         """
         with self._lock:
             self.feed(inputs)
-            self.interpreter.invoke()
+            run(self.interpreter)
             yield self._view
 
     def invoke_once(self) -> None:
         """Run the model on zeros."""
         self.feed(np.zeros((self.batch, *self.shape(self.input.index)[1:]), np.float32))
-        self.interpreter.invoke()
+        run(self.interpreter)
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
         """Write at most one batch of inputs, quantized as the input tensor requires."""
@@ -154,6 +154,16 @@ class Runner:
             dequantize(stored, tensor, out)
         else:
             out[...] = stored
+
+
+def run(interpreter: Any) -> None:
+    """Run an allocated interpreter, whoever still refers to its memory.
+
+    `Interpreter.invoke` refuses while any Python object does. A profiler or debugger in another thread, such as that
+    of a Dask worker, keeps frames that it has seen for a while, and with them arrays that nobody reads any more.
+    Nothing here reads an array after the next run, see `Runner.invoked`, and fixed shapes leave the memory in place.
+    """
+    interpreter._interpreter.Invoke()
 
 
 def new_interpreter(content: bytes, threads: int, *, preserve: bool, delegate: bool) -> Any:
