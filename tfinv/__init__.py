@@ -28,7 +28,7 @@ _ATTRIBUTES = {
     "AffineAugmentation": "tfinv.transformations",
     "Sampling": "tfinv.evaluation.options",
     "Warping": "tfinv.evaluation.options",
-    "distributed": "tfinv.engine.teams",
+    "distributed": "tfinv.evaluation.distribution",
     "evaluate": "tfinv.evaluation",
     "evaluate_arrays": "tfinv.evaluation.arrays",
     "lie_derivative": "tfinv.evaluation.lie_derivative",

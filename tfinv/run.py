@@ -164,7 +164,7 @@ def _run(options: argparse.Namespace) -> int:
     experiment = find_experiment(options.experiment)
     preset = "smoke" if options.smoke else options.preset
     start = time.monotonic()
-    from tfinv.engine.teams import distributed
+    from tfinv.evaluation.distribution import distributed
 
     with distributed(options.workers):
         finding = run_experiment(

@@ -31,7 +31,7 @@ conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %;
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
-    from tfinv.engine.teams import distributed
+    from tfinv.evaluation.distribution import distributed
 
     options = parse(_parser(), shared.with_signs(arguments))
     with distributed(options.workers):

@@ -84,8 +84,8 @@ def measure_part(
     Returns:
         What was done, for the user.
     """
-    from tfinv.engine.passes import first_statistics
     from tfinv.evaluation import Sampling, evaluate
+    from tfinv.evaluation.thresholds import take_two_rounds
     from tfinv.results import Results
 
     kept = options.out / THRESHOLDS
@@ -96,7 +96,7 @@ def measure_part(
         first_sample=part.first,
         whole=part.whole,
     )
-    two = bool(first_statistics(measures))
+    two = take_two_rounds(measures)
     first_round = two and not kept.exists()
     if two:
         thresholds = None if first_round else Results.load(kept)

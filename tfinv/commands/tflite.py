@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="make everything anew")
     options = parse(parser, shared.with_signs(arguments))
 
-    from tfinv.engine.teams import distributed
+    from tfinv.evaluation.distribution import distributed
 
     with distributed(options.workers):
         return _study(options)

@@ -17,9 +17,10 @@ from tfinv.engine.gatherer import States
 from tfinv.engine.passes import Pass, Setting
 from tfinv.engine.pieces import Total, piece_size
 from tfinv.engine.states import LayerStates, copied
-from tfinv.engine.teams import THREADS, Promise, Team, shared
+from tfinv.engine.teams import Promise, Team, shared
 from tfinv.statistics import Layer, Statistic
 from tfinv.support.environment import versions
+from tfinv.support.threads import THREADS, worker_threads
 
 PACKAGES = ("tfinv", "tensorflow", "keras", "numpy")
 IN_FLIGHT, WORKERS_ASSUMED = 3, 64
@@ -192,7 +193,8 @@ def _one_thread() -> None:
     """As many threads as a worker may use, where TensorFlow has not begun yet."""
     import tensorflow as tf
 
-    threads = int(os.environ.setdefault(THREADS, "1"))
+    os.environ.setdefault(THREADS, "1")
+    threads = worker_threads() or 1
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

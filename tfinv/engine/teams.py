@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+
+from tfinv.support.threads import THREADS
 
 TRIES = 4
 """How often a task is begun where its worker dies."""
 ANSWER_SECONDS = 10
 IDLE_SECONDS = 300
 """Local workers that have nothing to do for so long end."""
-THREADS = "TFINV_WORKER_THREADS"
-"""Environment variable of the threads of one worker; default: 1."""
 
 
 class Promise(Protocol):
@@ -79,50 +77,6 @@ def as_team(distribute: Any) -> Team | None:
         "distribute must be a number of processes, 'ray', the address of a Dask scheduler, or an object with submit. "
         f"Received: {distribute!r}"
     )
-
-
-_AMBIENT: ContextVar[Team | None] = ContextVar("workers", default=None)
-
-
-@contextmanager
-def distributed(distribute: Any) -> Iterator[None]:
-    """Let every evaluation inside of the block run on workers: those of `tflite.compare` and `tflite.study` too.
-
-    Example:
-        >>> import numpy as np
-        >>> import tfinv
-        >>> with tfinv.distributed(None):  # a number of processes, an address, or None for this process alone
-        ...     results = tfinv.evaluate_arrays({"dense": np.eye(4).reshape(4, 2, 2)}, "NormalizedVariance")
-
-    Args:
-        distribute: see `evaluate`.
-
-    Raises:
-        ValueError: see `evaluate`.
-        ImportError: see `evaluate`.
-    """
-    team = as_team(distribute)
-    token = _AMBIENT.set(team)
-    try:
-        yield
-    finally:
-        _AMBIENT.reset(token)
-        if team is not None:
-            team.close()
-
-
-@contextmanager
-def team_of(distribute: Any) -> Iterator[Team | None]:
-    """The workers of one evaluation: those that it names, or else those of `distributed`."""
-    if distribute is None:
-        yield _AMBIENT.get()
-        return
-    team = as_team(distribute)
-    try:
-        yield team
-    finally:
-        if team is not None:
-            team.close()
 
 
 def shared(content: Any) -> bytes:

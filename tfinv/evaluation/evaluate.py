@@ -16,9 +16,10 @@ from tfinv.engine.memory import Plan, parse_budget, plan_layers
 from tfinv.engine.passes import Pass, Setting, first_statistics, gathered, make_passes, ordered
 from tfinv.engine.pieces import piece_size
 from tfinv.engine.remote import RemotePasses
-from tfinv.engine.teams import Team, distributed, team_of
+from tfinv.engine.teams import Team
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
 from tfinv.evaluation.arrays import as_metadata, evaluate_arrays, provenance, shards_of
+from tfinv.evaluation.distribution import distributed, team_of
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.evaluation.planning import layers_of

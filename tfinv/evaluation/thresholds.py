@@ -52,6 +52,11 @@ def given_states(
     return by_label
 
 
+def take_two_rounds(measures: Sequence[Measure]) -> bool:
+    """Whether parts need the thresholds of all before they can be measured."""
+    return bool(first_statistics(measures))
+
+
 def id_of(thresholds: Results) -> str:
     """A hash of what thresholds hold: results can be merged where it is the same."""
     digest = hashlib.sha256()

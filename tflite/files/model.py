@@ -17,9 +17,9 @@ from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
-from tfinv.engine.teams import THREADS
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
+from tfinv.support.threads import worker_threads
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale, told_by_file
@@ -133,8 +133,7 @@ class TFLiteModel:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        threads = min(state["runner"]["threads"], int(os.environ.get(THREADS, state["runner"]["threads"])))
-        self.runner = Runner(self.graph, state["runner"]["batch"], threads)
+        self.runner = Runner(self.graph, state["runner"]["batch"], worker_threads() or state["runner"]["threads"])
 
     @property
     def id(self) -> str:
