@@ -20,6 +20,7 @@ from tfinv.support.checks import path_like, whole_number
 from tfinv.support.files import write_text
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.safe_text import to_csv
+from tfinv.support.types import Images
 from tfinv.transformations import as_set
 
 select_tensorflow_backend()
@@ -61,7 +62,7 @@ class InvarianceCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        images: Any,
+        images: Images,
         transformations: Any,
         measures: Any = "NormalizedVariance",
         *,

@@ -19,6 +19,7 @@ from tfinv.support.cache import Cache, config_hash
 from tfinv.support.checks import close_match
 from tfinv.support.files import atomic_write, write_json, write_text
 from tfinv.support.safe_text import printable, to_csv
+from tfinv.support.types import Model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,7 +221,7 @@ class Run:
         return model
 
     def measured(
-        self, model: Any, split: Split, transformations: str, measures: Sequence[str], *, samples: str, **options: Any
+        self, model: Model, split: Split, transformations: str, measures: Sequence[str], *, samples: str, **options: Any
     ) -> Results:
         """Results of `tfinv.evaluate`, from the cache where they were measured before.
 

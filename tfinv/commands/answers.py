@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.support.types import Model
+
 if TYPE_CHECKING:
     from tfinv.datasets import Split
 
@@ -17,7 +19,7 @@ EVEN = 0.8
 _FEWEST = 10
 
 
-def check_answers(model: Any, images: Split) -> tuple[dict[str, Any], list[str]]:
+def check_answers(model: Model, images: Split) -> tuple[dict[str, Any], list[str]]:
     """Accuracy on untransformed images, and warnings where the model knows nothing of them.
 
     Args:

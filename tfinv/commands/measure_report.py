@@ -65,6 +65,7 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
         Lines for the terminal.
     """
     from tfinv.report import Report, explain
+    from tfinv.report.ends import add_ends
     from tfinv.support import environment
 
     frame = profile_with_floor(results)
@@ -81,6 +82,7 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
         report.figure(heatmap, "Every unit: one column per layer, units sorted by their value.", f"Heat map of {key}")
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
     report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
+    add_ends(report, {"model": results.metadata})
     report.glossary(explain(*_TERMS))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
     columns = [name for name in SHOWN if name in frame]

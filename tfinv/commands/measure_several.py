@@ -66,6 +66,7 @@ def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, war
     import pandas as pd
 
     from tfinv.report import Report, explain
+    from tfinv.report.ends import add_ends
     from tfinv.support import environment
 
     frames = [profile_with_floor(results).assign(model=name) for name, results in found.items()]
@@ -86,6 +87,7 @@ def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, war
         "Paired differences, second minus first, with intervals that hold for all layers together.",
         dict.fromkeys(("before", "after", "difference", "low", "high", "relative"), ".4f"),
     )
+    add_ends(report, {name: results.metadata for name, results in found.items()})
     report.glossary(explain(*_TERMS))
     facts = {name: results.metadata for name, results in found.items()}
     report.environment({**facts, **environment.describe()}).write_html(folder / "report.html")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfinv.datasets.split import Dataset, Split
+from tfinv.support.types import Images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def channel_statistics(train: Split | Dataset) -> ChannelStatistics:
     return ChannelStatistics(mean.astype(np.float32), std.astype(np.float32))
 
 
-def normalize(images: Any, statistics: ChannelStatistics) -> Any:
+def normalize(images: Images, statistics: ChannelStatistics) -> Any:
     """Subtract the mean and divide by the standard deviation, channel by channel.
 
     Inside a model, `keras.layers.Normalization(mean=statistics.mean, variance=statistics.std**2)` does the same and

@@ -14,6 +14,7 @@ import numpy as np
 from tfinv.datasets.sampling import stratified_sample
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import tf
+from tfinv.support.types import Images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,7 +141,7 @@ def _on_images(augmentation: Callable[..., Any], labels: bool) -> Callable[..., 
     accepted = inspect.signature(getattr(augmentation, "call", augmentation)).parameters
     options = {"training": True} if "training" in accepted else {}
 
-    def augment(images: Any) -> Any:
+    def augment(images: Images) -> Any:
         return tf.cast(augmentation(images, **options), tf.float32)
 
     return (lambda images, classes: (augment(images), classes)) if labels else augment

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.datasets.given import as_array, as_labels, check_finite, is_dataset, unpack
-from tfinv.statistics.resolution import LARGEST, largest_size
+from tfinv.activations.input_scale import InputScale, check_unit_images
+from tfinv.datasets.given import as_array, as_labels, check_ends, check_finite, is_dataset, unpack
+from tfinv.statistics.resolution import check_size
+from tfinv.support.types import Images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,17 +49,19 @@ class ImageBatches:
         TypeError: something else.
     """
 
-    def __init__(self, images: Any, batch_size: int, labels: Any = None, first: int = 0) -> None:
+    def __init__(self, images: Images, batch_size: int, labels: Any = None, first: int = 0) -> None:
         self.batch_size, self._first = batch_size, first
         self._cut = 0
         self._seen: dict[int, int] | None = None
         self._positions: NDArray[np.int64] | None = None
+        self._scale: InputScale | None = None
         images, known = unpack(images)
         labels = known if labels is None else labels
         self._array: Any = None
         self._dataset: Any = None
         self._count: list[int | None]
         if is_dataset(images):
+            check_ends(images)
             if labels is not None:
                 raise ValueError("labels must come inside a tf.data.Dataset as (image, label). Received: both")
             self._dataset, self.has_labels = _rebatch(images, batch_size)
@@ -88,8 +92,9 @@ class ImageBatches:
             images = np.asarray(images, np.float32)
             index = index + self._first
             check_finite(images, index=index)
-            if (largest := largest_size(images)) > LARGEST:
-                raise ValueError(f"images must be at most {LARGEST:.0e} in size. Received: {largest:.0e}")
+            check_size("images", images)
+            if self._scale is not None:
+                check_unit_images(images, self._scale)
             labels = as_labels(labels, len(images))
             if self._seen is not None:
                 self._seen.update(zip(index.tolist(), hashes(images, labels), strict=True))
@@ -137,7 +142,7 @@ class ImageBatches:
             return
         for batch in self.in_batches_of(samples):
             labels = batch.labels if self.has_labels else None
-            yield ImageBatches(batch.images, self.batch_size, labels, int(batch.index[0]))
+            yield ImageBatches(batch.images, self.batch_size, labels, int(batch.index[0])).scaled_by(self._scale)
 
     def as_of_its_own(self) -> ImageBatches:
         """Samples that were chosen, without the others, as they travel to another process."""
@@ -154,6 +159,12 @@ class ImageBatches:
         other.batch_size = batch_size
         if self._dataset is not None:
             other._dataset = self._dataset.unbatch().batch(batch_size)
+        return other
+
+    def scaled_by(self, scale: InputScale | None) -> ImageBatches:
+        """The same samples, refused where they are not in [0, 1], which an input scale maps from; None for any."""
+        other = copy.copy(self)
+        other._scale = scale
         return other
 
     def only(self, chosen: NDArray[np.integer]) -> ImageBatches:
@@ -176,7 +187,7 @@ class ImageBatches:
             raise ValueError("images must hold at least one image. Received: an empty dataset")
         labels = np.concatenate([batch.labels for batch in batches]) if self.has_labels else None
         images = np.concatenate([batch.images for batch in batches])
-        return ImageBatches(images, self.batch_size, labels, self._first)
+        return ImageBatches(images, self.batch_size, labels, self._first).scaled_by(self._scale)
 
     @property
     def labels(self) -> NDArray[np.integer]:

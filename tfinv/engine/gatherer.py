@@ -10,6 +10,7 @@ import numpy as np
 from tfinv.statistics import Context, Layer
 from tfinv.statistics.compiled.fused import FusedDispersion, groups
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class _InVariables:
         self._variables = tuple(tf.Variable(array) for array in state)
         self._neutral = lambda: statistic.init(layer, dtype)
 
-    def add(self, block: Any, context: Context) -> None:
+    def add(self, block: Tensor, context: Context) -> None:
         new = self._statistic.update(self._type(*self._variables), block, context)
         for variable, value in zip(self._variables, new, strict=True):
             variable.assign(value)
@@ -108,8 +109,8 @@ class Gatherer:
     def add(
         self,
         layer: str,
-        block: Any,
-        index: Any = None,
+        block: Tensor,
+        index: Tensor = None,
         labels: Any = None,
         reference: Any = None,
         derivatives: Mapping[str, Any] | None = None,
@@ -215,7 +216,7 @@ class Gatherer:
 class _Views(dict[Any, Any]):
     """A block as each view shows it, computed once."""
 
-    def __init__(self, block: Any, layer: Layer) -> None:
+    def __init__(self, block: Tensor, layer: Layer) -> None:
         super().__init__()
         self._block, self._layer = block, layer
 

@@ -75,7 +75,9 @@ def measure_layer(
         samples: how many there are; a measure that is undefined for so few does not apply. None for enough.
     """
     reasons = {measure.key: _why_not(measure, layer) for measure in measures}
-    return measure_states(measures, reasons, shards, intervals, keep=keep, resolution=resolution, samples=samples)
+    return measure_states(
+        measures, reasons, shards, intervals, keep=keep, resolution=resolution, samples=samples, shape=layer.shape
+    )
 
 
 def measure_states(
@@ -87,6 +89,7 @@ def measure_states(
     keep: bool = False,
     resolution: Resolution = EXACT,
     samples: int | None = None,
+    shape: tuple[int, ...] = (),
 ) -> LayerMeasured:
     """`measure_layer` where the layer itself is not at hand.
 
@@ -98,8 +101,9 @@ def measure_states(
         keep: see `measure_layer`.
         resolution: see `measure_layer`.
         samples: see `measure_layer`.
+        shape: `*U`; `()` where it is not known, which is slower.
     """
-    held = SampleStates.of(shards, resolution, intervals.resamples if intervals else None)
+    held = SampleStates.of(shards, resolution, intervals.resamples if intervals else None, shape)
     few = f"{samples} samples are too few for this measure; merged with others they may be enough"
     reasons = {
         measure.key: reasons[measure.key] or (few if samples is not None and samples < measure.min_samples else "")

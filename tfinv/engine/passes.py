@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tfinv.activations.source import ActivationSource, StreamSource
+from tfinv.activations.source import ActivationSource, ImageError, StreamSource
 from tfinv.activations.sub_model import ActivationModel
-from tfinv.engine.batches import ImageBatches
+from tfinv.engine.batches import Batch, ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
 from tfinv.engine.gatherer import Gatherer, States
 from tfinv.engine.pieces import Total, piece_size
@@ -24,7 +24,8 @@ from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.resolution import Resolution
 from tfinv.support.interrupt import postponed_interrupt
 from tfinv.support.lazy import tf
-from tfinv.transformations import TransformationSet, warp
+from tfinv.support.types import Images, Tensor
+from tfinv.transformations import TransformationSet, label, warp
 from tfinv.transformations.generators import Generator, generator_tangent
 from tfinv.transformations.table_warp import TableWarp
 
@@ -185,11 +186,23 @@ class Pass:
                     if pressed.is_set():
                         raise KeyboardInterrupt
 
-    def _one(self, batch: Any, number: int, gatherer: Gatherer) -> None:
-        self._step(batch.images, batch.index, batch.labels)
+    def _one(self, batch: Batch, number: int, gatherer: Gatherer) -> None:
+        try:
+            self._step(batch.images, batch.index, batch.labels)
+        except ImageError as error:
+            raise ValueError(f"{error.text}, on {self._place(error.position, batch)}") from None
         if number % CHECK_EVERY == 0:
             gatherer.check_finite()
         self.setting.advance(len(batch.images) * self.images_per_sample)
+
+    def _place(self, position: int, batch: Batch) -> str:
+        """An image of the transformed batch in words."""
+        count = 1 if self._reference_only else len(self._setting.transformations)
+        sample, member = divmod(position, count)
+        if sample >= len(batch.images):  # the untransformed images come last
+            sample, count = position - count * len(batch.images), 1
+        under = f" under {label(self._setting.transformations[member])}" if count > 1 else ""
+        return f"image {batch.index[sample]}{under}"
 
     def _make_step(self, gatherer: Gatherer) -> Any:
         """A function of a batch `(images, index, labels)` that updates all states."""
@@ -199,7 +212,7 @@ class Pass:
         if names and names != list(source.layer_shapes):
             source = source.select(names)
 
-        def transformed(images: Any) -> Any:
+        def transformed(images: Images) -> Any:
             """`(S_b * T [+ S_b], H, W, C)`; the untransformed images, where needed, come last."""
             if self._reference_only:
                 return images
@@ -207,7 +220,7 @@ class Pass:
             warped = tf.reshape(warped, (-1, *setting.image_shape))
             return tf.concat([warped, images], axis=0) if self._with_reference else warped
 
-        def gather(activations: Mapping[str, Any], index: Any, labels: Any, derivatives: Any = None) -> list[Any]:
+        def gather(activations: Mapping[str, Any], index: Tensor, labels: Any, derivatives: Any = None) -> list[Any]:
             done = []
             for layer in self.layers:
                 values = tf.cast(activations[layer.name], tf.float32)
@@ -225,7 +238,7 @@ class Pass:
         if isinstance(source, ActivationModel):
             vector = tf.TensorSpec((None,), tf.int64)
 
-            def of_model(images: Any, index: Any, labels: Any) -> list[Any]:
+            def of_model(images: Images, index: Tensor, labels: Any) -> list[Any]:
                 if not self._generators:
                     return gather(source(transformed(images)), index, labels)
                 values, derivatives = {}, {name: {} for name in names}
@@ -246,7 +259,7 @@ class Pass:
 
         stream = self._stream = self._make_stream(source, gatherer, warp_graph)
 
-        def step(images: Any, index: Any, labels: Any) -> None:
+        def step(images: Images, index: Tensor, labels: Any) -> None:
             if stream is not None and stream.is_ready:
                 stream(images)
                 return
@@ -270,7 +283,7 @@ class Pass:
         if TableWarp.serves(setting.transformations, setting.padding, setting.interpolation):
             return Stream(source, self.layers, gatherer, TableWarp(setting.transformations, setting.image_shape), count)
 
-        def warped(images: Any) -> Any:
+        def warped(images: Images) -> Any:
             return warp_graph(images).numpy().reshape(-1, count, *setting.image_shape)
 
         return Stream(source, self.layers, gatherer, warped, count)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
@@ -17,7 +19,7 @@ from tfinv.engine.passes import Pass, Setting, first_statistics, gathered, make_
 from tfinv.engine.pieces import piece_size
 from tfinv.engine.remote import RemotePasses
 from tfinv.engine.teams import Team
-from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
+from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures, maps_images
 from tfinv.evaluation.arrays import as_metadata, evaluate_arrays, provenance, shards_of
 from tfinv.evaluation.distribution import distributed, team_of
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
@@ -29,9 +31,10 @@ from tfinv.measures import Measure
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
-from tfinv.statistics.resolution import Resolution, relative_resolution
+from tfinv.statistics.resolution import Resolution, check_activations, relative_resolution
 from tfinv.support.checks import kind_of, mapping, path_like
 from tfinv.support.progress import Progress
+from tfinv.support.types import Images, Model
 from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
@@ -45,8 +48,8 @@ PROBED = 4
 
 @accepts_folded
 def evaluate(
-    model: Any,
-    images: Any,
+    model: Model,
+    images: Images,
     transformations: Any,
     measures: Any,
     *,
@@ -120,6 +123,7 @@ def evaluate(
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
     batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
     source = as_source(model, layers, batches.shape)
+    batches = batches.scaled_by(maps_images(source))
     batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
     batches = batches.noted() if sampling.keep_statistics else batches
     subsets = _subsets(batches, sampling)
@@ -353,7 +357,12 @@ def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warpi
 def _resolutions(source: ActivationSource, batches: ImageBatches) -> dict[str, Resolution]:
     """By layer what its arithmetic can resolve; that of float32 where the source does not tell."""
     given = next(iter(batches.in_batches_of(PROBED)), None)
-    known = source.resolutions(given.images) if given is not None and isinstance(source, ResolvedSource) else {}
+    known: Mapping[str, Resolution] = {}
+    if given is not None and isinstance(source, ResolvedSource):
+        known = source.resolutions(given.images)
+    elif given is not None:
+        for name, values in source(given.images).items():
+            check_activations(name, np.asarray(values))
     return {
         name: known.get(name, Resolution(relative_resolution("float32"))).in_float32() for name in source.layer_shapes
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.keras_graph import taped_calls
-from tfinv.activations.sub_model import ActivationModel
+from tfinv.activations.sub_model import ActivationModel, as_model_inputs
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import as_source, check_gradients
 from tfinv.evaluation.evaluate import evaluate
@@ -21,6 +21,7 @@ from tfinv.statistics.lie_error import acted
 from tfinv.status import finite_status
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
+from tfinv.support.types import Images, Model
 from tfinv.transformations import identity
 from tfinv.transformations.generators import GENERATORS, Generator
 
@@ -32,8 +33,8 @@ EXACT_OUTPUTS = 32
 
 
 def lie_derivative(
-    model: Any,
-    images: Any,
+    model: Model,
+    images: Images,
     generators: Sequence[Generator] = GENERATORS,
     *,
     contributions: bool = True,
@@ -116,10 +117,10 @@ def lie_derivative(
 
 
 def _contributions(
-    source: ActivationModel, images: Any, generators: Sequence[Generator], probes: int, seed: int
+    source: ActivationModel, images: Images, generators: Sequence[Generator], probes: int, seed: int
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """For each generator and layer the squared contribution to the output, mean over outputs: `(N,)`."""
-    calls, tapes, outputs = taped_calls(source.keras_model, source.input_scale(images))
+    calls, tapes, outputs = taped_calls(source.keras_model, as_model_inputs(source.input_scale(images), source.layout))
     output = outputs[0]
     flat = tf.reshape(output, (len(images), -1))
     width = int(flat.shape[1])

@@ -8,6 +8,7 @@ from typing import Any
 
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
+from tfinv.support.types import Tensor
 
 TORCH = "torch"
 BATCH_NORMALIZATION_MOMENTUM = 0.9  # Keras' default of 0.99 needs 500 steps and more to follow small data sets
@@ -41,7 +42,7 @@ class Blocks:
 
     def conv(
         self,
-        x: Any,
+        x: Tensor,
         filters: int,
         kernel_size: int,
         name: str,
@@ -64,7 +65,7 @@ class Blocks:
         )
         return layer(x)
 
-    def depthwise(self, x: Any, kernel_size: int, name: str, *, strides: int = 1, use_bias: bool = True) -> Any:
+    def depthwise(self, x: Tensor, kernel_size: int, name: str, *, strides: int = 1, use_bias: bool = True) -> Any:
         """A convolution of each channel on its own."""
         options = self._initializers(kernel_size * kernel_size)
         kernel = keras.initializers.get(options["kernel_initializer"])
@@ -86,11 +87,11 @@ class Blocks:
         )
         return layer(x)
 
-    def dense(self, x: Any, units: int, name: str) -> Any:
+    def dense(self, x: Tensor, units: int, name: str) -> Any:
         """A fully connected layer without activation."""
         return keras.layers.Dense(units, name=name, **self._initializers(x.shape[-1]))(x)
 
-    def act(self, x: Any, name: str) -> Any:
+    def act(self, x: Tensor, name: str) -> Any:
         """The model's activation as a layer of its own, so that it can be measured."""
         if self.activation == "prelu":
             shared = list(range(1, len(x.shape)))
@@ -99,7 +100,7 @@ class Blocks:
             )(x)
         return keras.layers.Activation(self.activation, name=name)(x)
 
-    def norm(self, x: Any, name: str) -> Any:
+    def norm(self, x: Tensor, name: str) -> Any:
         """Batch normalization, or `x` itself where the model has none."""
         if not self.batch_normalization:
             return x

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, image_input
 from tfinv.support.lazy import keras
+from tfinv.support.types import Tensor
 
 WIDTHS_AND_STRIDES = ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2))
 
@@ -53,7 +54,7 @@ def mobilenet_small(
     blocks = Blocks(activation, batch_normalization, initializer)
     image = image_input(input_shape, classes)
 
-    def normalized(x: Any, block: str) -> Any:
+    def normalized(x: Tensor, block: str) -> Any:
         return blocks.act(blocks.norm(x, f"{block}_bn"), f"{block}_act")
 
     bias = not batch_normalization

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, image_input
 from tfinv.support.lazy import keras
+from tfinv.support.types import Tensor
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -65,7 +66,7 @@ def resnet(
     return keras.Model(image, blocks.dense(x, classes, "logits"), name=name)
 
 
-def _basic_block(blocks: Blocks, x: Any, filters: int, strides: int, name: str) -> Any:
+def _basic_block(blocks: Blocks, x: Tensor, filters: int, strides: int, name: str) -> Any:
     padding, main, shortcut = "same", x, x
     if strides > 1:
         # "same" with a stride samples one pixel off the 1x1 shortcut on even sizes; symmetric padding does not.

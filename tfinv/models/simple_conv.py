@@ -6,6 +6,7 @@ from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, image_input
 from tfinv.support.lazy import keras
+from tfinv.support.types import Tensor
 
 
 def simple_conv(
@@ -58,7 +59,7 @@ def simple_conv(
     blocks = Blocks(activation, batch_normalization, initializer)
     image = image_input(input_shape, classes, at_least=4)
 
-    def unit(x: Any, width: int, number: int, kernel: int, spread: int) -> Any:
+    def unit(x: Tensor, width: int, number: int, kernel: int, spread: int) -> Any:
         x = blocks.conv(x, width, kernel, f"conv{number}", dilation=spread)
         return blocks.act(blocks.norm(x, f"bn{number}"), f"act{number}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfinv.support.lazy import keras
+from tfinv.support.types import KerasModel
 
 
 def subclasses(stand_ins: Mapping[str, str]) -> dict[str, type]:
@@ -35,7 +36,7 @@ def subclasses(stand_ins: Mapping[str, str]) -> dict[str, type]:
     return classes
 
 
-def with_plain_layers(model: Any, classes: Mapping[str, type]) -> Any:
+def with_plain_layers(model: KerasModel, classes: Mapping[str, type]) -> Any:
     """The same model with layers of Keras in the place of the given subclasses; other models are left as they are."""
     if not (
         isinstance(model, keras.Sequential) or hasattr(model, "operations")

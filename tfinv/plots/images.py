@@ -12,6 +12,7 @@ import numpy as np
 from tfinv.plots.axes import plain_frame
 from tfinv.plots.figure import new_figure, set_plot_height, text_width
 from tfinv.plots.style import MUTED, WIDTH, styled
+from tfinv.support.types import Images
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @styled
 def image_grid(
-    images: Any,
+    images: Images,
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
     *,

@@ -13,6 +13,7 @@ from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.resolution import Unresolved
 from tfinv.statistics.views import InverseWarp, visible
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class AlignedDispersion(Statistic):
     def init(self, layer: Layer, dtype: Any = "float32") -> AlignedDispersionState:
         return AlignedDispersionState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype), tf.constant(visible(layer)))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> AlignedDispersionState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> AlignedDispersionState:
         assert context is not None
         seen = visible(context.layer)
         weights = tf.constant(seen[..., None], block.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfinv.statistics.layer import Layer
 from tfinv.support.keys import key_of
+from tfinv.support.types import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Context:
     """
 
     layer: Layer
-    index: Any = None
+    index: Tensor = None
     labels: Any = None
     reference: Any = None
     given: Mapping[Statistic, Any] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class View(ABC):
         return ""
 
     @abstractmethod
-    def apply(self, block: Any, layer: Layer) -> Any:
+    def apply(self, block: Tensor, layer: Layer) -> Any:
         """The viewed block `(S_b, T, *U)` of a block of the same shape; in-graph."""
 
 
@@ -164,7 +165,7 @@ class Statistic(ABC):
         """
 
     @abstractmethod
-    def update(self, state: Any, block: Any, context: Context | None = None) -> NamedTuple:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> NamedTuple:
         """The state after a block of samples; pure, in-graph.
 
         Args:

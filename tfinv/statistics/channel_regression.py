@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from tfinv.statistics.base import Context, Layer, Statistic, share
 from tfinv.statistics.views import why_not_spatial
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 from tfinv.transformations.frame import inside_frame
 from tfinv.transformations.warp import warp
 
@@ -19,10 +20,10 @@ class ChannelCoMomentsState(NamedTuple):
     """
 
     count: Any
-    mean_x: Any
-    mean_y: Any
-    xx: Any
-    xy: Any
+    mean_x: Tensor
+    mean_y: Tensor
+    xx: Tensor
+    xy: Tensor
     yy: Any
 
 
@@ -54,7 +55,7 @@ class ChannelCoMoments(Statistic):
         shapes = (halves, vector, vector, matrix, matrix, vector)
         return ChannelCoMomentsState(*(tf.zeros(shape, dtype) for shape in shapes))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> ChannelCoMomentsState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> ChannelCoMomentsState:
         assert context is not None and context.reference is not None and context.layer.transformations is not None
         height, width, channels = context.layer.shape
         moved = tf.cast(warp(context.reference, context.layer.transformations, padding="nearest"), block.dtype)
@@ -81,7 +82,7 @@ class ChannelCoMoments(Statistic):
         )
 
 
-def _co_moments(x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
+def _co_moments(x: Tensor, y: Tensor, weights: Tensor) -> tuple[Any, ...]:
     """Co-moments of one half of a block, `x` and `y` of shape `(S_h, T, P, C)`, `weights` `(T, P, 1)`."""
     count = tf.reduce_sum(weights, axis=(1, 2)) * tf.cast(tf.shape(x)[0], x.dtype)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from tfinv.statistics.base import Context, Layer, Statistic, View
 from tfinv.statistics.classification import chosen, consistent, correct, effective_invariance, predicted, threshold_of
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 
 def why_not_classes(layer: Layer, threshold: float | None = None, *, single: bool = False) -> str:
@@ -60,7 +61,7 @@ class CorrectPredictions(Statistic):
         zero = tf.zeros((), dtype)
         return CorrectPredictionsState(zero, tf.zeros(layer.num_transformations, dtype), zero)
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> CorrectPredictionsState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> CorrectPredictionsState:
         assert context is not None and context.labels is not None
         labels = tf.cast(context.labels, tf.int64)
         right = correct(chosen(block, _threshold(context.layer, self.threshold)), labels)
@@ -116,7 +117,7 @@ class ConsistentPredictions(Statistic):
         zero, row = tf.zeros((), dtype), tf.zeros(layer.num_transformations, dtype)
         return ConsistentPredictionsState(zero, row, row, zero, row, zero, zero)
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> ConsistentPredictionsState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> ConsistentPredictionsState:
         assert context is not None and context.reference is not None
         reference, kind = context.reference, block.dtype
         options = {"from_logits": self.from_logits, "threshold": _threshold(context.layer, self.threshold)}
@@ -157,5 +158,5 @@ class CentredLogits(View):
     def applies(self, layer: Layer) -> str:
         return why_not_classes(layer)
 
-    def apply(self, block: Any, layer: Layer) -> Any:
+    def apply(self, block: Tensor, layer: Layer) -> Any:
         return block - tf.reduce_mean(block, axis=-1, keepdims=True)

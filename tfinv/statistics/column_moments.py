@@ -12,6 +12,7 @@ from tfinv.statistics.base import CANCELLED, RESAMPLES_AT_A_TIME, Context, Layer
 from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class ColumnMoments(Statistic):
         shape = (layer.num_transformations, *layer.shape)
         return ColumnMomentsState(tf.zeros((), dtype), tf.zeros(shape, dtype), tf.zeros(shape, dtype))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> ColumnMomentsState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> ColumnMomentsState:
         # Shifting by the block's first sample keeps constant columns at exactly zero and float32 safe.
         first = block[0]
         shifted = block - first

@@ -11,6 +11,7 @@ from tfinv.statistics.base import Context, Layer, Statistic
 from tfinv.statistics.hashing import hash_of
 from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 BUDGET = 32 * 2**20
 MOST, LEAST = 512, 8
@@ -67,7 +68,7 @@ class ColumnSample(Statistic):
         values = np.where(units.samples, first, state.values)
         return state._replace(values=np.where(units.all, first[:1], values))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> ColumnSampleState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> ColumnSampleState:
         assert context is not None and context.index is not None
         columns, size = state.keys.shape
         cells = context.index[None, :] * columns + tf.range(columns, dtype=tf.int64)[:, None]

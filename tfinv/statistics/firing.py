@@ -12,6 +12,7 @@ from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, sh
 from tfinv.statistics.column_moments import ColumnMoments
 from tfinv.statistics.top_values import TopValues
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 SPARSE_BELOW = 0.1
 """Images that activate a unit most are looked up one by one while they are less than this share of all."""
@@ -64,7 +65,7 @@ class LocalFiring(Statistic):
     def init(self, layer: Layer, dtype: Any = "float32") -> LocalFiringState:
         return LocalFiringState(tf.zeros((), dtype), *(tf.zeros(layer.shape, dtype) for _ in range(3)))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> LocalFiringState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> LocalFiringState:
         assert context is not None and context.reference is not None
         threshold, strong = context.given[self.thresholds]
         sign = tf.cast(self.sign, block.dtype)
@@ -82,7 +83,7 @@ class LocalFiring(Statistic):
     def merge(self, first: Any, second: Any) -> LocalFiringState:
         return LocalFiringState(*(mine + theirs for mine, theirs in zip(first, second, strict=True)))
 
-    def _gathered(self, sign: Any, block: Any, chosen: Any, threshold: Any) -> Any:
+    def _gathered(self, sign: Tensor, block: Tensor, chosen: Tensor, threshold: Tensor) -> Any:
         samples, columns, units = tf.shape(block)[0], block.shape[1], int(np.prod(block.shape[2:]))
         sample, unit = tf.unstack(tf.where(tf.reshape(chosen, (samples, units))), axis=1)
         cells = (sample * columns * units + unit)[:, None] + tf.range(columns, dtype=tf.int64) * units
@@ -91,7 +92,7 @@ class LocalFiring(Statistic):
         rates = tf.reduce_mean(tf.cast(fires, block.dtype), axis=1)
         return tf.reshape(tf.math.unsorted_segment_sum(rates, unit, units), threshold.shape)
 
-    def _masked(self, sign: Any, block: Any, chosen: Any, threshold: Any) -> Any:
+    def _masked(self, sign: Tensor, block: Tensor, chosen: Tensor, threshold: Tensor) -> Any:
         rates = tf.reduce_mean(tf.cast(sign * block > threshold, block.dtype), axis=1)
         return tf.reduce_sum(rates * tf.cast(chosen, block.dtype), axis=0)
 
@@ -122,7 +123,7 @@ class NormalFiring(Statistic):
     def init(self, layer: Layer, dtype: Any = "float32") -> NormalFiringState:
         return NormalFiringState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> NormalFiringState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> NormalFiringState:
         assert context is not None
         mean, std = context.given[ColumnMoments()]
         reach = std * _normal_quantile(self.alpha)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 
 class ShareAboveState(NamedTuple):
@@ -30,7 +31,7 @@ class ShareAbove(Statistic):
     def init(self, layer: Layer, dtype: Any = "float32") -> ShareAboveState:
         return ShareAboveState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> ShareAboveState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> ShareAboveState:
         fires = tf.cast(block > tf.cast(self.threshold, block.dtype), block.dtype)
         # NaN must not count as silence: the engine refuses states that are not finite.
         fires = tf.where(tf.math.is_nan(block), block, fires)

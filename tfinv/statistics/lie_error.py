@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic, resampled_means, share
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 from tfinv.transformations.generators import Generator, generator_tangent
 
 
@@ -46,7 +47,7 @@ class LocalError(Statistic):
     def init(self, layer: Layer, dtype: Any = "float32") -> LocalErrorState:
         return LocalErrorState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> LocalErrorState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> LocalErrorState:
         assert context is not None and context.reference is not None
         error = context.derivatives[self.generator] - acted(context.reference, self.generator)
         count = tf.cast(tf.shape(error)[0], error.dtype)

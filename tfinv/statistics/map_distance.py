@@ -10,6 +10,7 @@ import numpy as np
 from tfinv.statistics.base import Context, Layer, Statistic, share
 from tfinv.statistics.views import why_not_spatial
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 from tfinv.transformations.frame import inside_frame
 from tfinv.transformations.warp import warp
 
@@ -47,7 +48,7 @@ class MapDistance(Statistic):
         mean = tf.zeros((layer.num_transformations, layer.shape[-1]), dtype)
         return MapDistanceState(tf.zeros((), dtype), mean, tf.constant(self._seen(layer).sum(axis=(1, 2)), dtype))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> MapDistanceState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> MapDistanceState:
         assert context is not None and context.reference is not None
         moved = warp(context.reference, context.layer.transformations, padding="nearest")
         distances = map_distances(block, tf.cast(moved, block.dtype), self._seen(context.layer), self.normalize)

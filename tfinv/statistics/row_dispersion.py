@@ -12,6 +12,7 @@ from tfinv.statistics.base import Context, Layer, Statistic, mean_without, resam
 from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.resolution import Unresolved
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class RowDispersion(Statistic):
     def init(self, layer: Layer, dtype: Any = "float32") -> RowDispersionState:
         return RowDispersionState(tf.zeros((), dtype), tf.zeros(layer.shape, dtype))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> RowDispersionState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> RowDispersionState:
         # Shifting by the first transformation keeps constant rows at exactly zero and float32 safe.
         shifted = block - block[:, :1]
         centred = shifted - tf.reduce_mean(shifted, axis=1, keepdims=True)

@@ -11,6 +11,7 @@ from tfinv.statistics.base import Context, Layer, Statistic, share
 from tfinv.statistics.pair_distances import NOISE, Metric
 from tfinv.statistics.resolution import Unresolved
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class RowDistances(Statistic):
         shape = layer.shape[-1:] if self._has_maps(layer) else layer.shape
         return RowDistancesState(tf.zeros((), dtype), tf.zeros(shape, dtype), tf.zeros(shape, dtype))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> RowDistancesState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> RowDistancesState:
         count = tf.cast(tf.shape(block)[0], block.dtype)
         alive = tf.ones_like(state.mean)
         if self.per_map and block.shape.rank > 3:
@@ -75,7 +76,7 @@ class RowDistances(Statistic):
             first.alive + (second.alive - first.alive) * weight,
         )
 
-    def _of_scalars(self, rows: Any) -> Any:
+    def _of_scalars(self, rows: Tensor) -> Any:
         """`(S_b, T, *U)` -> `(S_b, *U)`."""
         count = rows.shape[1]
         if self.metric == "sqeuclidean":
@@ -84,7 +85,7 @@ class RowDistances(Statistic):
         weights = tf.reshape(weights, (-1, *[1] * (rows.shape.rank - 2)))
         return tf.reduce_sum(_sorted_rows(rows) * weights, axis=1) / (count * (count - 1) / 2)
 
-    def _of_maps(self, rows: Any) -> Any:
+    def _of_maps(self, rows: Tensor) -> Any:
         """`(S_b, T, D, C)` -> `(S_b, C)`."""
         count = rows.shape[1]
         if self.metric == "sqeuclidean":
@@ -99,7 +100,7 @@ class RowDistances(Statistic):
         return tf.reduce_sum(distances, axis=(2, 3)) / (count * (count - 1))
 
 
-def _sorted_rows(rows: Any) -> Any:
+def _sorted_rows(rows: Tensor) -> Any:
     """`(S_b, T, *U)` in ascending order of transformations; on the CPU by NumPy, several times faster at it."""
     if tf.config.list_physical_devices("GPU"):
         return tf.sort(rows, axis=1)

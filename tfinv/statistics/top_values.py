@@ -10,6 +10,7 @@ import numpy as np
 from tfinv.statistics.base import Context, Layer, Statistic
 from tfinv.statistics.hashing import hash_of
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 
 LEVELS = 32
 
@@ -77,7 +78,7 @@ class TopValues(Statistic):
         free = tf.fill(shape, tf.constant(-1, tf.int8))
         return TopValuesState(tf.zeros(LEVELS, dtype), tf.zeros(shape, dtype), free, tf.zeros(layer.shape, dtype))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> TopValuesState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> TopValuesState:
         assert context is not None and context.reference is not None and context.index is not None
         values = tf.cast(self.sign, context.reference.dtype) * context.reference
         masks = tf.constant([(1 << level) - 1 for level in range(LEVELS)], tf.int64)

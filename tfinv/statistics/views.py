@@ -12,6 +12,7 @@ from tfinv.statistics.base import Context, Layer, Statistic, View
 from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
+from tfinv.support.types import Tensor
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.frame import inside_frame
 from tfinv.transformations.warp import Padding, warp_each
@@ -42,7 +43,7 @@ class InverseWarp(View):
     def applies(self, layer: Layer) -> str:
         return why_not_spatial(layer)
 
-    def apply(self, block: Any, layer: Layer) -> Any:
+    def apply(self, block: Tensor, layer: Layer) -> Any:
         height, width, channels = layer.shape
         matrices = inverse_matrices(layer)
         flat = tf.reshape(tf.cast(block, tf.float32), (-1, height, width, channels))
@@ -57,7 +58,7 @@ class CommonFrame(View):
     def applies(self, layer: Layer) -> str:
         return why_not_spatial(layer)
 
-    def apply(self, block: Any, layer: Layer) -> Any:
+    def apply(self, block: Tensor, layer: Layer) -> Any:
         shown = np.asarray(visible(layer).all(axis=0))[..., None]
         return InverseWarp().apply(block, layer) * tf.constant(shown, block.dtype)
 
@@ -84,7 +85,7 @@ class Visibility(Statistic):
     def init(self, layer: Layer, dtype: Any = "float32") -> VisibilityState:
         return VisibilityState(tf.constant(visible(layer)))
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> VisibilityState:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> VisibilityState:
         return state
 
     def merge(self, first: Any, second: Any) -> VisibilityState:
@@ -139,7 +140,7 @@ class Viewed(Statistic):
     def init(self, layer: Layer, dtype: Any = "float32") -> NamedTuple:
         return self.statistic.init(layer, dtype)
 
-    def update(self, state: Any, block: Any, context: Context | None = None) -> NamedTuple:
+    def update(self, state: Any, block: Tensor, context: Context | None = None) -> NamedTuple:
         return self.statistic.update(state, block, context)
 
     def merge(self, first: Any, second: Any) -> NamedTuple:

@@ -10,3 +10,5 @@ KerasModel = Any
 """A `keras.Model`."""
 Images = Any
 """Images: an array `(S, H, W, C)`, a `tfinv.datasets.Split`, or a `tf.data.Dataset`."""
+Model = Any
+"""A `keras.Model`, a `tfinv.tflite.TFLiteModel`, or another `ActivationSource`."""

@@ -15,7 +15,7 @@ from tfinv.statistics.classification import chosen, correct, threshold_of
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
-from tfinv.support.types import Images, Tensor
+from tfinv.support.types import Images, Model, Tensor
 from tfinv.transformations import as_set, warp
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _predictor(
     return predict.get_concrete_function()  # a call would count towards TensorFlow's warning of frequent tracing
 
 
-def _shapes(model: Any) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def _shapes(model: Model) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Shapes of all inputs and of all outputs."""
     if getattr(model, "inputs", None) and getattr(model, "outputs", None):
         return [tuple(symbol.shape) for symbol in model.inputs], [tuple(symbol.shape) for symbol in model.outputs]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import numpy as np
 
 from tfinv.support.lazy import keras
+from tfinv.support.types import Images
 
 
 def attempt_seed(seed: int, attempt: int) -> int:
@@ -36,7 +36,7 @@ def seed_generators(layer: keras.layers.Layer, seed: int) -> None:
         state.assign([seed % 2**31, stream << 20])  # the second number counts draws
 
 
-def seed_layer(layer: keras.layers.Layer, images: Any, seed: int) -> None:
+def seed_layer(layer: keras.layers.Layer, images: Images, seed: int) -> None:
     """Build an augmentation layer on some images, then set its generators; apart from those of a model of that seed."""
     options = {"training": True} if "training" in inspect.signature(layer.call).parameters else {}
     layer(images, **options)

@@ -17,6 +17,7 @@ from tfinv.datasets.split import as_dataset
 from tfinv.support.checks import kind_of, received, whole_number
 from tfinv.support.lazy import keras
 from tfinv.support.progress import Progress
+from tfinv.support.types import KerasModel
 from tfinv.training.accuracy import LabelledImages, accuracy, accuracy_under
 from tfinv.training.seeding import attempt_seed, draw_new_weights, seed_generators, seed_layer
 
@@ -186,7 +187,7 @@ def train(
     return TrainingResult(history, time.perf_counter() - started, restarts, reached, converged)
 
 
-def _attempts(model: Any, plan: _Plan) -> tuple[pd.DataFrame, float, int]:
+def _attempts(model: KerasModel, plan: _Plan) -> tuple[pd.DataFrame, float, int]:
     """Train until `min_accuracy` is reached; leave the best attempt's weights in the model."""
     best: tuple[float, Any, Any] = (-1.0, None, None)
     for attempt in range(plan.max_restarts + 1):
@@ -216,7 +217,7 @@ def _attempts(model: Any, plan: _Plan) -> tuple[pd.DataFrame, float, int]:
     return best[1], best[0], plan.max_restarts
 
 
-def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
+def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
     import pandas as pd
 
     keras.utils.set_random_seed(seed)  # tf.data shuffles depend on the global seed too
@@ -234,6 +235,7 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
         **_objective(output_activation(fitted_model), fitted_model.output_shape[-1]),
         jit_compile=False,  # XLA compiles for 20 s what trains in 10, and lacks the warp
     )
+    _make_variables(fitted_model, plan.train)
     callbacks = [keras.callbacks.TerminateOnNaN(), *plan.callbacks]
     if plan.patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True))
@@ -249,6 +251,12 @@ def _fit(model: Any, plan: _Plan, seed: int) -> pd.DataFrame:
     history["epoch"] = np.arange(1, len(history) + 1)
     first = [name for name in ("epoch", "loss", "accuracy", "val_loss", "val_accuracy") if name in history]
     return history.reindex(columns=[*first, *(name for name in history if name not in first)])
+
+
+def _make_variables(model: KerasModel, train: LabelledImages) -> None:
+    """Make the variables of optimizer and metrics before the first step; made within it, they have it traced twice."""
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(train.x[:1], train.y[:1], model(train.x[:1], training=False))
 
 
 def _objective(activation: str, units: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 
 from tfinv.support.lazy import select_tensorflow_backend
+from tfinv.support.types import Images
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.draws import MapRanges, backward_matrices
 from tfinv.transformations.members import TransformationSet
@@ -106,7 +107,7 @@ class AffineAugmentation(keras.layers.Layer):
         _check_images(tf.TensorShape(input_shape))
         self.built = True
 
-    def call(self, images: Any, training: bool = True) -> Any:
+    def call(self, images: Images, training: bool = True) -> Any:
         """Images `(N, H, W, C)` of any real dtype; the values keep their range, the dtype is the layer's own."""
         images = tf.convert_to_tensor(images)
         _check_images(images.shape)
@@ -125,7 +126,7 @@ class AffineAugmentation(keras.layers.Layer):
         """
         return np.asarray(self._coefficients(count, self.seed_generator))
 
-    def preview(self, images: Any, n: int, *, seed: int = 0) -> Any:
+    def preview(self, images: Images, n: int, *, seed: int = 0) -> Any:
         """Show what training sees: `n` augmented versions of each image. Leaves the layer's own draws alone.
 
         Args:
@@ -142,7 +143,7 @@ class AffineAugmentation(keras.layers.Layer):
         augmented = self._augment(tf.repeat(images, n, axis=0), keras.random.SeedGenerator(seed))
         return tf.reshape(augmented, [samples, n, *shape])
 
-    def _augment(self, images: Any, seed: Any) -> Any:
+    def _augment(self, images: Images, seed: Any) -> Any:
         count, (height, width) = tf.shape(images)[0], images.shape[1:3]
         if self.transformations is None:
             matrices = backward_matrices(self._coefficients(count, seed), height, width)

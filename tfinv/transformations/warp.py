@@ -8,6 +8,7 @@ import numpy as np
 
 from tfinv.support.checks import received
 from tfinv.support.lazy import tf
+from tfinv.support.types import Images, Tensor
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.sets import ImageFunction, TransformationSet, as_set
 
@@ -16,7 +17,7 @@ Padding = Literal["constant", "nearest", "reflect"]
 
 
 def warp(
-    images: Any,
+    images: Images,
     transformations: Any,
     *,
     interpolation: Interpolation = "bilinear",
@@ -80,7 +81,7 @@ def warp(
     return tf.stack(columns, axis=1)
 
 
-def _as_tensor(images: Any) -> Any:
+def _as_tensor(images: Images) -> Any:
     """Images as a float32 tensor."""
     try:
         tensor = tf.convert_to_tensor(images)
@@ -92,8 +93,8 @@ def _as_tensor(images: Any) -> Any:
 
 
 def warp_each(
-    images: Any,
-    matrices: Any,
+    images: Images,
+    matrices: Tensor,
     *,
     interpolation: Interpolation = "bilinear",
     padding: Padding = "constant",
@@ -124,7 +125,7 @@ def warp_each(
 
 
 def _warp_affine(
-    images: Any,
+    images: Images,
     transformations: TransformationSet,
     interpolation: Interpolation,
     padding: Padding,
@@ -144,7 +145,7 @@ def _warp_affine(
     return result
 
 
-def _apply_function(images: Any, transformation: ImageFunction) -> Any:
+def _apply_function(images: Images, transformation: ImageFunction) -> Any:
     result = tf.cast(tf.convert_to_tensor(transformation.function(images)), tf.float32)
     if not result.shape.is_compatible_with(images.shape):
         raise ValueError(
@@ -153,7 +154,7 @@ def _apply_function(images: Any, transformation: ImageFunction) -> Any:
     return tf.ensure_shape(result, images.shape)
 
 
-def _warp_cubic(images: Any, matrices: Any, padding: Padding, fill: float) -> Any:
+def _warp_cubic(images: Images, matrices: Tensor, padding: Padding, fill: float) -> Any:
     """Sixteen-point gather with Keys' cubic convolution kernel (Keys 1981, eq. 15, a = -1/2)."""
     height, width, channels = images.shape[1:]
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")

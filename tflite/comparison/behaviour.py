@@ -72,11 +72,11 @@ class Behaviour:
 
     def row(self) -> dict[str, Any]:
         """One row of a table of models: each of `SUMMARY` with `_low` and `_high`, and the collapse flag."""
-        found: dict[str, Any] = {}
+        cells: dict[str, Any] = {}
         for name in SUMMARY:
-            each: Estimate = getattr(self, name)
-            found |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
-        return {**found, "kappa": self.kappa, "classes_used": self.classes_used, "collapsed": self.collapsed}
+            estimate: Estimate = getattr(self, name)
+            cells |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        return {**cells, "kappa": self.kappa, "classes_used": self.classes_used, "collapsed": self.collapsed}
 
     def to_frame(self, transformations: TransformationSet) -> pd.DataFrame:
         """One row a transformation: `number, transformation, degrees`, and each of `CURVES` with `_low` and `_high`."""
@@ -152,18 +152,23 @@ def behaviour(
 
 def angles(transformations: TransformationSet) -> NDArray[np.float64]:
     """The angle of each rotation in degrees; NaN for what is no pure rotation."""
-    found = []
-    for each in transformations:
-        degrees = each.degrees if isinstance(each, Affine) else math.nan
-        is_rotation = isinstance(each, Affine) and np.allclose(each.matrix, Affine.rotation(degrees).matrix, atol=1e-9)
-        found.append(degrees if is_rotation else math.nan)
-    return np.array(found)
+    turns = []
+    for transformation in transformations:
+        degrees = transformation.degrees if isinstance(transformation, Affine) else math.nan
+        is_rotation = isinstance(transformation, Affine) and np.allclose(
+            transformation.matrix, Affine.rotation(degrees).matrix, atol=1e-9
+        )
+        turns.append(degrees if is_rotation else math.nan)
+    return np.array(turns)
 
 
 def identities(transformations: TransformationSet) -> NDArray[np.bool_]:
     """Which transformations change nothing."""
     return np.array(
-        [isinstance(each, Affine) and np.allclose(each.matrix, np.eye(3), atol=1e-9) for each in transformations]
+        [
+            isinstance(transformation, Affine) and np.allclose(transformation.matrix, np.eye(3), atol=1e-9)
+            for transformation in transformations
+        ]
     )
 
 
@@ -185,12 +190,12 @@ def _curves(
     """Float64 `(S, T)` by name of `CURVES`, those that exist."""
     same = consistent(predictions.transformed, predictions.upright)
     certain = effective_invariance(same, predictions.confidence, predictions.upright_confidence)
-    found: dict[str, Any] = {"consistency": same, "effective_invariance": certain}
+    curves: dict[str, Any] = {"consistency": same, "effective_invariance": certain}
     if labels is not None:
-        found["accuracy"] = correct(predictions.transformed, labels)
+        curves["accuracy"] = correct(predictions.transformed, labels)
     if reference is not None:
-        found["flips"] = predictions.transformed != reference.transformed
-    return {name: each.astype(np.float64) for name, each in found.items()}
+        curves["flips"] = predictions.transformed != reference.transformed
+    return {name: curve.astype(np.float64) for name, curve in curves.items()}
 
 
 def _summary(
@@ -202,12 +207,12 @@ def _summary(
 ) -> dict[str, NDArray[np.float64]]:
     """Float64 `(S,)` by name of `SUMMARY`, those that exist and are no change."""
     names = {"accuracy": "transformed_accuracy", "flips": "transformed_flips"}
-    found = {names.get(name, name): each[:, moved].mean(axis=1) for name, each in curves.items()}
+    summary = {names.get(name, name): curve[:, moved].mean(axis=1) for name, curve in curves.items()}
     if labels is not None:
-        found["accuracy"] = (predictions.upright == labels).astype(np.float64)
+        summary["accuracy"] = (predictions.upright == labels).astype(np.float64)
     if reference is not None:
-        found["flips"] = (predictions.upright != reference.upright).astype(np.float64)
-    return found
+        summary["flips"] = (predictions.upright != reference.upright).astype(np.float64)
+    return summary
 
 
 def _changes(
@@ -248,6 +253,6 @@ def _effective_classes(classes: NDArray[np.int64]) -> float:
 def _kappa(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
     """Agreement beyond what two independent guessers with the same shares of classes would reach."""
     classes = np.union1d(one, other)
-    shares = [(each[:, None] == classes).mean(axis=0) for each in (one, other)]
+    shares = [(answers[:, None] == classes).mean(axis=0) for answers in (one, other)]
     chance, agreement = float(np.dot(*shares)), float((one == other).mean())
     return (agreement - chance) / (1 - chance) if chance < 1 else 1.0

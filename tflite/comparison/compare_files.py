@@ -16,6 +16,7 @@ from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.types import Images
 from tfinv.tflite.comparison import verdict
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
@@ -119,7 +120,7 @@ def compare_files(
         for name, model in zip(called, (first, second), strict=True)
         if (text := _self_check(name, model, some[:CHECK_SAMPLES]))
     }
-    found = measure_models(
+    measured = measure_models(
         dict(zip(called, (first, second), strict=True)),
         images,
         transformations,
@@ -135,9 +136,9 @@ def compare_files(
     )
     settings = {
         "transformations": transformations.id,
-        "measures": [each.key for each in measures],
+        "measures": [measure.key for measure in measures],
         "samples": len(images),
-        "measured_samples": found[called[0]].results.metadata["samples"],
+        "measured_samples": measured[called[0]].results.metadata["samples"],
         "fidelity_samples": min(subsets.fidelity_samples, len(images)),
         "confidence": sampling.confidence,
         "interval": sampling.interval,
@@ -146,7 +147,7 @@ def compare_files(
         "seed": seed,
         **(metadata or {}),
     }
-    return _assembled((first, second), called, images, transformations, matched, found, settings, unchecked)
+    return _assembled((first, second), called, images, transformations, matched, measured, settings, unchecked)
 
 
 def _assembled(
@@ -155,24 +156,26 @@ def _assembled(
     images: Split,
     transformations: TransformationSet,
     matched: Match,
-    found: Mapping[str, Measured],
+    measured: Mapping[str, Measured],
     settings: Mapping[str, Any],
     unchecked: Mapping[str, str],
 ) -> Comparison:
     import pandas as pd
 
-    before, after = found[names[0]].results, renamed(found[names[1]].results, matched)
+    before, after = measured[names[0]].results, renamed(measured[names[1]].results, matched)
     layers = compare(before, after, layers={name: name for name in matched.pairs})
     layers["after_layer"] = layers["layer"].map(matched.pairs)
-    before, after = _with_responses(before, after, found[names[1]].responses)
-    fidelity = _fidelity(found[names[1]].fidelity, models, matched)
-    predictions = {name: each.predictions for name, each in found.items() if each.predictions is not None}
+    before, after = _with_responses(before, after, measured[names[1]].responses)
+    fidelity = _fidelity(measured[names[1]].fidelity, models, matched)
+    predictions = {name: one.predictions for name, one in measured.items() if one.predictions is not None}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
     rows = [{"model": name, **_facts(model)} for name, model in zip(names, models, strict=True)]
     if seen:
-        rows = [{"model": row["model"], **each.row(), **row} for row, each in zip(rows, seen, strict=True)]
-    curves = [each.to_frame(transformations).assign(model=name) for name, each in zip(names, seen, strict=False)]
-    classes = next((each.num_classes for each in predictions.values()), None)
+        rows = [{"model": row["model"], **behaviour.row(), **row} for row, behaviour in zip(rows, seen, strict=True)]
+    curves = [
+        behaviour.to_frame(transformations).assign(model=name) for name, behaviour in zip(names, seen, strict=False)
+    ]
+    classes = next((answers.num_classes for answers in predictions.values()), None)
     facts = {**settings, "num_classes": classes, "files": {n: m.metadata for n, m in zip(names, models, strict=True)}}
     return Comparison(
         names=names,
@@ -191,7 +194,7 @@ def _assembled(
     )
 
 
-def _self_check(name: str, model: TFLiteModel, images: Any) -> str:
+def _self_check(name: str, model: TFLiteModel, images: Images) -> str:
     """Check that the activations of a file can be trusted; why that is not possible, or "" where it is."""
     custom = list(dict.fromkeys(kind.name for kind in model.graph.operators if kind.name.startswith("CUSTOM")))
     try:
@@ -210,11 +213,11 @@ def _with_responses(before: Results, after: Results, seen: Mapping[str, Response
     """Results of both files with firing shares and used levels by feature map."""
     joined = []
     for side, results in enumerate((before, after)):
-        found: dict[str, dict[str, LayerResult]] = {}
+        layers_of: dict[str, dict[str, LayerResult]] = {}
         for layer, responses in seen.items():
             for key, result in responses.results()[side].items():
-                found.setdefault(key, {})[layer] = result
-        added = {key: MeasureResult(key, layers) for key, layers in found.items() if key not in results.measures}
+                layers_of.setdefault(key, {})[layer] = result
+        added = {key: MeasureResult(key, layers) for key, layers in layers_of.items() if key not in results.measures}
         joined.append(replace(results, measures={**results.measures, **added}))
     return joined[0], joined[1]
 
@@ -235,7 +238,7 @@ def renamed(results: Results, matched: Match) -> Results:
             {new(name): means for name, means in old.means.items()},
             {new(name): draws for name, draws in old.draws.items()},
         )
-        measures[key] = MeasureResult(key, {new(name): each for name, each in measure.items()}, replicates)
+        measures[key] = MeasureResult(key, {new(name): values for name, values in measure.items()}, replicates)
     return Results(measures, results.metadata)
 
 
@@ -248,7 +251,7 @@ def _matched(first: TFLiteModel, second: TFLiteModel, images: Split, some: Any) 
             raise
         few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
         hints = [check_input_scale(model, few.x, few.y) for model in (first, second)] if few.y is not None else []
-        hint = next((each for each in hints if each), "")
+        hint = next((text for text in hints if text), "")
         raise ValueError(f"{error}. {hint}" if hint else str(error)) from None
 
 
@@ -323,30 +326,30 @@ def _operators(models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str]) 
     import pandas as pd
 
     counts = [model.graph.histogram for model in models]
-    kinds = list(dict.fromkeys(kind for each in counts for kind in each))
-    columns = {name: [each.get(kind, 0) for kind in kinds] for name, each in zip(names, counts, strict=True)}
+    kinds = list(dict.fromkeys(kind for count in counts for kind in count))
+    columns = {name: [count.get(kind, 0) for kind in kinds] for name, count in zip(names, counts, strict=True)}
     return pd.DataFrame({"operator": kinds, **columns})
 
 
 def _warnings(
     models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str], images: Split, matched: Match, classifies: bool
 ) -> list[str]:
-    found = []
+    warnings = []
     few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
     for name, model in zip(names, models, strict=True):
-        found += [f"{name}: {text}" for text in scale_warnings(model, few.x)]
+        warnings += [f"{name}: {text}" for text in scale_warnings(model, few.x)]
         if few.y is not None and classifies and (text := check_input_scale(model, few.x, few.y)):
-            found.append(f"{name}: {text}")
+            warnings.append(f"{name}: {text}")
         if model.check is not None and not model.check.passed:
-            found.append(f"{name}: self-check {model.check.summary()}")
+            warnings.append(f"{name}: self-check {model.check.summary()}")
         for why in dict.fromkeys(model.skipped.values()):
             layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
-            found.append(f"{name}: not measured, {why}: {layers}")
+            warnings.append(f"{name}: not measured, {why}: {layers}")
     texts = dict.fromkeys(several(model.outputs) for model in models)
-    found += [text for text in texts if text]
+    warnings += [text for text in texts if text]
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
         if layers:
-            found.append(f"layers of {name} without a partner: {', '.join(layers)}")
+            warnings.append(f"layers of {name} without a partner: {', '.join(layers)}")
     if not classifies:
-        found.append("the models' output is not one number a class, so nothing is said of predictions")
-    return found
+        warnings.append("the models' output is not one number a class, so nothing is said of predictions")
+    return warnings

@@ -96,8 +96,8 @@ class Comparison:
         }
         arrays = {
             f"{number}.{name}": array
-            for number, each in enumerate(self.predictions.values())
-            for name, array in each.to_arrays().items()
+            for number, answers in enumerate(self.predictions.values())
+            for name, array in answers.to_arrays().items()
         }
         save_parts(
             path,

@@ -79,7 +79,7 @@ class Fidelity:
         """
         if np.shape(before) != np.shape(after):
             raise ValueError(f"after must have the shape of before, {np.shape(before)}. Received: {np.shape(after)}")
-        b, a = (np.ascontiguousarray(each, np.float32).ravel() for each in (before, after))
+        b, a = (np.ascontiguousarray(values, np.float32).ravel() for values in (before, after))
         error = np.subtract(a, b)
         noise = _energy(error, error)
         ends = (float(b.max()), float(a.max()), -float(b.min()), -float(a.min()))
@@ -106,8 +106,8 @@ class Fidelity:
         product /= math.sqrt(signal * other) if signal and other else math.nan
         largest, before_high, after_high, before_low, after_low = self.extremes
         shares = (saturated / count, clipped / count) if self.limits else (math.nan, math.nan)
-        found = (sqnr, (sqnr - 1.76) / 6.02, min(product, 1.0), noise / count, largest, *shares)
-        return dict(zip(COLUMNS, (*found, -before_low, before_high, -after_low, after_high), strict=True))
+        numbers = (sqnr, (sqnr - 1.76) / 6.02, min(product, 1.0), noise / count, largest, *shares)
+        return dict(zip(COLUMNS, (*numbers, -before_low, before_high, -after_low, after_high), strict=True))
 
     def _at_limits(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> tuple[int, int]:
         if self.limits is None:
@@ -161,12 +161,12 @@ class FidelityRecorder:
         )
 
 
-def to_frame(found: Mapping[str, Fidelity], pairs: Mapping[str, str]) -> pd.DataFrame:
+def to_frame(fidelities: Mapping[str, Fidelity], pairs: Mapping[str, str]) -> pd.DataFrame:
     """Fidelities by layer as a table; see `FidelityRecorder.to_frame`."""
     import pandas as pd
 
     rows: Iterable[dict[str, Any]] = (
-        {"layer": layer, "after_layer": pairs[layer], **each.values()} for layer, each in found.items()
+        {"layer": layer, "after_layer": pairs[layer], **fidelity.values()} for layer, fidelity in fidelities.items()
     )
     return pd.DataFrame(list(rows), columns=["layer", "after_layer", *COLUMNS])
 

@@ -104,10 +104,10 @@ def parse_condition(text: str) -> Condition:
     Raises:
         ValueError: it does not read like that, or names another metric.
     """
-    found = _FORM.fullmatch(str(text))
-    if not found:
+    match = _FORM.fullmatch(str(text))
+    if not match:
         raise ValueError(f"condition must read like max_profile_increase>0.1 or flip_rate>5%. Received: {text!r}")
-    metric, sign, number, percent = found.groups()
+    metric, sign, number, percent = match.groups()
     if metric not in METRICS:
         hint = close_match(metric, METRICS)
         raise ValueError(f"condition must name one of {', '.join(METRICS)}.{hint} Received: {text!r}")
@@ -134,9 +134,9 @@ def check(
     Raises:
         ValueError: a condition that does not parse.
     """
-    parsed = [each if isinstance(each, Condition) else parse_condition(each) for each in conditions]
+    parsed = [condition if isinstance(condition, Condition) else parse_condition(condition) for condition in conditions]
     reasons = list(_reasons_without_condition(comparison, allow_unmatched))
-    values = {each.metric: metric_value(each.metric, comparison) for each in parsed}
+    values = {condition.metric: metric_value(condition.metric, comparison) for condition in parsed}
     for condition in parsed:
         value = values[condition.metric]
         if math.isnan(value):
@@ -182,7 +182,7 @@ def metric_value(metric: str, comparison: Comparison) -> float:
 def _reasons_without_condition(comparison: Comparison, allowed: Sequence[str]) -> Iterable[str]:
     match = comparison.match
     for side, names in (("before", match.unmatched_before), ("after", match.unmatched_after)):
-        missing = [name for name in names if not any(fnmatch.fnmatchcase(name, each) for each in allowed)]
+        missing = [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in allowed)]
         if missing:
             yield f"no partner for {len(missing)} layer(s) of the file {side}: {', '.join(missing[:5])}"
     frame = comparison.layers
@@ -217,8 +217,8 @@ def _lost_share(layers: Any) -> float:
 
 def _output_increase(comparison: Comparison) -> float:
     frame = comparison.layers
-    own = frame[frame["measure"] == frame["measure"].iloc[0]]
-    known = own[np.isfinite(own["before"].to_numpy(float))]
+    rows = frame[frame["measure"] == frame["measure"].iloc[0]]
+    known = rows[np.isfinite(rows["before"].to_numpy(float))]
     return float(known["relative"].iloc[-1]) if len(known) else math.nan
 
 

@@ -31,5 +31,5 @@ class Limits:
         info = np.iinfo(np.dtype(tensor.dtype))
         scale, zero = np.float32(tensor.scales[0]), np.float32(tensor.zero_points[0])
         # In float32 as dequantization computes, so that values at a limit are equal to it.
-        low, high = ((np.float32(each) - zero) * scale for each in (info.min, info.max))
+        low, high = ((np.float32(level) - zero) * scale for level in (info.min, info.max))
         return cls(float(low), float(high), float(scale))

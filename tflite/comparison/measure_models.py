@@ -12,6 +12,7 @@ from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.results import Results
+from tfinv.support.types import Images
 from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.options import FIDELITY_SAMPLES, INTERVALS, paired_sampling
 from tfinv.tflite.comparison.predictions import Predictions
@@ -42,7 +43,7 @@ class Measured:
 @accepts_folded
 def measure_models(
     models: Mapping[str, Any],
-    images: Any,
+    images: Images,
     transformations: Any,
     measures: Any,
     *,

@@ -75,4 +75,4 @@ def write_files(files: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _file_name(text: str) -> str:
-    return "".join(each if each.isalnum() or each in "-_" else "_" for each in text).strip("_")
+    return "".join(character if character.isalnum() or character in "-_" else "_" for character in text).strip("_")

@@ -11,6 +11,7 @@ from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.options import Warping
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
+from tfinv.support.types import Images
 from tfinv.tflite.comparison.behaviour import identities
 from tfinv.tflite.comparison.fidelity import FidelityRecorder
 from tfinv.tflite.comparison.predictions import Predictions, are_probabilities, one_block
@@ -51,13 +52,13 @@ class Observer:
         """Activations (none, if not wanted) and outputs for images `(N, H, W, C)`."""
         model = self.model
         if not isinstance(model, TFLiteModel):
-            found = model(images) if with_layers else {}
-            outputs = found[self._output] if self._output in found else self._alone(images)[self._output]
-            return {name: np.asarray(each) for name, each in found.items()}, np.asarray(outputs)
+            activations = model(images) if with_layers else {}
+            outputs = activations[self._output] if self._output in activations else self._alone(images)[self._output]
+            return {name: np.asarray(values) for name, values in activations.items()}, np.asarray(outputs)
         tensors = {name: tensor.index for name, tensor in model.layer_tensors.items()} if with_layers else {}
         read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.scores})
         outputs = read.pop(_OUTPUT)
-        return read, outputs
+        return model.channels_last(read), outputs
 
     def note(self, outputs: NDArray[np.float32], samples: int, count: int, upright: int) -> None:
         """Keep what was predicted.
@@ -88,7 +89,8 @@ class Observer:
         if not self._is_classifier or not self._upright:
             return None
         upright, transformed = (
-            [np.concatenate(each) for each in zip(*parts, strict=True)] for parts in (self._upright, self._transformed)
+            [np.concatenate(blocks) for blocks in zip(*parts, strict=True)]
+            for parts in (self._upright, self._transformed)
         )
         return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes)
 
@@ -110,12 +112,12 @@ class PairedRun:
         same = np.flatnonzero(identities(transformations))
         self._upright = int(same[0]) if same.size else self._count
         self.recorders = {
-            name: FidelityRecorder(each, getattr(observers[name].model, "layer_tensors", {}))
-            for name, each in pairs.items()
+            name: FidelityRecorder(layer_pairs, getattr(observers[name].model, "layer_tensors", {}))
+            for name, layer_pairs in pairs.items()
             if name != reference
         }
 
-        def transformed(images: Any) -> Any:
+        def transformed(images: Images) -> Any:
             warped = warp(images, transformations, padding=warping.padding, interpolation=warping.interpolation)
             if not same.size:  # the untransformed image comes last
                 warped = tf.concat([warped, images[:, None]], axis=1)

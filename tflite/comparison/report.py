@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfinv.report import Report, explain
+from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison import report_parts
@@ -92,7 +93,7 @@ def build(comparison: Comparison) -> Report:
     data = f"{facts['dataset']}: " if "dataset" in facts else ""
     subtitle = f"{data}{facts['samples']} images under {facts['transformations']}"
     report = Report(f"{second} against {first}: is it still as invariant?", subtitle)
-    report.verdict([*(f"**Warning**: {each}" for each in comparison.warnings), *comparison.verdict])
+    report.verdict([*(f"**Warning**: {text}" for text in comparison.warnings), *comparison.verdict])
     _add_models(report, comparison)
     if len(comparison.curves):
         report.section("Under each transformation")
@@ -101,7 +102,8 @@ def build(comparison: Comparison) -> Report:
         )
     _add_invariance(report, comparison)
     _add_layers(report, comparison)
-    report.glossary(explain(*(each for each in TERMS if _has_labels(comparison) or each not in NEEDS_ACCURACY)))
+    add_ends(report, facts.get("files", {}))
+    report.glossary(explain(*(term for term in TERMS if _has_labels(comparison) or term not in NEEDS_ACCURACY)))
     return report.environment({**facts, "match": comparison.match.describe().replace("\n", "; ")})
 
 
@@ -128,17 +130,17 @@ def _add_invariance(report: Report, comparison: Comparison) -> None:
         "parts of the images, the same for both files, and hold for all layers of a measure together.",
     )
     for measure in dict.fromkeys(frame["measure"]):
-        own = frame[(frame["measure"] == measure) & np.isfinite(frame["difference"].to_numpy(float))]
-        if own.empty:
+        rows = frame[(frame["measure"] == measure) & np.isfinite(frame["difference"].to_numpy(float))]
+        if rows.empty:
             continue
-        report_parts.add_change(report, comparison.before, comparison.after, measure, own, comparison.names)
-        shown = own[["layer", "before", "after", "difference", "low", "high", "relative", "real"]]
+        report_parts.add_change(report, comparison.before, comparison.after, measure, rows, comparison.names)
+        shown = rows[["layer", "before", "after", "difference", "low", "high", "relative", "real"]]
         caption = f"{report_parts.measure_name(measure).capitalize()} by layer; `real`: beyond noise"
         report_parts.add_layers(report, shown, caption, collapsed=True)
-        if "lost" in own:  # comparisons saved by earlier versions do not know it
+        if "lost" in rows:  # comparisons saved by earlier versions do not know it
             caption = "Units valid in both files, in the first alone (lost; `silenced`: dead or sparse in the second), "
             caption += "in the second alone (gained), and the relative change over units valid in both"
-            report_parts.add_layers(report, own[["layer", *UNIT_COLUMNS]], caption, collapsed=True)
+            report_parts.add_layers(report, rows[["layer", *UNIT_COLUMNS]], caption, collapsed=True)
 
 
 def _add_layers(report: Report, comparison: Comparison) -> None:

@@ -171,7 +171,7 @@ def add_profiles(report: Report, results: Mapping[str, Results], measure: str, c
         measure: key of the measure.
         caption: words to add below the figure.
     """
-    figure = plots.profile({name: each[measure].profile() for name, each in results.items()}, measure)
+    figure = plots.profile({name: result[measure].profile() for name, result in results.items()}, measure)
     title = measure_name(measure).capitalize()
     text = f"{title} by layer, from input to output; lower is more invariant. {caption}".strip()
     report.figure(figure, text, f"{text} Models: {', '.join(results)}.", name=f"profile_{measure}")
@@ -195,14 +195,14 @@ def add_change(
         differences: `measure, layer, difference, low, high`, as `compare` gives.
         names: what the two models are called.
     """
-    own = differences[differences["measure"] == measure]
+    rows = differences[differences["measure"] == measure]
     words = measure_name(measure)
-    usable = own if np.isfinite(own[["low", "high"]].to_numpy(float)).any() else own.drop(columns=["low", "high"])
+    usable = rows if np.isfinite(rows[["low", "high"]].to_numpy(float)).any() else rows.drop(columns=["low", "high"])
     profiles = before[measure].profile(), after[measure].profile()
     figure = plots.before_after(*profiles, usable, names=names, y_label=words)
     text = f"{words.capitalize()} by layer, and below it {names[1]} minus {names[0]}."
-    interval = " Bars are intervals over images: a filled mark lies beyond noise." if usable is own else ""
-    report.figure(figure, text + interval, _spoken(text, own), name=f"change_{measure}_{names[1]}")
+    interval = " Bars are intervals over images: a filled mark lies beyond noise." if usable is rows else ""
+    report.figure(figure, text + interval, _spoken(text, rows), name=f"change_{measure}_{names[1]}")
     units = plots.change_heatmap(before[measure], after[measure])
     text = f"Change of {words} of every unit, {names[1]} minus {names[0]}: one column a layer, units sorted."
     report.figure(units, text, text, name=f"units_{measure}_{names[1]}")

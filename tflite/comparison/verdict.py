@@ -60,7 +60,7 @@ def describe(
         sentences += accuracy_sentences(before, after, names)
     if fidelity is not None and measures:
         sentences += ranking_sentences(differences, fidelity, measures[0])
-    return [each for each in sentences if each]
+    return [sentence for sentence in sentences if sentence]
 
 
 def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[str, str] = ("before", "after")) -> str:
@@ -79,8 +79,8 @@ def invariance_sentence(differences: pd.DataFrame, measure: str, names: tuple[st
         measure: key of the measure.
         names: what the two models are called.
     """
-    own = differences[differences["measure"] == measure]
-    words, known = measure_name(measure), own[np.isfinite(own["relative"].to_numpy(float))]
+    rows = differences[differences["measure"] == measure]
+    words, known = measure_name(measure), rows[np.isfinite(rows["relative"].to_numpy(float))]
     if known.empty:
         return f"{words.capitalize()} exists in no layer of both models."
     certain = known[np.isfinite(known["relative_low"].to_numpy(float))]
@@ -181,23 +181,23 @@ def accuracy_sentences(before: Behaviour, after: Behaviour, names: tuple[str, st
 def collapse_sentences(before: Behaviour, after: Behaviour, names: tuple[str, str] = ("before", "after")) -> list[str]:
     """A warning for each model that answers nearly the same whatever the image."""
     sentences = []
-    for name, each in zip(names, (before, after), strict=True):
-        if each.collapsed:
-            known = math.isfinite(each.accuracy.value)
-            accuracy = f"accuracy {percent(each.accuracy.value)}, " if known else ""
+    for name, behaviour in zip(names, (before, after), strict=True):
+        if behaviour.collapsed:
+            known = math.isfinite(behaviour.accuracy.value)
+            accuracy = f"accuracy {percent(behaviour.accuracy.value)}, " if known else ""
             sentences.append(
                 f"**{name} has collapsed**: it answers nearly the same for every image ({accuracy}effectively "
-                f"{each.classes_used:.1f} classes). Its invariance and its consistency mean nothing."
+                f"{behaviour.classes_used:.1f} classes). Its invariance and its consistency mean nothing."
             )
     return sentences
 
 
 def ranking_sentences(differences: pd.DataFrame, fidelity: pd.DataFrame, measure: str) -> list[str]:
     """Whether SQNR, the usual number to find bad layers by, ranks layers as their change of invariance does."""
-    found = rank_agreement(differences, fidelity, measure)
-    if found is None:
+    agreement = rank_agreement(differences, fidelity, measure)
+    if agreement is None:
         return []
-    coefficient, layers = found
+    coefficient, layers = agreement
     words = measure_name(measure)
     if coefficient >= 0.7:
         verdict = f"ranks the layers much as the change of {words} does"
@@ -219,16 +219,16 @@ def rank_agreement(differences: pd.DataFrame, fidelity: pd.DataFrame, measure: s
     """
     from scipy.stats import spearmanr
 
-    own = differences[differences["measure"] == measure].merge(fidelity[["layer", "sqnr_db"]], on="layer")
-    change, noise = own["relative"].abs().to_numpy(float), -own["sqnr_db"].to_numpy(float)
+    rows = differences[differences["measure"] == measure].merge(fidelity[["layer", "sqnr_db"]], on="layer")
+    change, noise = rows["relative"].abs().to_numpy(float), -rows["sqnr_db"].to_numpy(float)
     usable = np.isfinite(change) & np.isfinite(noise)
-    if usable.sum() < 4 or not own["real"].to_numpy(bool)[usable].any():
+    if usable.sum() < 4 or not rows["real"].to_numpy(bool)[usable].any():
         return None
     change, noise = change[usable], noise[usable]
     if np.ptp(change) == 0 or np.ptp(noise) == 0:
         return None
-    found: Any = spearmanr(change, noise)
-    return float(found.statistic), int(usable.sum())
+    correlation: Any = spearmanr(change, noise)
+    return float(correlation.statistic), int(usable.sum())
 
 
 def _change(before: Estimate, after: Estimate, change: Estimate) -> str:

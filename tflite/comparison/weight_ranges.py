@@ -29,22 +29,25 @@ def weight_ranges(model: TFLiteModel) -> dict[str, tuple[float, float]]:
     Returns:
         `(low, high)` by layer; layers without a kernel are absent. Biases do not count.
     """
-    found = {}
+    ranges = {}
     for layer, tensor in model.layer_tensors.items():
         kernels = _kernels(model.graph, tensor.index)
         if kernels:
             values = [model.graph.constant(index) for index in kernels]
-            found[layer] = (float(min(each.min() for each in values)), float(max(each.max() for each in values)))
-    return found
+            ranges[layer] = (
+                float(min(kernel.min() for kernel in values)),
+                float(max(kernel.max() for kernel in values)),
+            )
+    return ranges
 
 
 def _kernels(graph: Graph, index: int) -> list[int]:
     """Constants of two or more dimensions that the operator behind a tensor reads."""
-    sources = (graph.source(each) for each in graph.producers[index].inputs if each not in graph.computed)
+    sources = (graph.source(index) for index in graph.producers[index].inputs if index not in graph.computed)
     return [
-        each
-        for each in sources
-        if graph.tensors[each].nbytes and len(graph.tensors[each].shape) > 1 and _is_weight(graph, each)
+        index
+        for index in sources
+        if graph.tensors[index].nbytes and len(graph.tensors[index].shape) > 1 and _is_weight(graph, index)
     ]
 
 

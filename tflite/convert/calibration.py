@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.datasets import Split
+from tfinv.datasets.given import check_ends
 from tfinv.evaluation.options import Warping, checked
+from tfinv.support.types import Images
 
 _MOST_BYTES = 4 * 2**30
 
 
 def calibration_batches(
-    calibration: Any, input_shape: tuple[int, ...], batch_size: int
+    calibration: Images, input_shape: tuple[int, ...], batch_size: int
 ) -> Iterator[NDArray[np.float32]]:
     """Calibration images in batches of bounded size.
 
@@ -44,7 +46,7 @@ def calibration_batches(
 
 
 def with_transformations(
-    images: Any,
+    images: Images,
     transformations: Any,
     *,
     per_image: int | None = None,
@@ -110,12 +112,13 @@ def _deal(count: int, size: int, per_image: int, generator: np.random.Generator)
     return generator.permutation(size)[places][generator.permutation(count)]
 
 
-def _chunks(calibration: Any) -> Iterator[Any]:
+def _chunks(calibration: Images) -> Iterator[Any]:
     if isinstance(calibration, Split):
         calibration = calibration.x
     if isinstance(calibration, (str, bytes, dict)) or calibration is None:
         raise TypeError(f"calibration must be images (N, H, W, C) or a data set of them. Received: {calibration!r}")
     if hasattr(calibration, "as_numpy_iterator"):
+        check_ends(calibration, "calibration")
         calibration = calibration.as_numpy_iterator()
     elif hasattr(calibration, "__array__"):
         yield calibration

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tfinv.activations.layer_graph import Call, LayerGraph, flatten
 from tfinv.support.lazy import keras
+from tfinv.support.types import KerasModel
 from tfinv.tflite.convert.batch_norm_folding import channel_affine, find_folds
 
 _LARGEST = 1000.0
@@ -34,7 +35,7 @@ class Pair:
     second: Call
 
 
-def equalize(model: Any, *, rounds: int = 20) -> Any:
+def equalize(model: KerasModel, *, rounds: int = 20) -> Any:
     """A copy of a model whose channel ranges are balanced between consecutive layers.
 
     For an activation with `f(s x) = s f(x)`, `s > 0`, output channel i of one layer can be divided by `s_i` and input

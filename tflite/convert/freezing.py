@@ -8,9 +8,10 @@ from typing import Any
 
 from tfinv.support.lazy import keras, tf
 from tfinv.support.quiet import quiet
+from tfinv.support.types import KerasModel
 
 
-def freeze(model: Any) -> Any:
+def freeze(model: KerasModel) -> Any:
     """A concrete function of a model with its weights as constants, for images `(None, H, W, C)`, float32.
 
     Handing the Keras model itself to the converter gives a file that fails at its first invocation, or takes several
@@ -40,7 +41,7 @@ def freeze_call(call: Callable[[Any], Any], input_shape: tuple[int, ...]) -> Any
     return frozen
 
 
-def to_tflite(model: Any, *, float16: bool = False) -> tuple[bytes, str]:
+def to_tflite(model: KerasModel, *, float16: bool = False) -> tuple[bytes, str]:
     """Convert a Keras 3 model to a `.tflite` file in floating point.
 
     Args:
@@ -58,7 +59,7 @@ def to_tflite(model: Any, *, float16: bool = False) -> tuple[bytes, str]:
 
 
 def convert(
-    freezing: Callable[[], Any], model: Any, configure: Callable[[Any], None] | None = None
+    freezing: Callable[[], Any], model: KerasModel, configure: Callable[[Any], None] | None = None
 ) -> tuple[bytes, str]:
     """Convert a concrete function to a `.tflite` file.
 
@@ -96,7 +97,7 @@ def _store_float16(converter: Any) -> None:
     converter.target_spec.supported_types = [tf.float16]
 
 
-def _image_shape(model: Any) -> tuple[int, ...]:
+def _image_shape(model: KerasModel) -> tuple[int, ...]:
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}")
     shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
@@ -114,7 +115,7 @@ def _image_shape(model: Any) -> tuple[int, ...]:
     return shapes[0][1:]
 
 
-def _explain(failure: str, function: Any, model: Any) -> str:
+def _explain(failure: str, function: Any, model: KerasModel) -> str:
     """One line that names the layers behind the operations that TFLite does not have."""
     kinds = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", failure)))
     named = []
@@ -133,7 +134,7 @@ def _explain(failure: str, function: Any, model: Any) -> str:
     return f"{what} cannot be converted: {' '.join(reason.split())[:400]}"
 
 
-def _layer_of(operation: str, model: Any) -> str:
+def _layer_of(operation: str, model: KerasModel) -> str:
     """The innermost layer in whose scope an operation lies, with its class."""
     layers = {layer.name: layer for layer in model._flatten_layers(include_self=False, recursive=True)}
     for scope in reversed(operation.split("/")[:-1]):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.keras_graph import layer_values
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.layer_map import LayerMap
@@ -29,7 +30,7 @@ _IDENTITIES = ("Dropout", "Noise", "Identity", "ActivityRegularization", "Random
 _SOMETIMES_IDENTITIES = ("Activation", "Reshape", "Flatten")
 
 
-def layer_map(source: Source, model: Any, images: Any = None) -> LayerMap:
+def layer_map(source: Source, model: KerasModel, images: Images = None) -> LayerMap:
     """Find the tensor of every layer of a Keras model in a `.tflite` file made from it.
 
     Both run on the same images. A tensor belongs to a layer where their values agree; among layers or tensors with
@@ -67,7 +68,15 @@ def layer_map(source: Source, model: Any, images: Any = None) -> LayerMap:
     for call in calls:
         for position in call.inputs:
             layers[calls[position].name].readers.append(call.name)
-    tensors = {name: _sample(value) for name, value in file(given).items()}
+    taken = file.runner.shape(file.runner.input.index)[1:]
+    if given.shape[1:] != taken:
+        raise ValueError(
+            f"images must have the shape (N, {', '.join(map(str, taken))}) of the model's input. "
+            f"Received: shape {given.shape}"
+        )
+    # As the file has them: both sides may have their channels first.
+    indices = {name: tensor.index for name, tensor in file.layer_tensors.items()}
+    tensors = {name: _sample(value) for name, value in file.runner.read(given, indices).items()}
     return _assemble(_match(layers, tensors, file), layers, file)
 
 

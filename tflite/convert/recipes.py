@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from tfinv.support.quiet import quiet
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.calibration import calibration_batches
 from tfinv.tflite.convert.freezing import to_tflite
 from tfinv.tflite.convert.litert_quantizer import Io, quantize_all, quantize_weights, quantizer_version
@@ -21,7 +22,7 @@ from tfinv.tflite.files.flatbuffer import read_graph
 _CALIBRATION_BYTES = 256 * 2**20
 
 
-def float32(model: Any) -> Conversion:
+def float32(model: KerasModel) -> Conversion:
     """Everything in float32: the reference that quantized files are compared with.
 
     Example:
@@ -46,7 +47,7 @@ def float32(model: Any) -> Conversion:
     return Conversion(content, "float32", {}, layer_map(content, model), log, versions())
 
 
-def float16(model: Any) -> Conversion:
+def float16(model: KerasModel) -> Conversion:
     """Weights stored as float16, given back as float32 before use: half the size, nearly the same numbers.
 
     Args:
@@ -62,7 +63,7 @@ def float16(model: Any) -> Conversion:
     return Conversion(content, "float16", {}, layer_map(content, model), log, versions())
 
 
-def dynamic_int8(model: Any) -> Conversion:
+def dynamic_int8(model: KerasModel) -> Conversion:
     """Kernels stored as int8, one scale per channel; activations are quantized on the fly, image by image.
 
     Args:
@@ -77,7 +78,7 @@ def dynamic_int8(model: Any) -> Conversion:
     return _quantized(_reference(model), "dynamic_int8", {}, partial(quantize_weights, bits=8, compute="integer"))
 
 
-def weight_int4(model: Any) -> Conversion:
+def weight_int4(model: KerasModel) -> Conversion:
     """Kernels stored as int4, one scale per channel, and given back as float32 before use; activations are float32.
 
     The tool has no 4-bit depthwise convolution; those kernels stay float32 and are listed in `float_kernels`.
@@ -95,7 +96,7 @@ def weight_int4(model: Any) -> Conversion:
 
 
 def static_int8(
-    model: Any, calibration: Any, *, per_channel: bool = True, io: Io = "float32", equalize: bool = False
+    model: KerasModel, calibration: Images, *, per_channel: bool = True, io: Io = "float32", equalize: bool = False
 ) -> Conversion:
     """Kernels and activations as int8, computed with integers throughout; ranges from calibration images.
 
@@ -137,7 +138,7 @@ def static_int8(
     return _static(model, "static_int8", calibration, options, 8, per_channel, io)
 
 
-def static_int16x8(model: Any, calibration: Any, *, io: Io = "float32") -> Conversion:
+def static_int16x8(model: KerasModel, calibration: Images, *, io: Io = "float32") -> Conversion:
     """Activations as int16, kernels as int8: for layers whose activations need more than 256 levels.
 
     Runs on the built-in kernels, ten times slower on a server than int8.
@@ -156,7 +157,7 @@ def static_int16x8(model: Any, calibration: Any, *, io: Io = "float32") -> Conve
     return _static(model, "static_int16x8", calibration, {"io": _io(io)}, 16, True, io)
 
 
-def _reference(model: Any) -> Conversion:
+def _reference(model: KerasModel) -> Conversion:
     """The float file that a recipe starts from."""
     if not isinstance(model, Conversion):
         return float32(model)
@@ -168,7 +169,7 @@ def _reference(model: Any) -> Conversion:
 
 
 def _static(
-    model: Any, recipe: str, calibration: Any, options: dict[str, Any], bits: int, per_channel: bool, io: Io
+    model: KerasModel, recipe: str, calibration: Images, options: dict[str, Any], bits: int, per_channel: bool, io: Io
 ) -> Conversion:
     reference = _reference(model)
     shape = reference.graph.tensors[reference.graph.inputs[0]].shape[1:]

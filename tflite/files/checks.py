@@ -52,7 +52,10 @@ def scores_of(model: TFLiteModel | ActivationModel, images: Images) -> NDArray[n
 
 
 def check_input_scale(
-    model: TFLiteModel | ActivationModel, images: Any, labels: Any, scales: Sequence[Any] = ("0..1", "0..255", "-1..1")
+    model: TFLiteModel | ActivationModel,
+    images: Images,
+    labels: Any,
+    scales: Sequence[Any] = ("0..1", "0..255", "-1..1"),
 ) -> str:
     """A warning if another input scale gives a far better accuracy; nothing else reports this error.
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfinv.support.checks import kind_of, whole_number
-from tfinv.tflite.files.interpreter import Runner, run
+from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.invocation import run
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.files.signals import random_inputs
 
@@ -67,14 +68,15 @@ def latency(
         whole_number(name, value, least)
     whole_number("warm_up", warm_up, 0)
     whole_number("seed", seed, 0)
-    runner = Runner(model.graph, batch, threads, preserve=False)
+    runner = Runner(model.graph, batch, threads, preserve=False, name=model.name)
     runner.feed(random_inputs(model.graph, runner.batch, seed))
     times = []
-    for repeat in range(warm_up + repeats):
+    for _ in range(warm_up):
+        runner.invocation()
+    for _ in range(repeats):
         start = time.perf_counter()
         run(runner.interpreter)
-        if repeat >= warm_up:
-            times.append((time.perf_counter() - start) * 1e3)
+        times.append((time.perf_counter() - start) * 1e3)
     low, median, high = np.percentile(times, [10, 50, 90])
     return Latency(float(median), float(low), float(high), runner.batch, threads, runner.delegate, repeats)
 

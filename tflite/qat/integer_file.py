@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.support.lazy import tf
+from tfinv.support.types import KerasModel
 from tfinv.tflite.convert.freezing import convert, freeze_call
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph, read_graph
@@ -44,7 +45,7 @@ class IntegerFile:
 
 
 def to_integer_file(
-    call: Callable[[Any], Any], model: Any, images: NDArray[np.float32], steps: Steps, output: str, io: str
+    call: Callable[[Any], Any], model: KerasModel, images: NDArray[np.float32], steps: Steps, output: str, io: str
 ) -> IntegerFile:
     """Convert a model that contains fake quantization.
 
@@ -77,7 +78,7 @@ def to_integer_file(
 
 
 def _convert(
-    call: Callable[[Any], Any], model: Any, shape: tuple[int, ...], configure: Callable[[Any], None]
+    call: Callable[[Any], Any], model: KerasModel, shape: tuple[int, ...], configure: Callable[[Any], None]
 ) -> tuple[bytes, str]:
     content, log = convert(lambda: freeze_call(call, shape), model, configure)
     return use_integer_kernels(content), log

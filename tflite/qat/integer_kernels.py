@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfinv.support.types import KerasModel
 from tfinv.tflite.files.flatbuffer import editable, pack, read_graph
 
 _INTEGER_KERNELS = ("ELU",)
@@ -71,7 +72,7 @@ def _rewire(graph: Any, names: list[str], int8: int) -> list[Any]:
     return [operator for i, operator in enumerate(operators) if i not in dropped]
 
 
-def _drop_unused_tensors(model: Any) -> None:
+def _drop_unused_tensors(model: KerasModel) -> None:
     graph = model.subgraphs[0]
     used = {int(t) for operator in graph.operators for t in (*operator.inputs, *operator.outputs) if t >= 0}
     used |= {int(t) for t in (*graph.inputs, *graph.outputs)}

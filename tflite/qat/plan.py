@@ -17,6 +17,7 @@ from tfinv.activations.outputs import output_activation
 from tfinv.statistics.classification import chosen, threshold_of
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.calibration import calibration_batches
 from tfinv.training.accuracy import LabelledImages
 
@@ -38,7 +39,7 @@ class QatPlan:
         augmentation: the run's own copy of what the user gave.
     """
 
-    model: Any
+    model: KerasModel
     data: LabelledImages
     calibration: NDArray[np.float32]
     labels: NDArray[np.int64] | None
@@ -68,7 +69,7 @@ class QatPlan:
         """Images to compare the trained model and its file on."""
         return self.calibration[:_COMPARED_IMAGES]
 
-    def accuracy(self, model: Any) -> float | None:
+    def accuracy(self, model: KerasModel) -> float | None:
         """The accuracy of a model on the calibration images; None where they have no labels."""
         if self.labels is None:
             return None
@@ -95,7 +96,7 @@ class QatPlan:
 
 
 def make_plan(
-    model: Any, data: Any, calibration: Any, augmentation: Callable[..., Any] | None, **options: Any
+    model: KerasModel, data: Any, calibration: Images, augmentation: Callable[..., Any] | None, **options: Any
 ) -> QatPlan:
     """Check the arguments of `qat_int8`, draw calibration images, and augment them.
 
@@ -117,7 +118,7 @@ def make_plan(
     return QatPlan(model, images, upright, labels, augmented, seeded, **options)
 
 
-def outputs(model: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def outputs(model: KerasModel, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a Keras model gives for images, in inference mode."""
     with warnings.catch_warnings():
         # Models from HDF5 files name their single input; a bare array serves as well.
@@ -132,7 +133,7 @@ def training_call(augmentation: Callable[..., Any]) -> Callable[[Any], Any]:
     return lambda images: augmentation(images, **({"training": True} if "training" in accepted else {}))
 
 
-def _in_float32(model: Any) -> Any:
+def _in_float32(model: KerasModel) -> Any:
     """The model itself, or a copy that computes in float32 where it was built with mixed precision."""
     layers = model._flatten_layers(include_self=False, recursive=True)
     if all(layer.compute_dtype in (None, "float32") for layer in layers):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.statistics.classification import chosen
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.qat.integer_file import IntegerFile
@@ -122,7 +123,7 @@ class QatConversion(Conversion):
     """
 
     report: QatReport | None = None
-    model: Any = field(default=None, repr=False, compare=False)
+    model: KerasModel = field(default=None, repr=False, compare=False)
     activations: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -149,12 +150,12 @@ class RouteResult:
     before: float | None
     after: float | None
     agreement: Agreement
-    model: Any
+    model: KerasModel
     activations: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = None
 
 
 def agreement(
-    activations: Callable[[Any], Mapping[str, Any]], conversion: Conversion, images: Any, *, batch_size: int = _BATCH
+    activations: Callable[[Any], Mapping[str, Any]], conversion: Conversion, images: Images, *, batch_size: int = _BATCH
 ) -> Agreement:
     """Compare a fake-quantized model with the integer file made from it, layer by layer and in the classes.
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from tfinv.activations.layer_graph import flatten
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.litert_quantizer import Io
 from tfinv.tflite.qat.integer_file import to_integer_file
 from tfinv.tflite.qat.match_scopes import output_label, quantized_layer_map
@@ -20,7 +21,7 @@ Route = Literal["keras", "tfmot"]
 
 
 def qat_int8(
-    model: Any,
+    model: KerasModel,
     data: Any,
     epochs: int,
     *,
@@ -28,7 +29,7 @@ def qat_int8(
     learning_rate: float = 1e-4,
     batch_size: int = 32,
     augmentation: Callable[..., Any] | None = None,
-    calibration: Any = None,
+    calibration: Images = None,
     io: Io = "float32",
     seed: int = 0,
     weight_bits: int = 8,

@@ -24,19 +24,19 @@ def write(layers: pd.DataFrame, sensitivity: pd.DataFrame, folder: Path) -> list
     """
     paths = []
     for recipe, rows in layers.groupby("recipe", sort=False):
-        own = rows[rows["tensor"].notna()]
+        rows = rows[rows["tensor"].notna()]
         files = {
-            f"change_of_{measure}": node_data(each, "relative", "tensor", CHANGE_COLOURS)
-            for measure, each in own.groupby("measure", sort=False)
+            f"change_of_{measure}": node_data(changes, "relative", "tensor", CHANGE_COLOURS)
+            for measure, changes in rows.groupby("measure", sort=False)
         }
-        one_a_layer = own.drop_duplicates("layer")
+        one_a_layer = rows.drop_duplicates("layer")
         files["sqnr_db"] = node_data(one_a_layer, "sqnr_db", "tensor", SQNR_COLOURS)
         paths += write_files(files, folder / str(recipe))
     if len(sensitivity):
-        each_scheme = sensitivity.groupby(["scheme", "mode"], sort=False)
+        groups = sensitivity.groupby(["scheme", "mode"], sort=False)
         files = {
-            f"sensitivity_{scheme}_{mode}": node_data(own, "relative", "tensor", CHANGE_COLOURS)
-            for (scheme, mode), own in each_scheme  # type: ignore[misc]  # the key of two columns is a pair
+            f"sensitivity_{scheme}_{mode}": node_data(rows, "relative", "tensor", CHANGE_COLOURS)
+            for (scheme, mode), rows in groups  # type: ignore[misc]  # the key of two columns is a pair
         }
         paths += write_files(files, folder / "float32")
     return paths

@@ -22,6 +22,7 @@ from tfinv.results import Results
 from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
 from tfinv.support.files import write_json
+from tfinv.support.types import KerasModel
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import measure_models
 from tfinv.tflite.comparison.observing import Observer, PairedRun
@@ -93,17 +94,17 @@ class Piece:
 def fingerprint(*arrays: Any) -> str:
     """A short hash of arrays and texts."""
     digest = hashlib.sha256()
-    for each in arrays:
-        if isinstance(each, str):
-            digest.update(each.encode())
-        elif each is not None:
-            array = np.ascontiguousarray(each)
+    for value in arrays:
+        if isinstance(value, str):
+            digest.update(value.encode())
+        elif value is not None:
+            array = np.ascontiguousarray(value)
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(array.tobytes())
     return digest.hexdigest()[:16]
 
 
-def model_fingerprint(model: Any) -> str:
+def model_fingerprint(model: KerasModel) -> str:
     """A short hash of a Keras model's architecture and weights."""
     return fingerprint(json.dumps(model.get_config(), sort_keys=True, default=str), *model.get_weights())
 
@@ -223,7 +224,7 @@ def _measure(
         reference = reference.select(settings.layers)
         matched = matched and matched.only(reference.layer_shapes)
         model = model.select(list(matched.pairs.values() if matched else reference.layer_shapes))
-    found = measure_models(
+    measured = measure_models(
         {recipe: model},
         test,
         settings.transformations,
@@ -236,7 +237,7 @@ def _measure(
         metadata={"recipe": recipe, "seed": settings.seed},
     )[recipe]
     if matched is None:
-        return found.results, found.predictions, pd.DataFrame({"layer": []}), ()
+        return measured.results, measured.predictions, pd.DataFrame({"layer": []}), ()
     observers = {"reference": Observer(reference), recipe: Observer(model)}
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
@@ -245,7 +246,7 @@ def _measure(
     )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
-    return renamed(found.results, matched), found.predictions, fidelity, matched.unmatched_before
+    return renamed(measured.results, matched), measured.predictions, fidelity, matched.unmatched_before
 
 
 def _matched(reference: TFLiteModel, model: TFLiteModel, images: Split) -> Match:

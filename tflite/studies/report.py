@@ -10,6 +10,7 @@ import numpy as np
 
 from tfinv import plots
 from tfinv.report import Report, explain
+from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison import report_parts as parts
@@ -61,12 +62,13 @@ def build(result: StudyResult) -> Report:
     subtitle = f"{about['transformations']}, {about['samples']} images, seed {about['seed']}"
     report = Report("What quantization does to invariance", subtitle).verdict(result.verdict)
     if result.warnings:
-        report.section("Before you trust it", "\n".join(f"- {each}" for each in result.warnings))
+        report.section("Before you trust it", "\n".join(f"- {text}" for text in result.warnings))
     _recipes(report, result)
     _accuracy(report, result)
     _invariance(report, result)
     add_sensitivity(report, result.sensitivity, about["measures"][0])
     _layers(report, result)
+    add_ends(report, {name: results.metadata for name, results in result.results.items()})
     report.glossary(explain(*_TERMS))
     return report.environment(dict(about))
 
@@ -79,7 +81,7 @@ def _recipes(report: Report, result: StudyResult) -> None:
     report.section("Recipes", text)
     frame: Any = result.recipes.rename(columns={"recipe": "model"})
     hidden = ["kappa", "classes_used", "threads", "delegate", "float_kernels"]
-    shown = [each for each in frame if each not in hidden and not re.search("_change(_low|_high)?$", each)]
+    shown = [column for column in frame if column not in hidden and not re.search("_change(_low|_high)?$", column)]
     shown.insert(shown.index("profile") + 1, "largest_change")
     caption = "All recipes on the same images; shares with 95 % intervals. Latency: one image, one thread."
     parts.add_models(report, frame[shown], caption)
@@ -113,18 +115,18 @@ def _invariance(report: Report, result: StudyResult) -> None:
     changed = _most_changed(result)
     if changed is None:
         return
-    own: Any = result.layers[result.layers["recipe"] == changed]
+    rows: Any = result.layers[result.layers["recipe"] == changed]
     names = (REFERENCE, changed)
     for measure in result.metadata["measures"]:
-        if np.isfinite(own[own["measure"] == measure]["difference"].to_numpy(float)).any():
-            parts.add_change(report, result.results[REFERENCE], result.results[changed], measure, own, names)
+        if np.isfinite(rows[rows["measure"] == measure]["difference"].to_numpy(float)).any():
+            parts.add_change(report, result.results[REFERENCE], result.results[changed], measure, rows, names)
 
 
 def _layers(report: Report, result: StudyResult) -> None:
     columns = ["recipe", "measure", "layer", "before", "after", "difference", "low", "high", "relative", "real"]
     columns += ["valid_before", "valid_after", "lost", "gained", "paired_relative"]
     columns += ["sqnr_db", "cosine", "saturated", "clipped", "effective_bits"]
-    shown: Any = result.layers[[each for each in columns if each in result.layers]]
+    shown: Any = result.layers[[column for column in columns if column in result.layers]]
     if len(shown):
         report.section("All layers", "Intervals hold for all layers of a recipe together.")
         parts.add_layers(report, shown, "Every recipe, measure and layer against float32")

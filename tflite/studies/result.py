@@ -60,7 +60,7 @@ class StudyResult:
     def to_frame(self) -> pd.DataFrame:
         """One tidy table: `layers` with the recipe's size and accuracies beside each row."""
         kept = ["recipe", "kib", "accuracy", "transformed_accuracy", "flips", "transformed_flips", "collapsed"]
-        return self.layers.merge(self.recipes[[each for each in kept if each in self.recipes]], on="recipe")
+        return self.layers.merge(self.recipes[[column for column in kept if column in self.recipes]], on="recipe")
 
     def save(self, path: str | os.PathLike[str], *, full_precision: bool = False) -> None:
         """Write everything to one `.npz` file, atomically.
@@ -79,8 +79,8 @@ class StudyResult:
         }
         arrays = {
             f"{number}.{name}": array
-            for number, each in enumerate(self.predictions.values())
-            for name, array in each.to_arrays().items()
+            for number, answers in enumerate(self.predictions.values())
+            for name, array in answers.to_arrays().items()
         }
         frames = {name: getattr(self, name) for name in _FRAMES}
         save_parts(

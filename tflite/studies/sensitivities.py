@@ -109,17 +109,17 @@ def sensitivities(
                     memory_budget=settings.memory_budget,
                     progress=materials.progress,
                 )
-                found = {"frame": frame_to_json(frame), "not_quantized": frame.attrs["not_quantized"]}
-                write_json(folder / "sensitivity.json", found)
+                document = {"frame": frame_to_json(frame), "not_quantized": frame.attrs["not_quantized"]}
+                write_json(folder / "sensitivity.json", document)
 
-            found = cache.get(
+            document = cache.get(
                 "sensitivity", config, make, lambda folder: json.loads((folder / "sensitivity.json").read_text())
             )
-            frame = frame_from_json(found["frame"])
+            frame = frame_from_json(document["frame"])
             frame.insert(0, "scheme", scheme)
             frame.insert(1, "mode", mode)
             frames.append(frame)
-            left_out = found["not_quantized"]
+            left_out = document["not_quantized"]
         if left_out:
             notes.append(f"sensitivity, {scheme}: it cannot quantize {', '.join(left_out)}")
     return (pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()), notes
@@ -127,18 +127,18 @@ def sensitivities(
 
 def sentences(frame: pd.DataFrame, measure: str) -> list[str]:
     """Which layer costs most, for each scheme."""
-    found = []
+    texts = []
     for scheme in dict.fromkeys(frame["scheme"]) if len(frame) else ():
-        own = frame[frame["scheme"] == scheme]
-        first = {mode: own[(own["mode"] == mode) & (own["rank"] == 1)].iloc[0] for mode in MODES}
+        rows = frame[frame["scheme"] == scheme]
+        first = {mode: rows[(rows["mode"] == mode) & (rows["rank"] == 1)].iloc[0] for mode in MODES}
         alone, spared = (first[mode] for mode in MODES)
         beyond = "" if alone["real"] else ", within noise"
-        found.append(
+        texts.append(
             f"Of single layers quantized by {scheme}, `{alone['layer']}` moves {measure_name(measure)} at the output "
             f"most ({_change(alone)}{beyond}); sparing `{spared['layer']}` and quantizing all others leaves the least "
             f"change ({_change(spared)})."
         )
-    return found
+    return texts
 
 
 def add_to_report(report: Report, frame: pd.DataFrame, measure: str) -> None:
@@ -156,18 +156,18 @@ def add_to_report(report: Report, frame: pd.DataFrame, measure: str) -> None:
         "scheme and mode together.",
     )
     for scheme in dict.fromkeys(frame["scheme"]):
-        own: Any = frame[frame["scheme"] == scheme]
-        alone = own[own["mode"] == MODES[0]]
-        drawn = own[own["layer"].isin(alone["layer"].head(_DRAWN))].drop(columns=["low", "high"])
+        rows: Any = frame[frame["scheme"] == scheme]
+        alone = rows[rows["mode"] == MODES[0]]
+        drawn = rows[rows["layer"].isin(alone["layer"].head(_DRAWN))].drop(columns=["low", "high"])
         drawn = drawn.rename(columns={"relative_low": "low", "relative_high": "high"})
         drawn["quantized"] = drawn["mode"].map(_MODE_NAMES)
         figure = plots.bars(drawn, "layer", "relative", group="quantized", percent=True, y_label=f"change of {words}")
         most = f", the {_DRAWN} layers that cost most alone" if len(alone) > _DRAWN else ""
         caption = f"Change of {words} at the output by {scheme}{most}; most sensitive layer first."
-        report.figure(figure, caption, f"{caption} {' '.join(sentences(own, measure))}", name=f"sensitivity_{scheme}")
+        report.figure(figure, caption, f"{caption} {' '.join(sentences(rows, measure))}", name=f"sensitivity_{scheme}")
         columns = ["mode", "rank", "layer", "operator", "kib", "before", "after", "relative", "real", "mean_change"]
-        columns += [name for name in ("transformed_flips", "transformed_accuracy") if np.isfinite(own[name]).any()]
-        shown = own[columns].replace({"mode": _MODE_NAMES})
+        columns += [name for name in ("transformed_flips", "transformed_accuracy") if np.isfinite(rows[name]).any()]
+        shown = rows[columns].replace({"mode": _MODE_NAMES})
         report_parts.add_layers(report, shown, f"Sensitivity to {scheme}, layer by layer", collapsed=True)
 
 

@@ -14,6 +14,7 @@ from tfinv.evaluation.options import Sampling, Warping
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import MeasureResult
 from tfinv.support.quiet import quiet
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.comparison.behaviour import behaviour, identities
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
@@ -38,13 +39,13 @@ _AT_OUTPUT = ("before", "after", "difference", "low", "high", "relative", "relat
 
 
 def sensitivity(
-    model: Any,
+    model: KerasModel,
     data: Any,
     transformations: Any = "rotations(16)",
     *,
     scheme: Scheme = "weight_int4",
     mode: Mode = "one",
-    calibration: Any = None,
+    calibration: Images = None,
     input_scale: Any = "0..1",
     measure: Any = "NormalizedVariance",
     max_samples: int | None = 300,
@@ -138,7 +139,7 @@ def sensitivity(
     return frame
 
 
-def _check(scheme: str, mode: str, calibration: Any) -> None:
+def _check(scheme: str, mode: str, calibration: Images) -> None:
     for name, value, known in (("scheme", scheme, SCHEMES), ("mode", mode, MODES)):
         if value not in known:
             raise ValueError(f"{name} must be one of {known}. Received: {value!r}")
@@ -148,11 +149,11 @@ def _check(scheme: str, mode: str, calibration: Any) -> None:
 
 def _layers(model: TFLiteModel) -> list[str]:
     """Layers whose operator reads a kernel; of several calls of one layer the first stands for all."""
-    found: dict[tuple[int, ...], str] = {}
+    names: dict[tuple[int, ...], str] = {}
     for name in model.layer_tensors:
         if kernels := _kernels(model, name):
-            found.setdefault(kernels, name)
-    return list(found.values())
+            names.setdefault(kernels, name)
+    return list(names.values())
 
 
 def _kernels(model: TFLiteModel, layer: str) -> tuple[int, ...]:
@@ -163,13 +164,13 @@ def _kernels(model: TFLiteModel, layer: str) -> tuple[int, ...]:
 
 
 def _quantized(
-    reference: Conversion, model: TFLiteModel, layer: str, scheme: Scheme, mode: Mode, calibration: Any
+    reference: Conversion, model: TFLiteModel, layer: str, scheme: Scheme, mode: Mode, calibration: Images
 ) -> bytes:
     """The float file with one layer, or all but one, quantized."""
     # The calls of a shared layer read one constant, which cannot be quantized for one of them alone.
     calls = [name for name in model.layer_tensors if _kernels(model, name) == _kernels(model, layer)]
-    own = f"^(?:{'|'.join(re.escape(model.layer_tensors[name].name) for name in calls)})"
-    scope: dict[str, Any] = {"only": own} if mode == "one" else {"skip": own}
+    pattern = f"^(?:{'|'.join(re.escape(model.layer_tensors[name].name) for name in calls)})"
+    scope: dict[str, Any] = {"only": pattern} if mode == "one" else {"skip": pattern}
     with quiet():
         if scheme == "static_int8":
             batches = calibration_batches(calibration, model.input_shape, 64)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.outputs import several
+from tfinv.activations.selection import select_names
+from tfinv.activations.source import LayerChoice
+from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -18,6 +21,7 @@ from tfinv.support.cache import Cache
 from tfinv.support.checks import received
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.lazy import keras
+from tfinv.support.types import KerasModel
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
@@ -48,7 +52,7 @@ _SCALE_SAMPLES = 200
 
 @accepts_folded
 def study(
-    model: Any,
+    model: KerasModel,
     train: Any,
     test: Any,
     transformations: Any = "rotations(16)",
@@ -112,6 +116,8 @@ def study(
     shape = tuple(model.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(f"model must take images of one size, which files need. Received: (H, W, C) = {shape}")
+    if subsets.layers is not None:
+        _check_layers(model, subsets.layers)
     train, test = as_split(train, shape, None, seed), as_split(test, shape, subsets.max_samples, seed)
     few = subset(test, subsets.measured_samples, seed)
     scale, say = parse_scale(input_scale), output.report or (lambda _: None)
@@ -169,9 +175,18 @@ def study(
         "hashes": identity,
         "environment": describe_environment(),
     }
-    found = _assembled(pieces, failed, test, transformations, metadata, scale)
-    verdict, warnings = (*found.verdict, *sentences(sensitive, keys[0])), (*found.warnings, *notes)
-    return replace(found, verdict=verdict, warnings=warnings, sensitivity=sensitive)
+    result = _assembled(pieces, failed, test, transformations, metadata, scale)
+    verdict, warnings = (*result.verdict, *sentences(sensitive, keys[0])), (*result.warnings, *notes)
+    return replace(result, verdict=verdict, warnings=warnings, sensitivity=sensitive)
+
+
+def _check_layers(model: KerasModel, layers: LayerChoice) -> None:
+    """Refuse an unknown layer before anything is converted; names that only a file can have are left to the file."""
+    source = ActivationModel(model)
+    listed = [layers] if isinstance(layers, (str, type)) else list(layers or ())
+    of_model = [choice for choice in listed if not (isinstance(choice, str) and ("/" in choice or choice.isupper()))]
+    if of_model or not listed:
+        select_names(dict.fromkeys(source.layer_shapes, ""), of_model, source.skipped)
 
 
 def _pieces(
@@ -218,7 +233,7 @@ def _assembled(
     layers = _layers(pieces)
     rows = [_row(name, piece, seen.get(name), layers) for name, piece in pieces.items()]
     recipes = trade_offs(pd.DataFrame(rows))
-    curves = [each.to_frame(transformations).assign(model=name) for name, each in seen.items()]
+    curves = [behaviour.to_frame(transformations).assign(model=name) for name, behaviour in seen.items()]
     first = pieces[REFERENCE]
     metadata["num_classes"] = None if first.predictions is None else first.predictions.num_classes
     predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
@@ -246,12 +261,12 @@ def behaviours(
         return {}
     if labels is not None and labels.max() >= first.num_classes:
         raise ValueError(f"labels must be classes of the model, below {first.num_classes}. Received: {labels.max()}")
-    same, found = identities(transformations), {}
+    same, answers = identities(transformations), {}
     for name, piece in pieces.items():
         if piece.predictions is not None:
             reference = None if name == REFERENCE else first
-            found[name] = behaviour(piece.predictions, labels, reference, is_identity=same, seed=seed)
-    return found
+            answers[name] = behaviour(piece.predictions, labels, reference, is_identity=same, seed=seed)
+    return answers
 
 
 def _layers(pieces: Mapping[str, Piece]) -> pd.DataFrame:
@@ -263,9 +278,9 @@ def _layers(pieces: Mapping[str, Piece]) -> pd.DataFrame:
         if name == REFERENCE:
             continue
         frame = compare(pieces[REFERENCE].results, piece.results).drop(columns="after_layer")
-        own = piece.fidelity.assign(tensor=_tensor_names(piece))
+        fidelity = piece.fidelity.assign(tensor=_tensor_names(piece))
         columns = ["layer", "sqnr_db", "effective_bits", "cosine", "mse", "max_error", "saturated", "clipped", "tensor"]
-        frame = frame.merge(own[columns], on="layer", how="left")
+        frame = frame.merge(fidelity[columns], on="layer", how="left")
         frame.insert(0, "recipe", name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"recipe": [], "measure": [], "layer": []})
@@ -275,8 +290,10 @@ def _operators(pieces: Mapping[str, Piece]) -> pd.DataFrame:
     import pandas as pd
 
     counts = {name: piece.facts["operators"] for name, piece in pieces.items()}
-    kinds = list(dict.fromkeys(kind for each in counts.values() for kind in each))
-    return pd.DataFrame({"operator": kinds} | {name: [each.get(k, 0) for k in kinds] for name, each in counts.items()})
+    kinds = list(dict.fromkeys(kind for count in counts.values() for kind in count))
+    return pd.DataFrame(
+        {"operator": kinds} | {name: [count.get(k, 0) for k in kinds] for name, count in counts.items()}
+    )
 
 
 def _tensor_names(piece: Piece) -> list[str]:
@@ -290,8 +307,8 @@ def _row(name: str, piece: Piece, seen: Behaviour | None, layers: Any) -> dict[s
     """One row of the table of recipes."""
     measure = next(iter(piece.results))
     profile = piece.results[measure].profile()["mean"].to_numpy(float)
-    own = layers[(layers["recipe"] == name) & (layers["measure"] == measure)]
-    relative = own["relative"].to_numpy(float) if len(own) else np.zeros(0)
+    rows = layers[(layers["recipe"] == name) & (layers["measure"] == measure)]
+    relative = rows["relative"].to_numpy(float) if len(rows) else np.zeros(0)
     finite = np.flatnonzero(np.isfinite(relative))
     worst = int(finite[np.abs(relative[finite]).argmax()]) if finite.size else None
     row: dict[str, Any] = {"recipe": name, "kib": piece.facts["kib"]}
@@ -299,10 +316,10 @@ def _row(name: str, piece: Piece, seen: Behaviour | None, layers: Any) -> dict[s
     row |= {
         "profile": float(np.nanmean(profile)),
         "largest_change": 0.0 if worst is None else float(relative[worst]),
-        "at_layer": "" if worst is None else str(own["layer"].iloc[worst]),
-        "layers_beyond_noise": int(own["real"].sum()) if len(own) else 0,
-        "layers_compared": len(own),
-        "output_sqnr_db": float(own["sqnr_db"].iloc[-1]) if len(own) else float("inf"),
+        "at_layer": "" if worst is None else str(rows["layer"].iloc[worst]),
+        "layers_beyond_noise": int(rows["real"].sum()) if len(rows) else 0,
+        "layers_compared": len(rows),
+        "output_sqnr_db": float(rows["sqnr_db"].iloc[-1]) if len(rows) else float("inf"),
     }
     kept = ("latency_ms", "threads", "delegate", "working_kib", "is_integer", "float_operators", "float_kernels")
     return row | {key: piece.facts[key] for key in kept}
@@ -311,21 +328,21 @@ def _row(name: str, piece: Piece, seen: Behaviour | None, layers: Any) -> dict[s
 def _warnings(
     pieces: Mapping[str, Piece], failed: Mapping[str, str], about: Mapping[str, Any], test: Split, scale: InputScale
 ) -> list[str]:
-    found = [f"{name} could not be made: {reason}" for name, reason in failed.items()]
+    warnings = [f"{name} could not be made: {reason}" for name, reason in failed.items()]
     first = pieces[REFERENCE]
     reference = TFLiteModel(first.conversion, input_scale=scale, probe=False)
     if test.y is not None and first.predictions is not None:
         few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
-        found += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
+        warnings += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
     if text := several(reference.outputs):
-        found.append(text)
+        warnings.append(text)
     for name, piece in pieces.items():
         if "FAILED" in piece.facts["self_check"]:
-            found.append(f"{name}: self-check {piece.facts['self_check']}")
+            warnings.append(f"{name}: self-check {piece.facts['self_check']}")
         if piece.unmatched:
-            found.append(f"{name}: layers without a partner: {', '.join(piece.unmatched)}")
+            warnings.append(f"{name}: layers without a partner: {', '.join(piece.unmatched)}")
         if piece.facts["float_operators"] and about[name]["integer"]:
-            found.append(f"{name}: {piece.facts['float_operators']} operators compute in floating point")
+            warnings.append(f"{name}: {piece.facts['float_operators']} operators compute in floating point")
         if piece.facts["float_kernels"] and piece.conversion.integer_tensors and not about[name]["integer"]:
-            found.append(f"{name}: {piece.facts['float_kernels']} kernels stay float32")
-    return found
+            warnings.append(f"{name}: {piece.facts['float_kernels']} kernels stay float32")
+    return warnings

@@ -67,9 +67,9 @@ def describe(
         metadata: of the study, with `measures`, `recipes` and `seed`.
     """
     sentences = []
-    for name, each in seen.items():
+    for name, answers in seen.items():
         if name != REFERENCE:
-            sentences += collapse_sentences(each, each, (name, name))[:1]
+            sentences += collapse_sentences(answers, answers, (name, name))[:1]
     if REFERENCE in seen:
         sentences += collapse_sentences(seen[REFERENCE], seen[REFERENCE], (REFERENCE, REFERENCE))[:1]
     measure = metadata["measures"][0]
@@ -94,9 +94,9 @@ def trade_offs(recipes: pd.DataFrame) -> pd.DataFrame:
     usable = ~recipes["collapsed"].to_numpy(bool) if "collapsed" in recipes else np.ones(len(recipes), bool)
     usable &= np.isfinite(costs).all(axis=1)
     best = []
-    for number, own in enumerate(costs):
+    for number, cost in enumerate(costs):
         others = costs[usable]
-        beaten = ((others <= own).all(axis=1) & (others < own).any(axis=1)).any()
+        beaten = ((others <= cost).all(axis=1) & (others < cost).any(axis=1)).any()
         best.append(bool(usable[number] and not beaten))
     return recipes.assign(best_trade_off=best)
 
@@ -104,17 +104,17 @@ def trade_offs(recipes: pd.DataFrame) -> pd.DataFrame:
 def _invariance(layers: Any, measure: str) -> list[str]:
     """The recipes that change nothing in one sentence, each of the others in its own."""
     quiet, words, sentences = [], measure_name(measure), []
-    for name, own in layers.groupby("recipe", sort=False):
-        relative = own["relative"].to_numpy(float)
+    for name, rows in layers.groupby("recipe", sort=False):
+        relative = rows["relative"].to_numpy(float)
         if not np.isfinite(relative).any():
             continue
-        bounds = own[["relative_low", "relative_high"]].abs().to_numpy(float)
-        real = own["real"].to_numpy(bool) & (np.abs(relative) >= MATERIAL)
+        bounds = rows[["relative_low", "relative_high"]].abs().to_numpy(float)
+        real = rows["real"].to_numpy(bool) & (np.abs(relative) >= MATERIAL)
         if not real.any():
-            beyond = int(own["real"].sum())
+            beyond = int(rows["real"].sum())
             quiet.append((str(name), float(np.nanmax(bounds)) if np.isfinite(bounds).any() else math.nan, beyond))
         else:
-            sentences.append(f"{name}: {invariance_sentence(own, measure, (REFERENCE, str(name)))}")
+            sentences.append(f"{name}: {invariance_sentence(rows, measure, (REFERENCE, str(name)))}")
     if quiet:
         listed = ", ".join(f"{name} (±{100 * bound:.2g} %)" for name, bound, _ in quiet)
         trifles = sum(beyond for *_, beyond in quiet)
@@ -132,8 +132,8 @@ def _units(layers: Any) -> list[str]:
     if "lost" not in layers:
         return []
     listed = []
-    for name, own in layers.groupby("recipe", sort=False):
-        rows = own[np.isfinite(own["lost"].to_numpy(float))]
+    for name, rows_of_recipe in layers.groupby("recipe", sort=False):
+        rows = rows_of_recipe[np.isfinite(rows_of_recipe["lost"].to_numpy(float))]
         if rows["lost"].sum():
             worst = rows.iloc[int(rows["lost"].to_numpy(float).argmax())]
             listed.append(
@@ -152,8 +152,8 @@ def _answers(seen: Mapping[str, Behaviour], about: Mapping[str, Any]) -> list[st
     if not others:
         return []
     listed = ", ".join(
-        f"{name} {100 * each.flips.value:.1f} / {100 * each.transformed_flips.value:.1f} %"
-        for name, each in others.items()
+        f"{name} {100 * answers.flips.value:.1f} / {100 * answers.transformed_flips.value:.1f} %"
+        for name, answers in others.items()
     )
     sentences = [f"Answers that differ from float32, upright / transformed images: {listed}."]
     if math.isfinite(reference.accuracy.value):
@@ -181,8 +181,8 @@ def _repairs(predictions: Mapping[str, Predictions], labels: Any, is_identity: A
     for before, after, what in REPAIRS:
         if labels is None or before not in predictions or after not in predictions:
             continue
-        found = behaviour(predictions[after], labels, predictions[before], is_identity=is_identity, seed=seed)
-        upright, moved = found.accuracy_change, found.transformed_accuracy_change
+        repair = behaviour(predictions[after], labels, predictions[before], is_identity=is_identity, seed=seed)
+        upright, moved = repair.accuracy_change, repair.transformed_accuracy_change
         does = "raises" if moved.low > 0 else "lowers" if moved.high < 0 else "does not detectably change"
         sentences.append(
             f"{what} {does} accuracy under transformation ({100 * moved.value:+.1f} points, {100 * moved.low:+.1f} to "
@@ -205,15 +205,15 @@ def _trade_offs(recipes: Any) -> list[str]:
 
 def _ranking(layers: Any, measure: str) -> list[str]:
     """Whether SQNR finds the layers whose invariance changes."""
-    found = {}
-    for name, own in layers.groupby("recipe", sort=False):
-        columns = [each for each in own.columns if each != "sqnr_db"]
-        coefficient = rank_agreement(own[columns], own[["layer", "sqnr_db"]], measure)
+    coefficients = {}
+    for name, rows in layers.groupby("recipe", sort=False):
+        columns = [column for column in rows.columns if column != "sqnr_db"]
+        coefficient = rank_agreement(rows[columns], rows[["layer", "sqnr_db"]], measure)
         if coefficient is not None:
-            found[str(name)] = coefficient[0]
-    if not found:
+            coefficients[str(name)] = coefficient[0]
+    if not coefficients:
         return []
-    listed = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in coefficients.items())
     return [
         f"Rank correlation over layers of quantization noise (-SQNR) with the change of {measure_name(measure)}: "
         f"{listed} (1: SQNR finds the layers whose invariance changes; 0: it does not)."

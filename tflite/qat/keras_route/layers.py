@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tfinv.support.lazy import select_tensorflow_backend
+from tfinv.support.types import KerasModel
 
 select_tensorflow_backend()
 
@@ -124,7 +125,7 @@ class FakeQuant(keras.layers.Layer):
 
 
 @contextmanager
-def observe(model: Any) -> Iterator[None]:
+def observe(model: KerasModel) -> Iterator[None]:
     """While open, eager calls of the model let activations through and record their ranges instead of rounding."""
     layers = [layer for layer in model.layers if isinstance(layer, FakeQuant)]
     for layer in layers:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfinv.activations.layer_graph import LayerGraph, fill_in, flatten
 from tfinv.support.lazy import select_tensorflow_backend
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.qat.keras_route.rules import refuse_unknown, rewrite_call
 from tfinv.tflite.qat.keras_route.steps import Rewriter, Role, Step
 from tfinv.tflite.qat.match_scopes import NamedStep
@@ -37,7 +38,7 @@ class FakeQuantizedModel:
         steps: the Keras layers behind the operators of the file to be.
     """
 
-    model: Any
+    model: KerasModel
     logits: Any
     layers: dict[str, Any]
     steps: tuple[NamedStep, ...]
@@ -47,7 +48,7 @@ class FakeQuantizedModel:
         model = keras.Model(self.model.inputs, self.layers)
         return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
-    def activations(self, images: Any) -> dict[str, NDArray[np.float32]]:
+    def activations(self, images: Images) -> dict[str, NDArray[np.float32]]:
         """What the layers give, rounded as in the file.
 
         Args:
@@ -60,7 +61,7 @@ class FakeQuantizedModel:
         return {label: np.asarray(activations[label]) for label in self.layers}
 
 
-def fake_quantized(model: Any, *, weight_bits: int = 8, seed: int = 0) -> FakeQuantizedModel:
+def fake_quantized(model: KerasModel, *, weight_bits: int = 8, seed: int = 0) -> FakeQuantizedModel:
     """A fake-quantized copy of a Keras 3 model; its ranges are still empty, see `set_ranges`.
 
     The copy rounds weights, and activations only where the file will: after each operator with what TFLite fuses into
@@ -84,7 +85,7 @@ def fake_quantized(model: Any, *, weight_bits: int = 8, seed: int = 0) -> FakeQu
     return _build(graph, Rewriter(graph, weight_bits, seed).rewrite(rewrite_call))
 
 
-def set_ranges(model: Any, batches: Iterable[NDArray[Any]]) -> None:
+def set_ranges(model: KerasModel, batches: Iterable[NDArray[Any]]) -> None:
     """Set the range of every activation to the minimum and maximum over data.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.support.types import KerasModel
 from tfinv.tflite.qat.tfmot_route.rebuild import SUFFIX, own_layers, readers_of
 
 _SAME_SCALE = (
@@ -19,7 +20,7 @@ _SAME_SCALE = (
 )  # fmt: skip
 
 
-def quantize(model: Any, spec: dict[str, Any]) -> Any:
+def quantize(model: KerasModel, spec: dict[str, Any]) -> Any:
     """The model with tfmot's wrappers, layers that tfmot does not know rounded at their output alone."""
     import tensorflow_model_optimization as tfmot
     import tf_keras
@@ -83,7 +84,7 @@ def _clone(layer: Any) -> Any:
     return type(layer).from_config(layer.get_config())
 
 
-def _special_configs(model: Any, spec: dict[str, Any]) -> dict[str, str]:
+def _special_configs(model: KerasModel, spec: dict[str, Any]) -> dict[str, str]:
     """A key of `_configs` for each layer that tfmot must be told how to treat."""
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_quantize_registry as registry,
@@ -111,7 +112,7 @@ def _special_configs(model: Any, spec: dict[str, Any]) -> dict[str, str]:
     return choices
 
 
-def set_ranges(model: Any, images: NDArray[np.float32]) -> None:
+def set_ranges(model: KerasModel, images: NDArray[np.float32]) -> None:
     """Set every range to the minimum and maximum over data, in place of +-6, which training hardly moves."""
     with _observing() as observed:
         for start in range(0, len(images), 64):
@@ -121,7 +122,7 @@ def set_ranges(model: Any, images: NDArray[np.float32]) -> None:
         high.assign(most)
 
 
-def share_scales(model: Any, spec: dict[str, Any]) -> None:
+def share_scales(model: KerasModel, spec: dict[str, Any]) -> None:
     """Give tensors that TFLite stores with one scale the union of their ranges; tfmot lets each have its own."""
     group: dict[int, int] = {0: 0} | {call["output"]: call["output"] for call in spec["calls"]}
 

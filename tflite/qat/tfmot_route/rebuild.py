@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.support.types import KerasModel
+
 SUFFIX = "_layer"
 """Ends the names of layers that would end in a number."""
 TOLERANCE = 1e-5
@@ -60,7 +62,7 @@ def own_layers() -> dict[str, Any]:
     return {"Scale": Scale, "Offset": Offset}
 
 
-def check_equal(model: Any, images: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+def check_equal(model: KerasModel, images: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
     """Raise unless the copy computes what the Keras 3 model computed."""
     outputs = predict(model, images)
     difference = float(np.abs(outputs - expected).max()) / max(1.0, float(np.abs(expected).max()))
@@ -71,7 +73,7 @@ def check_equal(model: Any, images: NDArray[np.float32], expected: NDArray[np.fl
         )
 
 
-def predict(model: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict(model: KerasModel, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Outputs in inference mode."""
     return np.concatenate([np.asarray(model(images[i : i + 64], training=False)) for i in range(0, len(images), 64)])
 

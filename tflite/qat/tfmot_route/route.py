@@ -18,6 +18,7 @@ from tfinv.activations.layer_graph import flatten
 from tfinv.datasets.split import as_dataset
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
+from tfinv.support.types import KerasModel
 from tfinv.tflite.qat.integer_file import IntegerFile
 from tfinv.tflite.qat.match_scopes import NamedStep
 from tfinv.tflite.qat.plan import QatPlan, outputs
@@ -159,7 +160,7 @@ def _accuracy(logits: NDArray[np.float32], plan: QatPlan) -> float | None:
     return None if plan.labels is None else float((plan.classes(logits) == plan.labels).mean())
 
 
-def _tuned_copy(model: Any, carried: list[Carried], tuned: dict[str, NDArray[np.float32]]) -> Any:
+def _tuned_copy(model: KerasModel, carried: list[Carried], tuned: dict[str, NDArray[np.float32]]) -> Any:
     """A float copy of the user's model, nested as it was, with the weights that came back."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.qat.match_scopes import NamedStep
 from tfinv.tflite.qat.tfmot_route.quantize import quantize, set_ranges, share_scales, tuned_weights
 from tfinv.tflite.qat.tfmot_route.rebuild import check_equal, predict, readers_of, rebuild
@@ -54,7 +55,7 @@ def main(folder: Path, stream: BinaryIO) -> None:
     _convert(folder, quantized, spec, images, history)
 
 
-def train(model: Any, spec: dict[str, Any], stream: BinaryIO) -> dict[str, list[float]]:
+def train(model: KerasModel, spec: dict[str, Any], stream: BinaryIO) -> dict[str, list[float]]:
     """Train on the stream; give back loss and accuracy by epoch."""
     import tf_keras
 
@@ -103,7 +104,7 @@ def _up_to_logits(quantized: Any, spec: dict[str, Any]) -> Any:
     return tf_keras.Model(quantized.input, quantized.get_layer(f"quant_{name}").input)
 
 
-def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Any, history: Any) -> None:
+def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Images, history: Any) -> None:
     import tf_keras
 
     from tfinv.tflite.qat.integer_file import to_integer_file
