@@ -50,6 +50,7 @@ def assert_close(merged: tfinv.Results, whole: tfinv.Results) -> None:
             np.testing.assert_array_equal(merged[key][name].status, layer.status)
 
 
+@pytest.mark.slow
 def test_ten_unequal_parts_in_any_order_are_one_evaluation_with_intervals(model, images, tmp_path):
     whole = tfinv.evaluate(
         model, images, "rotations(4)", MEASURES, sampling=tfinv.Sampling(0.9, shards=6), progress=False
