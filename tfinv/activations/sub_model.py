@@ -169,6 +169,14 @@ class ActivationModel:
         """Unit shape `*U` by layer name, in network order."""
         return dict(self._layer_shapes)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        kinds = {type(layer) for layer in self.keras_model._flatten_layers()}
+        own = [kind for kind in kinds if kind.__module__.split(".")[0] != "keras"]
+        weights = [keras.ops.convert_to_numpy(weight) for weight in self.keras_model.weights]
+        described = keras.saving.serialize_keras_object(self.keras_model)
+        options = {"input_shape": self._input_shape, "input_scale": self.input_scale, "layout": self.layout}
+        return _again, (described, weights, own, list(self._layer_shapes), options)
+
     def select(self, layers: LayerChoice) -> ActivationModel:
         """The sub-model for some of the layers."""
         return ActivationModel(
@@ -231,6 +239,16 @@ class ActivationModel:
             values = self(images)
         derivatives = {name: accumulator.jvp(value, tf.UnconnectedGradients.ZERO) for name, value in values.items()}
         return values, derivatives
+
+
+def _again(
+    described: Any, weights: Sequence[Any], own: Sequence[type], layers: list[str], options: Mapping[str, Any]
+) -> ActivationModel:
+    """What `ActivationModel.__reduce__` described, in this process or another one."""
+    scope = {name: kind for kind in own for name in (kind.__name__, keras.saving.get_registered_name(kind))}
+    model: Any = keras.saving.deserialize_keras_object(described, custom_objects=scope)
+    model.set_weights(weights)
+    return ActivationModel(model, layers, **options)
 
 
 def as_model_inputs(images: Any, layout: Layout) -> Any:

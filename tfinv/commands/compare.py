@@ -36,7 +36,14 @@ conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %;
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
+    from tfinv.evaluation.distribution import distributed
+
     options = parse(_parser(), shared.with_signs(arguments))
+    with distributed(options.workers):
+        return _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
     refuse_idle(
         options,
         {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.commands import arguments as shared
+from tfinv.commands import parts
 from tfinv.commands.effects import parse, refuse_idle
 from tfinv.commands.outputs import add_fixed_inputs, add_output, measure_outputs, stated
 from tfinv.support.safe_text import printable
@@ -42,11 +43,18 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
+    from tfinv.evaluation.distribution import distributed
+
+    options = parse(_parser(), shared.with_signs(arguments))
+    with distributed(options.workers):
+        return _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> int:
     from tfinv.commands.kernels import compared_kernels, limit_slow, with_kernels
     from tfinv.commands.sources import open_model
     from tfinv.tflite.files.kernels import kernel_sets
 
-    options = parse(_parser(), shared.with_signs(arguments))
     names = [text.strip() for text in options.model]
     kernels = kernel_sets(options.kernels)
     _check(options, names, kernels)
@@ -65,10 +73,14 @@ def main(arguments: Sequence[str]) -> int:
     from tfinv.commands.planning import plan_memory
 
     fitted = load_fitting(options, common_shape(models))
+    part = None if options.part is None else parts.parse_part(options.part, len(fitted.measured))
     labels = _short_names(names)
     sources = [model.source(fitted.shape, options.layers) for model in models]
     for source in sources:
         plan_memory(source, len(fitted.measured), transformations, measures, options, _confidence(options))
+    if part is not None:
+        print(parts.measure_part(part, models[0], sources[0], fitted, options, measures, transformations, warping))
+        return 0
     found, changes, warnings = {}, {}, list(fitted.notes)
     for label, model, source in zip(labels, models, sources, strict=True):
         found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping, kinds)
@@ -110,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
         help="take images in random order only until all intervals reach at most this far to either side (0.02 is 2 "
         "points of accuracy); default: all images",
     )
+    parser.add_argument(
+        "--part",
+        metavar="K/N",
+        help="measure the K-th of N parts of the images alone, into --out; python -m tfinv.run merge joins the parts",
+    )
     parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
     return parser
 
@@ -136,6 +153,8 @@ def _check(options: argparse.Namespace, names: Sequence[str], kernels: Sequence[
             "layer_class": not takes_layer_classes(names) and "no model is a Keras file",
         },
     )
+    if several and options.part:
+        raise ValueError(f"--part takes one model at a time. Received: --part with {len(names)} models")
     if several and options.stratified:
         raise ValueError(
             "--stratified gives no intervals, which the differences of several models need. Received: "

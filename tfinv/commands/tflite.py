@@ -56,6 +56,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="make everything anew")
     options = parse(parser, shared.with_signs(arguments))
 
+    from tfinv.evaluation.distribution import distributed
+
+    with distributed(options.workers):
+        return _study(options)
+
+
+def _study(options: argparse.Namespace) -> int:
     from tfinv.tflite.comparison.compare_files import MEASURES
     from tfinv.tflite.studies.options import Quantizing
     from tfinv.tflite.studies.sensitivities import choose_schemes

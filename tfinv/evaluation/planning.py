@@ -41,7 +41,7 @@ def plan_evaluation(
         ValueError: one layer alone needs more than the budget.
     """
     return plan_layers(
-        layers_of(source, transformations, samples),
+        layers_of(source, transformations, sampling.whole if sampling and sampling.keep_statistics else samples),
         gathered(measures),
         source.input_shape,
         block_size(batch_size, len(transformations)),

@@ -21,6 +21,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
+from tfinv.support.threads import worker_threads
 from tfinv.support.types import Images
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
@@ -157,6 +158,15 @@ class TFLiteModel:
                 )
         kinds = {name: self.graph.producers[index].name for name, index in names.items()}
         return {name: names[name] for name in select_names(kinds, layers, self.skipped)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        runner = {"batch": self.runner.batch, "threads": self.runner.threads}
+        return {**self.__dict__, "runner": runner, "_crew": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        threads = worker_threads() or state["runner"]["threads"]
+        self.runner = Runner(self.graph, state["runner"]["batch"], threads, name=self.name)
 
     @property
     def id(self) -> str:
