@@ -105,10 +105,9 @@ def states_of_shard(run: Pass, samples: ImageBatches, part: str) -> dict[str, La
         samples: the samples.
         part: name for the checkpoint.
     """
-    gatherer = run.run(samples, {}, part, copy=True)
     return {
-        layer.name: {statistic: copied(state) for statistic, state in gatherer.states_of(layer.name).items()}
-        for layer in run.layers
+        layer: {statistic: copied(state) for statistic, state in states.items()}
+        for layer, states in run.run(samples, {}, part, copy=True).items()
     }
 
 

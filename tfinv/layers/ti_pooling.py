@@ -88,7 +88,8 @@ class TIPooling(keras.layers.Layer):
             )
         if not self.trunk.built:
             self.trunk.build(input_shape)
-        self._sources = _corners(self._maps(), int(input_shape[1]), int(input_shape[2]), self.padding)
+        height, width = (int(size or 0) for size in input_shape[1:3])
+        self._sources = _corners(self._maps(), height, width, self.padding)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         height, width, channels = inputs.shape[1:]
@@ -111,7 +112,7 @@ class TIPooling(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TIPooling:
         given = config["transformations"]
-        maps = parse(given) if isinstance(given, str) else [Affine(tuple(map(tuple, rows))) for rows in given]
+        maps = parse(given) if isinstance(given, str) else [Affine((tuple(rows[0]), tuple(rows[1]))) for rows in given]
         trunk = keras.saving.deserialize_keras_object(config["trunk"])
         return cls(**{**config, "trunk": trunk, "transformations": maps})
 

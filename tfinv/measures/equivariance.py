@@ -69,7 +69,7 @@ class LinearEquivariance(Measure):
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         state = states[self.requires[0]]
-        ridges = RIDGES if self.ridge is None else np.array([self.ridge])
+        ridges = RIDGES if self.ridge is None else np.array([self.ridge], np.float64)
         channels = state.yy.shape[-1]
         residual, total = np.zeros(channels), np.zeros(channels)
         live_x, live_y = _live(np.diagonal(state.xx, axis1=-2, axis2=-1), state.count), _live(state.yy, state.count)
@@ -79,7 +79,7 @@ class LinearEquivariance(Measure):
                 continue
             enough += 1
             scored = live_y[:, j].all(axis=0)  # in both halves
-            errors = sum(_errors(state, fitted, 1 - fitted, j, live_x[fitted, j], ridges) for fitted in (0, 1))
+            errors = _errors(state, 0, 1, j, live_x[0, j], ridges) + _errors(state, 1, 0, j, live_x[1, j], ridges)
             yardstick = state.yy[:, j].sum(axis=0)
             relative = (errors[:, scored] / yardstick[scored]).sum(axis=1)
             residual += np.where(scored, errors[np.argmin(relative)], 0.0)

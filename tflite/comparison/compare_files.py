@@ -184,9 +184,9 @@ def compare_files(
     comparison = _assembled(
         (first, second), called, images, transformations, matched, measured, settings, unchecked, compared
     )
-    said = [f"All numbers are of the kernel set {kernels[0]} ({KERNELS[kernels[0]]}) unless another is named."]
+    said = [f"All numbers are of the kernel set {first.kernels} ({KERNELS[first.kernels]}) unless another is named."]
     if is_limited:
-        said.append(f"The kernel set {kernels[0]} is slow, so {len(images)} images were used.")
+        said.append(f"The kernel set {first.kernels} is slow, so {len(images)} images were used.")
     told = [] if by_kernels is None else list(by_kernels.verdict)
     return replace(comparison, verdict=(*comparison.verdict, *said, *told), kernels=by_kernels)
 
