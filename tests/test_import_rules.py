@@ -22,7 +22,7 @@ LAYERS = (
     {"activations", "measures", "datasets"},
     {"engine"},
     {"evaluation", "models", "training", "uncertainty"},
-    {"callbacks", "experiment"},
+    {"accuracy", "callbacks", "checkpoint", "experiment"},
     {"run", "commands"},
 )
 """The order of the modules, lowest first: each may import its own layer and those below. A package counts as one
@@ -35,6 +35,8 @@ TFLITE_EXCEPTIONS: dict[tuple[str, str], str] = {}
 CIRCLE_EXCEPTIONS: dict[tuple[str, str], str] = {
     ("tfinv.statistics.loop_sums", "tfinv.statistics.base"): "names the type of an argument",
     ("tfinv.tflite.comparison.report", "tfinv.tflite.comparison.comparison"): "names the type of an argument",
+    ("tfinv.tflite.comparison.answers_report", "tfinv.tflite.comparison.comparison"): "names the type of an argument",
+    ("tfinv.tflite.comparison.decisions", "tfinv.tflite.comparison.comparison"): "names the type of an argument",
     ("tfinv.tflite.studies.report", "tfinv.tflite.studies.result"): "names the type of an argument",
 }
 """Imports that close a circle, and why they may: they happen late, or never."""
@@ -197,7 +199,8 @@ def test_the_engine_is_private_to_evaluation():
         for imported in all_imports()
         if imported.target_part == "engine"
         and imported.source_part not in ("engine", "evaluation")
-        and (imported.source_part, imported.target) != ("tflite", "tfinv.engine.batches")
+        and (imported.source_part, imported.target)
+        not in (("tflite", "tfinv.engine.batches"), ("checkpoint", "tfinv.engine.checkpoint"))
     ]
     assert not wrong, "\n".join(wrong)
 

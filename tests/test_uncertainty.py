@@ -235,6 +235,15 @@ def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
     assert bootstrap_interval([1.0, np.inf, 1.0], 1.0, 20, 0.95) == (1, 1)
 
 
+@pytest.mark.parametrize(("shards", "student"), [(3, 1.885618), (4, 1.637744), (20, 1.327728)])  # printed tables, 80 %
+def test_draws_are_spread_by_what_resampled_shards_lack(shards: int, student: float):
+    from scipy.stats import norm
+
+    draws = 0.3 + 0.5 * norm.ppf((np.arange(100_000) + 0.5) / 100_000)
+    reach = 0.5 * (shards / (shards - 1)) ** 0.5 * student
+    assert bootstrap_interval(draws, 1.7, shards, 0.8) == pytest.approx((1.7 - reach, 1.7 + reach), rel=1e-3)
+
+
 def test_bootstrap_intervals_are_repeatable_paired_and_kept_in_files(rng, tmp_path):
     before = drawn(rng, 200)
     after = before + 0.25 * rng.normal(size=before.shape)

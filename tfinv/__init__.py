@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tfinv.evaluation.lie_derivative import lie_derivative
     from tfinv.evaluation.merging import merge
     from tfinv.evaluation.options import Sampling, Warping
+    from tfinv.evaluation.search import worst_case
+    from tfinv.evaluation.search_result import WorstCase
     from tfinv.transformations import AffineAugmentation
 
 __version__ = "0.1.0"
@@ -32,6 +34,8 @@ _ATTRIBUTES = {
     "evaluate_arrays": "tfinv.evaluation.arrays",
     "lie_derivative": "tfinv.evaluation.lie_derivative",
     "merge": "tfinv.evaluation.merging",
+    "WorstCase": "tfinv.evaluation.search_result",
+    "worst_case": "tfinv.evaluation.search",
 }
 _MODULES = ("datasets", "measures", "models", "plots", "report", "tflite", "transformations", "uncertainty")
 
@@ -44,6 +48,7 @@ __all__ = [
     "Sampling",
     "Status",
     "Warping",
+    "WorstCase",
     "__version__",
     "datasets",
     "evaluate",
@@ -57,6 +62,7 @@ __all__ = [
     "tflite",
     "transformations",
     "uncertainty",
+    "worst_case",
 ]
 
 

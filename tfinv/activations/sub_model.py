@@ -209,7 +209,7 @@ class ActivationModel:
             Computed(value.name, value.value, value.value.dtype.name, value.inputs, value.kernel)
             for value in layer_values(self.keras_model, as_model_inputs(self.input_scale(images), self.layout))
         ]
-        return resolutions(steps)
+        return resolutions(steps, self._layer_shapes)
 
     def differentiated(self, images: Tensor, tangent: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The chosen activations, and their derivatives along a tangent of the images, in forward mode.

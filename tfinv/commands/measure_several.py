@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tfinv.results import MeasureResult, Results
+    from tfinv.tflite import KernelComparison
 
 VARIANCE = "NormalizedVariance"
 """The measure that is smaller for what is more invariant, whatever its options."""
@@ -51,7 +52,13 @@ def differences(found: Mapping[str, Results]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, warnings: Sequence[str]) -> list[str]:
+def write_several(
+    found: Mapping[str, Results],
+    folder: Path,
+    subtitle: str,
+    warnings: Sequence[str],
+    by_kernels: KernelComparison | None = None,
+) -> list[str]:
     """Write `profile.csv`, `differences.csv`, one figure per measure and `report.html`.
 
     Args:
@@ -59,13 +66,16 @@ def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, war
         folder: where to.
         subtitle: of the report.
         warnings: what was noticed before measuring.
+        by_kernels: kernel sets against each other; None where there is one.
 
     Returns:
         Lines for the terminal.
     """
     import pandas as pd
 
+    from tfinv.commands.kernels import add_to_report
     from tfinv.report import Report, explain
+    from tfinv.report.ends import add_ends
     from tfinv.support import environment
 
     frames = [profile_with_floor(results).assign(model=name) for name, results in found.items()]
@@ -86,6 +96,8 @@ def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, war
         "Paired differences, second minus first, with intervals that hold for all layers together.",
         dict.fromkeys(("before", "after", "difference", "low", "high", "relative"), ".4f"),
     )
+    add_ends(report, {name: results.metadata for name, results in found.items()})
+    add_to_report(report, by_kernels, folder)
     report.glossary(explain(*_TERMS))
     facts = {name: results.metadata for name, results in found.items()}
     report.environment({**facts, **environment.describe()}).write_html(folder / "report.html")

@@ -87,6 +87,21 @@ def measured(
     return results
 
 
+def states_of_shard(run: Pass, samples: ImageBatches, part: str) -> dict[str, LayerStates]:
+    """By layer the states of one pass over some samples, where other samples follow.
+
+    Args:
+        run: a pass that needs no other before it.
+        samples: the samples.
+        part: name for the checkpoint.
+    """
+    gatherer = run.run(samples, {}, part, copy=True)
+    return {
+        layer.name: {statistic: copied(state) for statistic, state in gatherer.states_of(layer.name).items()}
+        for layer in run.layers
+    }
+
+
 def _gathered(
     layers: Sequence[Layer], shards: Sequence[ImageBatches], passes: Sequence[Pass], part: str
 ) -> Sequence[Mapping[str, LayerStates]]:

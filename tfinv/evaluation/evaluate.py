@@ -8,21 +8,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
 from tfinv.engine.groups import joined, measure_group
 from tfinv.engine.memory import Plan, parse_budget, plan_layers
 from tfinv.engine.passes import Setting, gathered, make_passes
-from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
+from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures, maps_images
 from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.evaluation.planning import layers_of
+from tfinv.evaluation.precision import check_precision, measure_until
 from tfinv.evaluation.stratified import classes_of, over_classes
 from tfinv.results import Results
 from tfinv.statistics.compiled import fused
-from tfinv.statistics.resolution import Resolution, relative_resolution
+from tfinv.statistics.resolution import Resolution, check_activations, relative_resolution
 from tfinv.support.checks import kind_of, mapping, path_like
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
@@ -49,6 +52,7 @@ def evaluate(
     batch_size: int | None = None,
     sampling: Sampling | None = None,
     warping: Warping | None = None,
+    precision: float | None = None,
     memory_budget: int | float | str | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     verbose: bool = False,
@@ -84,6 +88,10 @@ def evaluate(
             as `Sampling(0.95)` for 95 % intervals or `Sampling(stratified=True)`. None: nothing of these.
         warping: how images are warped: a `tfinv.Warping`, such as `Warping(padding="nearest")`. None: bilinear, zero
             outside the frame.
+        precision: take images in random order only until every interval reaches at most this far to either side, in
+            the unit of the measure: 0.02 is 2 points for `AccuracyUnder`. There are at most five looks, each after
+            twice as many images; the intervals hold for all measures, layers and looks together, with the confidence
+            of `sampling` (default 0.95). `metadata["precision"]` tells how many images it took. None: all images.
         memory_budget: bytes, or text such as `"8GiB"`, for accumulators and activations; layers that do not fit
             together are measured in several runs over the images. Default: half of the free memory.
         checkpoint: a file to save to about once a minute, or a `tfinv.engine.checkpoint.Checkpoint`: the same call
@@ -109,6 +117,9 @@ def evaluate(
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
     batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
     source = as_source(model, layers, batches.shape)
+    if precision is not None:
+        sampling = check_precision(precision, sampling, checkpoint)
+    batches = batches.scaled_by(maps_images(source))
     batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
     subsets = _subsets(batches, sampling)
     check_measures(measures, source, batches, len(transformations), subsets if sampling.stratified else {})
@@ -148,12 +159,17 @@ def evaluate(
     if verbose:
         print(plan)
     subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
-    groups = _measure_groups(setting, plan, subsets, sampling, progress)
+    used: dict[str, Any] = {}
+    if precision is None:
+        groups = _measure_groups(setting, plan, subsets, sampling, progress)
+    else:
+        groups, used = measure_until(setting, plan, batches, precision, sampling, progress)
     description |= {
         "samples": batches.count,
         "resolutions": setting.resolutions,
         **provenance(),
         **dict(metadata or {}),
+        **used,
     }
     if "interpolation_floor" not in description:
         description["interpolation_floor"] = _interpolation_floor(setting, batches, warping)
@@ -271,7 +287,12 @@ def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warpi
 def _resolutions(source: ActivationSource, batches: ImageBatches) -> dict[str, Resolution]:
     """By layer what its arithmetic can resolve; that of float32 where the source does not tell."""
     given = next(iter(batches.in_batches_of(PROBED)), None)
-    known = source.resolutions(given.images) if given is not None and isinstance(source, ResolvedSource) else {}
+    known: Mapping[str, Resolution] = {}
+    if given is not None and isinstance(source, ResolvedSource):
+        known = source.resolutions(given.images)
+    elif given is not None:
+        for name, values in source(given.images).items():
+            check_activations(name, np.asarray(values))
     return {
         name: known.get(name, Resolution(relative_resolution("float32"))).in_float32() for name in source.layer_shapes
     }

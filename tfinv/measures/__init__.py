@@ -24,13 +24,16 @@ from tfinv.measures.same_equivariance_distance import (
     TransformationDistanceSE,
 )
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
+from tfinv.measures.worst_case import AccuracyAtLeast, ConsistencyAll, WorstCaseAccuracy
 from tfinv.support.extensions import installed, installed_names
 from tfinv.support.keys import from_key
 
 __all__ = [
+    "AccuracyAtLeast",
     "AccuracyUnder",
     "Anova",
     "AnovaF",
+    "ConsistencyAll",
     "EffectiveInvariance",
     "FiringShare",
     "Goodfellow",
@@ -53,6 +56,7 @@ __all__ = [
     "TransformationDistanceSE",
     "TransformationVariance",
     "TransformationVarianceSE",
+    "WorstCaseAccuracy",
     "names",
     "parse",
     "register",
@@ -82,6 +86,9 @@ _MEASURES: dict[str, type] = {
         Goodfellow,
         GoodfellowNormal,
         AccuracyUnder,
+        WorstCaseAccuracy,
+        AccuracyAtLeast,
+        ConsistencyAll,
         PredictionConsistency,
         EffectiveInvariance,
         LogitVariance,

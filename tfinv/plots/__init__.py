@@ -6,6 +6,7 @@ matplotlib is imported at the first figure, not before.
 
 from tfinv.plots.accuracy import accuracy_curve
 from tfinv.plots.bars import bars
+from tfinv.plots.captioned import captioned_images
 from tfinv.plots.heatmap import change_heatmap, heatmap
 from tfinv.plots.images import feature_maps, image_grid
 from tfinv.plots.profile import profile
@@ -19,6 +20,7 @@ __all__ = [
     "accuracy_curve",
     "bars",
     "before_after",
+    "captioned_images",
     "change_heatmap",
     "feature_maps",
     "heatmap",

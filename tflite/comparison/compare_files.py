@@ -17,10 +17,12 @@ from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.types import Images
-from tfinv.tflite.comparison import verdict
+from tfinv.tflite.comparison import answers_verdict, verdict
+from tfinv.tflite.comparison.answers import Answers, answers_of
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
@@ -29,6 +31,7 @@ from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
 from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.interpreter import one_line
+from tfinv.tflite.files.kernels import KERNELS, SLOW, Kernels, kernel_sets
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
 
@@ -55,6 +58,7 @@ def compare_files(
     subsets: Subsets | None = SUBSETS,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    kernels: Kernels = None,
     seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -91,6 +95,8 @@ def compare_files(
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        kernels: kernel sets that compute the files, such as `"xnnpack,reference"`. All numbers are of the first; with
+            several, they are compared with each other, file by file, see `compare_kernels`. None for XNNPACK.
         seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
@@ -102,12 +108,14 @@ def compare_files(
         ValueError: a corrupt or refused file, files with different input shapes, without a common layer or of different
             networks, images that do not fit, labels that are no classes of the model.
     """
-    transformations, measures = as_set(transformations), as_measures(measures)
+    transformations, measures, kernels = as_set(transformations), as_measures(measures), kernel_sets(kernels)
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
     first, second = scales_of_pair(first, second)
-    images = as_split(data, first.input_shape, subsets.max_samples, seed)
+    first, second = first.with_kernels(kernels[0]), second.with_kernels(kernels[0])
+    is_limited = kernels[0] in SLOW and subsets.max_samples is None
+    images = as_split(data, first.input_shape, subsets.kernel_samples if is_limited else subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
     if subsets.layers is not None:
@@ -134,7 +142,22 @@ def compare_files(
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
+    by_kernels = None
+    if len(kernels) > 1:
+        by_kernels = compare_kernels(
+            dict(zip(called, (first, second), strict=True)),
+            images,
+            transformations,
+            kernels=kernels,
+            measures=measures,
+            samples=subsets.kernel_samples,
+            sampling=sampling,
+            warping=warping,
+            seed=seed,
+            progress=progress,
+        )
     settings = {
+        "kernels": list(kernels),
         "transformations": transformations.id,
         "measures": [measure.key for measure in measures],
         "samples": len(images),
@@ -147,7 +170,12 @@ def compare_files(
         "seed": seed,
         **(metadata or {}),
     }
-    return _assembled((first, second), called, images, transformations, matched, measured, settings, unchecked)
+    comparison = _assembled((first, second), called, images, transformations, matched, measured, settings, unchecked)
+    said = [f"All numbers are of the kernel set {kernels[0]} ({KERNELS[kernels[0]]}) unless another is named."]
+    if is_limited:
+        said.append(f"The kernel set {kernels[0]} is slow, so {len(images)} images were used.")
+    told = [] if by_kernels is None else list(by_kernels.verdict)
+    return replace(comparison, verdict=(*comparison.verdict, *said, *told), kernels=by_kernels)
 
 
 def _assembled(
@@ -175,11 +203,17 @@ def _assembled(
     curves = [
         behaviour.to_frame(transformations).assign(model=name) for name, behaviour in zip(names, seen, strict=False)
     ]
-    classes = next((answers.num_classes for answers in predictions.values()), None)
+    scores = {name: one.scores for name, one in measured.items() if one.scores is not None}
+    warping = Warping(settings["padding"], settings["interpolation"])
+    answers = answers_of(predictions, names, images, transformations, seen, scores, warping) if seen else Answers.none()
+    classes = next((given.num_classes for given in predictions.values()), None)
     facts = {**settings, "num_classes": classes, "files": {n: m.metadata for n, m in zip(names, models, strict=True)}}
     return Comparison(
         names=names,
-        verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
+        verdict=(
+            *verdict.describe(layers, fidelity, *(seen or (None, None)), names),
+            *answers_verdict.sentences(answers, seen, names),
+        ),
         warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
         layers=layers,
         fidelity=fidelity,
@@ -191,6 +225,7 @@ def _assembled(
         after=after,
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
+        answers=answers,
     )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tfinv.activations.source import LayerChoice
 from tfinv.evaluation.options import Sampling, checked
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import kind_of, whole_number
 
 INTERVALS = Sampling(0.95)
 """How comparisons sample by default: with intervals by the jackknife over 20 parts of the images."""
 FIDELITY_SAMPLES = 128
 """Images on which activations are compared number by number; every image counts under every transformation."""
+
+KERNEL_SAMPLES = 100
+"""Images on which kernel sets are compared: reference kernels take 10 to 60 times as long as XNNPACK."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Subsets:
     Example:
         >>> from tfinv.tflite import Subsets
         >>> Subsets(measured_samples=200)
-        Subsets(max_samples=None, measured_samples=200, fidelity_samples=128, layers=None, memory_budget=None)
+        Subsets(max_samples=None, measured_samples=200, fidelity_samples=128, layers=None, memory_budget=None,
+                kernel_samples=100)
 
     Args:
         max_samples: use a stratified subset of so many images, for predictions too; None for all.
@@ -30,6 +35,7 @@ class Subsets:
         layers: which layers of the first file, and their partners in the others: names, globs or operators; None for
             all.
         memory_budget: see `tfinv.evaluate`.
+        kernel_samples: compare kernel sets on a stratified subset of so many images.
 
     Raises:
         ValueError: a number that is not whole or too small.
@@ -40,12 +46,16 @@ class Subsets:
     fidelity_samples: int = FIDELITY_SAMPLES
     layers: LayerChoice = None
     memory_budget: int | float | str | None = None
+    kernel_samples: int = KERNEL_SAMPLES
 
     def __post_init__(self) -> None:
         for name in ("max_samples", "measured_samples"):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), 2)
         whole_number("fidelity_samples", self.fidelity_samples, 1)
+        if self.layers is not None:
+            kind_of("layers", self.layers, (str, type, Iterable), "names, globs or layer types")
+        whole_number("kernel_samples", self.kernel_samples, 2)
 
 
 SUBSETS = Subsets()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.input_scale import check_unit_images
 from tfinv.activations.layout import TO_FIRST, TO_LAST, Layout, as_images, checked_layout
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
@@ -27,9 +28,12 @@ from tfinv.tflite.files.input_scale import InputScale, told_by_file
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.input_shape import first_channels, told_layout, with_input_size
 from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.kernels import TFLM, XNNPACK, kernel_sets
 from tfinv.tflite.files.layer_map import LayerMap
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
+from tfinv.tflite.files.sized_by_data import sized_by_data
 from tfinv.tflite.files.tensor_names import short_names
 from tfinv.tflite.files.unknown_operators import unknown_operator, without_operator
 
@@ -77,6 +81,8 @@ class TFLiteModel:
         layout: `"nhwc"` or `"nchw"`, where the file has the channels of its images; None for what its operators, or
             else its input shape tell.
         input_size: `(height, width)` of the images, where the file leaves them open.
+        kernels: the code that computes the file: `"xnnpack"`, `"builtin"`, `"reference"` or `"tflm"`, TensorFlow Lite
+            for Microcontrollers, which is always tried in a process of its own.
 
     Raises:
         ValueError: not an intact TFLite file, or one that the interpreter refuses (with its words), several inputs, an
@@ -95,6 +101,7 @@ class TFLiteModel:
         probe: bool | None = None,
         layout: Layout | None = None,
         input_size: Sequence[int] | None = None,
+        kernels: str = XNNPACK,
     ) -> None:
         layout = checked_layout(layout)
         self.name, conversion, self._unknown = _open(model, probe, input_size, layout)
@@ -105,7 +112,15 @@ class TFLiteModel:
         self.scale_from = "given" if input_scale is not None else "the file" if told else "default"
         """Where the input scale comes from: `"given"`, `"the file"`, `"the other file"` or `"default"`."""
         self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
-        self.runner = Runner(self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads))
+        self.kernels = _one_set(kernels)
+        """The kernel set that computes the file."""
+        self.runner = _runner(
+            self.graph,
+            _positive("batch_size", batch_size),
+            _positive("num_threads", num_threads),
+            self.kernels,
+            self.name,
+        )
         self.layout: Layout = layout or told_layout(self.graph)
         """Where the file has the channels of its images."""
         self._first = first_channels(self.graph, self.layout)
@@ -121,9 +136,13 @@ class TFLiteModel:
         if self.layer_map is not None:
             inner = {index for name, index in short_names(self.graph).items() if name in self.layer_map.inner}
             names = {name: index for name, index in names.items() if index not in inner}
+        sized = sized_by_data(self.graph)
         for name, index in list(names.items()):
             shape = self.runner.shape(index)
-            if len(shape) < 2 or shape[0] != self.runner.batch:
+            if index in sized:
+                self.skipped[name] = f"its shape depends on the image, because of the operator {sized[index]}"
+                del names[name]
+            elif len(shape) < 2 or shape[0] != self.runner.batch:
                 self.skipped[name] = f"its shape {shape} is not one array per image of a batch of {self.runner.batch}"
                 del names[name]
         for operator in self._unknown:
@@ -208,10 +227,12 @@ class TFLiteModel:
         from tfinv.tflite.files.workers import StreamWorker
 
         key = (count, images)
-        if key not in self._crew:
+        if key not in self._crew or any(runner.is_left for runner in self._crew[key]):
             self._crew.clear()
             threads = 1 if count > 1 else self.threads
-            self._crew[key] = [Runner(self.graph, images, threads) for _ in range(count)]
+            self._crew[key] = [
+                new_runner(self.graph, images, threads, kernels=self.kernels, name=self.name) for _ in range(count)
+            ]
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
@@ -228,10 +249,17 @@ class TFLiteModel:
             "layout": self.layout,
             "threads": self.runner.threads,
             "batch_size": self.batch_size,
+            "kernels": self.kernels,
             "delegate": self.runner.delegate,
             "self_check": self.check.summary() if self.check else "not run",
-            "inputs": [{"name": self.runner.input.name, "shape": list(self.input_shape)}],
-            "outputs": [output.facts() for output in self.outputs],
+            "inputs": [
+                {
+                    "name": self.runner.input.name,
+                    "shape": list(self.input_shape),
+                    "dtype": self.graph.tensors[self.runner.input.index].dtype,
+                }
+            ],
+            "outputs": [{**output.facts(), "measured": position == 0} for position, output in enumerate(self.outputs)],
             "skipped_layers": dict(self.skipped),
         }
 
@@ -246,6 +274,21 @@ class TFLiteModel:
         """The same model, interpreter shared, fed with another input scale."""
         other = copy.copy(self)
         other.input_scale, other.scale_from = parse_scale(scale), origin
+        return other
+
+    def with_kernels(self, kernels: str) -> TFLiteModel:
+        """The same file and layers, computed by another kernel set.
+
+        Raises:
+            ValueError: an unknown kernel set, one that is not installed, or one that refuses the file, in its words.
+        """
+        if _one_set(kernels) == self.kernels:
+            return self
+        other = copy.copy(self)
+        other.kernels = kernels
+        other.runner = _runner(self.graph, self.runner.batch, self.runner.threads, kernels, self.name)
+        other.check, other._crew, other.skipped = None, {}, {}
+        other._layers = other._name_layers(list(self._layers))
         return other
 
     def __call__(self, images: Images) -> dict[str, NDArray[np.float32]]:
@@ -277,7 +320,8 @@ class TFLiteModel:
             images: `(N, H, W, C)` in [0, 1], a few.
         """
         names = {index: name for name, index in self._layers.items()}
-        indices = [index for index in self.graph.activations if self.runner.shape(index)[:1] == (self.runner.batch,)]
+        sized, batch = sized_by_data(self.graph), (self.runner.batch,)
+        indices = [i for i in self.graph.activations if i not in sized and self.runner.shape(i)[:1] == batch]
         values = self.runner.read(self.model_inputs(images), {str(index): index for index in indices})
         places = {index: place for place, index in enumerate(indices)}
         steps = []
@@ -293,7 +337,7 @@ class TFLiteModel:
                     self.graph.summed(operator),
                 )
             )
-        return resolutions(steps)
+        return resolutions(steps, self._layers)
 
     def predict(self, images: Images) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
@@ -320,6 +364,7 @@ class TFLiteModel:
             )
         if not np.isfinite(images).all():
             raise ValueError("images must be finite. Received: NaN or infinite values")
+        check_unit_images(images, self.input_scale)
         inputs = self.input_scale(images)
         return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
 
@@ -389,6 +434,22 @@ def _tried(conversion: Conversion) -> tuple[Conversion, tuple[str, ...]]:
                 raise
         unknown.append(operator)
         conversion = replace(conversion, content=without_operator(conversion.graph, operator))
+
+
+def _one_set(kernels: str) -> str:
+    first, *others = kernel_sets(kernels)
+    if others:
+        raise ValueError(f"kernels of a model must be one kernel set. Received: {kernels!r}")
+    return first
+
+
+def _runner(graph: Graph, batch: int | None, threads: int | None, kernels: str, name: str) -> Runner:
+    """What runs the file; the interpreter for microcontrollers is first tried in a process of its own."""
+    if kernels == TFLM:
+        from tfinv.tflite.files.probe import probe  # here: it runs as a program too
+
+        probe(graph.content, kernels)
+    return new_runner(graph, batch, threads, kernels=kernels, name=name)
 
 
 def _positive(name: str, value: int | None) -> int | None:

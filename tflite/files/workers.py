@@ -50,6 +50,10 @@ class StreamWorker:
             yield stored
             stored.clear()  # the interpreter refuses to run while a view of its memory is alive
 
+    def stop(self) -> None:
+        """Leave a run that another thread waits for."""
+        self._runner.invocation.stop()
+
 
 def _stored(values: NDArray[Any], tensor: FileTensor, is_first: bool) -> Stored:
     if tensor.is_quantized and tensor.scales.size > 1:
