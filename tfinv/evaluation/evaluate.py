@@ -301,6 +301,7 @@ def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sam
             budget=budget,
             fixed=fixed,
             shards=sampling.parts,
+            resamples=sampling.intervals.resamples if sampling.intervals else 0,
             checkpoint=keeper is not None,
             keep=setting.keep_statistics,
             pieces=pieces,

@@ -48,6 +48,7 @@ def plan_evaluation(
         budget=memory_budget,
         fixed=batch_size is not None,
         shards=sampling.parts if sampling else 0,
+        resamples=sampling.intervals.resamples if sampling and sampling.intervals else 0,
         checkpoint=checkpoint,
     )
 

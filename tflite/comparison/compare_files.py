@@ -24,7 +24,7 @@ from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.kernels import compare_kernels
-from tfinv.tflite.comparison.match_files import Match, match
+from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.output_words import describe_outputs
@@ -405,9 +405,10 @@ def _warnings(
             warnings.append(f"{name}: not measured, {why}: {layers}")
     texts = dict.fromkeys(several(model.outputs) for model in models if outputs is None)
     warnings += [text for text in texts if text]
-    for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
+    sides = ((matched.unmatched_before, matched.reasons_before), (matched.unmatched_after, matched.reasons_after))
+    for name, (layers, reasons) in zip(names, sides, strict=True):
         if layers:
-            warnings.append(f"layers of {name} without a partner: {', '.join(layers)}")
+            warnings.append(f"layers of {name} without a partner: {', '.join(with_reasons(layers, reasons))}")
     if not classifies:
         warnings.append("the models' output is not one number a class, so nothing is said of predictions")
     return warnings

@@ -37,6 +37,8 @@ _FACTS = {
         "unmatched_after": [str],
         "how": {str: str},
         "correlations": {str: float},
+        "reasons_before?": {str: str},
+        "reasons_after?": {str: str},
     },
     "metadata": dict,
     "predictions": [str],
