@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.outputs import several
+from tfinv.activations.outputs import remarks
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -403,8 +403,7 @@ def _warnings(
         for why in dict.fromkeys(model.skipped.values()):
             layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
             warnings.append(f"{name}: not measured, {why}: {layers}")
-    texts = dict.fromkeys(several(model.outputs) for model in models if outputs is None)
-    warnings += [text for text in texts if text]
+    warnings += dict.fromkeys(text for model in models if outputs is None for text in remarks(model.outputs))
     sides = ((matched.unmatched_before, matched.reasons_before), (matched.unmatched_after, matched.reasons_after))
     for name, (layers, reasons) in zip(names, sides, strict=True):
         if layers:

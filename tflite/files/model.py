@@ -374,7 +374,8 @@ class TFLiteModel:
             )
         if not np.isfinite(images).all():
             raise ValueError("images must be finite. Received: NaN or infinite values")
-        check_unit_images(images, self.input_scale)
+        if self.input_scale.range != (0.0, 1.0):  # without a scale, these may be inputs as the file takes them
+            check_unit_images(images, self.input_scale)
         inputs = self.input_scale(images)
         return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
 

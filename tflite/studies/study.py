@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.outputs import several
+from tfinv.activations.outputs import remarks
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
@@ -334,8 +334,7 @@ def _warnings(
     if test.y is not None and first.predictions is not None:
         few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
         warnings += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
-    if text := several(reference.outputs):
-        warnings.append(text)
+    warnings += remarks(reference.outputs)
     for name, piece in pieces.items():
         if "FAILED" in piece.facts["self_check"]:
             warnings.append(f"{name}: self-check {piece.facts['self_check']}")
