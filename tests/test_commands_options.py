@@ -15,7 +15,7 @@ from tfinv import run
 from tfinv.commands import compare, measure
 from tfinv.commands.effects import parse, refuse_idle
 from tfinv.commands.measure import _one_per_model, _short_names
-from tfinv.tflite import float32, static_int8
+from tfinv.tflite import StudyResult, float32, static_int8
 
 COMMANDS = ("run", "train", "measure", "compare", "tflite", "redraw")
 SOURCES = ("keras", "application", "float", "integer", "several")
@@ -170,8 +170,8 @@ def test_options_of_measure_change_the_results(source: str, place: Path, tmp_pat
         (other,) = results(*options).values()
         assert not np.allclose(other["conv"].values, usual["conv"].values)
     warped = [results("--transformations", "rotations(3)", "--interpolation", kind) for kind in ("nearest", "cubic")]
-    assert [each.metadata["interpolation"] for each in warped] == ["nearest", "cubic"]
-    (one,), (other,) = (each.values() for each in warped)
+    assert [result.metadata["interpolation"] for result in warped] == ["nearest", "cubic"]
+    (one,), (other,) = (result.values() for result in warped)
     assert not np.allclose(one["conv"].values, other["conv"].values)
     assert list(next(iter(results("--layers", "conv").values()))) == ["conv"]
     assert results("--max-samples", "12", "--seed", "3").metadata["samples"] == 12
@@ -213,3 +213,47 @@ def test_several_models_have_scales_and_names_of_their_own():
     assert _short_names(["a/m.keras", "b/n.tflite"]) == ["m", "n"]
     assert _short_names(["a/m.keras", "a/m.tflite"]) == ["m.keras", "m.tflite"]
     assert _short_names(["a/m.keras", "b/m.keras"]) == ["a_m.keras", "b_m.keras"]
+
+
+def test_an_unknown_layer_is_refused_before_anything_is_converted(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = [*base("tflite", "keras", place), "--layers", "conv", "convv", "--out", str(tmp_path / "out")]
+    assert run.main(arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.endswith("layers of the model: conv, flat, out. Did you mean 'conv'? Received: 'convv'")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_options_of_tflite_change_the_results(place: Path, tmp_path: Path):
+    arguments = base("tflite", "keras", place)
+    found = {}
+    for name, options in {
+        "plain": [],
+        "chosen": ["--layers", "conv", "out", "--padding", "reflect", "--interpolation", "nearest"],
+    }.items():
+        sizes = ["--measured-samples", "12", "--confidence", "0.9", "--memory-budget", "1GiB", "--seed", "3"]
+        assert run.main([*arguments, *(options and [*sizes, *options]), "--out", str(tmp_path / name)]) == 0
+        found[name] = StudyResult.load(tmp_path / name / "study.npz")
+    plain, chosen = found.values()
+    assert plain.layers["layer"].unique().tolist() == ["conv", "flat", "out"]
+    assert chosen.layers["layer"].unique().tolist() == ["conv", "out"]
+    about = chosen.metadata
+    assert (about["padding"], about["interpolation"], about["seed"]) == ("reflect", "nearest", 3)
+    assert (about["measured_samples"], about["confidence"], plain.metadata["confidence"]) == (
+        min(12, about["samples"]),
+        0.9,
+        0.95,
+    )
+    before, after = (result.results["float32"]["NormalizedVariance"]["conv"].values for result in (plain, chosen))
+    assert before.shape == after.shape and not np.allclose(before, after)
+
+
+def test_a_memory_budget_that_is_too_small_for_chosen_layers_offers_the_flag(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = [*base("tflite", "keras", place), "--layers", "conv", "--memory-budget", "1kB"]
+    assert run.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "for layer 'conv' alone" in error and "--memory-budget for more of the memory, --layers" in error

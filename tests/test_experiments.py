@@ -182,7 +182,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize("name", ORDER)
+REDRAWN = ("accuracy", "feature_maps", "measures_look", "sample_sizes", "training_range")
+"""Together they have figures of every kind."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in REDRAWN else [pytest.mark.slow]) for name in ORDER]
+)
 def test_smoke(name: str, runs: Path, cache: Path):
     experiment = find_experiment(name)
     finding = run_experiment(experiment, preset="smoke", out=runs / name, cache=cache, progress=False)
@@ -208,10 +214,6 @@ def test_a_second_run_trains_and_measures_nothing(cache: Path, tmp_path: Path, m
     monkeypatch.setattr("tfinv.evaluation.evaluate", refuse)
     after = run_experiment(find_experiment("data_subset"), out=tmp_path / "after", **options)
     assert before is not None and after is not None and before.text == after.text
-
-
-REDRAWN = ("accuracy", "feature_maps", "measures_look", "sample_sizes", "training_range")
-"""Together they have figures of every kind."""
 
 
 def test_every_kind_of_figure_is_drawn_again_without_tensorflow(runs: Path, cache: Path, tmp_path: Path):

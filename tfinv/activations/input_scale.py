@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,18 @@ from tfinv.support.checks import close_match
 from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 NAMED = {"0..1": (1.0, 0.0), "0..255": (255.0, 0.0), "-1..1": (2.0, -1.0)}
 """Gain and offset by name."""
 APPLICATIONS = "keras.applications."
 _WIDE = 1 / 64
 """A first layer `Rescaling` by less than this tells that the model takes 0..255."""
+
+
+_BEYOND = 0.5
+"""How far images may lie outside [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,24 @@ def input_scale(scale: str | Sequence[Any] | InputScale) -> InputScale:
         f"input_scale must be one of {', '.join(NAMED)}, keras.applications.NAME or (mean, std) with positive std. "
         f"Received: {scale!r}"
     )
+
+
+def check_unit_images(images: NDArray[np.floating], scale: InputScale) -> None:
+    """Refuse images that an input scale does not map from [0, 1], such as those of 0..255.
+
+    Args:
+        images: `(N, H, W, C)`, finite; cubic interpolation may lead a little beyond [0, 1].
+        scale: of the model.
+
+    Raises:
+        ValueError: values below -0.5 or above 1.5.
+    """
+    low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 1.0)
+    if low < -_BEYOND or high > 1 + _BEYOND:
+        raise ValueError(
+            f"images must lie in [0, 1], from where the model's input scale {scale.text} maps them; divide 0..255 by "
+            f"255. Received: values from {low:g} to {high:g}"
+        )
 
 
 def application_scale(name: str) -> InputScale:

@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from tfinv.statistics.compiled.stored import Stored
     from tfinv.statistics.resolution import Resolution
 
+
+class ImageError(ValueError):
+    """A model fails on one of the images that it is given.
+
+    Args:
+        text: what is wrong, without the image.
+        position: of the image, among those given.
+    """
+
+    def __init__(self, text: str, position: int) -> None:
+        super().__init__(f"{text}, on image {position} of those given")
+        self.text, self.position = text, position
+
+
 LayerChoice = str | type | Sequence[str | type] | None
 
 
@@ -41,7 +55,15 @@ class Worker(Protocol):
         """Activations of images `(N, H, W, C)`, at most as many as the worker was made for, valid within the context.
 
         They are where the model left them, not copied. Different workers can run at the same time.
+
+        Raises:
+            ImageError: the model fails on an image.
+            ValueError: a run does not end in time.
         """
+        ...
+
+    def stop(self) -> None:
+        """Leave a run that another thread waits for."""
         ...
 
 

@@ -135,6 +135,16 @@ def add_input_scale(made: argparse.ArgumentParser, nargs: str | None = None) -> 
     )
 
 
+def add_layout(made: argparse.ArgumentParser) -> None:
+    """`--layout`; `sources.open_model` reads it."""
+    made.add_argument(
+        "--layout",
+        choices=("nhwc", "nchw"),
+        help="where models have the channels of images: last, or first as those converted from PyTorch may; default: "
+        "what their first layers or their input shape tell",
+    )
+
+
 def input_scale(text: str) -> Any:
     """`"0.5,0.25"` as the two numbers that it lists; all else as it is."""
     parts = text.strip().split(",")

@@ -54,8 +54,10 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(f"--fail-if {lonely[0]} needs --kernels with two sets, such as xnnpack,reference")
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
     warping = shared.warping(options)
-    opened = open_model(options.before, options.input_scale, size=options.input_size)
-    after = open_model(options.after, options.after_input_scale or options.input_scale, size=options.input_size)
+    opened = open_model(options.before, options.input_scale, size=options.input_size, layout=options.layout)
+    after = open_model(
+        options.after, options.after_input_scale or options.input_scale, size=options.input_size, layout=options.layout
+    )
     first, second = scales_of_pair(opened.model, after.model)
     fitted = load_fitting(options, opened)
     for name, model in (("before", first), ("after", second)):
@@ -111,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_data(parser)
     shared.add_transformations(parser)
     shared.add_input_scale(parser)
+    shared.add_layout(parser)
     parser.add_argument("--after-input-scale", help="the same for the second file; default: as --input-scale")
     parser.add_argument(
         "--measures",

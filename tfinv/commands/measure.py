@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     warping = shared.warping(options)
     scales = _one_per_model(options.input_scale, len(names))
     models = [
-        with_kernels(open_model(name, scale, options.layer_class, options.input_size), kernels)
+        with_kernels(open_model(name, scale, options.layer_class, options.input_size, options.layout), kernels)
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_transformations(parser)
     parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
     shared.add_input_scale(parser, "+")
+    shared.add_layout(parser)
     shared.add_layer_classes(parser)
     shared.add_measuring(parser, None, None)
     shared.add_kernels(parser)
@@ -207,9 +208,12 @@ def _write(
     from tfinv.commands.kernels import kernel_lines
     from tfinv.commands.measure_report import write_single
     from tfinv.commands.measure_several import write_several
+    from tfinv.report.ends import ends_sentences
 
     several = len(found) > 1
     for label, results in found.items():
+        for text in ends_sentences(results.metadata):
+            print(printable(f"{label}: {text}"))
         results.save(options.out / (f"results-{label}.npz" if several else "results.npz"))
     subtitle = f"{', '.join(text.strip() for text in options.model)} on {fitted.dataset.name}, "
     subtitle += f"{len(fitted.measured)} images"

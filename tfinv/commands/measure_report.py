@@ -70,6 +70,7 @@ def write_single(
     """
     from tfinv.commands.kernels import add_to_report
     from tfinv.report import Report, explain
+    from tfinv.report.ends import add_ends
     from tfinv.support import environment
 
     frame = profile_with_floor(results)
@@ -87,6 +88,7 @@ def write_single(
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
     report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
     add_to_report(report, by_kernels, folder)
+    add_ends(report, {"model": results.metadata})
     report.glossary(explain(*_TERMS))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
     columns = [name for name in SHOWN if name in frame]

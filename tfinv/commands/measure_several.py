@@ -75,6 +75,7 @@ def write_several(
 
     from tfinv.commands.kernels import add_to_report
     from tfinv.report import Report, explain
+    from tfinv.report.ends import add_ends
     from tfinv.support import environment
 
     frames = [profile_with_floor(results).assign(model=name) for name, results in found.items()]
@@ -96,6 +97,7 @@ def write_several(
         dict.fromkeys(("before", "after", "difference", "low", "high", "relative"), ".4f"),
     )
     add_to_report(report, by_kernels, folder)
+    add_ends(report, {name: results.metadata for name, results in found.items()})
     report.glossary(explain(*_TERMS))
     facts = {name: results.metadata for name, results in found.items()}
     report.environment({**facts, **environment.describe()}).write_html(folder / "report.html")

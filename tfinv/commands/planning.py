@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tfinv.activations import ActivationSource
 from tfinv.evaluation import Sampling
@@ -33,7 +34,7 @@ def plan_memory(
     Raises:
         ValueError: one layer alone needs more than the budget.
     """
-    try:
+    with offering_flags():
         plan_evaluation(
             source,
             samples,
@@ -44,6 +45,17 @@ def plan_memory(
             memory_budget=options.memory_budget,
             checkpoint=bool(getattr(options, "checkpoint", False)),
         )
+
+
+@contextmanager
+def offering_flags() -> Iterator[None]:
+    """Add the options that make a measurement smaller to the error of one that does not fit into memory.
+
+    Raises:
+        ValueError: the error, with the options.
+    """
+    try:
+        yield
     except ValueError as error:
         if "memory_budget must be at least" not in str(error):
             raise

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     _check(options, recipes, schemes)
 
     from tfinv.commands.data import load_fitting
-    from tfinv.commands.planning import plan_memory
+    from tfinv.commands.planning import offering_flags, plan_memory
     from tfinv.commands.sources import fixed_size, is_tflite, open_model
     from tfinv.evaluation import Sampling
     from tfinv.support.cache import Cache
@@ -79,6 +79,11 @@ def main(arguments: Sequence[str]) -> int:
     if is_tflite(options.model):
         raise ValueError(f"model must be a Keras model; compare reads .tflite files. Received: {options.model!r}")
     opened = open_model(options.model, options.input_scale, options.layer_class, options.input_size)
+    if opened.layout == "nchw":
+        raise ValueError(
+            f"model must have the channels of its images last to be converted; put keras.layers.Permute((3, 1, 2)) in "
+            f"front of it. Received: {options.model!r}, which has them first"
+        )
     print(printable(opened.said))
     fitted = load_fitting(options, opened, trains=True)
     if options.layers is None:  # layers are named as the float file names them, which is not made yet
@@ -90,24 +95,25 @@ def main(arguments: Sequence[str]) -> int:
         if not options.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    result = study(
-        model,
-        fitted.train,
-        fitted.images,
-        transformations,
-        recipes,
-        input_scale=opened.scale,
-        measures=measures,
-        subsets=Subsets(
-            measured_samples=options.measured_samples, layers=options.layers, memory_budget=options.memory_budget
-        ),
-        sampling=Sampling(options.confidence),
-        warping=warping,
-        quantizing=quantizing,
-        output=Output(options.out / "files", Cache(options.out / "cache", force=options.force, report=say), say),
-        seed=options.seed,
-        progress=not options.quiet,
-    )
+    with offering_flags():  # of chosen layers, the float file tells, which comes first
+        result = study(
+            model,
+            fitted.train,
+            fitted.images,
+            transformations,
+            recipes,
+            input_scale=opened.scale,
+            measures=measures,
+            subsets=Subsets(
+                measured_samples=options.measured_samples, layers=options.layers, memory_budget=options.memory_budget
+            ),
+            sampling=Sampling(options.confidence),
+            warping=warping,
+            quantizing=quantizing,
+            output=Output(options.out / "files", Cache(options.out / "cache", force=options.force, report=say), say),
+            seed=options.seed,
+            progress=not options.quiet,
+        )
     result.save(options.out / "study.npz")
     result.report(options.out)
     result.model_explorer(options.out / "model_explorer")

@@ -40,6 +40,18 @@ def is_dataset(images: Images) -> bool:
     return hasattr(images, "element_spec")
 
 
+def check_ends(dataset: Any, argument: str = "images") -> None:
+    """Refuse a `tf.data.Dataset` that repeats for ever, as far as it tells.
+
+    Raises:
+        ValueError: an endless one.
+    """
+    if int(dataset.cardinality()) == -1:
+        raise ValueError(
+            f"{argument} must be finite, such as dataset.take(100). Received: a tf.data.Dataset that repeats for ever"
+        )
+
+
 def in_memory(data: Images, argument: str) -> tuple[Any, Any]:
     """As `unpack`, with a `tf.data.Dataset` of pairs read into two arrays.
 
@@ -49,8 +61,7 @@ def in_memory(data: Images, argument: str) -> tuple[Any, Any]:
     """
     if not is_dataset(data):
         return unpack(data)
-    if int(data.cardinality()) == -1:
-        raise ValueError(f"{argument} must be finite. Received: a tf.data.Dataset that repeats for ever")
+    check_ends(data, argument)
     spec = data.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2:
         raise TypeError(f"{argument} must be a dataset of pairs (images, labels). Received: {spec}")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.datasets.given import as_array, as_labels, check_finite, is_dataset, unpack
-from tfinv.statistics.resolution import LARGEST, largest_size
+from tfinv.activations.input_scale import InputScale, check_unit_images
+from tfinv.datasets.given import as_array, as_labels, check_ends, check_finite, is_dataset, unpack
+from tfinv.statistics.resolution import check_size
 from tfinv.support.types import Images
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ class ImageBatches:
 
     def __init__(self, images: Images, batch_size: int, labels: Any = None, first: int = 0) -> None:
         self.batch_size, self._first = batch_size, first
+        self._scale: InputScale | None = None
         images, known = unpack(images)
         labels = known if labels is None else labels
         self._array: Any = None
         self._dataset: Any = None
         self._count: list[int | None]
         if is_dataset(images):
+            check_ends(images)
             if labels is not None:
                 raise ValueError("labels must come inside a tf.data.Dataset as (image, label). Received: both")
             self._dataset, self.has_labels = _rebatch(images, batch_size)
@@ -85,8 +88,9 @@ class ImageBatches:
         for images, labels, index in self._raw(samples):
             images = np.asarray(images, np.float32)
             check_finite(images, index=index)
-            if (largest := largest_size(images)) > LARGEST:
-                raise ValueError(f"images must be at most {LARGEST:.0e} in size. Received: {largest:.0e}")
+            check_size("images", images)
+            if self._scale is not None:
+                check_unit_images(images, self._scale)
             yield Batch(images, index + self._first, as_labels(labels, len(images)))
 
     def in_batches_of(self, batch_size: int) -> ImageBatches:
@@ -95,6 +99,12 @@ class ImageBatches:
         other.batch_size = batch_size
         if self._dataset is not None:
             other._dataset = self._dataset.unbatch().batch(batch_size)
+        return other
+
+    def scaled_by(self, scale: InputScale | None) -> ImageBatches:
+        """The same samples, refused where they are not in [0, 1], which an input scale maps from; None for any."""
+        other = copy.copy(self)
+        other._scale = scale
         return other
 
     def only(self, chosen: NDArray[np.integer]) -> ImageBatches:
@@ -117,7 +127,7 @@ class ImageBatches:
             raise ValueError("images must hold at least one image. Received: an empty dataset")
         labels = np.concatenate([batch.labels for batch in batches]) if self.has_labels else None
         images = np.concatenate([batch.images for batch in batches])
-        return ImageBatches(images, self.batch_size, labels, self._first)
+        return ImageBatches(images, self.batch_size, labels, self._first).scaled_by(self._scale)
 
     @property
     def labels(self) -> NDArray[np.integer]:

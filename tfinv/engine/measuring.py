@@ -65,7 +65,7 @@ def measure_layer(
         keep: whether the results keep the states.
         resolution: variation below it is rounding.
     """
-    samples = SampleStates.of(shards, resolution, intervals.resamples if intervals else None)
+    samples = SampleStates.of(shards, resolution, intervals.resamples if intervals else None, layer.shape)
     applying = [measure for measure in measures if not _why_not(measure, layer)]
     return LayerMeasured(
         _results(measures, layer, samples.whole, samples.units),

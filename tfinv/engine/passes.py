@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tfinv.activations.source import ActivationSource, StreamSource
+from tfinv.activations.source import ActivationSource, ImageError, StreamSource
 from tfinv.activations.sub_model import ActivationModel
-from tfinv.engine.batches import ImageBatches
+from tfinv.engine.batches import Batch, ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
 from tfinv.engine.gatherer import Gatherer, States
 from tfinv.engine.streams import Stream
@@ -21,7 +21,7 @@ from tfinv.statistics.resolution import Resolution
 from tfinv.support.interrupt import postponed_interrupt
 from tfinv.support.lazy import tf
 from tfinv.support.types import Images, Tensor
-from tfinv.transformations import TransformationSet, warp
+from tfinv.transformations import TransformationSet, label, warp
 from tfinv.transformations.generators import Generator, generator_tangent
 from tfinv.transformations.table_warp import TableWarp
 
@@ -154,11 +154,23 @@ class Pass:
                 if pressed.is_set():
                     raise KeyboardInterrupt
 
-    def _one(self, batch: Any, number: int, gatherer: Gatherer) -> None:
-        self._step(batch.images, batch.index, batch.labels)
+    def _one(self, batch: Batch, number: int, gatherer: Gatherer) -> None:
+        try:
+            self._step(batch.images, batch.index, batch.labels)
+        except ImageError as error:
+            raise ValueError(f"{error.text}, on {self._place(error.position, batch)}") from None
         if number % CHECK_EVERY == 0:
             gatherer.check_finite()
         self._setting.advance(len(batch.images) * self.images_per_sample)
+
+    def _place(self, position: int, batch: Batch) -> str:
+        """An image of the transformed batch in words."""
+        count = 1 if self._reference_only else len(self._setting.transformations)
+        sample, member = divmod(position, count)
+        if sample >= len(batch.images):  # the untransformed images come last
+            sample, count = position - count * len(batch.images), 1
+        under = f" under {label(self._setting.transformations[member])}" if count > 1 else ""
+        return f"image {batch.index[sample]}{under}"
 
     def _make_step(self, gatherer: Gatherer) -> Any:
         """A function of a batch `(images, index, labels)` that updates all states."""

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tfinv.activations.source import ImageError
 from tfinv.statistics.compiled.fused import load_loops
 
 if TYPE_CHECKING:
@@ -82,12 +83,19 @@ class Stream:
             self._pool.submit(self._run, worker, parts[number::count], turns)
             for number, worker in enumerate(self._workers)
         ]
-        errors = [future.exception() for future in running]
+        try:
+            errors = [future.exception() for future in running]
+        except BaseException:  # Ctrl-C: these threads would keep the process
+            turns.stop()
+            for worker in self._workers:
+                worker.stop()
+            raise
         first = next((error for error in errors if error is not None and not isinstance(error, _StoppedError)), None)
         if first is not None:
             raise first
 
     def _run(self, worker: Worker, parts: Sequence[tuple[int, NDArray[np.float32]]], turns: _Turns) -> None:
+        number = 0
         try:
             for number, images in parts:
                 shown = self._warp(images)
@@ -97,6 +105,9 @@ class Stream:
                             block = tensors[layer.name].reshaped((len(images), self._count, *layer.shape))
                             self._gatherer.add_stored(layer.name, block)
                             del block  # the model is not run again while a view of its memory is alive
+        except ImageError as error:
+            turns.stop()
+            raise ImageError(error.text, number * self._samples * self._count + error.position) from None
         except BaseException:
             turns.stop()
             raise

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tfinv.activations.input_scale import InputScale
 from tfinv.activations.source import ActivationSource, LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.engine.batches import ImageBatches
 from tfinv.measures import Measure, parse
 from tfinv.measures.base import check_enough
-from tfinv.statistics.resolution import LARGEST, largest_size
+from tfinv.statistics.resolution import check_size
 from tfinv.support.checks import whole_number
 from tfinv.support.types import Model
 
@@ -59,6 +60,13 @@ def as_source(model: Model, layers: LayerChoice, image_shape: tuple[int, ...]) -
             f"{tuple(image_shape)}"
         )
     return model if layers is None else model.select(layers)
+
+
+def maps_images(source: ActivationSource) -> InputScale | None:
+    """The scale by which a model maps images from [0, 1]; None for a Keras model that takes them as they are."""
+    scale = getattr(source, "input_scale", None)
+    as_given = isinstance(source, ActivationModel) and scale is not None and scale.range == (0.0, 1.0)
+    return None if as_given or not isinstance(scale, InputScale) else scale
 
 
 def block_size(batch_size: Any, count: int) -> int:
@@ -154,11 +162,8 @@ def check_arrays(arrays: Mapping[str, Any]) -> tuple[int, int]:
             )
         if not np.isfinite(array).all():
             raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {name!r}")
-        if array.dtype != np.float64 and (largest := largest_size(array)) > LARGEST:
-            raise ValueError(
-                f"activations must be at most {LARGEST:.0e} in size, or float64. Received: {largest:.0e} in layer "
-                f"{name!r}"
-            )
+        if array.dtype != np.float64:
+            check_size("activations", array, f" in layer {name!r}", ", or float64")
         sizes.add(array.shape[:2])
     if len(sizes) > 1:
         raise ValueError(f"activations must agree on (S, T) in all layers. Received: {sorted(sizes)}")

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
 from tfinv.engine.groups import joined, measure_group
 from tfinv.engine.memory import Plan, parse_budget, plan_layers
 from tfinv.engine.passes import Setting, gathered, make_passes
-from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures
+from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures, maps_images
 from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -22,7 +24,7 @@ from tfinv.evaluation.planning import layers_of
 from tfinv.evaluation.stratified import classes_of, over_classes
 from tfinv.results import Results
 from tfinv.statistics.compiled import fused
-from tfinv.statistics.resolution import Resolution, relative_resolution
+from tfinv.statistics.resolution import Resolution, check_activations, relative_resolution
 from tfinv.support.checks import kind_of, mapping, path_like
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
@@ -109,6 +111,7 @@ def evaluate(
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
     batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
     source = as_source(model, layers, batches.shape)
+    batches = batches.scaled_by(maps_images(source))
     batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
     subsets = _subsets(batches, sampling)
     check_measures(measures, source, batches, len(transformations), subsets if sampling.stratified else {})
@@ -270,7 +273,12 @@ def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warpi
 def _resolutions(source: ActivationSource, batches: ImageBatches) -> dict[str, Resolution]:
     """By layer what its arithmetic can resolve; that of float32 where the source does not tell."""
     given = next(iter(batches.in_batches_of(PROBED)), None)
-    known = source.resolutions(given.images) if given is not None and isinstance(source, ResolvedSource) else {}
+    known: Mapping[str, Resolution] = {}
+    if given is not None and isinstance(source, ResolvedSource):
+        known = source.resolutions(given.images)
+    elif given is not None:
+        for name, values in source(given.images).items():
+            check_activations(name, np.asarray(values))
     return {
         name: known.get(name, Resolution(relative_resolution("float32"))).in_float32() for name in source.layer_shapes
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,8 +16,9 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
 ROUNDINGS = 2
 """Standard deviation allowed for besides that of a sum, in units of epsilon: that of about fifty roundings."""
 
-SMALLEST = 2.0**-64
-"""Smallest standard deviation that sums of squares in float32 hold with four digits and more."""
+SMALLEST = 2.0**-55
+"""Smallest standard deviation that sums of squares in float32 hold with about four digits. TensorFlow takes squares below
+2^-126 for zero, and a sum loses those of small deviations long before it is zero itself."""
 LARGEST = 2.0**50
 """Largest activation whose sums of squares in float32 stay finite."""
 
@@ -25,6 +26,23 @@ LARGEST = 2.0**50
 def largest_size(array: NDArray[np.number]) -> float:
     """The largest absolute value, 0 of an empty array; nothing of the array's size is allocated."""
     return max(float(array.max()), -float(array.min())) if array.size else 0.0
+
+
+def check_size(argument: str, array: NDArray[np.number], place: str = "", way_out: str = "") -> None:
+    """Refuse numbers whose squares float32 cannot sum; NaN and infinity are refused elsewhere.
+
+    Args:
+        argument: what to call the array in the error.
+        array: of any shape.
+        place: where the number stands, such as `" in layer 'conv'"`.
+        way_out: what to do, such as `", or float64"`.
+
+    Raises:
+        ValueError: a number above `LARGEST` in size.
+    """
+    largest = largest_size(array)
+    if LARGEST < largest < np.inf:
+        raise ValueError(f"{argument} must be at most {LARGEST:.0e} in size{way_out}. Received: {largest:.0e}{place}")
 
 
 class Resolution(NamedTuple):
@@ -101,7 +119,12 @@ class Computed:
     kernel: int = 0
 
 
-def resolutions(steps: Sequence[Computed]) -> dict[str, Resolution]:
+def check_activations(layer: str, values: NDArray[np.number]) -> None:
+    """Refuse activations that are too large, see `check_size`."""
+    check_size("activations", values, f" in layer {layer!r}", "; scale what the layer gives, or choose other layers")
+
+
+def resolutions(steps: Sequence[Computed], measured: Collection[str] = ()) -> dict[str, Resolution]:
     """The resolution of every step of a network.
 
     A step without weights that makes few numbers of many, such as a mean over positions, can cancel numbers much
@@ -110,7 +133,14 @@ def resolutions(steps: Sequence[Computed]) -> dict[str, Resolution]:
 
     Args:
         steps: in the order in which they run.
+        measured: names of the steps whose activations are measured.
+
+    Raises:
+        ValueError: activations that are measured and too large for sums of squares.
     """
+    for step in steps:
+        if step.name in measured:
+            check_activations(step.name, step.value)
     epsilons: list[str] = []
     known: list[Resolution] = []
     noise: list[float] = []

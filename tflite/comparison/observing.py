@@ -58,7 +58,7 @@ class Observer:
         tensors = {name: tensor.index for name, tensor in model.layer_tensors.items()} if with_layers else {}
         read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.scores})
         outputs = read.pop(_OUTPUT)
-        return read, outputs
+        return model.channels_last(read), outputs
 
     def note(self, outputs: NDArray[np.float32], samples: int, count: int, upright: int) -> None:
         """Keep what was predicted.

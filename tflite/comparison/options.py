@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tfinv.activations.source import LayerChoice
 from tfinv.evaluation.options import Sampling, checked
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import kind_of, whole_number
 
 INTERVALS = Sampling(0.95)
 """How comparisons sample by default: with intervals by the jackknife over 20 parts of the images."""
@@ -53,6 +54,8 @@ class Subsets:
                 whole_number(name, getattr(self, name), 2)
         whole_number("fidelity_samples", self.fidelity_samples, 1)
         whole_number("kernel_samples", self.kernel_samples, 2)
+        if self.layers is not None:
+            kind_of("layers", self.layers, (str, type, Iterable), "names, globs or layer types")
 
 
 SUBSETS = Subsets()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfinv.report import Report, explain
+from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison import kernel_report, report_parts
@@ -107,6 +108,7 @@ def build(comparison: Comparison) -> Report:
     _add_layers(report, comparison)
     if comparison.kernels is not None:
         kernel_report.add_section(report, comparison.kernels)
+    add_ends(report, facts.get("files", {}))
     report.glossary(explain(*(term for term in TERMS if _has_labels(comparison) or term not in NEEDS_ACCURACY)))
     return report.environment({**facts, "match": comparison.match.describe().replace("\n", "; ")})
 

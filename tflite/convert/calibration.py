@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.datasets import Split
+from tfinv.datasets.given import check_ends
 from tfinv.evaluation.options import Warping, checked
 from tfinv.support.types import Images
 
@@ -117,6 +118,7 @@ def _chunks(calibration: Images) -> Iterator[Any]:
     if isinstance(calibration, (str, bytes, dict)) or calibration is None:
         raise TypeError(f"calibration must be images (N, H, W, C) or a data set of them. Received: {calibration!r}")
     if hasattr(calibration, "as_numpy_iterator"):
+        check_ends(calibration, "calibration")
         calibration = calibration.as_numpy_iterator()
     elif hasattr(calibration, "__array__"):
         yield calibration

@@ -69,14 +69,15 @@ def latency(
         whole_number(name, value, least)
     whole_number("warm_up", warm_up, 0)
     whole_number("seed", seed, 0)
-    runner = new_runner(model.graph, batch, threads, kernels=model.kernels, preserve=False)
+    runner = new_runner(model.graph, batch, threads, kernels=model.kernels, preserve=False, name=model.name)
     runner.feed(random_inputs(model.graph, runner.batch, seed))
     times = []
-    for repeat in range(warm_up + repeats):
+    for _ in range(warm_up):
+        runner.invocation()
+    for _ in range(repeats):
         start = time.perf_counter()
-        runner.invoke()
-        if repeat >= warm_up:
-            times.append((time.perf_counter() - start) * 1e3)
+        runner.interpreter.invoke()
+        times.append((time.perf_counter() - start) * 1e3)
     low, median, high = np.percentile(times, [10, 50, 90])
     return Latency(float(median), float(low), float(high), runner.batch, runner.threads, runner.delegate, repeats)
 

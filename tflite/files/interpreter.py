@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.source import ImageError
 from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph
+from tfinv.tflite.files.invocation import Invocation, reason
 from tfinv.tflite.files.kernels import BUILTIN, REFERENCE, XNNPACK
+from tfinv.tflite.files.sized_by_data import SIZING
 from tfinv.tflite.files.tensors import FileTensor, dequantize, quantize
 
 _BATCH_BYTES = 256 * 2**20
 """Activations of one batch, all layers together, may take this much memory in the interpreter."""
-
-_SIZED_BY_DATA = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5")
-"""Operators whose output has a size that depends on values: with other images in the batch they give other results."""
 
 
 class Runner:
@@ -33,6 +33,7 @@ class Runner:
         threads: of the interpreter; None to choose.
         preserve: keep intermediate tensors readable.
         kernels: the kernel set: `"xnnpack"`, `"builtin"` or `"reference"`, see `tfinv.tflite.files.kernels`.
+        name: of the file, for errors.
     """
 
     def __init__(
@@ -43,9 +44,9 @@ class Runner:
         *,
         preserve: bool = True,
         kernels: str = XNNPACK,
+        name: str = "model",
     ) -> None:
-        self.graph = graph
-        self.kernels = kernels
+        self.graph, self.kernels, self.name = graph, kernels, name
         self.threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
         self.input = single_input(graph)
         self._options: dict[str, Any] = {"preserve": preserve, "kernels": kernels}
@@ -55,11 +56,12 @@ class Runner:
         details = self.interpreter.get_tensor_details()
         self._shapes = {tensor["index"]: tuple(map(int, tensor["shape"])) for tensor in details}
         self.delegate = describe_kernels(self.interpreter, kernels, preserve=preserve)
+        self.invocation = Invocation(self.interpreter, graph, name)
 
     def _build(self, batch: int) -> tuple[Any, int]:
         declared = max(1, self.input.shape[0])
         interpreter = new_interpreter(self.graph.content, self.threads, **self._options)
-        if batch == declared or any(operator.name in _SIZED_BY_DATA for operator in self.graph.operators):
+        if batch == declared or any(operator.name in SIZING for operator in self.graph.operators):
             self._allocate(interpreter)
             return interpreter, declared
         try:
@@ -83,7 +85,7 @@ class Runner:
                 interpreter.allocate_tensors()
                 if _computes_shapes(self.graph):
                     interpreter.tensor(self.input.index)()[...] = 0
-                    interpreter.invoke()
+                    Invocation(interpreter, self.graph, self.name)()
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"the interpreter refuses this model: {one_line(error)}") from None
 
@@ -106,8 +108,7 @@ class Runner:
         with self._lock:
             for start in range(0, count, self.batch):
                 stop = min(start + self.batch, count)
-                self.feed(inputs[start:stop])
-                self.invoke()
+                self._run(inputs, start, stop)
                 for name, index in wanted.items():
                     self._fetch(index, results[name][start:stop])
         return results
@@ -123,21 +124,31 @@ class Runner:
             A function from a tensor's number to its stored values, a view that must be gone before the next run.
         """
         with self._lock:
-            self.feed(inputs)
-            self.invoke()
+            self._run(inputs, 0, len(inputs))
             yield self._view
 
     def invoke_once(self) -> None:
         """Run the model on zeros."""
-        self.feed(np.zeros((self.batch, *self.shape(self.input.index)[1:]), np.float32))
-        self.invoke()
+        self._run(np.zeros((self.batch, *self.shape(self.input.index)[1:]), np.float32), 0, self.batch)
 
-    def invoke(self) -> None:
-        """Run the model on what it was fed."""
-        self.interpreter.invoke()
+    def _run(self, inputs: NDArray[np.float32], start: int, stop: int) -> None:
+        """One invocation on some of the inputs; an error tells the first of them that it is about."""
+        self.feed(inputs[start:stop])
+        try:
+            self.invocation()
+        except RuntimeError as error:
+            text = f"the file {self.name} cannot be run: {reason(self.graph, error)}"
+            for position in range(start, stop):
+                self.feed(inputs[position : position + 1])
+                try:
+                    self.invocation()
+                except RuntimeError:
+                    raise ImageError(text, position) from None
+            raise ValueError(f"{text}, on images {start} to {stop - 1} of those given together") from None
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
         """Write at most one batch of inputs, quantized as the input tensor requires."""
+        self.invocation.check_free()
         target = self.interpreter.tensor(self.input.index)()
         quantize(inputs, self.input, target[: len(inputs)])
         target[len(inputs) :] = 0  # the rest of a last, short batch
@@ -224,7 +235,9 @@ def single_input(graph: Graph) -> FileTensor:
     """
     if len(graph.inputs) != 1 or len(graph.tensors[graph.inputs[0]].shape) != 4:
         shapes = [graph.tensors[index].shape for index in graph.inputs]
-        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
+        flat = len(shapes) == 1 and len(shapes[0]) == 2
+        hint = ": it takes features, not images; measure the network that makes them, or both as one" if flat else ""
+        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}{hint}")
     tensor = graph.tensors[graph.inputs[0]]
     if min(tensor.shape[1:]) < 1:
         raise ValueError(f"model must have a fixed height, width and channel count. Received: {tensor.shape}")

@@ -12,6 +12,7 @@ from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph, declared_outputs
 from tfinv.tflite.files.interpreter import Runner, one_line, single_input
+from tfinv.tflite.files.invocation import Invocation
 from tfinv.tflite.files.kernels import TFLM, check_installed
 from tfinv.tflite.files.tensors import quantize
 
@@ -27,14 +28,15 @@ class MicroRunner(Runner):
     Args:
         graph: the file.
         preserve: keep intermediate tensors readable.
+        name: of the file, for errors.
 
     Raises:
         ValueError: the package is not installed, or the interpreter refuses the file.
     """
 
-    def __init__(self, graph: Graph, *, preserve: bool = True) -> None:
+    def __init__(self, graph: Graph, *, preserve: bool = True, name: str = "model") -> None:
         check_installed(TFLM)
-        self.graph, self.kernels, self.threads = graph, TFLM, 1
+        self.graph, self.kernels, self.name, self.threads = graph, TFLM, name, 1
         self.input = single_input(graph)
         self.delegate = "TensorFlow Lite for Microcontrollers"
         self._lock = threading.Lock()
@@ -46,6 +48,7 @@ class MicroRunner(Runner):
         self._places = {index: place for place, index in enumerate(declared_outputs(graph.content))}
         self._input = np.zeros(self._shapes[self.input.index], self.input.dtype)
         self.interpreter = self._new()
+        self.invocation = Invocation(self.interpreter, graph, name)
 
     def _new(self) -> Any:
         from tflite_micro import runtime
@@ -64,6 +67,7 @@ class MicroRunner(Runner):
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
         """Write at most one batch of inputs, quantized as the input tensor requires."""
+        self.invocation.check_free()
         quantize(inputs, self.input, self._input[: len(inputs)])
         self._input[len(inputs) :] = 0
         self.interpreter.set_input(self._input, 0)

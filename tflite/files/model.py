@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.input_scale import check_unit_images
+from tfinv.activations.layout import TO_FIRST, TO_LAST, Layout, as_images, checked_layout
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
@@ -24,12 +26,14 @@ from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale, told_by_file
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
+from tfinv.tflite.files.input_shape import first_channels, told_layout, with_input_size
 from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.kernels import TFLM, XNNPACK, kernel_sets
 from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
+from tfinv.tflite.files.sized_by_data import sized_by_data
 from tfinv.tflite.files.tensor_names import short_names
 from tfinv.tflite.files.unknown_operators import unknown_operator, without_operator
 
@@ -49,7 +53,8 @@ class TFLiteModel:
 
     Layers carry Keras names where the file comes as a `Conversion`, otherwise names read out of the file. What could
     not be mapped to a Keras layer is kept under its name in the file. Where the interpreter does not know a custom
-    operator, what comes before it is read, and `skipped` names it.
+    operator, what comes before it is read, and `skipped` names it. Images and feature maps have their channels last
+    here, also where the file has them first, as files that were converted from PyTorch do.
 
     Example:
         >>> import keras, numpy as np
@@ -75,6 +80,9 @@ class TFLiteModel:
             None for yes, except for a `Conversion` made in this process.
         kernels: the code that computes the file: `"xnnpack"`, `"builtin"`, `"reference"` or `"tflm"`, TensorFlow Lite
             for Microcontrollers, which is always tried in a process of its own.
+        layout: `"nhwc"` or `"nchw"`, where the file has the channels of its images; None for what its operators, or
+            else its input shape tell.
+        input_size: `(height, width)` of the images, where the file leaves them open.
 
     Raises:
         ValueError: not an intact TFLite file, or one that the interpreter refuses (with its words), several inputs, an
@@ -92,8 +100,11 @@ class TFLiteModel:
         batch_size: int | None = None,
         probe: bool | None = None,
         kernels: str = XNNPACK,
+        layout: Layout | None = None,
+        input_size: Sequence[int] | None = None,
     ) -> None:
-        self.name, conversion, self._unknown = _open(model, probe)
+        layout = checked_layout(layout)
+        self.name, conversion, self._unknown = _open(model, probe, input_size, layout)
         self.graph: Graph = conversion.graph
         self.layer_map: LayerMap | None = conversion.layers
         """Which Keras layer is which tensor; None for a file that came without its Keras model."""
@@ -103,9 +114,11 @@ class TFLiteModel:
         self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
         self.kernels = _one_set(kernels)
         """The kernel set that computes the file."""
-        self.runner = _runner(
-            self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads), self.kernels
-        )
+        threads, batch_size = _positive("num_threads", num_threads), _positive("batch_size", batch_size)
+        self.runner = _runner(self.graph, batch_size, threads, self.kernels, self.name)
+        self.layout: Layout = layout or told_layout(self.graph)
+        """Where the file has the channels of its images."""
+        self._first = first_channels(self.graph, self.layout)
         self.skipped: dict[str, str] = {}
         """Activations that cannot be measured, and why."""
         self._layers = self._name_layers(layers)
@@ -118,9 +131,13 @@ class TFLiteModel:
         if self.layer_map is not None:
             inner = {index for name, index in short_names(self.graph).items() if name in self.layer_map.inner}
             names = {name: index for name, index in names.items() if index not in inner}
+        sized = sized_by_data(self.graph)
         for name, index in list(names.items()):
             shape = self.runner.shape(index)
-            if len(shape) < 2 or shape[0] != self.runner.batch:
+            if index in sized:
+                self.skipped[name] = f"its shape depends on the image, because of the operator {sized[index]}"
+                del names[name]
+            elif len(shape) < 2 or shape[0] != self.runner.batch:
                 self.skipped[name] = f"its shape {shape} is not one array per image of a batch of {self.runner.batch}"
                 del names[name]
         for operator in self._unknown:
@@ -144,12 +161,16 @@ class TFLiteModel:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """`(H, W, C)` of the images."""
-        return self.runner.shape(self.runner.input.index)[1:]
+        return as_images(self.runner.shape(self.runner.input.index)[1:], self.layout)
 
     @property
     def layer_shapes(self) -> dict[str, tuple[int, ...]]:
         """Unit shape `*U` by layer name, in network order."""
-        return {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
+        shapes = {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
+        return {
+            name: as_images(shapes[name], "nchw") if i in self._first else shapes[name]
+            for name, i in self._layers.items()
+        }
 
     @property
     def outputs(self) -> tuple[ModelOutput, ...]:
@@ -201,14 +222,16 @@ class TFLiteModel:
         from tfinv.tflite.files.workers import StreamWorker
 
         key = (count, images)
-        if key not in self._crew:
+        if key not in self._crew or any(runner.invocation.is_left for runner in self._crew[key]):
             self._crew.clear()
             threads = 1 if count > 1 else self.threads
-            self._crew[key] = [new_runner(self.graph, images, threads, kernels=self.kernels) for _ in range(count)]
+            self._crew[key] = [
+                new_runner(self.graph, images, threads, kernels=self.kernels, name=self.name) for _ in range(count)
+            ]
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
-        return [StreamWorker(runner, self.model_inputs, self.layer_tensors) for runner in runners]
+        return [StreamWorker(runner, self.model_inputs, self.layer_tensors, self._first) for runner in runners]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -218,13 +241,20 @@ class TFLiteModel:
             "bytes": len(self.graph.content),
             "input_scale": self.input_scale.text,
             "input_scale_from": self.scale_from,
+            "layout": self.layout,
             "threads": self.runner.threads,
             "batch_size": self.batch_size,
             "kernels": self.kernels,
             "delegate": self.runner.delegate,
             "self_check": self.check.summary() if self.check else "not run",
-            "inputs": [{"name": self.runner.input.name, "shape": list(self.input_shape)}],
-            "outputs": [output.facts() for output in self.outputs],
+            "inputs": [
+                {
+                    "name": self.runner.input.name,
+                    "shape": list(self.input_shape),
+                    "dtype": self.graph.tensors[self.runner.input.index].dtype,
+                }
+            ],
+            "outputs": [{**output.facts(), "measured": position == 0} for position, output in enumerate(self.outputs)],
             "skipped_layers": dict(self.skipped),
         }
 
@@ -251,7 +281,7 @@ class TFLiteModel:
             return self
         other = copy.copy(self)
         other.kernels = kernels
-        other.runner = _runner(self.graph, self.runner.batch, self.runner.threads, kernels)
+        other.runner = _runner(self.graph, self.runner.batch, self.runner.threads, kernels, self.name)
         other.check, other._crew, other.skipped = None, {}, {}
         other._layers = other._name_layers(list(self._layers))
         return other
@@ -268,7 +298,15 @@ class TFLiteModel:
         Raises:
             ValueError: images of another shape, or with NaN or infinite values.
         """
-        return self.runner.read(self.model_inputs(images), self._layers)
+        return self.channels_last(self.runner.read(self.model_inputs(images), self._layers))
+
+    def channels_last(self, values: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """Activations as the file has them, by layer, with the channels of feature maps last."""
+        first = {name for name, index in self._layers.items() if index in self._first}
+        return {
+            name: np.ascontiguousarray(array.transpose(TO_LAST)) if name in first else array
+            for name, array in values.items()
+        }
 
     def resolutions(self, images: NDArray[np.float32]) -> dict[str, Resolution]:
         """By layer the smallest variation that is more than rounding, see `tfinv.statistics.resolution`.
@@ -277,7 +315,8 @@ class TFLiteModel:
             images: `(N, H, W, C)` in [0, 1], a few.
         """
         names = {index: name for name, index in self._layers.items()}
-        indices = [index for index in self.graph.activations if self.runner.shape(index)[:1] == (self.runner.batch,)]
+        sized, batch = sized_by_data(self.graph), (self.runner.batch,)
+        indices = [i for i in self.graph.activations if i not in sized and self.runner.shape(i)[:1] == batch]
         values = self.runner.read(self.model_inputs(images), {str(index): index for index in indices})
         places = {index: place for place, index in enumerate(indices)}
         steps = []
@@ -293,7 +332,7 @@ class TFLiteModel:
                     self.graph.summed(operator),
                 )
             )
-        return resolutions(steps)
+        return resolutions(steps, self._layers)
 
     def predict(self, images: Images) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The outputs of the model as real numbers: `(N, *U)`, or one such array by name where there are several.
@@ -311,7 +350,7 @@ class TFLiteModel:
         return self.check
 
     def model_inputs(self, images: Images) -> NDArray[np.float32]:
-        """Images in [0, 1], checked, as the model takes them before quantization."""
+        """Images `(N, H, W, C)` in [0, 1], checked, as the model takes them before quantization."""
         images = np.asarray(as_array(images, least=0), np.float32)
         if images.shape[1:] != self.input_shape:
             raise ValueError(
@@ -320,7 +359,9 @@ class TFLiteModel:
             )
         if not np.isfinite(images).all():
             raise ValueError("images must be finite. Received: NaN or infinite values")
-        return self.input_scale(images)
+        check_unit_images(images, self.input_scale)
+        inputs = self.input_scale(images)
+        return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
 
 
 def layer_names(graph: Graph, matched: Mapping[str, int] | None) -> dict[str, int]:
@@ -341,14 +382,22 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return list(names) if len(set(names)) == len(names) else [f"output_{number}" for number in range(len(names))]
 
 
-def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion, tuple[str, ...]]:
+def _open(
+    model: Any, try_first: bool | None, input_size: Sequence[int] | None, layout: Layout | None
+) -> tuple[str, Conversion, tuple[str, ...]]:
     """Name and content of whatever stands for a file, and the custom operators that it was cut before.
 
     A path brings what `Conversion.save` wrote next to it.
     """
+
+    def sized(conversion: Conversion) -> Conversion:
+        content = with_input_size(conversion.graph, input_size, layout)
+        return conversion if content is conversion.content else replace(conversion, content=content)
+
     where = ""
     try:
         if isinstance(model, Conversion):
+            model = sized(model)
             return (model.recipe, model, ()) if not try_first else (model.recipe, *_tried(model))
         if isinstance(model, (bytes, bytearray, memoryview)):
             name, conversion = "tflite", Conversion(bytes(model), "unknown")
@@ -358,6 +407,7 @@ def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion, tuple[st
             name, conversion = path.stem, Conversion.load(path)
         else:
             raise TypeError(f"model must be a Conversion, the bytes of a .tflite file or its path. Received: {model!r}")
+        conversion = sized(conversion)
         return (name, conversion, ()) if try_first is False else (name, *_tried(conversion))
     except ValueError as error:
         raise ValueError(f"{where}{error}") from None
@@ -388,13 +438,13 @@ def _one_set(kernels: str) -> str:
     return first
 
 
-def _runner(graph: Graph, batch: int | None, threads: int | None, kernels: str) -> Runner:
+def _runner(graph: Graph, batch: int | None, threads: int | None, kernels: str, name: str) -> Runner:
     """What runs the file; the interpreter for microcontrollers is first tried in a process of its own."""
     if kernels == TFLM:
         from tfinv.tflite.files.probe import probe  # here: it runs as a program too
 
         probe(graph.content, kernels)
-    return new_runner(graph, batch, threads, kernels=kernels)
+    return new_runner(graph, batch, threads, kernels=kernels, name=name)
 
 
 def _positive(name: str, value: int | None) -> int | None:

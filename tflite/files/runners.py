@@ -9,7 +9,13 @@ from tfinv.tflite.files.micro import MicroRunner
 
 
 def new_runner(
-    graph: Graph, batch: int | None = None, threads: int | None = None, *, kernels: str = XNNPACK, preserve: bool = True
+    graph: Graph,
+    batch: int | None = None,
+    threads: int | None = None,
+    *,
+    kernels: str = XNNPACK,
+    preserve: bool = True,
+    name: str = "model",
 ) -> Runner:
     """What runs a file with one kernel set.
 
@@ -19,10 +25,11 @@ def new_runner(
         threads: of the interpreter; None to choose.
         kernels: the kernel set.
         preserve: keep intermediate tensors readable.
+        name: of the file, for errors.
 
     Raises:
         ValueError: the interpreter refuses the file.
     """
     if kernels == TFLM:
-        return MicroRunner(graph, preserve=preserve)
-    return Runner(graph, batch, threads, preserve=preserve, kernels=kernels)
+        return MicroRunner(graph, preserve=preserve, name=name)
+    return Runner(graph, batch, threads, preserve=preserve, kernels=kernels, name=name)

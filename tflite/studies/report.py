@@ -10,6 +10,7 @@ import numpy as np
 
 from tfinv import plots
 from tfinv.report import Report, explain
+from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison import report_parts as parts
@@ -67,6 +68,7 @@ def build(result: StudyResult) -> Report:
     _invariance(report, result)
     add_sensitivity(report, result.sensitivity, about["measures"][0])
     _layers(report, result)
+    add_ends(report, {name: results.metadata for name, results in result.results.items()})
     report.glossary(explain(*_TERMS))
     return report.environment(dict(about))
 

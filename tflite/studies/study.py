@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.outputs import several
+from tfinv.activations.selection import select_names
+from tfinv.activations.source import LayerChoice
+from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -113,6 +116,8 @@ def study(
     shape = tuple(model.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(f"model must take images of one size, which files need. Received: (H, W, C) = {shape}")
+    if subsets.layers is not None:
+        _check_layers(model, subsets.layers)
     train, test = as_split(train, shape, None, seed), as_split(test, shape, subsets.max_samples, seed)
     few = subset(test, subsets.measured_samples, seed)
     scale, say = parse_scale(input_scale), output.report or (lambda _: None)
@@ -173,6 +178,15 @@ def study(
     result = _assembled(pieces, failed, test, transformations, metadata, scale)
     verdict, warnings = (*result.verdict, *sentences(sensitive, keys[0])), (*result.warnings, *notes)
     return replace(result, verdict=verdict, warnings=warnings, sensitivity=sensitive)
+
+
+def _check_layers(model: KerasModel, layers: LayerChoice) -> None:
+    """Refuse an unknown layer before anything is converted; names that only a file can have are left to the file."""
+    source = ActivationModel(model)
+    listed = [layers] if isinstance(layers, (str, type)) else list(layers or ())
+    of_model = [choice for choice in listed if not (isinstance(choice, str) and ("/" in choice or choice.isupper()))]
+    if of_model or not listed:
+        select_names(dict.fromkeys(source.layer_shapes, ""), of_model, source.skipped)
 
 
 def _pieces(
