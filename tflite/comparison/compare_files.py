@@ -113,13 +113,15 @@ def compare_files(
         ValueError: a corrupt or refused file, files with different input shapes, without a common layer or of different
             networks, images that do not fit, labels that are no classes of the model.
     """
-    transformations, measures, kernels = as_set(transformations), as_measures(measures), kernel_sets(kernels)
+    transformations, measures = as_set(transformations), as_measures(measures)
+    chosen = kernel_sets(kernels)
+    main = chosen[0]
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
     first, second = scales_of_pair(first, second)
-    first, second = first.with_kernels(kernels[0]), second.with_kernels(kernels[0])
-    is_limited = kernels[0] in SLOW and subsets.max_samples is None
+    first, second = first.with_kernels(main), second.with_kernels(main)
+    is_limited = main in SLOW and subsets.max_samples is None
     images = as_split(data, first.input_shape, subsets.kernel_samples if is_limited else subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
@@ -148,12 +150,12 @@ def compare_files(
         metadata={"seed": seed, **(metadata or {})},
     )
     by_kernels = None
-    if len(kernels) > 1:
+    if len(chosen) > 1:
         by_kernels = compare_kernels(
             dict(zip(called, (first, second), strict=True)),
             images,
             transformations,
-            kernels=kernels,
+            kernels=chosen,
             measures=measures,
             samples=subsets.kernel_samples,
             sampling=sampling,
@@ -162,7 +164,7 @@ def compare_files(
             progress=progress,
         )
     settings = {
-        "kernels": list(kernels),
+        "kernels": list(chosen),
         "transformations": transformations.id,
         "measures": [measure.key for measure in measures],
         "samples": len(images),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.results import Results
+from tfinv.tflite.comparison.kernels import KERNEL_FACTS, KernelComparison
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 from tfinv.tflite.studies.recipes import RECIPES
@@ -22,6 +23,7 @@ VERSION = 3
 OLDER = (2,)
 _FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
 _FACTS = {"verdict": [str], "warnings": [str], "failed": {str: str}, "predictions": [str], "metadata": dict}
+_FACTS["kernels?"] = KERNEL_FACTS
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class StudyResult:
         results: all measures by recipe, unit by unit, layers named as in the float file.
         predictions: class and confidence of every image by recipe; empty where the model is no classifier.
         metadata: settings, versions, hashes; `recipes`, by name the words and flags of every `Recipe`.
+        kernels: kernel set against kernel set for every file; None where one alone was run.
     """
 
     verdict: tuple[str, ...]
@@ -56,6 +59,7 @@ class StudyResult:
     results: Mapping[str, Results] = field(repr=False)
     predictions: Mapping[str, Predictions] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    kernels: KernelComparison | None = field(default=None, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table: `layers` with the recipe's size and accuracies beside each row."""
@@ -83,6 +87,9 @@ class StudyResult:
             for name, array in answers.to_arrays().items()
         }
         frames = {name: getattr(self, name) for name in _FRAMES}
+        if self.kernels is not None:
+            facts["kernels"] = self.kernels.facts()
+            frames |= self.kernels.frames()
         save_parts(
             path,
             FORMAT,
@@ -114,6 +121,7 @@ class StudyResult:
                 predictions=predictions,
                 metadata=_with_recipes(facts["metadata"], frames["recipes"]["recipe"]),
                 **{name: frames[name] for name in _FRAMES},
+                kernels=KernelComparison.of(facts["kernels"], frames) if "kernels" in facts else None,
             )
 
     def report(self, folder: str | os.PathLike[str]) -> Path:
