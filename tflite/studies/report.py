@@ -14,12 +14,15 @@ from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison import report_parts as parts
+from tfinv.tflite.studies.outputs import add_to_report as add_outputs
 from tfinv.tflite.studies.recipes import REFERENCE
 from tfinv.tflite.studies.sensitivities import add_to_report as add_sensitivity
 
 if TYPE_CHECKING:
     from tfinv.tflite.studies.result import StudyResult
 
+_SOMETIMES = ("sensitivity", "outputs", "output_curves")
+"""Tables that may be empty; then they are not written."""
 _MOST_LINES = 6
 """Profiles that one figure can hold."""
 _TERMS = (
@@ -48,8 +51,8 @@ def write(result: StudyResult, folder: Path) -> Path:
         The path of `report.html`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("recipes", "layers", "curves", "operators", "sensitivity"):
-        if name != "sensitivity" or len(result.sensitivity):
+    for name in ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves"):
+        if name not in _SOMETIMES or len(getattr(result, name)):
             write_text(folder / f"{name}.csv", to_csv(getattr(result, name)))
     report = build(result)
     report.write_markdown(folder / "report.md")
@@ -65,6 +68,7 @@ def build(result: StudyResult) -> Report:
         report.section("Before you trust it", "\n".join(f"- {text}" for text in result.warnings))
     _recipes(report, result)
     _accuracy(report, result)
+    add_outputs(report, result.outputs, result.output_curves)
     _invariance(report, result)
     add_sensitivity(report, result.sensitivity, about["measures"][0])
     _layers(report, result)

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 FORMAT = "tfinv-study"
 VERSION = 3
 OLDER = (2,)
-_FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
+_FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves")
 _FACTS = {"verdict": [str], "warnings": [str], "failed": {str: str}, "predictions": [str], "metadata": dict}
+
+
+def _empty() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ class StudyResult:
         results: all measures by recipe, unit by unit, layers named as in the float file.
         predictions: class and confidence of every image by recipe; empty where the model is no classifier.
         metadata: settings, versions, hashes; `recipes`, by name the words and flags of every `Recipe`.
+        outputs: one row per recipe and output that is no class: `output, kind, error, before, after, difference, low,
+            high, upright_between, between`; empty for a classifier.
+        output_curves: one row per recipe (`model`), output, quantity and transformation.
     """
 
     verdict: tuple[str, ...]
@@ -56,6 +65,8 @@ class StudyResult:
     results: Mapping[str, Results] = field(repr=False)
     predictions: Mapping[str, Predictions] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    outputs: pd.DataFrame = field(repr=False, default_factory=_empty)
+    output_curves: pd.DataFrame = field(repr=False, default_factory=_empty)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table: `layers` with the recipe's size and accuracies beside each row."""
@@ -113,7 +124,8 @@ class StudyResult:
                 results=results,
                 predictions=predictions,
                 metadata=_with_recipes(facts["metadata"], frames["recipes"]["recipe"]),
-                **{name: frames[name] for name in _FRAMES},
+                # files of earlier versions have no tables of outputs
+                **{name: frames[name] for name in _FRAMES if name in frames or not name.startswith("output")},
             )
 
     def report(self, folder: str | os.PathLike[str]) -> Path:

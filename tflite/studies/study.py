@@ -33,6 +33,8 @@ from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
 from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
+from tfinv.tflite.studies.outputs import measure_recipes
+from tfinv.tflite.studies.outputs import sentences as output_sentences
 from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
@@ -65,6 +67,7 @@ def study(
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
     output: Output | None = OUTPUT,
+    outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
 ) -> StudyResult:
@@ -97,6 +100,8 @@ def study(
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, also of those that calibrate and train.
         output: folders for the files and for what an interrupted study goes on from; a function to report to.
+        outputs: what the outputs of the model mean, see `tfinv.output_change`; None to guess. Outputs that are no
+            classes are measured on the images that layers are measured on.
         seed: seed of subsets, training and resampling.
         progress: show progress bars.
 
@@ -150,6 +155,9 @@ def study(
         cache = output.cache
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
+        pieces, summary, output_curves = measure_recipes(
+            pieces, few, transformations, outputs, scale, warping, progress
+        )
         reference = pieces[REFERENCE].conversion
         sensitive, notes = sensitivities(store, schemes, reference, materials, few, settings, identity, say)
     if output.files is not None:
@@ -176,8 +184,9 @@ def study(
         "environment": describe_environment(),
     }
     result = _assembled(pieces, failed, test, transformations, metadata, scale)
-    verdict, warnings = (*result.verdict, *sentences(sensitive, keys[0])), (*result.warnings, *notes)
-    return replace(result, verdict=verdict, warnings=warnings, sensitivity=sensitive)
+    verdict = (*output_sentences(summary), *result.verdict, *sentences(sensitive, keys[0]))
+    result = replace(result, outputs=summary, output_curves=output_curves)
+    return replace(result, verdict=verdict, warnings=(*result.warnings, *notes), sensitivity=sensitive)
 
 
 def _check_layers(model: KerasModel, layers: LayerChoice) -> None:
