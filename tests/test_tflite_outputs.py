@@ -9,7 +9,7 @@ from test_outputs_change import spots
 
 from tfinv import outputs
 from tfinv.run import main
-from tfinv.tflite import Comparison, Subsets, TFLiteModel, compare_files, float32, static_int8
+from tfinv.tflite import Comparison, StudyResult, Subsets, TFLiteModel, compare_files, float32, static_int8, study
 from tfinv.tflite.comparison.gate import check, metric_value
 from tfinv.transformations import rotations
 
@@ -84,3 +84,26 @@ def test_compare_on_the_command_line_takes_outputs(files, stated, tmp_path, caps
     )  # fmt: skip
     assert code == 3 and "output_change is" in capsys.readouterr().err
     assert "Outputs" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_study_measures_the_outputs_of_every_recipe(tmp_path):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((16, 16, 1))
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="conv")(inputs)
+    network = keras.Model(inputs, keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="mask")(x))
+    images = spots(samples=8)
+    found = study(
+        network, images, images, rotations(4), ["static_int8", "weight_int4"], measures="NormalizedVariance",
+        subsets=Subsets(measured_samples=None), sampling=None, progress=False,
+    )  # fmt: skip
+    table = found.outputs.set_index("recipe")
+    assert table.index.tolist() == ["static_int8", "weight_int4"] and set(table["kind"]) == {"mask"}
+    models = [TFLiteModel(recipe) for recipe in (float32(network), static_int8(network, images))]
+    alone = outputs.compare_outputs(*models, images, rotations(4), "mask", progress=False).summary().iloc[0]
+    assert table.loc["static_int8", "before"] == pytest.approx(alone["before"])
+    assert set(found.output_curves["model"]) == {"float32", "static_int8", "weight_int4"}
+    assert any("as mask: under transformation" in sentence for sentence in found.verdict)
+    found.save(tmp_path / "study.npz")
+    read = StudyResult.load(tmp_path / "study.npz")
+    assert read.outputs.equals(found.outputs)
+    assert "Error of every output" in read.report(tmp_path / "report").read_text()

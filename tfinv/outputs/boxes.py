@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tfinv.outputs.moves import Moves
 
-Layout = Literal["xywh", "xyxy", "yxyx"]
+BoxLayout = Literal["xywh", "xyxy", "yxyx"]
 _LARGEST_LOGIT = 80.0
 _GRID = re.compile(r"(\d+)x(\d+)x(\d+)")
 _FRACTIONS = 3.0
@@ -74,7 +74,7 @@ class Boxes(OutputKind):
     """
 
     scores: str = ""
-    layout: Layout = "xywh"
+    layout: BoxLayout = "xywh"
     unit: Literal["pixels", "fractions"] = "pixels"
     anchors: str = ""
     points: int = 0
@@ -96,7 +96,7 @@ class Boxes(OutputKind):
     }
 
     def __post_init__(self) -> None:
-        one_of("layout", self.layout, Layout)
+        one_of("layout", self.layout, BoxLayout)
         one_of("unit", self.unit, ("pixels", "fractions"))
         for name in ("threshold", "suppression", "match"):
             share(name, getattr(self, name), "0.5")

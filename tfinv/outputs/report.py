@@ -171,7 +171,6 @@ def _curve(changes: Mapping[str, OutputChange], name: str) -> Figure:
     import pandas as pd
 
     parts = []
-    by_angle = all(bool(np.isfinite(change.degrees).all()) for change in changes.values())
     for model, change in changes.items():
         frame = change.to_frame()
         rows = frame[(frame["output"] == name) & (frame["quantity"] == change[name].error)]
@@ -179,19 +178,29 @@ def _curve(changes: Mapping[str, OutputChange], name: str) -> Figure:
         if model == next(iter(changes)) and np.isfinite(rows["floor"].to_numpy(float)).any():
             floor = rows["floor"].to_numpy(float)
             parts.append(rows.assign(model="interpolation alone", mean=floor, low=floor, high=floor))
-    joined = pd.concat(parts, ignore_index=True)
-    if by_angle:
-        joined = joined.drop_duplicates(["model", "degrees"])
+    return draw_curve(pd.concat(parts, ignore_index=True), next(iter(changes.values()))[name].error)
+
+
+def draw_curve(frame: pd.DataFrame, error: str) -> Figure:
+    """Error against angle, or against the number of the transformation where one is no rotation.
+
+    Args:
+        frame: `model, number, degrees, mean, low, high`.
+        error: what is drawn.
+    """
+    by_angle = bool(np.isfinite(frame["degrees"].to_numpy(float)).all())
+    rows = frame.drop_duplicates(["model", "degrees"]) if by_angle else frame
     figure = plots.accuracy_curve(
-        joined,
+        rows,
         "degrees" if by_angle else "number",
         y="mean",
         x_label=None if by_angle else "transformation, numbered as in the table below",
-        y_label=next(iter(changes.values()))[name].error,
+        y_label=error,
     )
-    top = float(np.nanmax(joined[["mean", "high"]].to_numpy(float), initial=0.0))
-    if np.isfinite(top):
-        figure.axes[0].set_ylim(0, max(1.15 * top, 0.01))
+    values = rows[["mean", "high"]].to_numpy(float)
+    known = values[np.isfinite(values)]
+    if known.size:
+        figure.axes[0].set_ylim(0, max(1.15 * float(known.max()), 0.01))
     return figure
 
 
