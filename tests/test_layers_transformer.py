@@ -148,7 +148,12 @@ def test_int8_destroys_the_sampler_and_a_float_sampler_keeps_it():
     pictures = ((pictures - pictures.min()) / np.ptp(pictures)).astype(np.float32)
     reference = tflite.float32(model)
     assert error_of(reference, model, pictures) < 1e-5
-    assert error_of(tflite.static_int8(reference, pictures), model, pictures) > 0.1
+    assert error_of(tflite.static_int8(reference, pictures), model, pictures) > 0.3
+    kept = tflite.static_int8(reference, pictures, float_layers=["transformer"])
+    assert error_of(kept, model, pictures) < 0.02
+    assert not kept.is_integer and kept.operators["FULLY_CONNECTED"] == 1
+    with pytest.raises(ValueError, match="float_layers must name layers"):
+        tflite.static_int8(reference, pictures, float_layers=["transform"])
 
 
 # --- TI-pooling ------------------------------------------------------------------------------------------------------
