@@ -197,11 +197,11 @@ class Pass:
 
     def _place(self, position: int, batch: Batch) -> str:
         """An image of the transformed batch in words."""
-        count = 1 if self._reference_only else len(self._setting.transformations)
+        count = 1 if self._reference_only else len(self.setting.transformations)
         sample, member = divmod(position, count)
         if sample >= len(batch.images):  # the untransformed images come last
             sample, count = position - count * len(batch.images), 1
-        under = f" under {label(self._setting.transformations[member])}" if count > 1 else ""
+        under = f" under {label(self.setting.transformations[member])}" if count > 1 else ""
         return f"image {batch.index[sample]}{under}"
 
     def _make_step(self, gatherer: Gatherer) -> Any:
