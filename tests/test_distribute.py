@@ -50,14 +50,19 @@ def local():
     team.close()
 
 
-def test_two_local_processes_are_one_bit_for_bit(model, whole, int8):
+def test_two_local_processes_are_one_bit_for_bit(model, whole):
     assert_identical(evaluate(model, 2), whole)
+
+
+@pytest.mark.slow
+def test_intervals_and_int8_files_of_two_processes_are_those_of_one(model, int8):
     assert_identical(evaluate(model, 2, sampling=INTERVALS), evaluate(model, sampling=INTERVALS))
     from tfinv.tflite import TFLiteModel
 
     assert_identical(evaluate(TFLiteModel(int8), 2), evaluate(TFLiteModel(int8)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 5])  # in the first and in the second pass
 def test_a_killed_worker_costs_nothing_but_time(model, whole, local, tmp_path, at):
     team = DyingTeam(local, at, tmp_path)
