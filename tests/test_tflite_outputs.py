@@ -40,7 +40,7 @@ def stated(files):
 def compared(files, stated):
     return compare_files(
         files / "before.tflite", files / "after.tflite", spots(samples=8), rotations(4), measures="NormalizedVariance",
-        outputs=stated, subsets=Subsets(measured_samples=None), progress=False,
+        subsets=Subsets(measured_samples=None, outputs=stated), progress=False,
     )  # fmt: skip
 
 
