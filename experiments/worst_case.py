@@ -2,9 +2,10 @@
 
 Source: Engstrom et al. 2019, "Exploring the landscape of spatial robustness", table 1: on MNIST, a network trained on
 images as they are is right on 99.3 % of them; on 73.3 % under the worst of 10 random rotations by up to 30 degrees and
-shifts by up to 3 pixels; and on 26.0 % at every point of a grid of 775 of them.
-Expected: the worst of 10 within 15 points of that (the network is another one), far below the mean over random draws;
-the search finds errors that its own grid misses; training with such images raises the worst case most.
+shifts by up to 3 pixels.
+Expected: the worst of 10 within 15 points of that, far below the mean over draws; the search finds errors that its own
+grid misses; training with such images raises the worst case most. The network is not the published one, which was
+larger; a network that turns and shifts disturb more on average falls further.
 
     python -m tfinv.run worst_case
 
@@ -45,7 +46,7 @@ def answer(run: Run) -> Finding:
         )
         right[training] = tested(run, model, test, training)
     rows = [
-        (training, name, flags.mean(), *wilson(int(flags.sum()), len(flags)))
+        (training, name, flags.mean(), *(wilson(int(flags.sum()), len(flags)) if flags.dtype == bool else 2 * [np.nan]))
         for training, tests in right.items()
         for name, flags in tests.items()
     ]
@@ -58,7 +59,7 @@ def answer(run: Run) -> Finding:
 
 
 def tested(run: Run, model: Any, test: Any, name: str) -> dict[str, Any]:
-    """By test, which images the model is right on."""
+    """By test, which images the model is right on; for the mean, on what share of the draws."""
     from tfinv import worst_case
     from tfinv.transformations import AffineAugmentation
 
@@ -70,8 +71,9 @@ def tested(run: Run, model: Any, test: Any, name: str) -> dict[str, Any]:
     found = worst_case(model, test, RANGES, budget=run.settings.budget, seed=run.seed, progress=False)
     found.report(run.out / f"search_{name}")
     run.say(f"{name}: {found.describe()}")
-    worst = np.concatenate(right).all(axis=1)
-    return {"upright": found.upright, "worst of draws": worst, "grid": found.grid_right, "search": found.right}
+    drawn = np.concatenate(right)
+    right_at = {"upright": found.upright, "mean of draws": drawn.mean(axis=1), "worst of draws": drawn.all(axis=1)}
+    return {**right_at, "grid": found.grid_right, "search": found.right}
 
 
 def checks(right: dict[str, dict[str, Any]], comparable: bool) -> dict[str, bool | None]:

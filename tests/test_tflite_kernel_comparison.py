@@ -14,12 +14,14 @@ from tfinv.datasets import Split
 from tfinv.report import Report
 from tfinv.tflite import (
     Comparison,
+    StudyResult,
     Subsets,
     TFLiteModel,
     compare_files,
     compare_kernels,
     float32,
     static_int8,
+    study,
 )
 from tfinv.tflite.comparison import kernel_report
 from tfinv.tflite.comparison.gate import check
@@ -231,3 +233,20 @@ def test_measure_compares_kernels_of_one_file(files, data, tmp_path, capsys):
     keras_command = [*command[:2], str(tmp_path / "model.keras"), *command[3:]]
     assert run.main([*keras_command, "--kernels", "builtin"]) == 2
     assert "--kernels has no effect here: no model is a .tflite file" in capsys.readouterr().err
+
+
+def test_study_compares_kernels_of_every_recipe(data, tmp_path):
+    network = trained(residual_network)
+    with pytest.raises(ValueError, match="kernels of a study must begin with xnnpack"):
+        study(network, data, data, "rotations(2)", ["float16"], kernels="reference,xnnpack")
+    result = study(
+        network, data, data, "rotations(2)", ["static_int8"], measures="NormalizedVariance", progress=False,
+        kernels="xnnpack,reference", subsets=Subsets(measured_samples=10, fidelity_samples=2, kernel_samples=6),
+    )  # fmt: skip
+    assert result.kernels.pairs["model"].tolist() == ["float32", "static_int8"]
+    assert result.kernels.samples == 6 and result.metadata["kernels"] == ["xnnpack", "reference"]
+    result.save(tmp_path / "study.npz")
+    again = StudyResult.load(tmp_path / "study.npz")
+    assert again.kernels.facts() == result.kernels.facts()
+    assert "By kernel set" in result.report(tmp_path).read_text()
+    assert (tmp_path / "kernel_layers.csv").is_file()

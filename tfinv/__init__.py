@@ -12,7 +12,7 @@ from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
 
 if TYPE_CHECKING:
-    from tfinv import datasets, measures, models, plots, report, tflite, transformations, uncertainty
+    from tfinv import datasets, measures, models, outputs, plots, report, tflite, transformations, uncertainty
     from tfinv.activations.sub_model import ActivationModel
     from tfinv.evaluation.arrays import evaluate_arrays
     from tfinv.evaluation.evaluate import evaluate
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfinv.evaluation.options import Sampling, Warping
     from tfinv.evaluation.search import worst_case
     from tfinv.evaluation.search_result import WorstCase
+    from tfinv.outputs.measuring import output_change
     from tfinv.transformations import AffineAugmentation
 
 __version__ = "0.1.0"
@@ -30,14 +31,16 @@ _ATTRIBUTES = {
     "AffineAugmentation": "tfinv.transformations",
     "Sampling": "tfinv.evaluation.options",
     "Warping": "tfinv.evaluation.options",
+    "distributed": "tfinv.evaluation.distribution",
     "evaluate": "tfinv.evaluation",
     "evaluate_arrays": "tfinv.evaluation.arrays",
     "lie_derivative": "tfinv.evaluation.lie_derivative",
     "merge": "tfinv.evaluation.merging",
     "WorstCase": "tfinv.evaluation.search_result",
     "worst_case": "tfinv.evaluation.search",
+    "output_change": "tfinv.outputs.measuring",
 }
-_MODULES = ("datasets", "measures", "models", "plots", "report", "tflite", "transformations", "uncertainty")
+_MODULES = ("datasets", "measures", "models", "outputs", "plots", "report", "tflite", "transformations", "uncertainty")
 
 __all__ = [
     "ActivationModel",
@@ -51,12 +54,15 @@ __all__ = [
     "WorstCase",
     "__version__",
     "datasets",
+    "distributed",
     "evaluate",
     "evaluate_arrays",
     "lie_derivative",
     "measures",
     "merge",
     "models",
+    "output_change",
+    "outputs",
     "plots",
     "report",
     "tflite",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.outputs import add_fixed_inputs, add_output, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -35,7 +36,14 @@ conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %;
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
+    from tfinv.evaluation.distribution import distributed
+
     options = parse(_parser(), shared.with_signs(arguments))
+    with distributed(options.workers):
+        return _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
     refuse_idle(
         options,
         {
@@ -66,11 +74,10 @@ def main(arguments: Sequence[str]) -> int:
     elif decided := [condition for condition in conditions if condition.metric in DECISIONS]:
         raise ValueError(f"fail-if {decided[0].metric} needs --decide equivalence --margin. Received: {decided[0]}")
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
-    warping = shared.warping(options)
-    opened = open_model(options.before, options.input_scale, size=options.input_size, layout=options.layout)
-    after = open_model(
-        options.after, options.after_input_scale or options.input_scale, size=options.input_size, layout=options.layout
-    )
+    warping, kinds = shared.warping(options), stated(options.output)
+    how = {"size": options.input_size, "layout": options.layout, "fixed": options.fixed_inputs}
+    opened = open_model(options.before, options.input_scale, **how)
+    after = open_model(options.after, options.after_input_scale or options.input_scale, **how)
     first, second = scales_of_pair(opened.model, after.model)
     fitted = load_fitting(options, opened)
     for name, model in (("before", first), ("after", second)):
@@ -94,6 +101,7 @@ def main(arguments: Sequence[str]) -> int:
         sampling=Sampling(options.confidence),
         warping=warping,
         kernels=kernels,
+        outputs=kinds,
         seed=options.seed,
         progress=not options.quiet,
         metadata={"dataset": fitted.dataset.id, "before": options.before, "after": options.after},
@@ -139,6 +147,8 @@ def _parser() -> argparse.ArgumentParser:
         help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE; the first alone is "
         "several times faster",
     )
+    add_output(parser)
+    add_fixed_inputs(parser)
     shared.add_measuring(parser, 1000, 0.95)
     shared.add_kernels(parser)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")

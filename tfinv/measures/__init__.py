@@ -12,6 +12,7 @@ from tfinv.measures.equivariance import LinearEquivariance
 from tfinv.measures.firing_share import FiringShare
 from tfinv.measures.goodfellow import Goodfellow, GoodfellowNormal
 from tfinv.measures.lie_derivative import LieDerivative
+from tfinv.measures.representation import RepresentationEquivariance
 from tfinv.measures.same_equivariance import (
     NormalizedVarianceSE,
     SampleVarianceSE,
@@ -47,6 +48,7 @@ __all__ = [
     "NormalizedVariance",
     "NormalizedVarianceSE",
     "PredictionConsistency",
+    "RepresentationEquivariance",
     "SampleDistance",
     "SampleDistanceSE",
     "SampleVariance",
@@ -76,6 +78,7 @@ _MEASURES: dict[str, type] = {
         SampleDistanceSE,
         TransformationDistanceSE,
         LinearEquivariance,
+        RepresentationEquivariance,
         LieDerivative,
         NormalizedDistance,
         SampleDistance,

@@ -9,6 +9,7 @@ from tfinv.plots.bars import bars
 from tfinv.plots.captioned import captioned_images
 from tfinv.plots.heatmap import change_heatmap, heatmap
 from tfinv.plots.images import feature_maps, image_grid
+from tfinv.plots.outputs import output_pictures
 from tfinv.plots.profile import profile
 from tfinv.plots.quantization import before_after, pareto
 from tfinv.plots.relative_error import relative_error_map
@@ -25,6 +26,7 @@ __all__ = [
     "feature_maps",
     "heatmap",
     "image_grid",
+    "output_pictures",
     "pareto",
     "profile",
     "relative_error_map",

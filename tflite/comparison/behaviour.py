@@ -13,6 +13,7 @@ from tfinv.resampling.shares import paired_interval, wilson
 from tfinv.statistics.classification import consistent, correct, effective_invariance
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.transformations import Affine
+from tfinv.transformations.labels import angles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,18 +172,6 @@ def behaviour(
         curves={name: drawn.get(name, np.full((count, 3), np.nan)) for name in CURVES},
         **_concentration(predictions, labels, reference),
     )
-
-
-def angles(transformations: TransformationSet) -> NDArray[np.float64]:
-    """The angle of each rotation in degrees; NaN for what is no pure rotation."""
-    turns = []
-    for transformation in transformations:
-        degrees = transformation.degrees if isinstance(transformation, Affine) else math.nan
-        is_rotation = isinstance(transformation, Affine) and np.allclose(
-            transformation.matrix, Affine.rotation(degrees).matrix, atol=1e-9
-        )
-        turns.append(degrees if is_rotation else math.nan)
-    return np.array(turns)
 
 
 def identities(transformations: TransformationSet) -> NDArray[np.bool_]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfinv.outputs.comparing import FACTS as OUTPUT_FACTS
+from tfinv.outputs.comparing import OutputComparison
 from tfinv.results import Results
 from tfinv.support.schema import Rule
 from tfinv.tflite.comparison.answers import Answers
@@ -41,6 +43,7 @@ _FACTS = {
     "metadata": dict,
     "predictions": [str],
     "kernels?": KERNEL_FACTS,
+    "outputs?": [OUTPUT_FACTS],
 }
 
 
@@ -67,6 +70,7 @@ class Comparison:
         kernels: kernel set against kernel set; None where one alone was run.
         answers: which answers changed and what that costs, worst cases, calibration; empty tables where models are no
             classifiers, and for comparisons that earlier versions saved.
+        outputs: of outputs that are no classes, what transformations do to them in both; None for classifiers.
     """
 
     names: tuple[str, str]
@@ -120,6 +124,8 @@ class Comparison:
         answers = replace(self.answers, decisions=frame)
         return replace(self, answers=answers, verdict=(sentence(frame, str(parsed)), *kept))
 
+    outputs: OutputComparison | None = field(repr=False, default=None)
+
     def to_frame(self) -> pd.DataFrame:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""
         return self.layers.merge(self.fidelity.drop(columns="after_layer"), on="layer", how="left")
@@ -151,6 +157,9 @@ class Comparison:
             for name, array in answers.to_arrays().items()
         }
         arrays |= self.answers.to_arrays()
+        if self.outputs is not None:
+            told, more = self.outputs.to_parts("outputs.")
+            facts["outputs"], arrays = [told], {**arrays, **more}
         save_parts(
             path,
             FORMAT,
@@ -175,6 +184,7 @@ class Comparison:
                 name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
             }
             match = facts["match"]
+            outputs = [OutputComparison.from_parts(told, arrays, "outputs.") for told in facts.get("outputs", [])]
             unmatched = {name: tuple(match[name]) for name in ("unmatched_before", "unmatched_after")}
             return cls(
                 names=(facts["names"][0], facts["names"][1]),
@@ -186,6 +196,7 @@ class Comparison:
                 before=results["before"],
                 after=results["after"],
                 answers=Answers.from_parts(frames, arrays),
+                outputs=outputs[0] if outputs else None,
                 **{name: frames[name] for name in _FRAMES},
                 kernels=KernelComparison.of(facts["kernels"], frames) if "kernels" in facts else None,
             )

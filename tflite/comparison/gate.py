@@ -34,6 +34,9 @@ METRICS: dict[str, str] = {
     "accuracy": "accuracy after, on untransformed images",
     "transformed_accuracy": "accuracy after, on transformed images",
     "worst_case_accuracy": "accuracy after, where an image counts as right only under every transformation",
+    "output_error": "error of outputs that are no classes after, mean over transformed images; the largest output",
+    "output_error_increase": "increase of that error; the largest output",
+    "output_change": "distance of such outputs after from those before on the same transformed images; the largest",
     "min_sqnr_db": "lowest ratio of signal to quantization noise of a layer, in dB",
     "changed": "number of quantities that --decide equivalence calls changed",
     "inconclusive": "number of quantities that --decide equivalence can neither call changed nor unchanged",
@@ -186,6 +189,9 @@ def metric_value(metric: str, comparison: Comparison) -> float:
         "accuracy": lambda: float(after.get("accuracy", math.nan)),
         "transformed_accuracy": lambda: float(after.get("transformed_accuracy", math.nan)),
         "worst_case_accuracy": lambda: float(after.get("worst_case_accuracy", math.nan)),
+        "output_error": lambda: _of_outputs(comparison, "after"),
+        "output_error_increase": lambda: _of_outputs(comparison, "difference"),
+        "output_change": lambda: _of_outputs(comparison, "between"),
         "min_sqnr_db": lambda: float(comparison.fidelity["sqnr_db"].min()) if len(comparison.fidelity) else math.nan,
         "changed": lambda: _decided("changed", comparison),
         "inconclusive": lambda: _decided("inconclusive", comparison),
@@ -253,6 +259,15 @@ def _output_increase(comparison: Comparison) -> float:
     rows = frame[frame["measure"] == frame["measure"].iloc[0]]
     known = rows[np.isfinite(rows["before"].to_numpy(float))]
     return float(known["relative"].iloc[-1]) if len(known) else math.nan
+
+
+def _of_outputs(comparison: Comparison, column: str) -> float:
+    """The largest of all outputs that are no classes; NaN where there is none."""
+    if comparison.outputs is None:
+        return math.nan
+    frame = comparison.outputs.summary()
+    rows = frame[frame["kind"] != "class"] if len(frame) else frame
+    return _largest(rows[column].to_numpy(float)) if len(rows) else math.nan
 
 
 def _worst_drop(comparison: Comparison) -> float:

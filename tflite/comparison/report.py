@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfinv.outputs.report import add_outputs
 from tfinv.report import Report, explain
 from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
@@ -18,6 +19,7 @@ from tfinv.tflite.files.kernels import XNNPACK
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tfinv.outputs import OutputComparison
     from tfinv.tflite.comparison.comparison import Comparison
 
 MODEL_COLUMNS = (
@@ -96,6 +98,8 @@ def write(comparison: Comparison, folder: Path) -> Path:
     if comparison.kernels is not None:
         kernel_report.write_tables(comparison.kernels, folder)
     answers_report.write_tables(comparison, folder)
+    if comparison.outputs is not None:
+        write_text(folder / "outputs.csv", to_csv(comparison.outputs.summary()))
     return report.write_html(folder / "report.html")
 
 
@@ -114,6 +118,8 @@ def build(comparison: Comparison) -> Report:
             report, comparison.curves, 1 / facts["num_classes"] if _has_labels(comparison) else None
         )
     answers_report.add(report, comparison)
+    if comparison.outputs is not None:
+        _add_outputs(report, comparison, comparison.outputs)
     _add_invariance(report, comparison)
     _add_layers(report, comparison)
     add_ends(report, facts.get("files", {}))
@@ -137,6 +143,19 @@ def _add_models(report: Report, comparison: Comparison) -> None:
     caption = f"Behaviour, size and speed ({_kernels(comparison)})"
     report_parts.add_two_models(report, kept.join(comparison.models[bounds]), caption)
     report.table(comparison.operators, "Operators in each file", collapsed=True)
+
+
+def _add_outputs(report: Report, comparison: Comparison, outputs: OutputComparison) -> None:
+    first, second = comparison.names
+    report.section(
+        "Outputs",
+        f"What transformations do to the outputs of both files, on {outputs.before.metadata['samples']} images. "
+        "`between` is how far the second file is from the first on the same image.",
+    )
+    numbers = ("before", "after", "difference", "low", "high", "upright_between", "between")
+    caption = f"Error of every output under transformation: {first} before, {second} after"
+    report.table(outputs.summary(), caption, dict.fromkeys(numbers, ".4f"))
+    add_outputs(report, {first: outputs.before, second: outputs.after})
 
 
 def _add_invariance(report: Report, comparison: Comparison) -> None:

@@ -15,7 +15,7 @@ from tfinv.activations.source import ImageError
 from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph
-from tfinv.tflite.files.invocation import Invocation, reason
+from tfinv.tflite.files.invocation import Invocation, reason, run
 from tfinv.tflite.files.kernels import BUILTIN, REFERENCE, XNNPACK
 from tfinv.tflite.files.sized_by_data import SIZING
 from tfinv.tflite.files.tensors import FileTensor, dequantize, quantize
@@ -152,7 +152,7 @@ class Runner:
 
     def invoke_bare(self) -> None:
         """The same in this thread and without a limit of time, for timing."""
-        self.interpreter.invoke()
+        run(self.interpreter)
 
     @property
     def is_left(self) -> bool:

@@ -67,6 +67,7 @@ class MicroRunner(Runner):
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
         """Write at most one batch of inputs, quantized as the input tensor requires."""
+        self.invocation.check_free()
         quantize(inputs, self.input, self._input[: len(inputs)])
         self._input[len(inputs) :] = 0
         self.interpreter.set_input(self._input, 0)

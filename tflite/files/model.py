@@ -21,6 +21,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
+from tfinv.support.threads import worker_threads
 from tfinv.support.types import Images
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
@@ -157,6 +158,15 @@ class TFLiteModel:
                 )
         kinds = {name: self.graph.producers[index].name for name, index in names.items()}
         return {name: names[name] for name in select_names(kinds, layers, self.skipped)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        runner = {"batch": self.runner.batch, "threads": self.runner.threads}
+        return {**self.__dict__, "runner": runner, "_crew": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        threads = worker_threads() or state["runner"]["threads"]
+        self.runner = Runner(self.graph, state["runner"]["batch"], threads, name=self.name)
 
     @property
     def id(self) -> str:
@@ -364,7 +374,8 @@ class TFLiteModel:
             )
         if not np.isfinite(images).all():
             raise ValueError("images must be finite. Received: NaN or infinite values")
-        check_unit_images(images, self.input_scale)
+        if self.input_scale.range != (0.0, 1.0):  # without a scale, these may be inputs as the file takes them
+            check_unit_images(images, self.input_scale)
         inputs = self.input_scale(images)
         return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
 
