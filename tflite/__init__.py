@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tfinv.tflite.files.checks import check_input_scale, self_check
     from tfinv.tflite.files.conversion import Conversion
     from tfinv.tflite.files.cost import latency, memory_estimate
+    from tfinv.tflite.files.fixed_inputs import fix_inputs
     from tfinv.tflite.files.layer_map import LayerMap
     from tfinv.tflite.files.model import TFLiteModel
     from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
@@ -68,6 +69,7 @@ _HOME = {
     "equalize": "convert.equalization",
     "float16": "convert.recipes",
     "float32": "convert.recipes",
+    "fix_inputs": "files.fixed_inputs",
     "latency": "files.cost",
     "layer_map": "convert.match_keras_layers",
     "match": "comparison.match_files",
@@ -108,6 +110,7 @@ __all__ = [
     "compare_kernels",
     "dynamic_int8",
     "equalize",
+    "fix_inputs",
     "float16",
     "float32",
     "latency",

@@ -83,6 +83,7 @@ def add_measuring(made: argparse.ArgumentParser, samples: int | None, confidence
     )
     made.add_argument("--padding", default="constant", help="outside the frame: constant (default), nearest or reflect")
     made.add_argument("--interpolation", default="bilinear", help="bilinear (default), nearest or cubic")
+    add_workers(made)
     made.add_argument(
         "--memory-budget", help="of accumulators and activations, such as 4GiB; default: half of the free memory"
     )
@@ -111,6 +112,16 @@ def idle_kernels(kernels: Sequence[str]) -> str:
     from tfinv.tflite.files.kernels import SLOW
 
     return "" if len(kernels) > 1 or kernels[0] in SLOW else "there are no kernel sets to compare"
+
+
+def add_workers(made: argparse.ArgumentParser) -> None:
+    """`--workers`; hand it to `tfinv.distributed`."""
+    made.add_argument(
+        "--workers",
+        metavar="N",
+        help="measure on so many processes of this machine, on a Dask cluster (tcp://host:8786), or on ray; default: "
+        "in this process",
+    )
 
 
 def warping(options: argparse.Namespace) -> Warping:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.outputs import add_output, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         nargs="+",
         help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE",
     )
+    add_output(parser)
     shared.add_measuring(parser, 300, 0.95)
     shared.add_kernels(parser)
     parser.add_argument("--train-samples", type=int, help="train and calibrate on so many training images")
@@ -57,6 +59,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="make everything anew")
     options = parse(parser, shared.with_signs(arguments))
 
+    from tfinv.evaluation.distribution import distributed
+
+    with distributed(options.workers):
+        return _study(options)
+
+
+def _study(options: argparse.Namespace) -> int:
     from tfinv.tflite.comparison.compare_files import MEASURES
     from tfinv.tflite.files.kernels import kernel_sets
     from tfinv.tflite.studies.options import Quantizing
@@ -69,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     quantizing = Quantizing(options.calibration_samples, options.epochs, options.learning_rate, schemes)
     transformations = shared.transformations(options.transformations)
     measures = shared.measures(options.measures or MEASURES)
-    warping = shared.warping(options)
+    warping, kinds = shared.warping(options), stated(options.output)
     _check(options, recipes, schemes)
 
     from tfinv.commands.data import load_fitting
@@ -119,6 +128,7 @@ def main(arguments: Sequence[str]) -> int:
             kernels=kernels,
             quantizing=quantizing,
             output=Output(options.out / "files", Cache(options.out / "cache", force=options.force, report=say), say),
+            outputs=kinds,
             seed=options.seed,
             progress=not options.quiet,
         )

@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.outputs import several
+from tfinv.activations.outputs import remarks
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
+from tfinv.outputs.comparing import OutputComparison, are_classes, compare_outputs
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.types import Images
-from tfinv.tflite.comparison import verdict
+from tfinv.tflite.comparison import answers_verdict, verdict
+from tfinv.tflite.comparison.answers import Answers, answers_of
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.kernels import compare_kernels
-from tfinv.tflite.comparison.match_files import Match, match
+from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.output_words import describe_outputs
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
@@ -58,6 +61,7 @@ def compare_files(
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
     kernels: Kernels = None,
+    outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -96,6 +100,8 @@ def compare_files(
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
         kernels: kernel sets that compute the files, such as `"xnnpack,reference"`. All numbers are of the first; with
             several, they are compared with each other, file by file, see `compare_kernels`. None for XNNPACK.
+        outputs: what the outputs of the first file mean, see `tfinv.output_change`; None to guess. Outputs that are no
+            classes are measured on the images that layers are measured on.
         seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
@@ -171,10 +177,18 @@ def compare_files(
         "seed": seed,
         **(metadata or {}),
     }
-    comparison = _assembled((first, second), called, images, transformations, matched, measured, settings, unchecked)
-    said = [f"All numbers are of the kernel set {main} ({KERNELS[main]}) unless another is named."]
+    few = subset(images, subsets.measured_samples, seed)
+    compared = None
+    if not are_classes(first, few.x, outputs):
+        compared = compare_outputs(
+            first, second, few, transformations, outputs, warping=warping, progress=progress, metadata={"names": called}
+        )
+    comparison = _assembled(
+        (first, second), called, images, transformations, matched, measured, settings, unchecked, compared
+    )
+    said = [f"All numbers are of the kernel set {first.kernels} ({KERNELS[first.kernels]}) unless another is named."]
     if is_limited:
-        said.append(f"The kernel set {main} is slow, so {len(images)} images were used.")
+        said.append(f"The kernel set {first.kernels} is slow, so {len(images)} images were used.")
     told = [] if by_kernels is None else list(by_kernels.verdict)
     return replace(comparison, verdict=(*comparison.verdict, *said, *told), kernels=by_kernels)
 
@@ -188,6 +202,7 @@ def _assembled(
     measured: Mapping[str, Measured],
     settings: Mapping[str, Any],
     unchecked: Mapping[str, str],
+    outputs: OutputComparison | None,
 ) -> Comparison:
     import pandas as pd
 
@@ -197,6 +212,8 @@ def _assembled(
     before, after = _with_responses(before, after, measured[names[1]].responses)
     fidelity = _fidelity(measured[names[1]].fidelity, models, matched)
     predictions = {name: one.predictions for name, one in measured.items() if one.predictions is not None}
+    if outputs is not None and outputs.before.outputs and outputs.before.outputs[0].kind != "class":
+        predictions = {}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
     rows = [{"model": name, **_facts(model)} for name, model in zip(names, models, strict=True)]
     if seen:
@@ -204,12 +221,19 @@ def _assembled(
     curves = [
         behaviour.to_frame(transformations).assign(model=name) for name, behaviour in zip(names, seen, strict=False)
     ]
-    classes = next((answers.num_classes for answers in predictions.values()), None)
+    scores = {name: one.scores for name, one in measured.items() if one.scores is not None}
+    warping = Warping(settings["padding"], settings["interpolation"])
+    answers = answers_of(predictions, names, images, transformations, seen, scores, warping) if seen else Answers.none()
+    classes = next((given.num_classes for given in predictions.values()), None)
     facts = {**settings, "num_classes": classes, "files": {n: m.metadata for n, m in zip(names, models, strict=True)}}
     return Comparison(
         names=names,
-        verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
-        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
+        verdict=(
+            *(describe_outputs(outputs, names) if outputs is not None else ()),
+            *verdict.describe(layers, fidelity, *(seen or (None, None)), names),
+            *answers_verdict.sentences(answers, seen, names),
+        ),
+        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen), outputs)),
         layers=layers,
         fidelity=fidelity,
         models=pd.DataFrame(rows),
@@ -220,6 +244,8 @@ def _assembled(
         after=after,
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
+        answers=answers,
+        outputs=outputs,
     )
 
 
@@ -361,7 +387,12 @@ def _operators(models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str]) 
 
 
 def _warnings(
-    models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str], images: Split, matched: Match, classifies: bool
+    models: tuple[TFLiteModel, TFLiteModel],
+    names: tuple[str, str],
+    images: Split,
+    matched: Match,
+    classifies: bool,
+    outputs: OutputComparison | None,
 ) -> list[str]:
     warnings = []
     few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
@@ -374,11 +405,11 @@ def _warnings(
         for why in dict.fromkeys(model.skipped.values()):
             layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
             warnings.append(f"{name}: not measured, {why}: {layers}")
-    texts = dict.fromkeys(several(model.outputs) for model in models)
-    warnings += [text for text in texts if text]
-    for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
+    warnings += dict.fromkeys(text for model in models if outputs is None for text in remarks(model.outputs))
+    sides = ((matched.unmatched_before, matched.reasons_before), (matched.unmatched_after, matched.reasons_after))
+    for name, (layers, reasons) in zip(names, sides, strict=True):
         if layers:
-            warnings.append(f"layers of {name} without a partner: {', '.join(layers)}")
+            warnings.append(f"layers of {name} without a partner: {', '.join(with_reasons(layers, reasons))}")
     if not classifies:
         warnings.append("the models' output is not one number a class, so nothing is said of predictions")
     return warnings

@@ -13,6 +13,7 @@ from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.behaviour import identities
+from tfinv.tflite.comparison.confidence import KEPT, Scores, as_logits
 from tfinv.tflite.comparison.fidelity import FidelityRecorder
 from tfinv.tflite.comparison.predictions import Predictions, are_probabilities, one_block
 from tfinv.tflite.files.model import TFLiteModel
@@ -44,6 +45,9 @@ class Observer:
         self._classes = 0
         self._from_logits: bool | None = None
         self._is_classifier = True
+        self._samples = 0 if labels is None else len(labels)
+        self._scores: list[tuple[Any, Any, Any]] = []
+        self._seen = 0
         if not isinstance(model, TFLiteModel):
             self._output = getattr(model, "output_layer", list(model.layer_shapes)[-1])
             self._alone = model.select([self._output])
@@ -83,6 +87,26 @@ class Observer:
         classes, confidence = one_block(outputs, self._from_logits)
         self._upright.append((classes[:, upright], confidence[:, upright]))
         self._transformed.append((classes[:, :count], confidence[:, :count]))
+        if self._samples:
+            stride = -(-self._samples * outputs[0].size // KEPT)
+            chosen = np.flatnonzero((self._seen + np.arange(samples)) % stride == 0)
+            logits = as_logits(outputs[chosen], self._from_logits, self._step())
+            self._scores.append((self._seen + chosen, logits[:, upright], logits[:, :count]))
+        self._seen += samples
+
+    def _step(self) -> float:
+        """The step between two probabilities that an integer output can tell apart; 0 for floats."""
+        if not isinstance(self.model, TFLiteModel):
+            return 0.0
+        graph = self.model.graph
+        scales = graph.tensors[graph.source(self.model.scores)].scales
+        return float(scales[0]) if scales.size else 0.0
+
+    def scores(self) -> Scores | None:
+        """What calibration is computed from; None without labels, or where outputs are not one number a class."""
+        if not self._is_classifier or not self._scores:
+            return None
+        return Scores(*(np.concatenate(parts) for parts in zip(*self._scores, strict=True)))
 
     def predictions(self) -> Predictions | None:
         """All that was kept; None where outputs are not one number a class."""

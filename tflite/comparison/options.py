@@ -53,9 +53,9 @@ class Subsets:
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), 2)
         whole_number("fidelity_samples", self.fidelity_samples, 1)
-        whole_number("kernel_samples", self.kernel_samples, 2)
         if self.layers is not None:
             kind_of("layers", self.layers, (str, type, Iterable), "names, globs or layer types")
+        whole_number("kernel_samples", self.kernel_samples, 2)
 
 
 SUBSETS = Subsets()

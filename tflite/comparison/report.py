@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfinv.outputs.report import add_outputs
 from tfinv.report import Report, explain
 from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
-from tfinv.tflite.comparison import kernel_report, report_parts
+from tfinv.tflite.comparison import answers_report, kernel_report, report_parts
 from tfinv.tflite.comparison.kernel_words import kernel_note
 from tfinv.tflite.files.kernels import XNNPACK
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tfinv.outputs import OutputComparison
     from tfinv.tflite.comparison.comparison import Comparison
 
 MODEL_COLUMNS = (
     "model",
     "accuracy",
     "transformed_accuracy",
+    "worst_case_accuracy",
     "flips",
     "transformed_flips",
     "consistency",
+    "consistency_all",
     "effective_invariance",
     "collapsed",
     "kib",
@@ -59,13 +63,19 @@ RANGE_COLUMNS = (
     "weights_after_min",
     "weights_after_max",
 )
-NEEDS_ACCURACY = {"accuracy", "transformed_accuracy", "consistency", "effective_invariance", "chance"}
+NEEDS_ACCURACY = {
+    *("accuracy", "transformed_accuracy", "worst_case_accuracy", "consistency", "consistency_all"),
+    *("effective_invariance", "chance", "worst case", "harmful flip", "calibration error"),
+}
 """Columns and terms that say nothing, or mislead, where accuracy is not known."""
 TERMS = (
     "layer profile",
     "normalized variance",
     "same-equivariance",
     "flip rate",
+    "worst case",
+    "harmful flip",
+    "calibration error",
     "consistency",
     "change beyond noise",
     "interval",
@@ -87,6 +97,9 @@ def write(comparison: Comparison, folder: Path) -> Path:
         write_text(folder / f"{name}.csv", to_csv(frame))
     if comparison.kernels is not None:
         kernel_report.write_tables(comparison.kernels, folder)
+    answers_report.write_tables(comparison, folder)
+    if comparison.outputs is not None:
+        write_text(folder / "outputs.csv", to_csv(comparison.outputs.summary()))
     return report.write_html(folder / "report.html")
 
 
@@ -104,11 +117,14 @@ def build(comparison: Comparison) -> Report:
         report_parts.add_curves(
             report, comparison.curves, 1 / facts["num_classes"] if _has_labels(comparison) else None
         )
+    answers_report.add(report, comparison)
+    if comparison.outputs is not None:
+        _add_outputs(report, comparison, comparison.outputs)
     _add_invariance(report, comparison)
     _add_layers(report, comparison)
+    add_ends(report, facts.get("files", {}))
     if comparison.kernels is not None:
         kernel_report.add_section(report, comparison.kernels)
-    add_ends(report, facts.get("files", {}))
     report.glossary(explain(*(term for term in TERMS if _has_labels(comparison) or term not in NEEDS_ACCURACY)))
     return report.environment({**facts, "match": comparison.match.describe().replace("\n", "; ")})
 
@@ -127,6 +143,19 @@ def _add_models(report: Report, comparison: Comparison) -> None:
     caption = f"Behaviour, size and speed ({_kernels(comparison)})"
     report_parts.add_two_models(report, kept.join(comparison.models[bounds]), caption)
     report.table(comparison.operators, "Operators in each file", collapsed=True)
+
+
+def _add_outputs(report: Report, comparison: Comparison, outputs: OutputComparison) -> None:
+    first, second = comparison.names
+    report.section(
+        "Outputs",
+        f"What transformations do to the outputs of both files, on {outputs.before.metadata['samples']} images. "
+        "`between` is how far the second file is from the first on the same image.",
+    )
+    numbers = ("before", "after", "difference", "low", "high", "upright_between", "between")
+    caption = f"Error of every output under transformation: {first} before, {second} after"
+    report.table(outputs.summary(), caption, dict.fromkeys(numbers, ".4f"))
+    add_outputs(report, {first: outputs.before, second: outputs.after})
 
 
 def _add_invariance(report: Report, comparison: Comparison) -> None:

@@ -73,10 +73,10 @@ def latency(
     runner.feed(random_inputs(model.graph, runner.batch, seed))
     times = []
     for _ in range(warm_up):
-        runner.invocation()
+        runner.invoke()
     for _ in range(repeats):
         start = time.perf_counter()
-        runner.interpreter.invoke()
+        runner.invoke_bare()
         times.append((time.perf_counter() - start) * 1e3)
     low, median, high = np.percentile(times, [10, 50, 90])
     return Latency(float(median), float(low), float(high), runner.batch, runner.threads, runner.delegate, repeats)

@@ -15,7 +15,7 @@ from tfinv.activations.source import ImageError
 from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph
-from tfinv.tflite.files.invocation import Invocation, reason
+from tfinv.tflite.files.invocation import Invocation, reason, run
 from tfinv.tflite.files.kernels import BUILTIN, REFERENCE, XNNPACK
 from tfinv.tflite.files.sized_by_data import SIZING
 from tfinv.tflite.files.tensors import FileTensor, dequantize, quantize
@@ -46,7 +46,7 @@ class Runner:
         kernels: str = XNNPACK,
         name: str = "model",
     ) -> None:
-        self.graph, self.kernels, self.name = graph, kernels, name
+        self.graph, self.name, self.kernels = graph, name, kernels
         self.threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
         self.input = single_input(graph)
         self._options: dict[str, Any] = {"preserve": preserve, "kernels": kernels}
@@ -135,16 +135,29 @@ class Runner:
         """One invocation on some of the inputs; an error tells the first of them that it is about."""
         self.feed(inputs[start:stop])
         try:
-            self.invocation()
+            self.invoke()
         except RuntimeError as error:
             text = f"the file {self.name} cannot be run: {reason(self.graph, error)}"
             for position in range(start, stop):
                 self.feed(inputs[position : position + 1])
                 try:
-                    self.invocation()
+                    self.invoke()
                 except RuntimeError:
                     raise ImageError(text, position) from None
             raise ValueError(f"{text}, on images {start} to {stop - 1} of those given together") from None
+
+    def invoke(self) -> None:
+        """Run the model on what it was fed."""
+        self.invocation()
+
+    def invoke_bare(self) -> None:
+        """The same in this thread and without a limit of time, for timing."""
+        run(self.interpreter)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether a run is still going on that nobody waits for."""
+        return self.invocation.is_left
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
         """Write at most one batch of inputs, quantized as the input tensor requires."""

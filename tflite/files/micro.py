@@ -36,7 +36,7 @@ class MicroRunner(Runner):
 
     def __init__(self, graph: Graph, *, preserve: bool = True, name: str = "model") -> None:
         check_installed(TFLM)
-        self.graph, self.kernels, self.name, self.threads = graph, TFLM, name, 1
+        self.graph, self.name, self.kernels, self.threads = graph, name, TFLM, 1
         self.input = single_input(graph)
         self.delegate = "TensorFlow Lite for Microcontrollers"
         self._lock = threading.Lock()
@@ -51,7 +51,7 @@ class MicroRunner(Runner):
         self.invocation = Invocation(self.interpreter, graph, name)
 
     def _new(self) -> Any:
-        from tflite_micro import runtime
+        from tflite_micro import runtime  # type: ignore[import-not-found]  # an optional package
 
         kinds = runtime.InterpreterConfig
         sizes = (int(np.prod(shape, dtype=np.int64)) * 4 for shape in self._shapes.values())

@@ -21,6 +21,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
+from tfinv.support.threads import worker_threads
 from tfinv.support.types import Images
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
@@ -78,11 +79,11 @@ class TFLiteModel:
         batch_size: images per invocation; None for 32, or less where activations are large.
         probe: try the file in a process of its own first, because a corrupt one can end the process that runs it.
             None for yes, except for a `Conversion` made in this process.
-        kernels: the code that computes the file: `"xnnpack"`, `"builtin"`, `"reference"` or `"tflm"`, TensorFlow Lite
-            for Microcontrollers, which is always tried in a process of its own.
         layout: `"nhwc"` or `"nchw"`, where the file has the channels of its images; None for what its operators, or
             else its input shape tell.
         input_size: `(height, width)` of the images, where the file leaves them open.
+        kernels: the code that computes the file: `"xnnpack"`, `"builtin"`, `"reference"` or `"tflm"`, TensorFlow Lite
+            for Microcontrollers, which is always tried in a process of its own.
 
     Raises:
         ValueError: not an intact TFLite file, or one that the interpreter refuses (with its words), several inputs, an
@@ -99,9 +100,9 @@ class TFLiteModel:
         num_threads: int | None = None,
         batch_size: int | None = None,
         probe: bool | None = None,
-        kernels: str = XNNPACK,
         layout: Layout | None = None,
         input_size: Sequence[int] | None = None,
+        kernels: str = XNNPACK,
     ) -> None:
         layout = checked_layout(layout)
         self.name, conversion, self._unknown = _open(model, probe, input_size, layout)
@@ -114,8 +115,13 @@ class TFLiteModel:
         self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
         self.kernels = _one_set(kernels)
         """The kernel set that computes the file."""
-        threads, batch_size = _positive("num_threads", num_threads), _positive("batch_size", batch_size)
-        self.runner = _runner(self.graph, batch_size, threads, self.kernels, self.name)
+        self.runner = _runner(
+            self.graph,
+            _positive("batch_size", batch_size),
+            _positive("num_threads", num_threads),
+            self.kernels,
+            self.name,
+        )
         self.layout: Layout = layout or told_layout(self.graph)
         """Where the file has the channels of its images."""
         self._first = first_channels(self.graph, self.layout)
@@ -152,6 +158,15 @@ class TFLiteModel:
                 )
         kinds = {name: self.graph.producers[index].name for name, index in names.items()}
         return {name: names[name] for name in select_names(kinds, layers, self.skipped)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        runner = {"batch": self.runner.batch, "threads": self.runner.threads}
+        return {**self.__dict__, "runner": runner, "_crew": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        threads = worker_threads() or state["runner"]["threads"]
+        self.runner = Runner(self.graph, state["runner"]["batch"], threads, name=self.name)
 
     @property
     def id(self) -> str:
@@ -222,7 +237,7 @@ class TFLiteModel:
         from tfinv.tflite.files.workers import StreamWorker
 
         key = (count, images)
-        if key not in self._crew or any(runner.invocation.is_left for runner in self._crew[key]):
+        if key not in self._crew or any(runner.is_left for runner in self._crew[key]):
             self._crew.clear()
             threads = 1 if count > 1 else self.threads
             self._crew[key] = [
@@ -359,7 +374,8 @@ class TFLiteModel:
             )
         if not np.isfinite(images).all():
             raise ValueError("images must be finite. Received: NaN or infinite values")
-        check_unit_images(images, self.input_scale)
+        if self.input_scale.range != (0.0, 1.0):  # without a scale, these may be inputs as the file takes them
+            check_unit_images(images, self.input_scale)
         inputs = self.input_scale(images)
         return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
 

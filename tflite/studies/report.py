@@ -17,12 +17,15 @@ from tfinv.tflite.comparison import kernel_report
 from tfinv.tflite.comparison import report_parts as parts
 from tfinv.tflite.comparison.kernel_words import kernel_note
 from tfinv.tflite.files.kernels import XNNPACK
+from tfinv.tflite.studies.outputs import add_to_report as add_outputs
 from tfinv.tflite.studies.recipes import REFERENCE
 from tfinv.tflite.studies.sensitivities import add_to_report as add_sensitivity
 
 if TYPE_CHECKING:
     from tfinv.tflite.studies.result import StudyResult
 
+_SOMETIMES = ("sensitivity", "outputs", "output_curves")
+"""Tables that may be empty; then they are not written."""
 _MOST_LINES = 6
 """Profiles that one figure can hold."""
 _TERMS = (
@@ -51,8 +54,8 @@ def write(result: StudyResult, folder: Path) -> Path:
         The path of `report.html`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("recipes", "layers", "curves", "operators", "sensitivity"):
-        if name != "sensitivity" or len(result.sensitivity):
+    for name in ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves"):
+        if name not in _SOMETIMES or len(getattr(result, name)):
             write_text(folder / f"{name}.csv", to_csv(getattr(result, name)))
     if result.kernels is not None:
         kernel_report.write_tables(result.kernels, folder)
@@ -70,6 +73,7 @@ def build(result: StudyResult) -> Report:
         report.section("Before you trust it", "\n".join(f"- {text}" for text in result.warnings))
     _recipes(report, result)
     _accuracy(report, result)
+    add_outputs(report, result.outputs, result.output_curves)
     _invariance(report, result)
     add_sensitivity(report, result.sensitivity, about["measures"][0])
     _layers(report, result)

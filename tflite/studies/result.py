@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 FORMAT = "tfinv-study"
 VERSION = 3
 OLDER = (2,)
-_FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
+_FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves")
 _FACTS = {"verdict": [str], "warnings": [str], "failed": {str: str}, "predictions": [str], "metadata": dict}
 _FACTS["kernels?"] = KERNEL_FACTS
+
+
+def _empty() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,9 @@ class StudyResult:
         predictions: class and confidence of every image by recipe; empty where the model is no classifier.
         metadata: settings, versions, hashes; `recipes`, by name the words and flags of every `Recipe`.
         kernels: kernel set against kernel set for every file; None where one alone was run.
+        outputs: one row per recipe and output that is no class: `output, kind, error, before, after, difference, low,
+            high, upright_between, between`; empty for a classifier.
+        output_curves: one row per recipe (`model`), output, quantity and transformation.
     """
 
     verdict: tuple[str, ...]
@@ -60,6 +69,8 @@ class StudyResult:
     predictions: Mapping[str, Predictions] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
     kernels: KernelComparison | None = field(default=None, repr=False)
+    outputs: pd.DataFrame = field(repr=False, default_factory=_empty)
+    output_curves: pd.DataFrame = field(repr=False, default_factory=_empty)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table: `layers` with the recipe's size and accuracies beside each row."""
@@ -120,7 +131,8 @@ class StudyResult:
                 results=results,
                 predictions=predictions,
                 metadata=_with_recipes(facts["metadata"], frames["recipes"]["recipe"]),
-                **{name: frames[name] for name in _FRAMES},
+                # files of earlier versions have no tables of outputs
+                **{name: frames[name] for name in _FRAMES if name in frames or not name.startswith("output")},
                 kernels=KernelComparison.of(facts["kernels"], frames) if "kernels" in facts else None,
             )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.outputs import several
+from tfinv.activations.outputs import remarks
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
@@ -35,6 +35,8 @@ from tfinv.tflite.files.kernels import XNNPACK, Kernels, kernel_sets
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
 from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
+from tfinv.tflite.studies.outputs import measure_recipes
+from tfinv.tflite.studies.outputs import sentences as output_sentences
 from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
@@ -68,6 +70,7 @@ def study(
     warping: Warping | None = None,
     kernels: Kernels = None,
     output: Output | None = OUTPUT,
+    outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
 ) -> StudyResult:
@@ -102,6 +105,8 @@ def study(
         kernels: kernel sets whose answers and layers are compared, file by file, such as `"xnnpack,reference"`, see
             `compare_kernels`. All other numbers are of XNNPACK, which must come first. None for XNNPACK alone.
         output: folders for the files and for what an interrupted study goes on from; a function to report to.
+        outputs: what the outputs of the model mean, see `tfinv.output_change`; None to guess. Outputs that are no
+            classes are measured on the images that layers are measured on.
         seed: seed of subsets, training and resampling.
         progress: show progress bars.
 
@@ -160,6 +165,9 @@ def study(
         cache = output.cache
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
+        pieces, summary, output_curves = measure_recipes(
+            pieces, few, transformations, outputs, scale, warping, progress
+        )
         reference = pieces[REFERENCE].conversion
         sensitive, notes = sensitivities(store, schemes, reference, materials, few, settings, identity, say)
     if output.files is not None:
@@ -187,7 +195,9 @@ def study(
         "environment": describe_environment(),
     }
     result = _assembled(pieces, failed, test, transformations, metadata, scale)
-    verdict, warnings = (*result.verdict, *sentences(sensitive, keys[0])), (*result.warnings, *notes)
+    verdict = (*output_sentences(summary), *result.verdict, *sentences(sensitive, keys[0]))
+    warnings = (*result.warnings, *notes)
+    result = replace(result, outputs=summary, output_curves=output_curves)
     by_kernels = None
     if len(chosen_kernels) > 1:
         models = {name: TFLiteModel(piece.conversion, input_scale=scale, probe=False) for name, piece in pieces.items()}
@@ -361,8 +371,7 @@ def _warnings(
     if test.y is not None and first.predictions is not None:
         few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
         warnings += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
-    if text := several(reference.outputs):
-        warnings.append(text)
+    warnings += remarks(reference.outputs)
     for name, piece in pieces.items():
         if "FAILED" in piece.facts["self_check"]:
             warnings.append(f"{name}: self-check {piece.facts['self_check']}")
