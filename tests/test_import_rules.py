@@ -19,7 +19,7 @@ LAYERS = (
     {"resampling"},
     {"results"},
     {"transformations", "statistics"},
-    {"activations", "measures", "datasets"},
+    {"activations", "measures", "datasets", "layers"},
     {"engine"},
     {"evaluation", "models", "outputs", "training", "uncertainty"},
     {"accuracy", "callbacks", "checkpoint", "experiment"},
@@ -36,6 +36,8 @@ CIRCLE_EXCEPTIONS: dict[tuple[str, str], str] = {
     ("tfinv.outputs.report", "tfinv.outputs.change"): "names the type of an argument",
     ("tfinv.statistics.loop_sums", "tfinv.statistics.base"): "names the type of an argument",
     ("tfinv.tflite.comparison.report", "tfinv.tflite.comparison.comparison"): "names the type of an argument",
+    ("tfinv.tflite.comparison.answers_report", "tfinv.tflite.comparison.comparison"): "names the type of an argument",
+    ("tfinv.tflite.comparison.decisions", "tfinv.tflite.comparison.comparison"): "names the type of an argument",
     ("tfinv.tflite.studies.report", "tfinv.tflite.studies.result"): "names the type of an argument",
 }
 """Imports that close a circle, and why they may: they happen late, or never."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tfinv.evaluation.lie_derivative import lie_derivative
     from tfinv.evaluation.merging import merge
     from tfinv.evaluation.options import Sampling, Warping
+    from tfinv.evaluation.search import worst_case
+    from tfinv.evaluation.search_result import WorstCase
     from tfinv.outputs.measuring import output_change
     from tfinv.transformations import AffineAugmentation
 
@@ -29,10 +31,13 @@ _ATTRIBUTES = {
     "AffineAugmentation": "tfinv.transformations",
     "Sampling": "tfinv.evaluation.options",
     "Warping": "tfinv.evaluation.options",
+    "distributed": "tfinv.evaluation.distribution",
     "evaluate": "tfinv.evaluation",
     "evaluate_arrays": "tfinv.evaluation.arrays",
     "lie_derivative": "tfinv.evaluation.lie_derivative",
     "merge": "tfinv.evaluation.merging",
+    "WorstCase": "tfinv.evaluation.search_result",
+    "worst_case": "tfinv.evaluation.search",
     "output_change": "tfinv.outputs.measuring",
 }
 _MODULES = ("datasets", "measures", "models", "outputs", "plots", "report", "tflite", "transformations", "uncertainty")
@@ -46,8 +51,10 @@ __all__ = [
     "Sampling",
     "Status",
     "Warping",
+    "WorstCase",
     "__version__",
     "datasets",
+    "distributed",
     "evaluate",
     "evaluate_arrays",
     "lie_derivative",
@@ -61,6 +68,7 @@ __all__ = [
     "tflite",
     "transformations",
     "uncertainty",
+    "worst_case",
 ]
 
 

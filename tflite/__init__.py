@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tfinv.tflite.comparison.compare_files import compare_files
     from tfinv.tflite.comparison.comparison import Comparison
     from tfinv.tflite.comparison.differences import compare
+    from tfinv.tflite.comparison.kernels import KernelComparison, compare_kernels
     from tfinv.tflite.comparison.match_files import Match, match
     from tfinv.tflite.comparison.measure_models import Measured, measure_models
     from tfinv.tflite.comparison.options import Subsets
@@ -45,6 +46,7 @@ _HOME = {
     "Agreement": "qat.report",
     "Comparison": "comparison.comparison",
     "Conversion": "files.conversion",
+    "KernelComparison": "comparison.kernels",
     "LayerMap": "files.layer_map",
     "Match": "comparison.match_files",
     "Measured": "comparison.measure_models",
@@ -62,6 +64,7 @@ _HOME = {
     "check_input_scale": "files.checks",
     "compare": "comparison.differences",
     "compare_files": "comparison.compare_files",
+    "compare_kernels": "comparison.kernels",
     "dynamic_int8": "convert.recipes",
     "equalize": "convert.equalization",
     "float16": "convert.recipes",
@@ -87,6 +90,7 @@ __all__ = [
     "Agreement",
     "Comparison",
     "Conversion",
+    "KernelComparison",
     "LayerMap",
     "Match",
     "Materials",
@@ -103,6 +107,7 @@ __all__ = [
     "check_input_scale",
     "compare",
     "compare_files",
+    "compare_kernels",
     "dynamic_int8",
     "equalize",
     "fix_inputs",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.channel_groups import channel_groups
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.activations.keras_graph import (
@@ -53,6 +54,7 @@ class _Tap:
     layer: Any
     tensor: Tensor
     channels_first: bool = False
+    channel_group: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -124,6 +126,8 @@ class ActivationModel:
         self.output_layer = self.outputs[0].layer
         """The layer that makes the model's first output, chosen or not; of class numbers, the layer they come from."""
         self.layer_types: dict[str, str] = {name: type(usable[name].layer).__name__ for name in names}
+        self.channel_groups: dict[str, str] = {name: usable[name].channel_group for name in names}
+        """The group that permutes the channels of a layer: `"p4"`, `"p4m"`, `"none"`, or `""` where that is unknown."""
         self._layer_shapes = {name: usable[name].shape for name in names}
         self.model: keras.Model = keras.Model(inputs, self._outputs(inputs, usable, names))
 
@@ -164,6 +168,14 @@ class ActivationModel:
     def layer_shapes(self) -> dict[str, tuple[int, ...]]:
         """Unit shape `*U` by layer name, in network order."""
         return dict(self._layer_shapes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kinds = {type(layer) for layer in self.keras_model._flatten_layers()}
+        own = [kind for kind in kinds if kind.__module__.split(".")[0] != "keras"]
+        weights = [keras.ops.convert_to_numpy(weight) for weight in self.keras_model.weights]
+        described = keras.saving.serialize_keras_object(self.keras_model)
+        options = {"input_shape": self._input_shape, "input_scale": self.input_scale, "layout": self.layout}
+        return _again, (described, weights, own, list(self._layer_shapes), options)
 
     def select(self, layers: LayerChoice) -> ActivationModel:
         """The sub-model for some of the layers."""
@@ -229,6 +241,16 @@ class ActivationModel:
         return values, derivatives
 
 
+def _again(
+    described: Any, weights: Sequence[Any], own: Sequence[type], layers: list[str], options: Mapping[str, Any]
+) -> ActivationModel:
+    """What `ActivationModel.__reduce__` described, in this process or another one."""
+    scope = {name: kind for kind in own for name in (kind.__name__, keras.saving.get_registered_name(kind))}
+    model: Any = keras.saving.deserialize_keras_object(described, custom_objects=scope)
+    model.set_weights(weights)
+    return ActivationModel(model, layers, **options)
+
+
 def as_model_inputs(images: Any, layout: Layout) -> Any:
     """Images `(N, H, W, C)`, an array or a tensor, with their channels where a model has them."""
     if layout == "nhwc":
@@ -286,8 +308,8 @@ def _taps(model: KerasModel, images: Tensor, layout: Layout) -> tuple[list[_Tap]
     calls, outputs = collect(walk(model, [images], at_rest))
     first = first_channels(calls, images, layout)
     taps = [
-        _Tap(name, call.layer, tensor, id(tensor) in first)
-        for call, names in zip(calls, output_names(calls), strict=True)
+        _Tap(name, call.layer, tensor, id(tensor) in first, group)
+        for call, names, group in zip(calls, output_names(calls), channel_groups(calls, images), strict=True)
         for name, tensor in zip(names, call.outputs, strict=True)
     ]
     return taps, outputs

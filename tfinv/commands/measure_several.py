@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tfinv.outputs import OutputChange
     from tfinv.results import MeasureResult, Results
+    from tfinv.tflite import KernelComparison
 
 VARIANCE = "NormalizedVariance"
 """The measure that is smaller for what is more invariant, whatever its options."""
@@ -58,6 +59,7 @@ def write_several(
     subtitle: str,
     warnings: Sequence[str],
     changes: Mapping[str, OutputChange] | None = None,
+    by_kernels: KernelComparison | None = None,
 ) -> list[str]:
     """Write `profile.csv`, `differences.csv`, one figure per measure and `report.html`.
 
@@ -67,12 +69,14 @@ def write_several(
         subtitle: of the report.
         warnings: what was noticed before measuring.
         changes: what transformations do to the outputs, by model; none for classifiers.
+        by_kernels: kernel sets against each other; None where there is one.
 
     Returns:
         Lines for the terminal.
     """
     import pandas as pd
 
+    from tfinv.commands.kernels import add_to_report
     from tfinv.commands.outputs import add_section, sentences_of
     from tfinv.report import Report, explain
     from tfinv.report.ends import add_ends
@@ -100,6 +104,7 @@ def write_several(
         dict.fromkeys(("before", "after", "difference", "low", "high", "relative"), ".4f"),
     )
     add_ends(report, {name: results.metadata for name, results in found.items()})
+    add_to_report(report, by_kernels, folder)
     report.glossary(explain(*_TERMS))
     facts = {name: results.metadata for name, results in found.items()}
     report.environment({**facts, **environment.describe()}).write_html(folder / "report.html")

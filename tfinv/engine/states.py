@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfinv.resampling.shards import shard_counts
-from tfinv.statistics import Statistic
+from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.resolution import Resolution, Unresolved
+from tfinv.transformations import rotations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,6 +106,18 @@ def kept(states: LayerStates) -> dict[str, dict[str, Any]]:
     return {statistic.key: copied(statistic.settled(state))._asdict() for statistic, state in states.items()}
 
 
+def restored(statistic: Statistic, fields: Mapping[str, Any]) -> Any:
+    """The state that kept arrays stand for.
+
+    Raises:
+        ValueError: arrays of something else.
+    """
+    kind: Any = type(statistic.init(Layer("", (4, 4, 2), 2, rotations(2), is_output=True)))
+    if set(fields) != set(kind._fields):
+        raise ValueError(f"statistics {statistic.key} must hold {kind._fields}. Received: {tuple(fields)}")
+    return kind(**{name: np.asarray(value) for name, value in fields.items()})
+
+
 def merged(statistic: Statistic, states: Sequence[Any], shape: tuple[int, ...] = ()) -> Any:
     """The states of disjoint samples as one, in float64; a single state stays as it is.
 
@@ -168,7 +181,7 @@ def _whole(shards: Sequence[LayerStates], shape: tuple[int, ...]) -> dict[Statis
 def _merged(statistic: Statistic, states: Sequence[Any]) -> Any:
     total = widened(statistic, states[0])
     for state in states[1:]:
-        total = _joined(statistic, total, state)
+        total = joined_states(statistic, total, state)
     return total
 
 
@@ -253,15 +266,16 @@ def _rests(statistic: Statistic, states: Sequence[Any]) -> list[Any]:
     """The merged state of all others, for every state: two merges a state, from the front and from the back."""
     before = [widened(statistic, states[0])]
     for state in states[1:-1]:
-        before.append(_joined(statistic, before[-1], state))
+        before.append(joined_states(statistic, before[-1], state))
     rests, after = [before[-1]], widened(statistic, states[-1])
     for position in range(len(states) - 2, 0, -1):
-        rests.append(_joined(statistic, before[position - 1], after))
-        after = _joined(statistic, states[position], after)
+        rests.append(joined_states(statistic, before[position - 1], after))
+        after = joined_states(statistic, states[position], after)
     return [*reversed([*rests, after])]
 
 
-def _joined(statistic: Statistic, first: Any, second: Any) -> Any:
+def joined_states(statistic: Statistic, first: Any, second: Any) -> Any:
+    """The states of two disjoint sets of samples as one, in float64."""
     return _changed(statistic.merge(widened(statistic, first), widened(statistic, second)), np.asarray)
 
 

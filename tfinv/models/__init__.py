@@ -12,8 +12,11 @@ from tfinv.models.build import build, names, register
 from tfinv.models.ffnet import ffnet
 from tfinv.models.load import load
 from tfinv.models.mobilenet_small import mobilenet_small
+from tfinv.models.p4cnn import p4cnn, z2cnn
 from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
+from tfinv.models.st_cnn import st_cnn
+from tfinv.models.ti_pooling import ti_pooling
 from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
 
@@ -25,9 +28,13 @@ __all__ = [
     "load",
     "mobilenet_small",
     "names",
+    "p4cnn",
     "register",
     "resnet",
     "simple_conv",
+    "st_cnn",
+    "ti_pooling",
     "tutorial_cnn",
     "vgg16d",
+    "z2cnn",
 ]

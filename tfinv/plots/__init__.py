@@ -6,6 +6,7 @@ matplotlib is imported at the first figure, not before.
 
 from tfinv.plots.accuracy import accuracy_curve
 from tfinv.plots.bars import bars
+from tfinv.plots.captioned import captioned_images
 from tfinv.plots.heatmap import change_heatmap, heatmap
 from tfinv.plots.images import feature_maps, image_grid
 from tfinv.plots.outputs import output_pictures
@@ -20,6 +21,7 @@ __all__ = [
     "accuracy_curve",
     "bars",
     "before_after",
+    "captioned_images",
     "change_heatmap",
     "feature_maps",
     "heatmap",

@@ -24,7 +24,10 @@ class Cache:
     """A folder of finished pieces of work, one sub-folder each, named by what was made and the hash of how.
 
     A piece appears under its name only when it is complete, so an interrupted run never leaves half of one behind;
-    two processes that want the same piece at once make it once.
+    two processes that want the same piece at once make it once. That rests on `flock`: on a file system that several
+    machines share it holds where the file system honours `flock` between them, as NFS 4, Lustre mounted with `flock`
+    and GPFS do. Where it does not, two machines may make the same piece at once, and the one that ends last is kept,
+    whole.
 
     Args:
         root: the folder; made when first needed.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.outputs import several
+from tfinv.activations.outputs import remarks
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
@@ -18,11 +18,13 @@ from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.types import Images
-from tfinv.tflite.comparison import verdict
+from tfinv.tflite.comparison import answers_verdict, verdict
+from tfinv.tflite.comparison.answers import Answers, answers_of
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
-from tfinv.tflite.comparison.match_files import Match, match
+from tfinv.tflite.comparison.kernels import compare_kernels
+from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.output_words import describe_outputs
@@ -31,6 +33,7 @@ from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
 from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.interpreter import one_line
+from tfinv.tflite.files.kernels import KERNELS, SLOW, Kernels, kernel_sets
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
 
@@ -57,6 +60,7 @@ def compare_files(
     subsets: Subsets | None = SUBSETS,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    kernels: Kernels = None,
     outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
@@ -94,6 +98,8 @@ def compare_files(
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        kernels: kernel sets that compute the files, such as `"xnnpack,reference"`. All numbers are of the first; with
+            several, they are compared with each other, file by file, see `compare_kernels`. None for XNNPACK.
         outputs: what the outputs of the first file mean, see `tfinv.output_change`; None to guess. Outputs that are no
             classes are measured on the images that layers are measured on.
         seed: seed of the subsets and of resampling.
@@ -108,11 +114,15 @@ def compare_files(
             networks, images that do not fit, labels that are no classes of the model.
     """
     transformations, measures = as_set(transformations), as_measures(measures)
+    chosen = kernel_sets(kernels)
+    main = chosen[0]
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
     first, second = scales_of_pair(first, second)
-    images = as_split(data, first.input_shape, subsets.max_samples, seed)
+    first, second = first.with_kernels(main), second.with_kernels(main)
+    is_limited = main in SLOW and subsets.max_samples is None
+    images = as_split(data, first.input_shape, subsets.kernel_samples if is_limited else subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
     if subsets.layers is not None:
@@ -139,7 +149,22 @@ def compare_files(
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
+    by_kernels = None
+    if len(chosen) > 1:
+        by_kernels = compare_kernels(
+            dict(zip(called, (first, second), strict=True)),
+            images,
+            transformations,
+            kernels=chosen,
+            measures=measures,
+            samples=subsets.kernel_samples,
+            sampling=sampling,
+            warping=warping,
+            seed=seed,
+            progress=progress,
+        )
     settings = {
+        "kernels": list(chosen),
         "transformations": transformations.id,
         "measures": [measure.key for measure in measures],
         "samples": len(images),
@@ -158,9 +183,14 @@ def compare_files(
         compared = compare_outputs(
             first, second, few, transformations, outputs, warping=warping, progress=progress, metadata={"names": called}
         )
-    return _assembled(
+    comparison = _assembled(
         (first, second), called, images, transformations, matched, measured, settings, unchecked, compared
     )
+    said = [f"All numbers are of the kernel set {first.kernels} ({KERNELS[first.kernels]}) unless another is named."]
+    if is_limited:
+        said.append(f"The kernel set {first.kernels} is slow, so {len(images)} images were used.")
+    told = [] if by_kernels is None else list(by_kernels.verdict)
+    return replace(comparison, verdict=(*comparison.verdict, *said, *told), kernels=by_kernels)
 
 
 def _assembled(
@@ -191,13 +221,17 @@ def _assembled(
     curves = [
         behaviour.to_frame(transformations).assign(model=name) for name, behaviour in zip(names, seen, strict=False)
     ]
-    classes = next((answers.num_classes for answers in predictions.values()), None)
+    scores = {name: one.scores for name, one in measured.items() if one.scores is not None}
+    warping = Warping(settings["padding"], settings["interpolation"])
+    answers = answers_of(predictions, names, images, transformations, seen, scores, warping) if seen else Answers.none()
+    classes = next((given.num_classes for given in predictions.values()), None)
     facts = {**settings, "num_classes": classes, "files": {n: m.metadata for n, m in zip(names, models, strict=True)}}
     return Comparison(
         names=names,
         verdict=(
             *(describe_outputs(outputs, names) if outputs is not None else ()),
             *verdict.describe(layers, fidelity, *(seen or (None, None)), names),
+            *answers_verdict.sentences(answers, seen, names),
         ),
         warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen), outputs)),
         layers=layers,
@@ -210,6 +244,7 @@ def _assembled(
         after=after,
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
+        answers=answers,
         outputs=outputs,
     )
 
@@ -370,11 +405,11 @@ def _warnings(
         for why in dict.fromkeys(model.skipped.values()):
             layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
             warnings.append(f"{name}: not measured, {why}: {layers}")
-    texts = dict.fromkeys(several(model.outputs) for model in models if outputs is None)
-    warnings += [text for text in texts if text]
-    for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
+    warnings += dict.fromkeys(text for model in models if outputs is None for text in remarks(model.outputs))
+    sides = ((matched.unmatched_before, matched.reasons_before), (matched.unmatched_after, matched.reasons_after))
+    for name, (layers, reasons) in zip(names, sides, strict=True):
         if layers:
-            warnings.append(f"layers of {name} without a partner: {', '.join(layers)}")
+            warnings.append(f"layers of {name} without a partner: {', '.join(with_reasons(layers, reasons))}")
     if not classifies:
         warnings.append("the models' output is not one number a class, so nothing is said of predictions")
     return warnings
