@@ -5,19 +5,27 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import tracemalloc
 import weakref
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfinv
-from tfinv.engine.memory import Need, parse_budget, plan, plan_layers, readable
+from tfinv.engine.gatherer import Gatherer
+from tfinv.engine.measuring import Intervals, measure_layer
+from tfinv.engine.memory import HELD, Need, _need, parse_budget, plan, plan_layers, readable
+from tfinv.engine.states import copied
+from tfinv.evaluation.arguments import as_measures
+from tfinv.measures.base import required_statistics
 from tfinv.statistics import ColumnMoments, Layer, RowDispersion
 from tfinv.statistics.compiled.fused import FusedDispersion
 from tfinv.statistics.row_distances import RowDistances
 from tfinv.support.memory import available
+from tfinv.transformations import parse
 
 NEEDS = [Need("a", 100, 10), Need("b", 60, 5, work=40), Need("c", 200, 20), Need("d", 10, 1, work_block=7)]
 
@@ -115,6 +123,29 @@ def test_needs_follow_from_shapes():
     assert small + 10 * moments < sharded < small + 100 * moments
     more = plan_layers([layer], (*both, RowDistances()), (8, 8, 1), 4, budget="1GB").sizes[0]
     assert more > small + 4 * 10 * 128 * 4
+
+
+@pytest.mark.parametrize("resamples", [0, 20])
+def test_measuring_a_layer_takes_what_is_planned_and_not_much_less(resamples):
+    measures, shards = as_measures(("NormalizedVariance", "NormalizedVarianceSE")), 8
+    layer = Layer("layer", (40, 40, 16), 6, parse("rotations(6)"))
+    statistics = required_statistics(measures)
+    gatherer, generator = Gatherer(statistics, [layer]), np.random.default_rng(0)
+    states = []
+    for _ in range(shards):
+        gatherer.reset()
+        done = gatherer.add("layer", tf.constant(generator.random((4, 6, *layer.shape), np.float32)))
+        states.append({statistic: copied(state) for statistic, state in gatherer.states_of("layer").items()})
+    assert done
+    need = _need(layer, statistics, shards, resamples, 1 + HELD * shards)
+    held = sum(array.nbytes for state in states[0].values() for array in state)
+    alone = _need(layer, statistics, 0, 0, 1).state
+    assert 0.8 * HELD * alone < held <= HELD * alone
+    tracemalloc.start()
+    measure_layer(measures, layer, states, Intervals(0.95, resamples))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert need.work / 2 < peak <= need.work
 
 
 def test_accumulators_are_freed_when_their_evaluation_ends(monkeypatch):

@@ -47,7 +47,8 @@ def test_images_outside_what_the_input_scale_maps_from_are_refused():
             profile(source, tf.data.Dataset.from_tensor_slices(data * 255), sampling=tfinv.Sampling(0.9))
     for wrong in (data * 255, data * 1e30):
         with pytest.raises(ValueError, match=told):
-            file.predict(wrong)
+            file.with_input_scale("-1..1").predict(wrong)
+    file = file.with_input_scale("-1..1")
     assert file.predict(data * 1.3 - 0.2).shape == (24, 3), "cubic interpolation leads beyond [0, 1]"
     plain = profile(model, data)["out"].values
     np.testing.assert_allclose(profile(network(1 / 255), data * 255)["out"].values, plain, rtol=1e-4)

@@ -15,10 +15,10 @@ from ai_edge_litert import schema_py_generated as schema
 from tflite_models import digits, plain_network, residual_network, trained
 
 from tfinv.results import LayerResult, MeasureResult, Results
-from tfinv.tflite import Comparison, Subsets, TFLiteModel, compare_files, float32, match, weight_int4
+from tfinv.tflite import Comparison, Subsets, TFLiteModel, compare_files, float32, match, static_int8, weight_int4
 from tfinv.tflite.comparison.match_files import partner_share
 from tfinv.tflite.comparison.storage import from_planes, to_planes
-from tfinv.tflite.files.flatbuffer import pack, read_graph
+from tfinv.tflite.files.flatbuffer import editable, pack, read_graph
 
 NV = "NormalizedVariance"
 
@@ -192,3 +192,37 @@ def test_planes_keep_every_float32():
     np.testing.assert_array_equal(back, values)
     assert back.dtype == np.float64 and np.signbit(back[0, 1])
     assert np.isnan(from_planes(to_planes(np.array([np.nan])), (1,))).all()
+
+
+def with_names(content: bytes, names: list[str]) -> bytes:
+    """The file with other names of its activations, in their order."""
+    model = editable(content)
+    for index, name in zip(read_graph(content).activations, names, strict=True):
+        model.subgraphs[0].tensors[index].name = name.encode()
+    return pack(model)
+
+
+def test_wrong_names_give_way_to_numbers_and_the_rest_is_explained():
+    """A quantized file in which two layers of one shape carry the names of each other, and one layer is new."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((12, 12, 1))
+    first = keras.layers.Conv2D(4, 3, padding="same", name="first")(inputs)
+    second = keras.layers.Conv2D(4, 3, padding="same", name="second")(first)
+    logits = keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D(name="mean")(second))
+    network = keras.Model(inputs, logits)
+    longer = keras.Model(inputs, keras.layers.Softmax(name="answer")(logits))
+    images = np.random.default_rng(1).random((24, 12, 12, 1), np.float32)
+    before = TFLiteModel(float32(network))
+    after = static_int8(longer, images).content
+    names = ["net/second/Conv2D", "net/first/Conv2D", "net/mean/Mean", "net/logits/MatMul", "net/answer/Softmax"]
+    swapped = TFLiteModel(with_names(after, names))
+    matched = match(before, swapped, images)
+    assert matched.pairs == {"first": "second", "second": "first", "mean": "mean", "logits": "logits"}
+    assert matched.how["first"] == matched.how["second"] == "numbers"
+    assert min(matched.correlations.values()) > 0.95
+    assert matched.unmatched_after == ("answer",)
+    assert matched.reasons_after["answer"].startswith("SOFTMAX, the other file has no layer of its shape (3,) left")
+    assert "matched by their numbers, not by name: first = second" in matched.describe()
+    assert match(before, swapped).pairs["first"] == "first"  # names alone cannot tell

@@ -39,17 +39,41 @@ class ModelOutput:
         """The value above which one unit says yes: 0.5 for a sigmoid's, 0 for a logit."""
         return threshold_of(self.activation)
 
+    @property
+    def tells_labels(self) -> bool:
+        """Whether it has several units with a threshold each, as classifiers of several labels have."""
+        return self.activation == "sigmoid" and len(self.shape) == 1 and self.shape[0] > 1
+
     def facts(self) -> dict[str, Any]:
         """As JSON values, for a record."""
         return {"name": self.name, "layer": self.layer, "shape": list(self.shape), "dtype": self.dtype}
 
 
-def several(outputs: Sequence[ModelOutput]) -> str:
-    """A sentence that names the outputs of a model and the one that answers; "" where there is only one."""
-    if len(outputs) < 2:
-        return ""
+def remarks(outputs: Sequence[ModelOutput]) -> list[str]:
+    """What a reader of predictions must know of the outputs: which one answers, and whether it tells several labels.
+
+    Example:
+        >>> from tfinv.activations.outputs import ModelOutput, remarks
+        >>> remarks([ModelOutput("output_0", "labels", (5,), "float32", "sigmoid")])[0][:55]
+        'the output labels has 5 sigmoid units, which may tell s'
+
+    Args:
+        outputs: in the order of the model.
+
+    Returns:
+        Sentences; none where a single output gives one class.
+    """
+    found = []
     names = [output.layer or output.name for output in outputs]
-    return f"the model has the outputs {', '.join(names)}: predictions are read from the first, {names[0]}"
+    if len(outputs) > 1:
+        found.append(f"the model has the outputs {', '.join(names)}: predictions are read from the first, {names[0]}")
+    if outputs and outputs[0].tells_labels:
+        found.append(
+            f"the output {names[0]} has {outputs[0].shape[-1]} sigmoid units, which may tell several labels of one "
+            "image: predictions are its largest unit; for a label by itself, give "
+            "keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
+        )
+    return found
 
 
 def output_activation(model: KerasModel, output: int = 0) -> str:

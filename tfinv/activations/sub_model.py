@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.channel_groups import channel_groups
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.activations.keras_graph import (
@@ -53,6 +54,7 @@ class _Tap:
     layer: Any
     tensor: Tensor
     channels_first: bool = False
+    channel_group: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -124,6 +126,8 @@ class ActivationModel:
         self.output_layer = self.outputs[0].layer
         """The layer that makes the model's first output, chosen or not; of class numbers, the layer they come from."""
         self.layer_types: dict[str, str] = {name: type(usable[name].layer).__name__ for name in names}
+        self.channel_groups: dict[str, str] = {name: usable[name].channel_group for name in names}
+        """The group that permutes the channels of a layer: `"p4"`, `"p4m"`, `"none"`, or `""` where that is unknown."""
         self._layer_shapes = {name: usable[name].shape for name in names}
         self.model: keras.Model = keras.Model(inputs, self._outputs(inputs, usable, names))
 
@@ -304,8 +308,8 @@ def _taps(model: KerasModel, images: Tensor, layout: Layout) -> tuple[list[_Tap]
     calls, outputs = collect(walk(model, [images], at_rest))
     first = first_channels(calls, images, layout)
     taps = [
-        _Tap(name, call.layer, tensor, id(tensor) in first)
-        for call, names in zip(calls, output_names(calls), strict=True)
+        _Tap(name, call.layer, tensor, id(tensor) in first, group)
+        for call, names, group in zip(calls, output_names(calls), channel_groups(calls, images), strict=True)
         for name, tensor in zip(names, call.outputs, strict=True)
     ]
     return taps, outputs

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.outputs import remarks
 from tfinv.support.types import Model
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def check_answers(model: Model, images: Split) -> tuple[dict[str, Any], list[str
         "kappa": found.kappa,
         "answered": len(few),
     }
-    warnings = []
+    warnings: list[str] = []
     answers = outputs.argmax(1)
     top, share = _most_frequent(answers)
     if share >= SAME and _most_frequent(few.y)[1] < EVEN:
@@ -63,7 +64,7 @@ def check_answers(model: Model, images: Split) -> tuple[dict[str, Any], list[str
     if warnings:
         hint = check_input_scale(model, few.x, few.y)
         warnings += [hint] if hint else ["a wrong input scale or wrong labels look like this"]
-    return facts, warnings
+    return facts, [*warnings, *remarks(model.outputs[:1])]
 
 
 def _most_frequent(classes: Any) -> tuple[int, float]:

@@ -89,6 +89,31 @@ def add_measuring(made: argparse.ArgumentParser, samples: int | None, confidence
     )
 
 
+def add_kernels(made: argparse.ArgumentParser) -> None:
+    """`--kernels` and `--kernel-samples`; read the first with `tfinv.tflite.files.kernels.kernel_sets`."""
+    made.add_argument(
+        "--kernels",
+        metavar="SETS",
+        help="which code computes .tflite files: xnnpack (default; phones), builtin, reference, tflm "
+        "(microcontrollers; pip install 'tfinv[tflm]'); of several, with commas between them, the first is measured, "
+        "and all are compared",
+    )
+    made.add_argument(
+        "--kernel-samples",
+        type=int,
+        default=100,
+        help="compare kernel sets on so many images, because reference and tflm take 10 to 60 times as long as "
+        "xnnpack; default: 100",
+    )
+
+
+def idle_kernels(kernels: Sequence[str]) -> str:
+    """Why `--kernel-samples` has no effect; empty where it has one."""
+    from tfinv.tflite.files.kernels import SLOW
+
+    return "" if len(kernels) > 1 or kernels[0] in SLOW else "there are no kernel sets to compare"
+
+
 def add_workers(made: argparse.ArgumentParser) -> None:
     """`--workers`; hand it to `tfinv.distributed`."""
     made.add_argument(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_first_layer
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.activations.layout import Layout, as_images, input_layout
 from tfinv.commands import arguments as shared
+from tfinv.support import archive
 from tfinv.support.types import KerasModel, Model
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ def open_model(
     layer_classes: Sequence[str] = (),
     size: Sequence[int] | None = None,
     layout: Layout | None = None,
+    fixed: Path | None = None,
 ) -> Opened:
     """Open a model by the name that a user gives.
 
@@ -95,42 +98,65 @@ def open_model(
         layer_classes: of `--layer-class`.
         size: of `--input-size`, height and width where the model leaves them open.
         layout: of `--layout`; None for what the model tells.
+        fixed: of `--fixed-inputs`.
 
     Raises:
         ValueError: a missing or damaged file, one that holds an unknown class, a model that does not take images, or a
             size that the model does not leave open.
     """
     given = None if scale is None else parse_scale(shared.input_scale(scale))
+    values = None if fixed is None else read_fixed(fixed)
     if is_tflite(name):
-        return _open_tflite(name, given, size, layout)
-    opened = _open_keras(name, given, layer_classes, layout)
+        return _open_tflite(name, given, size, layout, values)
+    opened = _open_keras(name, given, layer_classes, layout, values)
     return opened if size is None else _sized(opened, size)
 
 
-def _open_tflite(
-    name: str, scale: InputScale | None, size: Sequence[int] | None = None, layout: Layout | None = None
-) -> Opened:
-    from tfinv.tflite import TFLiteModel
+def read_fixed(path: Path) -> dict[str, Any]:
+    """The values of `--fixed-inputs`, by name of the input.
 
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that is no `.npz` file of arrays.
+    """
+    with archive.reading(path, "an .npz file with one array per input", argument="fixed-inputs"):
+        return dict(archive.load_arrays(path))
+
+
+def _open_tflite(
+    name: str,
+    scale: InputScale | None,
+    size: Sequence[int] | None = None,
+    layout: Layout | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> Opened:
+    from tfinv.tflite import TFLiteModel, fix_inputs
+
+    file = name if fixed is None else fix_inputs(name, fixed)
     try:
-        model = TFLiteModel(name, input_scale=scale, layout=layout, input_size=size)
+        model = TFLiteModel(file, input_scale=scale, layout=layout, input_size=size, probe=True)
     except ValueError as error:
         if size is None or "input_size must be a size that the model leaves open" not in str(error):
             raise
-        return _sized(_open_tflite(name, scale, None, layout), size)  # says why the size has no effect
+        return _sized(_open_tflite(name, scale, None, layout, fixed), size)  # says why the size has no effect
     outputs = [model.runner.shape(index) for index in model.graph.outputs]
     count = outputs[0][-1] if len(outputs) == 1 and len(outputs[0]) == 2 and outputs[0][-1] > 1 else None
     return Opened(name, model, model.input_shape, model.input_scale, model.scale_from, count, model.layout)
 
 
 def _open_keras(
-    name: str, scale: InputScale | None, layer_classes: Sequence[str], layout: Layout | None = None
+    name: str,
+    scale: InputScale | None,
+    layer_classes: Sequence[str],
+    layout: Layout | None = None,
+    fixed: Mapping[str, Any] | None = None,
 ) -> Opened:
     from tfinv import models
 
     is_application = name.startswith(APPLICATIONS)
     stand_ins = shared.layer_classes(layer_classes)
     model = models.build(name, None, None) if is_application else models.load(name, stand_ins=stand_ins)
+    model = model if fixed is None else models.fix_inputs(model, fixed)
     shape = image_shape(model)
     layout = layout or input_layout(model)
     shape = as_images(shape, layout)

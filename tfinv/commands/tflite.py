@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.outputs import add_output, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str]) -> int:
         nargs="+",
         help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE",
     )
+    add_output(parser)
     shared.add_measuring(parser, 300, 0.95)
+    shared.add_kernels(parser)
     parser.add_argument("--train-samples", type=int, help="train and calibrate on so many training images")
     parser.add_argument("--calibration-samples", type=int, default=200, help="images that calibrate; default: 200")
     parser.add_argument("--epochs", type=int, default=1, help="of recipes that train; default: 1")
@@ -64,15 +67,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def _study(options: argparse.Namespace) -> int:
     from tfinv.tflite.comparison.compare_files import MEASURES
+    from tfinv.tflite.files.kernels import kernel_sets
     from tfinv.tflite.studies.options import Quantizing
     from tfinv.tflite.studies.sensitivities import choose_schemes
 
     # before anything that takes long
+    kernels = kernel_sets(options.kernels)
+    refuse_idle(options, {"kernel_samples": shared.idle_kernels(kernels)})
     recipes, schemes = shared.recipes(options.recipes), choose_schemes(options.sensitivity)
     quantizing = Quantizing(options.calibration_samples, options.epochs, options.learning_rate, schemes)
     transformations = shared.transformations(options.transformations)
     measures = shared.measures(options.measures or MEASURES)
-    warping = shared.warping(options)
+    warping, kinds = shared.warping(options), stated(options.output)
     _check(options, recipes, schemes)
 
     from tfinv.commands.data import load_fitting
@@ -112,12 +118,17 @@ def _study(options: argparse.Namespace) -> int:
             input_scale=opened.scale,
             measures=measures,
             subsets=Subsets(
-                measured_samples=options.measured_samples, layers=options.layers, memory_budget=options.memory_budget
+                measured_samples=options.measured_samples,
+                layers=options.layers,
+                memory_budget=options.memory_budget,
+                kernel_samples=options.kernel_samples,
             ),
             sampling=Sampling(options.confidence),
             warping=warping,
+            kernels=kernels,
             quantizing=quantizing,
             output=Output(options.out / "files", Cache(options.out / "cache", force=options.force, report=say), say),
+            outputs=kinds,
             seed=options.seed,
             progress=not options.quiet,
         )

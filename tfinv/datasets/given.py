@@ -161,9 +161,11 @@ def as_labels(labels: Any, count: int, argument: str = "labels") -> NDArray[np.i
     if array.ndim == 2 and len(array) == count and array.shape[1] > 1 and array.dtype.kind in "fiub":
         if ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
             return array.argmax(axis=1)
+        several = ((array == 0) | (array == 1)).all() and (array.sum(axis=1) > 1).any()
+        hint = "; for several labels of one image, give the column of one label and the model's unit for it"
         raise ValueError(
-            f"{argument} must be {count} integers or one-hot rows, one per image. Received: rows of shape "
-            f"{array.shape} that do not hold a single 1"
+            f"{argument} must be {count} integers or one-hot rows, one per image{hint if several else ''}. Received: "
+            f"rows of shape {array.shape} that do not hold a single 1"
         )
     if array.shape != (count,) or array.dtype.kind not in "iub":
         raise ValueError(

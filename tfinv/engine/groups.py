@@ -97,6 +97,20 @@ def measured(
     return results
 
 
+def states_of_shard(run: Pass, samples: ImageBatches, part: str) -> dict[str, LayerStates]:
+    """By layer the states of one pass over some samples, where other samples follow.
+
+    Args:
+        run: a pass that needs no other before it.
+        samples: the samples.
+        part: name for the checkpoint.
+    """
+    return {
+        layer: {statistic: copied(state) for statistic, state in states.items()}
+        for layer, states in run.run(samples, {}, part, copy=True).items()
+    }
+
+
 def first_states(setting: Setting, layers: Sequence[Layer], subsets: Mapping[Any, ImageBatches]) -> dict[Any, Results]:
     """What a second pass needs of a group of layers, in results without measures.
 

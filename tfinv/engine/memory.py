@@ -17,6 +17,13 @@ from tfinv.support.memory import available
 
 SHARE_OF_FREE = 0.5
 """The default budget, as a share of the memory that is free when the evaluation starts."""
+HELD = 1.1
+"""Bytes that the state of a shard takes, as a share of that of all samples while it is gathered."""
+COMPUTING = 7
+"""Bytes that a layer's measures take at most, as multiples of its state: of all samples and of all but one shard, in
+float64, with intermediate arrays."""
+DRAWN, DRAWING = 15, 4.5
+"""The same where shards are drawn: for the draws made at a time, and for each shard."""
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
 
@@ -74,6 +81,7 @@ def plan_layers(
     budget: Any = None,
     fixed: bool = False,
     shards: int = 0,
+    resamples: int = 0,
     checkpoint: bool = False,
     keep: bool = False,
     pieces: bool = False,
@@ -88,18 +96,19 @@ def plan_layers(
         budget: see `parse_budget`.
         fixed: whether the batch size must stay as it is.
         shards: number of shards whose states are held apart; 0 for none.
+        resamples: how often shards are drawn; 0 where one is left out at a time.
         checkpoint: whether a checkpoint holds copies of the states of shards.
         keep: whether states are kept in the results.
         pieces: whether the samples are more than one piece, whose states are merged in float64.
     """
     count = layers[0].num_transformations
     image = 3 * count * int(np.prod(image_shape)) * 4
-    copies = 1 + 2 * pieces + 1.5 * shards + checkpoint * shards + 1.5 * keep
-    needs = [_need(layer, statistics, shards, copies) for layer in layers]
+    copies = 1 + 2 * pieces + HELD * shards + checkpoint * shards + 1.5 * keep
+    needs = [_need(layer, statistics, shards, resamples, copies) for layer in layers]
     return plan(needs, batch_size, parse_budget(budget), image, shrink=not fixed)
 
 
-def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, copies: float) -> Need:
+def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, resamples: int, copies: float) -> Need:
     fitting = [statistic for statistic in statistics if not statistic.applies(layer)]
     groups = fused.groups(fitting)
     others = [statistic for statistic in fitting if not any(statistic in group for group in groups)]
@@ -108,9 +117,13 @@ def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, copies: fl
     block = (layer.num_transformations + 1) * int(np.prod(layer.shape)) * 4
     # Operations on variables write a handful of temporary arrays of the size of what they read; two layers at a time.
     updating, updating_block = 2 * 3 * in_graph, 2 * 3 * block if others else 0
-    # Measures read float64 and square it; shards are merged in both directions.
-    computing = int(state * (5 + 4 * shards))
-    return Need(layer.name, int(state * copies), block, max(updating, computing), updating_block)
+    # What cannot be subtracted is merged in both directions, in float64.
+    merged = _state_bytes([statistic for statistic in others if not statistic.per_unit], layer)
+    merged += sum(
+        fused.state_bytes(group, layer) for group in groups if not all(statistic.per_unit for statistic in group)
+    )
+    computing = COMPUTING * state + 4 * shards * merged + ((DRAWN + DRAWING * shards) * state if resamples else 0)
+    return Need(layer.name, int(state * copies), block, int(max(updating, computing)), updating_block)
 
 
 def _state_bytes(statistics: Sequence[Statistic], layer: Layer) -> int:

@@ -25,6 +25,7 @@ from tfinv.evaluation.distribution import distributed, team_of
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.evaluation.planning import layers_of
+from tfinv.evaluation.precision import check_precision, measure_until
 from tfinv.evaluation.stratified import classes_of, over_classes
 from tfinv.evaluation.thresholds import given_states, id_of
 from tfinv.measures import Measure
@@ -58,6 +59,7 @@ def evaluate(
     batch_size: int | None = None,
     sampling: Sampling | None = None,
     warping: Warping | None = None,
+    precision: float | None = None,
     memory_budget: int | float | str | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     distribute: Any = None,
@@ -94,6 +96,10 @@ def evaluate(
             as `Sampling(0.95)` for 95 % intervals or `Sampling(stratified=True)`. None: nothing of these.
         warping: how images are warped: a `tfinv.Warping`, such as `Warping(padding="nearest")`. None: bilinear, zero
             outside the frame.
+        precision: take images in random order only until every interval reaches at most this far to either side, in
+            the unit of the measure: 0.02 is 2 points for `AccuracyUnder`. There are at most five looks, each after
+            twice as many images; the intervals hold for all measures, layers and looks together, with the confidence
+            of `sampling` (default 0.95). `metadata["precision"]` tells how many images it took. None: all images.
         memory_budget: bytes, or text such as `"8GiB"`, for accumulators and activations; layers that do not fit
             together are measured in several runs over the images. Default: half of the free memory.
         checkpoint: a file to save to about once a minute, or a `tfinv.engine.checkpoint.Checkpoint`: the same call
@@ -123,6 +129,8 @@ def evaluate(
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
     batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
     source = as_source(model, layers, batches.shape)
+    if precision is not None:
+        sampling = check_precision(precision, sampling, checkpoint)
     batches = batches.scaled_by(maps_images(source))
     batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
     batches = batches.noted() if sampling.keep_statistics else batches
@@ -162,6 +170,9 @@ def evaluate(
     )
     if setting.checkpoint:
         setting.checkpoint.open(_configuration(description, setting, batch_size, sampling))
+    if precision is not None and distribute is not None:
+        raise ValueError("precision looks at the images one after the other, in one process. Received: distribute too")
+    used: dict[str, Any] = {}
     with team_of(distribute) as team:
         if team is not None and team.size:
             memory_budget = parse_budget(memory_budget) // team.size
@@ -171,12 +182,16 @@ def evaluate(
             print(plan)
         subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
         batches = batches.in_batches_of(plan.batch_size)
-        groups = _measure_groups(setting, plan, batches, subsets, sampling, progress, team)
+        if precision is None:
+            groups = _measure_groups(setting, plan, batches, subsets, sampling, progress, team)
+        else:
+            groups, used = measure_until(setting, plan, batches, precision, sampling, progress)
     description |= {
         "samples": batches.count,
         "resolutions": setting.resolutions,
         **provenance(),
         **dict(metadata or {}),
+        **used,
     }
     if "interpolation_floor" not in description and not sampling.first_pass and not sampling.first_sample:
         description["interpolation_floor"] = _interpolation_floor(setting, batches, warping)
@@ -286,6 +301,7 @@ def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sam
             budget=budget,
             fixed=fixed,
             shards=sampling.parts,
+            resamples=sampling.intervals.resamples if sampling.intervals else 0,
             checkpoint=keeper is not None,
             keep=setting.keep_statistics,
             pieces=pieces,

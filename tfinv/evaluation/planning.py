@@ -48,6 +48,7 @@ def plan_evaluation(
         budget=memory_budget,
         fixed=batch_size is not None,
         shards=sampling.parts if sampling else 0,
+        resamples=sampling.intervals.resamples if sampling and sampling.intervals else 0,
         checkpoint=checkpoint,
     )
 
@@ -63,7 +64,17 @@ def layers_of(source: ActivationSource, transformations: TransformationSet, samp
     shapes, count = source.layer_shapes, len(transformations)
     last = getattr(source, "output_layer", list(shapes)[-1])
     activation = next((output.activation for output in getattr(source, "outputs", ())), None)
+    groups = getattr(source, "channel_groups", {})
     return tuple(
-        Layer(name, shape, count, transformations, name == last, samples, activation if name == last else None)
+        Layer(
+            name,
+            shape,
+            count,
+            transformations,
+            name == last,
+            samples,
+            activation if name == last else None,
+            groups.get(name, ""),
+        )
         for name, shape in shapes.items()
     )

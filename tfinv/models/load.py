@@ -56,7 +56,8 @@ def load(
         ValueError: no such file, another kind of file, a damaged one, one that holds code or unknown classes, or a
             stand-in that is no layer of Keras.
     """
-    import tfinv.transformations.augmentation  # noqa: F401  (registers the layer, models may hold one)
+    import tfinv.layers
+    import tfinv.transformations.augmentation  # noqa: F401  (both register layers, models may hold them)
 
     file = Path(path)
     if file.suffix.lower() not in SUFFIXES:

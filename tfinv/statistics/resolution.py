@@ -17,8 +17,8 @@ ROUNDINGS = 2
 """Standard deviation allowed for besides that of a sum, in units of epsilon: that of about fifty roundings."""
 
 SMALLEST = 2.0**-55
-"""Smallest standard deviation that sums of squares in float32 hold with about four digits. TensorFlow takes squares below
-2^-126 for zero, and a sum loses those of small deviations long before it is zero itself."""
+"""Smallest standard deviation that sums of squares in float32 hold with about four digits: TensorFlow takes squares
+below 2^-126 for zero, and a sum loses those of small deviations long before it is zero itself."""
 LARGEST = 2.0**50
 """Largest activation whose sums of squares in float32 stay finite."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.support.types import Images
+from tfinv.tflite.comparison.match_numbers import SAME_LAYER, by_numbers, correlation, partner_share, thinned
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.tflite.files.tensor_names import base_name
 
@@ -22,10 +23,6 @@ PARTNERS = 0.5
 """In between, the least share of units that must be more like their own partner than like any other unit."""
 MATCHED = 0.5
 """Least share of the layers of the file with fewer layers that must have a partner."""
-_SAME_LAYER = 0.2
-"""Least correlation of a pair that was found by position or shape rather than by name."""
-_ROWS = 2**15
-"""Images and places at which a layer is compared, about; more tell nothing else."""
 _FIRST_LAYERS = 3
 _EARLY = 6
 """Layers that are read; the look at units takes them all, because a wrong input scale shows from layer to layer."""
@@ -41,9 +38,11 @@ class Match:
         pairs: layer of the second file by layer of the first, in the order of the first.
         unmatched_before: layers of the first file without a partner.
         unmatched_after: layers of the second file without a partner.
-        how: `"name"` or `"order"`, by layer of the first file.
+        how: `"name"`, `"order"` or `"numbers"`, by layer of the first file.
         correlations: mean over units of the correlation between both, on the same images, by layer of the first
             file. Empty where no images were given; layers that never vary have none.
+        reasons_before: why layers of the first file have no partner. Empty where no images were given.
+        reasons_after: the same of the second file.
     """
 
     pairs: Mapping[str, str]
@@ -51,6 +50,8 @@ class Match:
     unmatched_after: tuple[str, ...] = ()
     how: Mapping[str, str] = field(default_factory=dict)
     correlations: Mapping[str, float] = field(default_factory=dict)
+    reasons_before: Mapping[str, str] = field(default_factory=dict)
+    reasons_after: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, layers: Collection[str]) -> Match:
         """The match of some layers of the first file alone.
@@ -69,20 +70,26 @@ class Match:
             pairs=pairs,
             unmatched_before=tuple(name for name in self.unmatched_before if name in layers),
             unmatched_after=(),
+            reasons_before={name: why for name, why in self.reasons_before.items() if name in layers},
+            reasons_after={},
         )
 
     def describe(self) -> str:
         """The match in a few lines, for a reader."""
-        by_order = [f"{a} = {b}" for a, b in self.pairs.items() if self.how.get(a) == "order"]
         lines = [f"{len(self.pairs)} layers matched"]
-        lines += [f"matched by order and shape, not by name: {', '.join(by_order)}"] if by_order else []
-        lines += [f"only in the first file: {', '.join(self.unmatched_before)}"] if self.unmatched_before else []
-        lines += [f"only in the second file: {', '.join(self.unmatched_after)}"] if self.unmatched_after else []
+        for how, words in (("order", "by order and shape"), ("numbers", "by their numbers")):
+            named = [f"{name} = {other}" for name, other in self.pairs.items() if self.how.get(name) == how]
+            lines += [f"matched {words}, not by name: {', '.join(named)}"] if named else []
+        for side, names, reasons in (
+            ("first", self.unmatched_before, self.reasons_before),
+            ("second", self.unmatched_after, self.reasons_after),
+        ):
+            lines += [f"only in the {side} file: {', '.join(with_reasons(names, reasons))}"] if names else []
         return "\n".join(lines)
 
 
 def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Images = None) -> Match:
-    """Pair the layers of two files: by name, then by order of operators and shape, then check by numbers.
+    """Pair the layers of two files: by name, by order of operators and shape, and by numbers; check all by numbers.
 
     Quantization keeps the sequence of operators and most tensor names. QUANTIZE and DEQUANTIZE, which it adds, are
     no layers and do not disturb the order. On images, layers of the same network correlate, unit by unit, whatever the
@@ -120,19 +127,22 @@ def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Ima
     how.update(dict.fromkeys(pairs, "name"))
     for one, other in _by_order(first, second, pairs):
         pairs[one], how[one] = other, "order"
-    if not pairs:
-        raise ValueError("before and after must have a layer in common. Received: files that share no layer")
-    _refuse_few(first, second, pairs)
     correlations: dict[str, float] = {}
-    if images is not None:
-        seen = _seen(first, second, pairs, images)
-        correlations = {name: correlation(*both) for name, both in seen.items()}
-        correlations = {name: value for name, value in correlations.items() if np.isfinite(value)}
-        _refuse_strangers({name: seen[name] for name in first.layer_shapes if name in seen}, correlations)
-        for one in [name for name, way in how.items() if way == "order" and correlations.get(name, 1) < _SAME_LAYER]:
-            del pairs[one], how[one]
-            correlations.pop(one)
+    reasons: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    if images is None:
         _refuse_few(first, second, pairs)
+    else:
+        one, other = _seen(first, images), _seen(second, images)
+        correlations = {name: correlation(one[name], other[partner]) for name, partner in pairs.items()}
+        for name in [name for name in pairs if correlations[name] < SAME_LAYER and how[name] == "order"]:
+            del pairs[name], how[name], correlations[name]
+        numbers, reasons = by_numbers(first, second, (one, other), pairs, correlations)
+        for name, (partner, value) in numbers.items():
+            pairs[name], how[name], correlations[name] = partner, "numbers", value
+        _refuse_few(first, second, pairs)
+        correlations = {name: value for name, value in correlations.items() if np.isfinite(value)}
+        seen = {name: (one[name], other[pairs[name]]) for name in first.layer_shapes if name in pairs}
+        _refuse_strangers(seen, correlations)
     ordered = {name: pairs[name] for name in first.layer_shapes if name in pairs}
     partners = set(ordered.values())
     return Match(
@@ -141,41 +151,14 @@ def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Ima
         tuple(name for name in second.layer_shapes if name not in partners),
         {name: how[name] for name in ordered},
         {name: correlations[name] for name in ordered if name in correlations},
+        {name: why for name, why in reasons[0].items() if name not in ordered},
+        {name: why for name, why in reasons[1].items() if name not in partners},
     )
 
 
-def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Mean over units of the Pearson correlation between two activations `(N, *U)`.
-
-    A unit of a feature map is a channel: its samples are all images and positions. Units that are constant in either
-    are left out; NaN where none is left.
-    """
-    one, other = _centred(one), _centred(other)
-    spread = np.sqrt(np.square(one).sum(0) * np.square(other).sum(0))
-    varied = spread > 1e-12 * max(1.0, float(spread.max(initial=0.0)))
-    return float(((one * other).sum(0)[varied] / spread[varied]).mean()) if varied.any() else float("nan")
-
-
-def partner_share(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """The share of units of one activation `(N, *U)` that correlate most with the same unit of another one.
-
-    Quantization blurs units but does not exchange them: the share is near 1 for one network, and near one in the number
-    of units for different networks, however alike their units are on average. NaN where fewer than two units vary.
-    """
-    one, other = _centred(one), _centred(other)
-    lengths = [np.sqrt(np.square(values).sum(0)) for values in (one, other)]
-    varied = np.flatnonzero(
-        np.logical_and(*(norm > 1e-12 * max(1.0, float(norm.max(initial=0.0))) for norm in lengths))
-    )
-    if varied.size < 2:
-        return float("nan")
-    alike = (one[:, varied] / lengths[0][varied]).T @ (other[:, varied] / lengths[1][varied])
-    return float((alike.argmax(axis=1) == np.arange(varied.size)).mean())
-
-
-def _centred(values: NDArray[Any]) -> NDArray[np.float64]:
-    flat = np.asarray(values, np.float64).reshape(-1, values.shape[-1])
-    return flat - flat.mean(0)
+def with_reasons(names: Sequence[str], reasons: Mapping[str, str]) -> list[str]:
+    """Layers without a partner, each with the reason in brackets where one is known."""
+    return [f"{name} ({reasons[name]})" if name in reasons else name for name in names]
 
 
 def _as_model(source: Source | TFLiteModel) -> TFLiteModel:
@@ -213,23 +196,15 @@ def _by_order(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str])
         yield from zip(left[block.a : block.a + block.size], right[block.b : block.b + block.size], strict=True)
 
 
-def _seen(
-    first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Any
-) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Activations of both sides of every pair on the same images; of large maps as many places as tell enough."""
-    one, other = first.select(list(pairs))(images), second.select(list(pairs.values()))(images)
-    return {name: (_thinned(one[name]), _thinned(other[partner])) for name, partner in pairs.items()}
-
-
-def _thinned(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Every so many-th of the images and places of an activation `(N, *U)`, as `(rows, channels)`."""
-    flat = values.reshape(-1, values.shape[-1])
-    step = max(1, len(flat) // _ROWS)
-    return flat[:: step + 1 - step % 2].copy()  # an odd step does not stay in some columns of the usual sizes
+def _seen(model: TFLiteModel, images: Any) -> dict[str, NDArray[np.float32]]:
+    """Activations of every layer; of large maps as many places as tell enough."""
+    return {name: thinned(values) for name, values in model(images).items()}
 
 
 def _refuse_few(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str]) -> None:
     """Files of one network share most layers, whatever their operators were merged to."""
+    if not pairs:
+        raise ValueError("before and after must have a layer in common. Received: files that share no layer")
     layers = min(len(first.layer_shapes), len(second.layer_shapes))
     if len(pairs) < MATCHED * layers:
         raise ValueError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -96,7 +97,13 @@ def weight_int4(model: KerasModel) -> Conversion:
 
 
 def static_int8(
-    model: KerasModel, calibration: Images, *, per_channel: bool = True, io: Io = "float32", equalize: bool = False
+    model: KerasModel,
+    calibration: Images,
+    *,
+    per_channel: bool = True,
+    io: Io = "float32",
+    equalize: bool = False,
+    float_layers: Sequence[str] = (),
 ) -> Conversion:
     """Kernels and activations as int8, computed with integers throughout; ranges from calibration images.
 
@@ -120,21 +127,29 @@ def static_int8(
         io: type of inputs and outputs. `"float32"` (default) is a drop-in replacement of the float file;
             `"int8"` is for devices that handle no floats at all.
         equalize: first equalize channel ranges across layers (`tfinv.tflite.convert.equalization.equalize`).
+        float_layers: names of Keras layers whose operators stay in float32, such as a `SpatialTransformer`.
 
     Returns:
         The file.
 
     Raises:
         TypeError: see `float32`, or calibration that holds no images.
-        ValueError: see `float32`; calibration without images, of another shape, or not finite; an unknown `io`.
+        ValueError: see `float32`; calibration without images, of another shape, or not finite; an unknown `io`; a layer
+            of `float_layers` that made no operator of the file.
     """
-    options = {"per_channel": _flag("per_channel", per_channel), "io": _io(io), "equalize": _flag("equalize", equalize)}
+    options: dict[str, Any] = {
+        "per_channel": _flag("per_channel", per_channel),
+        "io": _io(io),
+        "equalize": _flag("equalize", equalize),
+    }
     if equalize:
         if isinstance(model, Conversion):
             raise TypeError("model must be the Keras model where equalize is True. Received: a Conversion")
         from tfinv.tflite.convert.equalization import equalize as equalize_channels
 
         model = equalize_channels(model)
+    if float_layers:
+        options["float_layers"] = [float_layers] if isinstance(float_layers, str) else list(float_layers)
     return _static(model, "static_int8", calibration, options, 8, per_channel, io)
 
 
@@ -174,9 +189,23 @@ def _static(
     reference = _reference(model)
     shape = reference.graph.tensors[reference.graph.inputs[0]].shape[1:]
     images = _Counter(calibration_batches(calibration, shape, _batch_size(reference)))
-    tool = partial(quantize_all, activation_bits=bits, per_channel=per_channel, io=io)
+    skip = _operators_of(options.get("float_layers", ()), reference)
+    tool = partial(quantize_all, activation_bits=bits, per_channel=per_channel, io=io, skip=skip)
     result = _quantized(reference, recipe, options, lambda content: tool(content, images))
     return replace(result, options={**options, "calibration_images": images.count})
+
+
+def _operators_of(layers: Sequence[str], reference: Conversion) -> str | None:
+    """A regular expression for the names of what the operators of some Keras layers give; None for no layers."""
+    graph = reference.graph
+    names = [graph.tensors[index].name for operator in graph.operators for index in operator.outputs]
+    patterns = []
+    for layer in layers:
+        # Keras numbers the scopes of a model that is traced again: `transformer_1/mul`.
+        patterns.append(rf"(^|.*/){re.escape(layer)}(_\d+)?/.*")
+        if not any(re.match(patterns[-1], name) for name in names):
+            raise ValueError(f"float_layers must name layers whose operators are in the file. Received: {layer!r}")
+    return "|".join(patterns) or None
 
 
 def _quantized(

@@ -29,7 +29,9 @@ from tfinv.tflite.files.input_scale import InputScale, told_by_file
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.input_shape import first_channels, told_layout, with_input_size
 from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.kernels import TFLM, XNNPACK, kernel_sets
 from tfinv.tflite.files.layer_map import LayerMap
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
 from tfinv.tflite.files.sized_by_data import sized_by_data
@@ -80,6 +82,8 @@ class TFLiteModel:
         layout: `"nhwc"` or `"nchw"`, where the file has the channels of its images; None for what its operators, or
             else its input shape tell.
         input_size: `(height, width)` of the images, where the file leaves them open.
+        kernels: the code that computes the file: `"xnnpack"`, `"builtin"`, `"reference"` or `"tflm"`, TensorFlow Lite
+            for Microcontrollers, which is always tried in a process of its own.
 
     Raises:
         ValueError: not an intact TFLite file, or one that the interpreter refuses (with its words), several inputs, an
@@ -98,6 +102,7 @@ class TFLiteModel:
         probe: bool | None = None,
         layout: Layout | None = None,
         input_size: Sequence[int] | None = None,
+        kernels: str = XNNPACK,
     ) -> None:
         layout = checked_layout(layout)
         self.name, conversion, self._unknown = _open(model, probe, input_size, layout)
@@ -108,8 +113,14 @@ class TFLiteModel:
         self.scale_from = "given" if input_scale is not None else "the file" if told else "default"
         """Where the input scale comes from: `"given"`, `"the file"`, `"the other file"` or `"default"`."""
         self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
-        self.runner = Runner(
-            self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads), name=self.name
+        self.kernels = _one_set(kernels)
+        """The kernel set that computes the file."""
+        self.runner = _runner(
+            self.graph,
+            _positive("batch_size", batch_size),
+            _positive("num_threads", num_threads),
+            self.kernels,
+            self.name,
         )
         self.layout: Layout = layout or told_layout(self.graph)
         """Where the file has the channels of its images."""
@@ -226,10 +237,12 @@ class TFLiteModel:
         from tfinv.tflite.files.workers import StreamWorker
 
         key = (count, images)
-        if key not in self._crew or any(runner.invocation.is_left for runner in self._crew[key]):
+        if key not in self._crew or any(runner.is_left for runner in self._crew[key]):
             self._crew.clear()
             threads = 1 if count > 1 else self.threads
-            self._crew[key] = [Runner(self.graph, images, threads, name=self.name) for _ in range(count)]
+            self._crew[key] = [
+                new_runner(self.graph, images, threads, kernels=self.kernels, name=self.name) for _ in range(count)
+            ]
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
@@ -246,6 +259,7 @@ class TFLiteModel:
             "layout": self.layout,
             "threads": self.runner.threads,
             "batch_size": self.batch_size,
+            "kernels": self.kernels,
             "delegate": self.runner.delegate,
             "self_check": self.check.summary() if self.check else "not run",
             "inputs": [
@@ -270,6 +284,21 @@ class TFLiteModel:
         """The same model, interpreter shared, fed with another input scale."""
         other = copy.copy(self)
         other.input_scale, other.scale_from = parse_scale(scale), origin
+        return other
+
+    def with_kernels(self, kernels: str) -> TFLiteModel:
+        """The same file and layers, computed by another kernel set.
+
+        Raises:
+            ValueError: an unknown kernel set, one that is not installed, or one that refuses the file, in its words.
+        """
+        if _one_set(kernels) == self.kernels:
+            return self
+        other = copy.copy(self)
+        other.kernels = kernels
+        other.runner = _runner(self.graph, self.runner.batch, self.runner.threads, kernels, self.name)
+        other.check, other._crew, other.skipped = None, {}, {}
+        other._layers = other._name_layers(list(self._layers))
         return other
 
     def __call__(self, images: Images) -> dict[str, NDArray[np.float32]]:
@@ -345,7 +374,8 @@ class TFLiteModel:
             )
         if not np.isfinite(images).all():
             raise ValueError("images must be finite. Received: NaN or infinite values")
-        check_unit_images(images, self.input_scale)
+        if self.input_scale.range != (0.0, 1.0):  # without a scale, these may be inputs as the file takes them
+            check_unit_images(images, self.input_scale)
         inputs = self.input_scale(images)
         return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
 
@@ -415,6 +445,22 @@ def _tried(conversion: Conversion) -> tuple[Conversion, tuple[str, ...]]:
                 raise
         unknown.append(operator)
         conversion = replace(conversion, content=without_operator(conversion.graph, operator))
+
+
+def _one_set(kernels: str) -> str:
+    first, *others = kernel_sets(kernels)
+    if others:
+        raise ValueError(f"kernels of a model must be one kernel set. Received: {kernels!r}")
+    return first
+
+
+def _runner(graph: Graph, batch: int | None, threads: int | None, kernels: str, name: str) -> Runner:
+    """What runs the file; the interpreter for microcontrollers is first tried in a process of its own."""
+    if kernels == TFLM:
+        from tfinv.tflite.files.probe import probe  # here: it runs as a program too
+
+        probe(graph.content, kernels)
+    return new_runner(graph, batch, threads, kernels=kernels, name=name)
 
 
 def _positive(name: str, value: int | None) -> int | None:

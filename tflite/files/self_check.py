@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.kernels import BUILTIN
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.signals import sqnr
 from tfinv.tflite.files.sized_by_data import sized_by_data
 
@@ -75,9 +77,11 @@ def check_runner(graph: Graph, runner: Runner, inputs: NDArray[np.float32], tens
     used = {name: values.copy() for name, values in runner.read(inputs, {**outputs, **checked}).items()}
     preserved = {name: used[name] for name in outputs}
     batch = min(runner.batch, len(inputs))
-    bare = Runner(graph, batch, runner.threads, preserve=False, name=runner.name).read(inputs, outputs)
+    bare = new_runner(graph, batch, runner.threads, kernels=runner.kernels, preserve=False, name=runner.name).read(
+        inputs, outputs
+    )
     preserving = max((float(np.abs(preserved[name] - bare[name]).max(initial=0.0)) for name in outputs), default=0.0)
-    built_in = Runner(graph, batch, runner.threads, delegate=False, name=runner.name).read(inputs, checked)
+    built_in = new_runner(graph, batch, runner.threads, kernels=BUILTIN, name=runner.name).read(inputs, checked)
     kernels = {name: sqnr(built_in[name], used[name]) for name in checked}
     exact = all(tensor.dtype in ("float32", "float16") for tensor in graph.weights().values())
     limit = FLOAT_DB if exact else INTEGER_DB

@@ -13,13 +13,19 @@ from tfinv.report import Report, explain
 from tfinv.report.ends import add_ends
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
+from tfinv.tflite.comparison import kernel_report
 from tfinv.tflite.comparison import report_parts as parts
+from tfinv.tflite.comparison.kernel_words import kernel_note
+from tfinv.tflite.files.kernels import XNNPACK
+from tfinv.tflite.studies.outputs import add_to_report as add_outputs
 from tfinv.tflite.studies.recipes import REFERENCE
 from tfinv.tflite.studies.sensitivities import add_to_report as add_sensitivity
 
 if TYPE_CHECKING:
     from tfinv.tflite.studies.result import StudyResult
 
+_SOMETIMES = ("sensitivity", "outputs", "output_curves")
+"""Tables that may be empty; then they are not written."""
 _MOST_LINES = 6
 """Profiles that one figure can hold."""
 _TERMS = (
@@ -48,9 +54,11 @@ def write(result: StudyResult, folder: Path) -> Path:
         The path of `report.html`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("recipes", "layers", "curves", "operators", "sensitivity"):
-        if name != "sensitivity" or len(result.sensitivity):
+    for name in ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves"):
+        if name not in _SOMETIMES or len(getattr(result, name)):
             write_text(folder / f"{name}.csv", to_csv(getattr(result, name)))
+    if result.kernels is not None:
+        kernel_report.write_tables(result.kernels, folder)
     report = build(result)
     report.write_markdown(folder / "report.md")
     return report.write_html(folder / "report.html")
@@ -59,15 +67,18 @@ def write(result: StudyResult, folder: Path) -> Path:
 def build(result: StudyResult) -> Report:
     """The report of a study, not yet written."""
     about = result.metadata
-    subtitle = f"{about['transformations']}, {about['samples']} images, seed {about['seed']}"
+    subtitle = f"{about['transformations']}, {about['samples']} images, seed {about['seed']}, {kernel_note(XNNPACK)}"
     report = Report("What quantization does to invariance", subtitle).verdict(result.verdict)
     if result.warnings:
         report.section("Before you trust it", "\n".join(f"- {text}" for text in result.warnings))
     _recipes(report, result)
     _accuracy(report, result)
+    add_outputs(report, result.outputs, result.output_curves)
     _invariance(report, result)
     add_sensitivity(report, result.sensitivity, about["measures"][0])
     _layers(report, result)
+    if result.kernels is not None:
+        kernel_report.add_section(report, result.kernels)
     add_ends(report, {name: results.metadata for name, results in result.results.items()})
     report.glossary(explain(*_TERMS))
     return report.environment(dict(about))
@@ -83,7 +94,8 @@ def _recipes(report: Report, result: StudyResult) -> None:
     hidden = ["kappa", "classes_used", "threads", "delegate", "float_kernels"]
     shown = [column for column in frame if column not in hidden and not re.search("_change(_low|_high)?$", column)]
     shown.insert(shown.index("profile") + 1, "largest_change")
-    caption = "All recipes on the same images; shares with 95 % intervals. Latency: one image, one thread."
+    caption = "All recipes on the same images; shares with 95 % intervals. Latency: one image, one thread"
+    caption += f" ({kernel_note(XNNPACK)})."
     parts.add_models(report, frame[shown], caption)
     report.table(result.operators, "Operators in each file", collapsed=True)
     if result.failed:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.results import Results
+from tfinv.tflite.comparison.kernels import KERNEL_FACTS, KernelComparison
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 from tfinv.tflite.studies.recipes import RECIPES
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 FORMAT = "tfinv-study"
 VERSION = 3
 OLDER = (2,)
-_FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity")
+_FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves")
 _FACTS = {"verdict": [str], "warnings": [str], "failed": {str: str}, "predictions": [str], "metadata": dict}
+_FACTS["kernels?"] = KERNEL_FACTS
+
+
+def _empty() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,10 @@ class StudyResult:
         results: all measures by recipe, unit by unit, layers named as in the float file.
         predictions: class and confidence of every image by recipe; empty where the model is no classifier.
         metadata: settings, versions, hashes; `recipes`, by name the words and flags of every `Recipe`.
+        kernels: kernel set against kernel set for every file; None where one alone was run.
+        outputs: one row per recipe and output that is no class: `output, kind, error, before, after, difference, low,
+            high, upright_between, between`; empty for a classifier.
+        output_curves: one row per recipe (`model`), output, quantity and transformation.
     """
 
     verdict: tuple[str, ...]
@@ -56,6 +68,9 @@ class StudyResult:
     results: Mapping[str, Results] = field(repr=False)
     predictions: Mapping[str, Predictions] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    kernels: KernelComparison | None = field(default=None, repr=False)
+    outputs: pd.DataFrame = field(repr=False, default_factory=_empty)
+    output_curves: pd.DataFrame = field(repr=False, default_factory=_empty)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table: `layers` with the recipe's size and accuracies beside each row."""
@@ -83,6 +98,9 @@ class StudyResult:
             for name, array in answers.to_arrays().items()
         }
         frames = {name: getattr(self, name) for name in _FRAMES}
+        if self.kernels is not None:
+            facts["kernels"] = self.kernels.facts()
+            frames |= self.kernels.frames()
         save_parts(
             path,
             FORMAT,
@@ -113,7 +131,9 @@ class StudyResult:
                 results=results,
                 predictions=predictions,
                 metadata=_with_recipes(facts["metadata"], frames["recipes"]["recipe"]),
-                **{name: frames[name] for name in _FRAMES},
+                # files of earlier versions have no tables of outputs
+                **{name: frames[name] for name in _FRAMES if name in frames or not name.startswith("output")},
+                kernels=KernelComparison.of(facts["kernels"], frames) if "kernels" in facts else None,
             )
 
     def report(self, folder: str | os.PathLike[str]) -> Path:

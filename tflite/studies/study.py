@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.outputs import several
+from tfinv.activations.outputs import remarks
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
@@ -25,14 +25,18 @@ from tfinv.support.types import KerasModel
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import one_line
+from tfinv.tflite.files.kernels import XNNPACK, Kernels, kernel_sets
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
 from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
+from tfinv.tflite.studies.outputs import measure_recipes
+from tfinv.tflite.studies.outputs import sentences as output_sentences
 from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, measured, model_fingerprint
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
@@ -64,7 +68,9 @@ def study(
     quantizing: Quantizing | None = QUANTIZING,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    kernels: Kernels = None,
     output: Output | None = OUTPUT,
+    outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
 ) -> StudyResult:
@@ -96,7 +102,11 @@ def study(
         quantizing: images that calibrate, epochs and learning rate of recipes that train, sensitivity of layers.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, also of those that calibrate and train.
+        kernels: kernel sets whose answers and layers are compared, file by file, such as `"xnnpack,reference"`, see
+            `compare_kernels`. All other numbers are of XNNPACK, which must come first. None for XNNPACK alone.
         output: folders for the files and for what an interrupted study goes on from; a function to report to.
+        outputs: what the outputs of the model mean, see `tfinv.output_change`; None to guess. Outputs that are no
+            classes are measured on the images that layers are measured on.
         seed: seed of subsets, training and resampling.
         progress: show progress bars.
 
@@ -112,7 +122,12 @@ def study(
     chosen, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     quantizing, output = checked(Quantizing, quantizing), checked(Output, output)
-    schemes = choose_schemes(quantizing.sensitivity)
+    schemes, chosen_kernels = choose_schemes(quantizing.sensitivity), kernel_sets(kernels)
+    if chosen_kernels[0] != XNNPACK:
+        raise ValueError(
+            f"kernels of a study must begin with {XNNPACK}, which its other numbers are of. "
+            f"Received: {', '.join(chosen_kernels)}"
+        )
     shape = tuple(model.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(f"model must take images of one size, which files need. Received: (H, W, C) = {shape}")
@@ -150,12 +165,16 @@ def study(
         cache = output.cache
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
+        pieces, summary, output_curves = measure_recipes(
+            pieces, few, transformations, outputs, scale, warping, progress
+        )
         reference = pieces[REFERENCE].conversion
         sensitive, notes = sensitivities(store, schemes, reference, materials, few, settings, identity, say)
     if output.files is not None:
         for name, piece in pieces.items():
             piece.conversion.save(Path(output.files) / f"{name}.tflite")
     metadata = {
+        "kernels": list(chosen_kernels),
         "transformations": transformations.id,
         "measures": list(keys),
         "samples": len(test),
@@ -176,8 +195,26 @@ def study(
         "environment": describe_environment(),
     }
     result = _assembled(pieces, failed, test, transformations, metadata, scale)
-    verdict, warnings = (*result.verdict, *sentences(sensitive, keys[0])), (*result.warnings, *notes)
-    return replace(result, verdict=verdict, warnings=warnings, sensitivity=sensitive)
+    verdict = (*output_sentences(summary), *result.verdict, *sentences(sensitive, keys[0]))
+    warnings = (*result.warnings, *notes)
+    result = replace(result, outputs=summary, output_curves=output_curves)
+    by_kernels = None
+    if len(chosen_kernels) > 1:
+        models = {name: TFLiteModel(piece.conversion, input_scale=scale, probe=False) for name, piece in pieces.items()}
+        by_kernels = compare_kernels(
+            models,
+            test,
+            transformations,
+            kernels=chosen_kernels,
+            measures=measures,
+            samples=subsets.kernel_samples,
+            sampling=sampling,
+            warping=warping,
+            seed=seed,
+            progress=progress,
+        )
+        verdict = (*verdict, *by_kernels.verdict)
+    return replace(result, verdict=verdict, warnings=warnings, sensitivity=sensitive, kernels=by_kernels)
 
 
 def _check_layers(model: KerasModel, layers: LayerChoice) -> None:
@@ -334,8 +371,7 @@ def _warnings(
     if test.y is not None and first.predictions is not None:
         few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
         warnings += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
-    if text := several(reference.outputs):
-        warnings.append(text)
+    warnings += remarks(reference.outputs)
     for name, piece in pieces.items():
         if "FAILED" in piece.facts["self_check"]:
             warnings.append(f"{name}: self-check {piece.facts['self_check']}")
