@@ -1,9 +1,9 @@
 """What a P4 convolution costs in training, against a plain convolution of the same output channels.
 
-    python -m benchmarks.bench_p4_ratio
+    python benchmarks/bench_p4_ratio.py
 
-Forward and backward pass of 32 -> 32 channels (8 maps of 4 turns), 3x3, on 32 images of 28x28 pixels, compiled. Both sides
-run in turns, and the ratio is that of the fastest of all runs.
+Forward and backward pass of 32 -> 32 channels (8 maps of 4 turns), 3x3, on 32 images of 28x28 pixels, compiled. Both
+sides run in turns, and the ratio is that of the fastest of all runs.
 """
 
 from __future__ import annotations
