@@ -29,13 +29,10 @@ from tfinv.experiments import (
     Interval,
     StandardStudy,
     conclude,
-    profile_table,
     save_profiles,
     standard,
 )
 from tfinv.experiments._shared.right_angles import changed_answers, changed_answers_int8, multiplications
-from tfinv.report import markdown
-from tfinv.support.files import write_text
 
 
 def answer(run: Run) -> Finding:
@@ -77,7 +74,6 @@ def answer(run: Run) -> Finding:
             }
         )
     save_profiles(run, "profile", profiles, relative_axis=True)
-    write_text(run.output / "profiles.md", markdown.table(profile_table(profiles)))
     return conclude(
         "Networks that are invariant by design err less than those that learn it, in the published order.",
         _checks(errors, changes),
