@@ -14,7 +14,7 @@ import pytest
 from interrupted_evaluation import MEASURES, evaluate
 
 import tfinv
-from tfinv.engine import passes
+from tfinv.engine import passes, pieces
 from tfinv.engine.checkpoint import Checkpoint
 
 SCRIPT = Path(__file__).parent / "interrupted_evaluation.py"
@@ -164,3 +164,22 @@ def test_a_path_alone_serves(tmp_path):
     path = tmp_path / "state.npz"
     assert_identical(evaluate(path, "plain"), evaluate(None, "plain"))  # type: ignore[arg-type]
     assert not path.exists()
+
+
+@pytest.mark.parametrize("at", [5, 9])
+def test_an_evaluation_in_pieces_goes_on_between_and_within_them(tmp_path, monkeypatch, at):
+    monkeypatch.setattr(pieces, "SAMPLES", 6)  # two blocks of three samples
+    expected = evaluate(None, "plain")
+    one, seen = passes.Pass._one, []
+
+    def failing(self, *rest):
+        seen.append(1)
+        if len(seen) > at:
+            raise RuntimeError("power cut")
+        one(self, *rest)
+
+    monkeypatch.setattr(passes.Pass, "_one", failing)
+    with pytest.raises(RuntimeError, match="power cut"):
+        evaluate(Checkpoint(tmp_path / "state.npz", every=0), "plain")
+    monkeypatch.setattr(passes.Pass, "_one", one)
+    assert_identical(evaluate(Checkpoint(tmp_path / "state.npz", every=0), "plain"), expected)
