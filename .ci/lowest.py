@@ -22,5 +22,6 @@ def pinned(requirement: str) -> str:
 
 if __name__ == "__main__":
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    for requirement in [*project["dependencies"], *project["optional-dependencies"]["tfmot"]]:
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *extras["tfmot"], *extras["tensorboard"]]:
         print(pinned(requirement))

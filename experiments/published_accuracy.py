@@ -16,7 +16,6 @@ smoke 10 s, cpu 25 min, full 2 h.
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ import pandas as pd
 
 from tfinv.experiment import Experiment, Finding, Run
 from tfinv.experiments import ROTATED, Interval, StandardStudy, conclude, save_drawing
+from tfinv.resampling import shares
 
 PUBLISHED = {
     ("plain", "upright"): 0.993,
@@ -43,15 +43,15 @@ def answer(run: Run) -> Finding:
     x, y = study.data.test.x, np.asarray(study.data.test.y)
     turned = np.asarray(AffineAugmentation(**ROTATED, seed=run.seed)(x, training=True))
     tests = {"upright": (x, y), "rotated": (turned, y)}
-    shares: dict[tuple[str, str], list[float]] = {cell: [] for cell in PUBLISHED}
+    reached: dict[tuple[str, str], list[float]] = {cell: [] for cell in PUBLISHED}
     for training, augmentation in (("plain", None), ("rotated", ROTATED)):
         for seed in study.seeds:
             trained = network(run, study.data, augmentation, seed)
             for name, images in tests.items():
-                shares[training, name].append(accuracy(trained, images))
+                reached[training, name].append(accuracy(trained, images))
     comparable, rows, checks = study.data.name == "mnist" and settings.train_samples is None, [], {}
     for (training, name), published in PUBLISHED.items():
-        measured, label = shares[training, name], f"{training}, {name}"
+        measured, label = reached[training, name], f"{training}, {name}"
         interval = Interval.of(measured) if len(measured) > 1 else wilson(measured[0], len(x))
         rows.append((label, "published", published, np.nan, np.nan))
         rows.append((label, "here", interval.mean, interval.low, interval.high))
@@ -91,10 +91,8 @@ def side_by_side(table: pd.DataFrame, what: str, value: str) -> pd.DataFrame:
 
 
 def wilson(share: float, count: int) -> Interval:
-    r"""The 95 % interval of a share `p` of `n` images, `(p + z^2/2n \pm z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`."""
-    z = 1.959963984540054
-    centre, half = share + z * z / (2 * count), z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return Interval(share, (centre - half) / (1 + z * z / count), (centre + half) / (1 + z * z / count), 1)
+    """The 95 % interval of a share of so many images, see `tfinv.resampling.shares.wilson`."""
+    return Interval(share, *shares.wilson(share * count, count), 1)
 
 
 EXPERIMENT = Experiment(

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.experiment import Experiment, Run
+from tfinv.measures.worst_case import at_least
+from tfinv.resampling.shares import wilson
 from tfinv.results import Results
 from tfinv.support.files import write_json
 from tfinv.uncertainty import difference
@@ -37,9 +39,20 @@ class _Network:
 
     name: str
     results: Results
-    accuracy: np.ndarray
+    right: np.ndarray
     kib: float | None = None
     latency_ms: float | None = None
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Under each transformation."""
+        return self.right.mean(axis=0)
+
+    @property
+    def worst_case(self) -> tuple[float, float, float]:
+        """Share of images that are right under every transformation, and its 95 % interval."""
+        always: np.ndarray = np.all(self.right, axis=1)
+        return float(always.mean()), *wilson(int(always.sum()), len(always))
 
     @property
     def profile(self) -> pd.DataFrame:
@@ -89,17 +102,17 @@ def _measure(run: Run, model: Any, data: Dataset, transformations: Transformatio
 
 
 def _keras(run: Run, data: Dataset, transformations: TransformationSet, name: str, augmentation: Any) -> _Network:
-    from tfinv.training.accuracy import accuracy_under
+    from tfinv.training.accuracy import right_under
 
     model = _trained(run, data, augmentation)
     results = _measure(run, model, data, transformations)
-    return _Network(name, results, accuracy_under(model, data.test.x, _labels(data), transformations))
+    return _Network(name, results, right_under(model, data.test.x, _labels(data), transformations))
 
 
 def _tflite(run: Run, data: Dataset, transformations: TransformationSet, recipe: str) -> _Network:
     from tfinv import tflite
     from tfinv.tflite.files.input_scale import input_scale
-    from tfinv.training.accuracy import accuracy_under
+    from tfinv.training.accuracy import right_under
 
     keras_model = _trained(run, data, {"rotation": 180.0})
     materials = tflite.Materials(keras_model, data.train, transformations, input_scale("0..1"), 200, seed=run.seed)
@@ -129,8 +142,8 @@ def _tflite(run: Run, data: Dataset, transformations: TransformationSet, recipe:
     conversion, milliseconds = run.cache.get("tflite", config, make, load)
     model = tflite.TFLiteModel(conversion, probe=False)
     results = _measure(run, model, data, transformations)
-    accuracy = accuracy_under(model.predict, data.test.x, _labels(data), transformations)
-    return _Network(f"TFLite {recipe}", results, accuracy, conversion.size / 1024, milliseconds)
+    right = right_under(model.predict, data.test.x, _labels(data), transformations)
+    return _Network(f"TFLite {recipe}", results, right, conversion.size / 1024, milliseconds)
 
 
 def _labels(data: Dataset) -> np.ndarray:
@@ -155,6 +168,20 @@ def _accuracies(networks: list[_Network], transformations: TransformationSet) ->
     return pd.concat(frames, ignore_index=True)
 
 
+def _at_least(networks: list[_Network]) -> pd.DataFrame:
+    """One row a network and k: the share of images that are right at at least k angles."""
+    import pandas as pd
+
+    frames = []
+    for network in networks:
+        samples, count = network.right.shape
+        shares = at_least(np.bincount(network.right.sum(axis=1), minlength=count + 1).astype(np.float64))
+        bounds = np.array([wilson(share * samples, samples) for share in shares])
+        columns = {"at_least": range(1, count + 1), "accuracy": shares, "low": bounds[:, 0], "high": bounds[:, 1]}
+        frames.append(pd.DataFrame(columns).assign(model=network.name))
+    return pd.concat(frames, ignore_index=True)
+
+
 def _upright(transformations: TransformationSet) -> int:
     return int(np.argmin([abs(transformation.degrees) for transformation in transformations]))  # type: ignore[union-attr]
 
@@ -172,6 +199,7 @@ def _summary(networks: list[_Network], transformations: TransformationSet) -> pd
                 "accuracy upright": float(network.accuracy[upright]),
                 "accuracy rotated": float(network.accuracy.mean()),
                 "worst angle": float(network.accuracy.min()),
+                "worst case": network.worst_case[0],
                 "variance at output": float(output),
                 "size KiB": network.kib,
                 "latency ms": network.latency_ms,
@@ -204,6 +232,11 @@ def _headlines(
         f"{after:.2f} ({abs(after / before - 1):.0%} {'more' if falls else 'less'} invariant), most in "
         f"{', '.join(strongest[:-1])} and {strongest[-1]}; accuracy over all rotations goes from "
         f"{plain.accuracy.mean():.1%} to {augmented.accuracy.mean():.1%}."
+    )
+    worst, low, high = augmented.worst_case
+    first += (
+        f" Right at every one of the {len(transformations)} angles: {plain.worst_case[0]:.1%} and {worst:.1%} "
+        f"({low:.1%} to {high:.1%}) of the images."
     )
     reference, static = quantized[0], quantized[-1]
     change_int8 = difference(reference.results, static.results)
@@ -249,6 +282,10 @@ def _report(
     figures = {
         "transformations": plots.image_grid(grid, [data.classes[label] for label in range(4)], labels),
         "augmentation": plots.image_grid(draws),
+        "right_at_least": plots.accuracy_curve(
+            _at_least([plain, augmented, static]), "at_least", y_label="share of images",
+            x_label="right at at least so many of the angles",
+        ),
         "accuracy": plots.accuracy_curve(
             accuracies[accuracies["model"].isin(["plain", "augmented", static.name])], chance=1 / data.num_classes
         ),
@@ -265,6 +302,8 @@ def _report(
         "augmentation": "What the augmented network sees in training: each image turned at random, anew every time.",
         "accuracy": "Accuracy when all test images are turned by the same angle. The plain network only knows upright "
         "digits; 6 and 9 cannot be told apart upside down, so nothing reaches 100 % at every angle.",
+        "right_at_least": "Images that are classified right at at least so many of the angles. At the right end the "
+        "worst case: right at all of them. The mean of a curve is the mean accuracy.",
         "profile": "Normalized variance by layer, input side left, output right. **Lower is more invariant.** Bands "
         "are 95 % intervals over samples. Where the curves part is where augmentation put the invariance.",
         "heatmap_plain": "Every unit of the plain network: one column per layer, units sorted by their value.",
@@ -278,15 +317,19 @@ def _report(
         f"{data.name}: {len(data.train)} training and {len(data.test)} test images, {len(transformations)} rotations, "
         f"seed {run.seed}",
     ).verdict(headlines)
-    percent = dict.fromkeys(("accuracy upright", "accuracy rotated", "worst angle"), "{:.1%}")
+    percent = dict.fromkeys(("accuracy upright", "accuracy rotated", "worst angle", "worst case"), "{:.1%}")
     formats = {**percent, "variance at output": ".3f", "size KiB": ".1f", "latency ms": ".3f"}
-    report.section("The networks", "`accuracy rotated` is the mean over all rotations, `worst angle` the lowest.")
+    report.section(
+        "The networks",
+        "`accuracy rotated` is the mean over all rotations, `worst angle` the lowest. "
+        "`worst case`: images that are right at every angle.",
+    )
     report.table(
         summary, "All networks on the same test images. Latency: one image, one thread, this machine.", formats
     )
     sections = {
         "The task": ("transformations", "augmentation"),
-        "Accuracy against angle": ("accuracy",),
+        "Accuracy against angle": ("accuracy", "right_at_least"),
         "Invariance by layer": ("profile", "heatmap_plain", "heatmap_augmented"),
         "What quantization changed": ("quantization",),
     }
@@ -299,7 +342,7 @@ def _report(
     report.glossary(
         explain(
             "layer profile", "normalized variance", "unit", "dead unit", "augmentation", "static int8", "dynamic int8",
-            "calibration", "chance",
+            "calibration", "chance", "worst case",
         )
     )  # fmt: skip
     facts = {"settings": run.config, "seed": run.seed, **environment.describe()}

@@ -34,9 +34,10 @@ MEASURE = """(() => {
   const pictures = [...document.images].map(image => ({
     alt: image.alt, complete: image.complete, width: image.naturalWidth,
     shown: image.getBoundingClientRect().width, source: image.src.slice(0, 11)}));
-  const escaped = [...document.querySelectorAll('body *')].filter(each => {
-    if (each.closest('.scroll, .plate') && !each.matches('.scroll, .plate')) return false;
-    return each.getBoundingClientRect().right > page.clientWidth + 0.5; }).map(each => each.outerHTML.slice(0, 80));
+  const escaped = [...document.querySelectorAll('body *')].filter(element => {
+    if (element.closest('.scroll, .plate') && !element.matches('.scroll, .plate')) return false;
+    return element.getBoundingClientRect().right > page.clientWidth + 0.5;
+  }).map(element => element.outerHTML.slice(0, 80));
   return {scroll: page.scrollWidth, client: page.clientWidth, pictures, escaped,
           scripts: document.scripts.length, text: document.body.innerText};
 })()"""

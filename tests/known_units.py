@@ -55,8 +55,8 @@ SAME_EQUIVARIANCE = (
 def invariance(kind: str, measures: tuple[str, ...] = INVARIANCE, seed: int = 0) -> dict[str, LayerResult]:
     """What measures of invariance say of units of one kind; the first transformation is the identity."""
     block = KINDS[kind](np.random.default_rng(seed), (SAMPLES, TRANSFORMATIONS, UNITS))
-    found = tfinv.evaluate_arrays({"units": block}, list(measures), reference={"units": block[:, 0]})
-    return {key: found[parse(key)]["units"] for key in measures}
+    results = tfinv.evaluate_arrays({"units": block}, list(measures), reference={"units": block[:, 0]})
+    return {key: results[parse(key)]["units"] for key in measures}
 
 
 def same_equivariance(kind: str, seed: int = 0) -> dict[str, LayerResult]:
@@ -80,7 +80,7 @@ def measured_maps(measure: Measure, block: np.ndarray, layer: tfinv.statistics.L
 def wide(state: tuple) -> tuple:
     """A state as NumPy arrays, floating-point ones in float64."""
     plain = arrays(state)
-    return type(plain)(*(each.astype(np.float64) if each.dtype.kind == "f" else each for each in plain))
+    return type(plain)(*(array.astype(np.float64) if array.dtype.kind == "f" else array for array in plain))
 
 
 def cell(result: LayerResult) -> str:
@@ -108,9 +108,9 @@ def firing_table() -> dict[str, list[str]]:
         for samples, measures in ((250, ("std",)), (2000, ("std", "variance", "pooled_std"))):
             block = fires(share)(np.random.default_rng(1), (samples, 16, 200 if samples > 1000 else 1000))
             keys = [f"NormalizedVariance(statistic='{statistic}')" for statistic in measures]
-            found = tfinv.evaluate_arrays({"units": block}, keys)
+            results = tfinv.evaluate_arrays({"units": block}, keys)
             for key in keys:
-                result = found[parse(key)]["units"]
+                result = results[parse(key)]["units"]
                 valid = result.values[np.isin(result.status, (Status.VALID, Status.SPARSE))]
                 values.append(f"{valid.mean():.2f}")
         rows[f"{100 * share:g} %"] = values

@@ -104,13 +104,13 @@ def test_a_photograph_per_folder_is_measured_with_numbers_or_names_as_folders(tm
         (tmp_path / folder / name).mkdir(parents=True)
         Image.open(coral / file).resize((128, 128)).save(tmp_path / folder / name / "one.png")
     arguments = ["measure", "--model", model, "--transformations", "rotations(4)", "--quiet"]
-    found = {}
+    metadata = {}
     for folder, options in {"numbers": [], "names": ["--labels", str(coral / "imagenet_labels.txt")]}.items():
         out = tmp_path / f"out-{folder}"
         assert run.main([*arguments, "--data", str(tmp_path / folder), *options, "--out", str(out)]) == 0
-        found[folder] = tfinv.Results.load(out / "results.npz").metadata
-        assert found[folder]["samples"] == 2 and found[folder]["input_scale_from"] == "the file"
-    assert found["numbers"]["accuracy"] == found["names"]["accuracy"] >= 0.5
+        metadata[folder] = tfinv.Results.load(out / "results.npz").metadata
+        assert metadata[folder]["samples"] == 2 and metadata[folder]["input_scale_from"] == "the file"
+    assert metadata["numbers"]["accuracy"] == metadata["names"]["accuracy"] >= 0.5
     said = capsys.readouterr().out
     assert "class names 89, 935 are taken as numbers of the model's 1001 outputs" in said
     assert run.main([*arguments, "--data", str(tmp_path / "names"), "--out", str(tmp_path / "out")]) == 0
@@ -161,7 +161,7 @@ def test_several_models_are_compared_on_the_same_images(tmp_path: Path, capsys):
         results = tfinv.Results.load(tmp_path / "out" / f"results-{name}.npz")
         for layer in ("conv", "out"):
             row = table.loc[(name, layer)]
-            a, b = (next(iter(each.values()))[layer].mean for each in (plain, results))
+            a, b = (next(iter(measures.values()))[layer].mean for measures in (plain, results))
             assert (
                 row["difference"] == pytest.approx(b - a, abs=1e-9) and row["low"] <= row["difference"] <= row["high"]
             )

@@ -170,8 +170,8 @@ def test_options_of_measure_change_the_results(source: str, place: Path, tmp_pat
         (other,) = results(*options).values()
         assert not np.allclose(other["conv"].values, usual["conv"].values)
     warped = [results("--transformations", "rotations(3)", "--interpolation", kind) for kind in ("nearest", "cubic")]
-    assert [each.metadata["interpolation"] for each in warped] == ["nearest", "cubic"]
-    (one,), (other,) = (each.values() for each in warped)
+    assert [result.metadata["interpolation"] for result in warped] == ["nearest", "cubic"]
+    (one,), (other,) = (result.values() for result in warped)
     assert not np.allclose(one["conv"].values, other["conv"].values)
     assert list(next(iter(results("--layers", "conv").values()))) == ["conv"]
     assert results("--max-samples", "12", "--seed", "3").metadata["samples"] == 12

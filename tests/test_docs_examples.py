@@ -26,6 +26,8 @@ from tfinv.run import main
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv.tflite": ROOT / "tflite", "tfinv.experiments": ROOT / "experiments"}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+SLOW_PAGES = ("docs/gallery.md",)
+"""Its functions are those of test_plots.py, its figures are looked at in test_gallery.py."""
 COMMANDS = ("measure", "train", "tflite", "compare", "redraw")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -180,7 +182,12 @@ def run_command(command: str, folder: Path) -> None:
         assert harmless, f"how to check `{command}`? Put <!-- test: skip, why --> above its block if it cannot run"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def page_to_run(page: Path) -> Any:
+    name = str(page.relative_to(ROOT))
+    return pytest.param(page, id=name, marks=[pytest.mark.slow] if name in SLOW_PAGES else [])
+
+
+@pytest.mark.parametrize("page", [page_to_run(page) for page in PAGES])
 def test_code_and_commands_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}

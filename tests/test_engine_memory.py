@@ -142,13 +142,13 @@ model = keras.applications.ResNet50(weights=None, input_shape=(224, 224, 3))
 images = np.random.default_rng(0).random((2, 224, 224, 3), dtype=np.float32)
 for _ in range(2):
     model(warp(images, "rotations(16)")[0], training=False)
-own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 results = tfinv.evaluate(
     model, images, "rotations(32)", "NormalizedVariance", memory_budget=sys.argv[1], verbose=True, progress=False
 )
 assert len(results.layers) > 150
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(own, peak, results["NormalizedVariance"]["predictions"].mean)
+print(before, peak, results["NormalizedVariance"]["predictions"].mean)
 """
 
 

@@ -83,12 +83,12 @@ def test_evaluate_records_the_scale_and_gives_what_scaled_images_give():
     model, images = small([]), RNG.random((12, 8, 8, 3), dtype=np.float32)
     source = ActivationModel(model, input_scale="0..255")
     for layers in (None, ["conv"]):
-        found = tfinv.evaluate(source, images, "rotations(4)", "NormalizedVariance", layers=layers, progress=False)
+        results = tfinv.evaluate(source, images, "rotations(4)", "NormalizedVariance", layers=layers, progress=False)
         wanted = tfinv.evaluate(
             model, images * 255, "rotations(4)", "NormalizedVariance", layers=layers, progress=False
         )
-        assert found.metadata["input_scale"] == "0..255" and "input_scale" not in wanted.metadata
-        (one,), (other,) = found.values(), wanted.values()
+        assert results.metadata["input_scale"] == "0..255" and "input_scale" not in wanted.metadata
+        (one,), (other,) = results.values(), wanted.values()
         np.testing.assert_allclose(one["conv"].values, other["conv"].values, rtol=1e-4)
 
 

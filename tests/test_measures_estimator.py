@@ -134,9 +134,9 @@ def test_too_few_samples_are_said_with_the_number_that_is_needed():
     rng = np.random.default_rng(0)
     block = np.abs(rng.normal(size=(4000, 4, 50))) * (rng.random((4000, 1, 50)) < 0.02)
     few = layer(block[:40], NormalizedVariance())
-    found = re.fullmatch(r"none of 50 units is valid: .*; 40 samples are too few, about (\d+) are needed", few.note)
-    assert found, few.note
-    needed = int(found[1])
+    match = re.fullmatch(r"none of 50 units is valid: .*; 40 samples are too few, about (\d+) are needed", few.note)
+    assert match, few.note
+    needed = int(match[1])
     assert 40 < needed < 400
     enough = layer(block[: 4 * needed], NormalizedVariance())
     assert enough.note == "" and (enough.status == Status.VALID).any()
@@ -175,26 +175,26 @@ def test_sparse_units_are_those_that_cannot_be_trusted(kind, transformations, mo
     assert (error > 0.5) == (code == Status.SPARSE), error
 
 
-def residual_profiles(data: Path) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """The layer profile of MLPerf's ResNet-8 under 16 rotations, as a function of images, and images for it."""
+@pytest.fixture(scope="module")
+def residual(data_folder: Path) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, np.ndarray]:
+    """The layer profile of MLPerf's ResNet-8 under 16 rotations as a function of images, images, and that of 1200."""
     from tfinv.tflite import TFLiteModel
 
-    images = np.load(data / "cifar10" / "cifar10_train_first4000.npz")["x"].astype(np.float32)
-    model = TFLiteModel(str(data / "models" / "ic_resnet8" / "float.tflite"))
+    images = np.load(data_folder / "cifar10" / "cifar10_train_first4000.npz")["x"].astype(np.float32)
+    model = TFLiteModel(str(data_folder / "models" / "ic_resnet8" / "float.tflite"))
 
     def profile(some: np.ndarray) -> np.ndarray:
         return tfinv.evaluate(model, some, "rotations(16)", [NormalizedVariance()], progress=False).profile()["mean"]
 
-    return profile, images
+    return profile, images, profile(images[:1200])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("samples", "draws", "nearly_all", "all_of_them"),
-    [(40, 10, 0.06, 0.08), pytest.param(150, 10, 0.03, 0.03, marks=pytest.mark.slow)],
+    ("samples", "draws", "nearly_all", "all_of_them"), [(40, 10, 0.06, 0.08), (150, 10, 0.03, 0.03)]
 )
-def test_few_images_of_a_residual_network_tell_what_many_do(data_folder, samples, draws, nearly_all, all_of_them):
-    profile, images = residual_profiles(data_folder)
-    truth = profile(images[:1200])
+def test_few_images_of_a_residual_network_tell_what_many_do(residual, samples, draws, nearly_all, all_of_them):
+    profile, images, truth = residual
     starts = range(1200, 1200 + draws * samples, samples)
     worst = [float(abs(profile(images[start : start + samples]) / truth - 1).max()) for start in starts]
     assert sorted(worst)[-2] < nearly_all, worst

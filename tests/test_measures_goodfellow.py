@@ -188,19 +188,34 @@ def test_a_model_equals_its_arrays():
             np.testing.assert_allclose(results[measure][layer].values, expected[measure][layer].values, rtol=1e-3)
 
 
-def test_merged_results_say_that_thresholds_differ(data):
+def test_parts_merge_to_one_evaluation_in_two_rounds(data):
     block, images = data
-    measures = [Goodfellow(0.1), NormalizedVariance()]
-    kept = tfinv.Sampling(keep_statistics=True)
-    halves = [
-        tfinv.evaluate_arrays({"layer": block[part]}, measures, reference={"layer": images[part]}, sampling=kept)
-        for part in (slice(150), slice(150, None))
-    ]
-    merged = tfinv.merge(*halves)
-    assert "each found its own thresholds" in merged["Goodfellow(percentile=0.1)"]["layer"].note
-    assert merged["NormalizedVariance"]["layer"].note == ""
-    one = measured(block, measures[0], images).values
-    np.testing.assert_allclose(merged[measures[0]]["layer"].values.mean(), one.mean(), rtol=0.1)
+    measures = [Goodfellow(0.1), Goodfellow(0.02, sign=-1), GoodfellowNormal(), NormalizedVariance()]
+    bounds = ((0, 1), (1, 150), (150, 300))
+
+    def rounds(**options) -> list[tfinv.Results]:
+        return [
+            tfinv.evaluate_arrays(
+                {"layer": block[first:last]},
+                measures,
+                reference={"layer": images[first:last]},
+                sampling=tfinv.Sampling(keep_statistics=True, first_sample=first, whole=300, **options),
+            )
+            for first, last in bounds
+        ]
+
+    whole = tfinv.evaluate_arrays({"layer": block}, measures, reference={"layer": images})
+    with pytest.raises(ValueError, match=r"thresholds of the whole data to be merged for Goodfellow\(percentile=0.1\)"):
+        tfinv.merge(*rounds())
+    thresholds = tfinv.merge(*rounds(first_pass=True))
+    assert not thresholds.measures
+    merged = tfinv.merge(*reversed(rounds(thresholds=thresholds)))
+    for key, measure in whole.items():
+        np.testing.assert_allclose(merged[key]["layer"].values, measure["layer"].values, rtol=1e-6)
+        assert merged[key]["layer"].note == measure["layer"].note
+    without = tfinv.Sampling(keep_statistics=True, thresholds=thresholds)
+    with pytest.raises(ValueError, match=r"thresholds must be merged results .* Received: results without TopValues"):
+        tfinv.evaluate_arrays({"layer": block}, Goodfellow(0.3), reference={"layer": images}, sampling=without)
 
 
 def test_bad_options_are_refused(data):

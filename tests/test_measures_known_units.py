@@ -22,10 +22,10 @@ def printed(heading: str) -> tuple[list[str], dict[str, list[str]]]:
     return lines[0][1:], {line[0].strip("`"): line[1:] for line in lines[2:]}
 
 
-def assert_printed(found: dict[str, list[str]], rows: dict[str, list[str]]) -> None:
+def assert_printed(texts: dict[str, list[str]], rows: dict[str, list[str]]) -> None:
     """Words must be equal, and numbers within a step and a half of the last digit: other machines round differently."""
-    assert list(found) == list(rows)
-    for name, cells in found.items():
+    assert list(texts) == list(rows)
+    for name, cells in texts.items():
         for computed, shown in zip(cells, rows[name], strict=True):
             if re.fullmatch(r"-?[\d.]+", computed):
                 assert abs(float(computed) - float(shown)) <= 0.015 * max(1, abs(float(shown))), (name, cells)
@@ -35,19 +35,19 @@ def assert_printed(found: dict[str, list[str]], rows: dict[str, list[str]]) -> N
 
 def test_the_table_of_known_units_is_what_measures_say():
     header, rows = printed("What a measure says of a unit that ...")
-    found = table()
+    texts = table()
     assert header == list(KINDS)
-    assert_printed(found, rows)
+    assert_printed(texts, rows)
     for key in ("NormalizedVariance", "NormalizedDistance", "NormalizedVarianceSE", "NormalizedDistanceSE"):
-        assert found[key] == ["1.00", "1.00", "1.00", "dead", "0.00", "sample-constant", "0.50"]
-    assert set(SAME_EQUIVARIANCE) < set(found)
+        assert texts[key] == ["1.00", "1.00", "1.00", "dead", "0.00", "sample-constant", "0.50"]
+    assert set(SAME_EQUIVARIANCE) < set(texts)
 
 
 def test_the_table_of_firing_shares_is_what_statistics_say():
     _, rows = printed("What the published statistic hides")
-    found = firing_table()
-    assert_printed(found, rows)
-    for _, _, variance, pooled in found.values():
+    texts = firing_table()
+    assert_printed(texts, rows)
+    for _, _, variance, pooled in texts.values():
         assert variance == pooled == "1.00"
 
 
@@ -63,8 +63,8 @@ def test_heavy_ties_do_not_make_anova_find_what_is_not_there(share, printed_rate
 def test_goodfellow_reads_one_for_chance_where_the_untransformed_image_is_not_a_transformation():
     rng = np.random.default_rng(0)
     block, reference = fires(1)(rng, (2000, 8, 200)), fires(1)(rng, (2000, 200))
-    found = tfinv.evaluate_arrays({"units": block}, Goodfellow(), reference={"units": reference})
-    result = found[Goodfellow()]["units"]
+    results = tfinv.evaluate_arrays({"units": block}, Goodfellow(), reference={"units": reference})
+    result = results[Goodfellow()]["units"]
     error = result.valid.std() / np.sqrt(result.valid.size)
     assert result.mean == pytest.approx(1, abs=4 * error)
     block[:, 0] = reference

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py  # type: ignore[import-not-found]
 import keras
 import numpy as np
 import pytest
 
 from tfinv import models, tflite
+from tfinv.support.quiet import quiet
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 SMALL: dict[str, dict[str, Any]] = {
@@ -358,3 +361,84 @@ def test_load_names_missing_foreign_and_damaged_files(tmp_path: Path) -> None:
         models.load(tmp_path / "missing.keras")
     with pytest.raises(ValueError, match=r"\.keras or \.h5.*model\.tflite"):
         models.load(tmp_path / "model.tflite")
+
+
+@pytest.fixture(scope="module")
+def keras_2() -> Any:
+    """Keras 2, as its own package."""
+    return importlib.import_module("tf_keras")
+
+
+def written_by_keras_2(k: Any, path: Path, *layers: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Save a functional model of Keras 2, and return images with its answers to them."""
+    inputs = x = k.Input((8, 8, 3))
+    for layer in layers:
+        x = layer(x)
+    model = k.Model(inputs, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(path)
+    images = np.random.default_rng(0).random((3, 8, 8, 3), np.float32)
+    return images, model.predict(images, verbose=0)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_files_of_keras_2_give_the_same_values(keras_2: Any, tmp_path: Path, suffix: str) -> None:
+    k = keras_2
+    layers = k.layers
+    k.utils.set_random_seed(1)
+    inner_input = k.Input((8, 8, 6))
+    inner = k.Model(inner_input, layers.ThresholdedReLU(0.02)(layers.SeparableConv2D(4, 3)(inner_input)), name="inner")
+    shared = [
+        layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, name="block/depthwise"),
+        layers.BatchNormalization(),
+        layers.ReLU(6.0),
+        layers.SpatialDropout2D(0.2),
+        inner,
+        layers.Conv2DTranspose(3, 3, strides=2),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(4),
+    ]
+    images, expected = written_by_keras_2(k, tmp_path / f"old{suffix}", *shared)
+    loaded = models.load(tmp_path / f"old{suffix}")
+    assert np.ptp(expected) > 1e-3
+    assert loaded.output_shape == (None, 4)
+    np.testing.assert_allclose(np.asarray(loaded(images)), expected, atol=1e-6)
+    assert [layer.name for layer in loaded.layers][1] == "block_depthwise"
+    assert [path.name for path in tmp_path.iterdir()] == [f"old{suffix}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_settings_of_keras_2_that_change_values_are_refused_with_a_way_out(
+    keras_2: Any, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"lost{suffix}"
+    images, expected = written_by_keras_2(keras_2, path, keras_2.layers.LocallyConnected2D(2, 3))
+    with pytest.raises(ValueError, match=r"the class 'LocallyConnected2D' of Keras 2; .*load_model\(") as caught:
+        models.load(path)
+    statements = re.search(r'python -c "(.*)"$', str(caught.value))
+    assert statements is not None
+    with quiet():
+        exec(statements[1], {})  # noqa: S102  the way out that the message names
+    file = tflite.TFLiteModel(tmp_path / "lost.tflite")
+    np.testing.assert_allclose(np.asarray(file.predict(images)), expected, atol=1e-5)
+
+
+def test_settings_of_layers_that_rest_are_dropped(keras_2: Any, tmp_path: Path) -> None:
+    written_by_keras_2(keras_2, tmp_path / "old.h5", keras_2.layers.RandomFlip("vertical"))  # it flips at random there
+    images = np.random.default_rng(0).random((3, 8, 8, 3), np.float32)
+    loaded = models.load(tmp_path / "old.h5")
+    assert loaded.layers[1].mode == "vertical"
+    np.testing.assert_array_equal(np.asarray(loaded(images, training=False)), images)
+
+
+def test_an_error_of_keras_shows_the_layer_and_the_whole_cause(keras_2: Any, tmp_path: Path) -> None:
+    layer = keras_2.layers.Conv2DTranspose(4, 3, name="widen")
+    written_by_keras_2(keras_2, tmp_path / "old.h5", layer)
+    with h5py.File(tmp_path / "old.h5", "r+") as archive:
+        archive.attrs["model_config"] = archive.attrs["model_config"].replace('"groups": 1', '"groups": 2')
+    with pytest.raises(
+        ValueError, match=r"layer 'widen' of the class Conv2DTranspose: .*Unrecognized .*\{'groups': 2\}\); Keras 2"
+    ):
+        models.load(tmp_path / "old.h5")

@@ -128,7 +128,7 @@ def test_sentences_count_the_same_layers(asked):
     bound = 100 * frame[["relative_low", "relative_high"]].abs().to_numpy().max()
     said = asked.studied.verdict[0]
     assert f"in weight_int4 (±{bound:.2g} %)" in said and "some layers move beyond noise" in said
-    right = np.full(4, 0.5)
+    right = np.arange(100)[:, None] < 50 * np.ones(4)
     networks = [_Network(name, results, right, 1.0) for name, results in asked.results.items()]
     sentence = _headlines(networks[0], networks[0], networks, parse(SET), 10)[1]
     assert f"{changed} of {layers} layers beyond noise" in sentence
@@ -138,7 +138,7 @@ def test_sentences_count_the_same_layers(asked):
 
 def test_nothing_is_concluded_from_a_network_at_chance(asked):
     learned, guesses = (
-        _Network(name, asked.results["float32"], np.full(4, share), 1.0)
+        _Network(name, asked.results["float32"], np.arange(100)[:, None] < 100 * share * np.ones(4), 1.0)
         for name, share in (("plain", 0.8), ("augmented", 0.19))
     )
     first, second = _headlines(learned, guesses, [guesses, guesses], parse(SET), 10)

@@ -85,7 +85,7 @@ def test_files_are_compared_by_flips_and_accuracy(trained):
     model, _, threshold = trained
     images, labels = bars()
     files = [TFLiteModel(float32(model)), TFLiteModel(static_int8(model, images))]
-    found = compare_files(
+    comparison = compare_files(
         *files,
         (images, labels),
         "rotations(4)",
@@ -94,12 +94,12 @@ def test_files_are_compared_by_flips_and_accuracy(trained):
         progress=False,
     )
     first, second = ((file.predict(images)[:, 0] > threshold).astype(int) for file in files)
-    assert found.models["accuracy"].tolist() == [(first == labels).mean(), (second == labels).mean()]
-    assert found.models["flips"][1] == (first != second).mean()
-    assert found.metadata["num_classes"] == 2
-    gates = {text: check([text], found, allow_unmatched=["*"]) for text in ("accuracy<0.8", "flip_rate>=0")}
+    assert comparison.models["accuracy"].tolist() == [(first == labels).mean(), (second == labels).mean()]
+    assert comparison.models["flips"][1] == (first != second).mean()
+    assert comparison.metadata["num_classes"] == 2
+    gates = {text: check([text], comparison, allow_unmatched=["*"]) for text in ("accuracy<0.8", "flip_rate>=0")}
     assert {text: gate.failed for text, gate in gates.items()} == {"accuracy<0.8": False, "flip_rate>=0": True}
-    assert gates["accuracy<0.8"].values == {"accuracy": found.models["accuracy"][1]}
+    assert gates["accuracy<0.8"].values == {"accuracy": comparison.models["accuracy"][1]}
 
 
 def test_quantization_aware_training_takes_one_unit(trained):

@@ -317,9 +317,9 @@ def test_a_browser_shows_everything_without_sideways_scrolling(browser, page_pat
 def test_opened_tables_still_do_not_widen_the_page(browser, page_path):
     browser.open(page_path, 390)
     widths = browser.evaluate(
-        "(() => { for (const each of document.querySelectorAll('details')) each.open = true;"
+        "(() => { for (const details of document.querySelectorAll('details')) details.open = true;"
         " return [document.documentElement.scrollWidth, ...[...document.querySelectorAll('.scroll')]"
-        ".map(each => each.scrollWidth - each.clientWidth)]; })()"
+        ".map(element => element.scrollWidth - element.clientWidth)]; })()"
     )
     assert widths[0] == 390 and max(widths[1:]) > 100
 

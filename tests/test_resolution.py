@@ -149,7 +149,7 @@ def test_a_mean_of_numbers_that_cancel_has_their_resolution():
     wide = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
     wide -= wide.mean(axis=(1, 2), keepdims=True)
     mean = wide.mean(axis=(1, 2))
-    found = resolutions(
+    known = resolutions(
         [
             Computed("maps", wide, "float32", (), 9),
             Computed("mean", mean, "float32", (0,)),
@@ -157,21 +157,21 @@ def test_a_mean_of_numbers_that_cancel_has_their_resolution():
             Computed("stored", np.round(wide), "int8", (0,)),
         ]
     )
-    assert found["maps"] == Resolution(5 * 2**-23)
-    assert found["mean"].relative == 10 * 2**-23 and found["mean"].absolute == pytest.approx(10 * 2**-23, rel=0.2)
-    assert found["relu"].absolute >= found["mean"].absolute
-    assert found["stored"] == Resolution()
+    assert known["maps"] == Resolution(5 * 2**-23)
+    assert known["mean"].relative == 10 * 2**-23 and known["mean"].absolute == pytest.approx(10 * 2**-23, rel=0.2)
+    assert known["relu"].absolute >= known["mean"].absolute
+    assert known["stored"] == Resolution()
 
 
 def test_what_comes_from_a_coarser_type_has_its_resolution():
     values = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    found = resolutions([Computed("half", values, "float16", (), 4), Computed("wide", values, "float32", (0,), 4)])
+    known = resolutions([Computed("half", values, "float16", (), 4), Computed("wide", values, "float32", (0,), 4)])
     assert (
-        found["wide"].relative == found["half"].relative == relative_resolution("float16", 4) == 2 * 2**-10 + 2 * 2**-23
+        known["wide"].relative == known["half"].relative == relative_resolution("float16", 4) == 2 * 2**-10 + 2 * 2**-23
     )
 
 
 def test_the_model_tells_its_resolution(rng):
-    found = ActivationModel(rounding_model()).resolutions(rng.random((2, 16, 16, 1), dtype="float32"))
-    assert found["conv"] == Resolution(5 * 2**-23)
-    assert found["mean"].relative == 18 * 2**-23 and found["mean"].absolute > 0
+    known = ActivationModel(rounding_model()).resolutions(rng.random((2, 16, 16, 1), dtype="float32"))
+    assert known["conv"] == Resolution(5 * 2**-23)
+    assert known["mean"].relative == 18 * 2**-23 and known["mean"].absolute > 0

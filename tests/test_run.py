@@ -72,9 +72,10 @@ def test_a_second_run_reuses_stages(quickstart, capsys):
     assert (quickstart / "profile.csv").read_text() == first
 
 
-def test_an_interrupted_run_goes_on_and_a_run_made_anew_gives_the_same_numbers(tmp_path):
-    arguments = ["--smoke", "--out", "out", "--seed", "5"]
-    process = subprocess.Popen([*RUN, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("experiment", ["stratified", pytest.param("quickstart", marks=pytest.mark.slow)])
+def test_an_interrupted_run_goes_on_and_a_run_made_anew_gives_the_same_numbers(experiment, tmp_path):
+    arguments = [experiment, "--smoke", "--seed", "5", "--out"]
+    process = subprocess.Popen([*RUN, *arguments, "out"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     cache = tmp_path / "out" / "cache" / "model"
     while process.poll() is None and not list(cache.glob("*/config.json")):
         time.sleep(0.1)
@@ -84,12 +85,10 @@ def test_an_interrupted_run_goes_on_and_a_run_made_anew_gives_the_same_numbers(t
     assert "run the same command again" in error
     trained = {path.parent.name: path.stat().st_mtime_ns for path in cache.glob("*/config.json")}
     assert not (tmp_path / "out" / "finished.json").exists()
-    arguments[2] = str(tmp_path / "out")
-    assert run.main([*arguments, "--quiet"]) == 0
+    assert run.main([*arguments, str(tmp_path / "out"), "--quiet"]) == 0
     for name, changed in trained.items():
         assert (cache / name / "config.json").stat().st_mtime_ns == changed
-    arguments[2] = str(tmp_path / "again")
-    assert run.main([*arguments, "--quiet"]) == 0
+    assert run.main([*arguments, str(tmp_path / "again"), "--quiet"]) == 0
     first, again = (pd.read_csv(tmp_path / name / "profile.csv") for name in ("out", "again"))
     pd.testing.assert_frame_equal(again, first, rtol=1e-4)
 

@@ -288,7 +288,7 @@ def test_texts_that_name_no_set_are_refused_briefly(text):
     ("call", "error", "message"),
     [
         (lambda: parse(16), TypeError, "text must be a string such as 'rotations\\(16\\)'. Received: 16"),
-        (lambda: parse("spins(16)"), ValueError, "must be one of affines, identity, .*Received: 'spins\\(16\\)'"),
+        (lambda: parse("spins(16)"), ValueError, "must be one of affines, .*identity, .*Received: 'spins\\(16\\)'"),
         (lambda: TransformationSet(()), ValueError, "at least one transformation"),
         (lambda: rotations(4)[4:], ValueError, "at least one transformation"),
         (lambda: as_set([]), ValueError, "at least one transformation"),
@@ -303,7 +303,6 @@ def test_texts_that_name_no_set_are_refused_briefly(text):
         (lambda: translations(1, 0), ValueError, "max_fraction must be in \\(0, 1\\]. Received: 0"),
         (lambda: translations(1, 1.5), ValueError, "max_fraction must be in"),
         (lambda: product(), ValueError, "product needs at least one set"),
-        (lambda: product(rotations(2), as_set(abs)), ValueError, "product combines sets of affine maps only"),
     ],
 )
 def test_wrong_arguments_are_named(call, error, message):

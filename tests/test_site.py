@@ -44,8 +44,9 @@ FIND = """(async () => {
   return [];
 })()"""
 """Type into the search field, and give the links of what was found."""
-PACKAGES = ("tfinv", "tfinv.measures", "tfinv.transformations", "tfinv.datasets", "tfinv.models", "tfinv.tflite")
-MODULES = {"datasets", "measures", "models", "plots", "report", "tflite", "transformations", "__version__"}
+_PARTS = ("measures", "transformations", "datasets", "models", "outputs", "tflite")
+PACKAGES = ("tfinv", *(f"tfinv.{part}" for part in _PARTS))
+MODULES = {"datasets", "measures", "models", "outputs", "plots", "report", "tflite", "transformations", "__version__"}
 """Names of `tfinv.__all__` that have a page instead of an entry, or need none."""
 ELSEWHERE = {"tfinv.transformations.AffineAugmentation": "tfinv.AffineAugmentation"}
 """Names with two addresses, by the one that has no entry."""

@@ -390,9 +390,9 @@ def test_a_file_of_integers_tells_the_input_scale_of_both(network, data):
     scaled = keras.Model(inputs, network(keras.layers.Rescaling(1 / 255, name="rescale")(inputs)))
     integers = static_int8(scaled, 255 * digits()[0][:150])
     only = Subsets(layers="*logits")
-    found = compare_files(float32(scaled), integers, data, SET, measures=NV, progress=False, subsets=only)
-    assert found.models["accuracy"].min() > 0.7 and not any("input scale" in text for text in found.warnings)
-    assert found.layers["layer"].tolist() == ["residual/logits"] == list(found.match.pairs)
-    files = found.metadata["files"]
-    assert [files[name]["input_scale"] for name in found.names] == ["0..255", "0..255"]
-    assert [files[name]["input_scale_from"] for name in found.names] == ["the other file", "the file"]
+    comparison = compare_files(float32(scaled), integers, data, SET, measures=NV, progress=False, subsets=only)
+    assert comparison.models["accuracy"].min() > 0.7 and not any("input scale" in text for text in comparison.warnings)
+    assert comparison.layers["layer"].tolist() == ["residual/logits"] == list(comparison.match.pairs)
+    files = comparison.metadata["files"]
+    assert [files[name]["input_scale"] for name in comparison.names] == ["0..255", "0..255"]
+    assert [files[name]["input_scale_from"] for name in comparison.names] == ["the other file", "the file"]

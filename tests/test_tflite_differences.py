@@ -207,6 +207,19 @@ def test_rank_agreement_is_spearmans_and_needs_a_real_change(rng):
 # --- conditions ------------------------------------------------------------------------------------------------------
 
 
+DECISIONS = pd.DataFrame(
+    {
+        "quantity": ["accuracy", "conv", "dense", "logits"],
+        "unit": ["points", *3 * ["relative"]],
+        "change": [0.0, 0.2, 0.1, 0.01],
+        "low": [-0.001, 0.1, 0.05, -0.1],
+        "high": [0.001, 0.3, 0.15, 0.12],
+        "needed": [10.0, 20.0, 30.0, 4000.0],
+        "decision": ["unchanged", "changed", "changed", "inconclusive"],
+    }
+)
+
+
 def comparison(**changes: Any) -> Any:
     """As much of a comparison as the gate looks at."""
     models = pd.DataFrame(
@@ -214,6 +227,7 @@ def comparison(**changes: Any) -> Any:
             "model": ["float", "int8"],
             "accuracy": [0.9, 0.89],
             "transformed_accuracy": [0.6, 0.55],
+            "worst_case_accuracy": [0.4, 0.37],
             "flips": [math.nan, 0.01],
             "transformed_flips": [math.nan, 0.06],
             "consistency": [0.7, 0.68],
@@ -233,6 +247,7 @@ def comparison(**changes: Any) -> Any:
         "models": models,
         "curves": pd.DataFrame({"model": names, "accuracy": [0.9, 0.6, 0.89, 0.5]}),
         "match": Match({"a": "a", "b": "b"}),
+        "answers": SimpleNamespace(decisions=DECISIONS),
     }
     return SimpleNamespace(**{**made, **changes})
 
@@ -249,10 +264,14 @@ def comparison(**changes: Any) -> Any:
         ("accuracy_drop", 0.01),
         ("transformed_accuracy_drop", 0.05),
         ("worst_accuracy_drop", 0.1),
+        ("worst_case_accuracy_drop", 0.03),
         ("consistency_drop", 0.02),
         ("accuracy", 0.89),
         ("transformed_accuracy", 0.55),
+        ("worst_case_accuracy", 0.37),
         ("min_sqnr_db", 20.0),
+        ("changed", 2),
+        ("inconclusive", 1),
         ("size_ratio", 0.3),
         ("latency_ratio", 0.5),
     ],

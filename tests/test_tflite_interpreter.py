@@ -282,7 +282,7 @@ def test_self_check_passes_and_is_recorded(float_model, integer_model, images):
 def test_self_check_finds_tensors_that_were_not_preserved(float_model, images):
     """The built-in kernels without preserved tensors read without an error, and wrongly."""
     model = float_model.select(None)
-    model.runner = Runner(model.graph, model.batch_size, 1, preserve=False, delegate=False)
+    model.runner = Runner(model.graph, model.batch_size, 1, preserve=False, kernels="builtin")
     check = model.self_check(images[:8])
     assert not check.passed
     assert check.summary().startswith("FAILED")

@@ -232,6 +232,23 @@ def test_match_by_order_when_names_are_gone(float_file, network, images):
     assert min(matched.correlations.values()) > 0.8
 
 
+def test_match_by_order_pairs_layers_of_one_shape():
+    """The second file lacks the narrow convolution, and calls the wide one otherwise."""
+    import keras
+
+    def small(**filters: int) -> bytes:
+        x = inputs = keras.Input((8, 8, 1))
+        for name, count in filters.items():
+            x = keras.layers.Conv2D(count, 3, padding="same", name=name)(x)
+        x = keras.layers.GlobalMaxPooling2D(name="top")(x)
+        return float32(keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))).content
+
+    matched = match(small(narrow=4, wide=8), small(other=8))
+    assert matched.pairs == {"wide": "other", "top": "top", "logits": "logits"}
+    assert matched.how == {"wide": "order", "top": "name", "logits": "name"}
+    assert (matched.unmatched_before, matched.unmatched_after) == (("narrow",), ())
+
+
 def test_match_lists_what_has_no_partner(network, float_file, images):
     import keras
 

@@ -157,6 +157,8 @@ def test_batches_travel_whole(rng: np.random.Generator) -> None:
             list(read_batches(io.BytesIO(broken)))
 
 
+@pytest.mark.slow
+@needs_tfmot
 def test_mixed_precision_is_trained_in_float32() -> None:
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -168,6 +170,8 @@ def test_mixed_precision_is_trained_in_float32() -> None:
     assert file.is_integer and file.report is not None and file.report.agreement.classes > 0.9
 
 
+@pytest.mark.slow
+@needs_tfmot
 def test_one_sigmoid_unit_is_trained() -> None:
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 1))

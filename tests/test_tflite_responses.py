@@ -36,12 +36,12 @@ def test_shares_and_levels_equal_counting_one_by_one(rng, shape):
         seen.update(before[part], after[part])
     maps = [levels[..., number].ravel() for number in range(shape[-1])]
     assert seen.levels is not None
-    assert seen.levels.tolist() == [len(np.unique(each)) for each in maps]
+    assert seen.levels.tolist() == [len(np.unique(unit)) for unit in maps]
     axes = tuple(range(len(shape) - 1))
     np.testing.assert_allclose(seen.firing_before, (before > 0).mean(axis=axes))
     np.testing.assert_allclose(seen.firing_after, (after > 0).mean(axis=axes))
     values = seen.values()
-    assert values["levels"] == np.median([len(np.unique(each)) for each in maps])
+    assert values["levels"] == np.median([len(np.unique(unit)) for unit in maps])
     assert values["firing_before"] == pytest.approx((before > 0).mean())
     first, second = seen.results()
     assert list(first) == [FIRING] and list(second) == [FIRING, LEVELS]
@@ -71,19 +71,21 @@ def test_a_comparison_holds_them_by_layer_and_by_map(data_folder):
         "sampling": tfinv.Sampling(0.95, shards=2),
         "progress": False,
     }
-    found = compare_files(*models, images, "rotations(4)", **options)
+    comparison = compare_files(*models, images, "rotations(4)", **options)
     turned = np.asarray(warp(images, parse("rotations(4)"))).reshape(-1, 32, 32, 3)
-    for layer in list(found.match.pairs)[2:9:3]:
-        blocks = [model(turned)[name] for model, name in zip(models, (layer, found.match.pairs[layer]), strict=True)]
-        row = found.fidelity.set_index("layer").loc[layer]
+    for layer in list(comparison.match.pairs)[2:9:3]:
+        blocks = [
+            model(turned)[name] for model, name in zip(models, (layer, comparison.match.pairs[layer]), strict=True)
+        ]
+        row = comparison.fidelity.set_index("layer").loc[layer]
         assert row["firing_before"] == pytest.approx((blocks[0] > 0).mean(), rel=1e-6)
         assert row["firing_after"] == pytest.approx((blocks[1] > 0).mean(), rel=1e-6)
         maps = np.reshape(blocks[1], (-1, blocks[1].shape[-1]))
         levels = [len(np.unique(column)) for column in maps.T]
-        assert found.after[LEVELS][layer].values.tolist() == levels and max(levels) <= MOST_LEVELS
+        assert comparison.after[LEVELS][layer].values.tolist() == levels and max(levels) <= MOST_LEVELS
         assert row["levels"] == np.median(levels)
         np.testing.assert_allclose(
-            found.before[FIRING][layer].values, (np.reshape(blocks[0], maps.shape) > 0).mean(axis=0)
+            comparison.before[FIRING][layer].values, (np.reshape(blocks[0], maps.shape) > 0).mean(axis=0)
         )
 
 

@@ -11,13 +11,15 @@ import pytest
 from references import layer_number, normalized_variance
 
 import tfinv
-from tfinv.engine.states import leave_one_out, merged
+from tfinv.engine import states as engine_states
+from tfinv.engine.states import copied, leave_one_out, merged
 from tfinv.evaluation.arrays import shard_indices
 from tfinv.resampling.jackknife import Replicates, interval, pseudo_values, standard_error
 from tfinv.resampling.shards import interval as bootstrap_interval
 from tfinv.resampling.shards import shard_counts
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, ColumnMomentsState, Layer, RowDispersion, Statistic
+from tfinv.statistics.column_moments import ShiftedMoments
 from tfinv.statistics.lie_error import LocalError
 from tfinv.statistics.row_dispersion import RowDispersionState
 from tfinv.statistics.views import InverseWarp, Viewed
@@ -110,6 +112,32 @@ def test_states_without_a_shard_lose_no_digits_where_a_unit_varies_in_that_shard
         if number == 2:
             np.testing.assert_array_equal(spread[..., :2], exact[-1][..., :2])
             assert not spread[..., 0].any()
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (60,)])
+def test_work_in_pieces_gives_the_same_states(rng, monkeypatch, shape):
+    shards = []
+    for number in range(4):
+        values = rng.random((3, 6, *shape)).astype(np.float32)
+        if number != 1:
+            values[..., 2] = 0.5  # these units vary in one shard alone, and are merged anew
+        moments = ShiftedMoments(np.float64(3), values[0, 0], values.mean(0) - values[0, 0], 3 * values.var(0))
+        rows = RowDispersionState(np.float64(3), values.std(1, ddof=1).mean(0, dtype=np.float64))
+        shards.append({ColumnMoments(): moments, RowDispersion(): rows})
+    expected = [copied_states(left) for left in leave_one_out(shards)]
+    whole = {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
+    monkeypatch.setattr(engine_states, "PIECE", 40)
+    for statistic, state in whole.items():
+        for mine, theirs in zip(merged(statistic, [s[statistic] for s in shards], shape), state, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    for left, wanted in zip(leave_one_out(shards, shape=shape), expected, strict=True):
+        for statistic, state in left.items():
+            for mine, theirs in zip(state, wanted[statistic], strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+
+
+def copied_states(states: Any) -> Any:
+    return {statistic: copied(state) for statistic, state in states.items()}
 
 
 def test_a_statistic_that_merges_in_its_own_way_is_not_subtracted(rng):
@@ -205,6 +233,15 @@ def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
     assert biased == pytest.approx((low, high), abs=1e-12)
     assert all(np.isnan(bootstrap_interval([np.nan], 1.0, 20, 0.95)))
     assert bootstrap_interval([1.0, np.inf, 1.0], 1.0, 20, 0.95) == (1, 1)
+
+
+@pytest.mark.parametrize(("shards", "student"), [(3, 1.885618), (4, 1.637744), (20, 1.327728)])  # printed tables, 80 %
+def test_draws_are_spread_by_what_resampled_shards_lack(shards: int, student: float):
+    from scipy.stats import norm
+
+    draws = 0.3 + 0.5 * norm.ppf((np.arange(100_000) + 0.5) / 100_000)
+    reach = 0.5 * (shards / (shards - 1)) ** 0.5 * student
+    assert bootstrap_interval(draws, 1.7, shards, 0.8) == pytest.approx((1.7 - reach, 1.7 + reach), rel=1e-3)
 
 
 def test_bootstrap_intervals_are_repeatable_paired_and_kept_in_files(rng, tmp_path):

@@ -315,7 +315,7 @@ IMAGES = np.zeros((1, 4, 4, 1), np.float32)
         (lambda: warp(IMAGES, []), "at least one transformation"),
         (lambda: warp(IMAGES, Affine.shear(45, 45)), "can be inverted"),
         (lambda: warp(IMAGES, Affine.shear(45, 45), inverse=True), "can be inverted"),
-        (lambda: warp(IMAGES, tf.square, inverse=True), "functions have no inverse"),
+        (lambda: warp(IMAGES, tf.square, inverse=True), "say where they move positions"),
         (lambda: warp(IMAGES, lambda batch: batch[:, :2]), r"must keep the shape \(1, 4, 4, 1\).*\(1, 2, 4, 1\)"),
     ],
 )

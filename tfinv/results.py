@@ -45,7 +45,8 @@ _SCHEMA = {
     "metadata": dict,
     "measures": [_MEASURE],
     "classes?": [{"label": int, "measures": [_MEASURE]}],
-    "statistics": [{"key": str, "layer": str, "fields": [str]}],
+    "statistics": [{"key": str, "layer": str, "fields": [str], "subset?": str}],
+    "samples?": bool,
 }
 PROFILE_COLUMNS = ("measure", "layer", "mean", "std", "units", "valid", "dead", "sample_constant", "sparse", "left_out")
 COUNTED = (Status.DEAD, Status.SAMPLE_CONSTANT, Status.SPARSE)
@@ -182,12 +183,17 @@ class Results(Mapping[str, MeasureResult]):
         metadata: JSON-able description: set id, dataset, model, sizes, seed, versions.
         statistics: gathered states by statistic key and layer (kept on request, needed to merge), arrays by field.
         classes: results of the samples of each class by its label, of a stratified evaluation.
+        subsets: `statistics` of the samples of each `"shard 3"` or `"class 7"`, where they are kept and there are some.
+        samples: int64 `(S, 2)`, position in the whole data and hash of the content of every sample that `statistics`
+            hold; `(0, 2)` where that is not known.
     """
 
     measures: Mapping[str, MeasureResult]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, Mapping[str, Mapping[str, NDArray[Any]]]] = field(default_factory=dict)
     classes: Mapping[int, Mapping[str, MeasureResult]] = field(default_factory=dict)
+    subsets: Mapping[str, Mapping[str, Mapping[str, Mapping[str, NDArray[Any]]]]] = field(default_factory=dict)
+    samples: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     def __getitem__(self, measure: Any) -> MeasureResult:
         key = measure if isinstance(measure, str) else getattr(measure, "key", measure)
@@ -259,7 +265,8 @@ class Results(Mapping[str, MeasureResult]):
             path: the file; by convention it ends in `.npz`.
         """
         header, arrays = self._packed()
-        archive.write(path, FORMAT, VERSION, header, arrays)
+        # Sums of floating-point numbers hardly shrink, and compressing them takes seconds for a few megabytes.
+        archive.write(path, FORMAT, VERSION, header, arrays, compress=not (self.statistics or self.subsets))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Results:
@@ -298,26 +305,32 @@ class Results(Mapping[str, MeasureResult]):
             for label, measures in self.classes.items()
         ]
         header["statistics"] = []
-        for key, by_layer in self.statistics.items():
-            for name, state in by_layer.items():
-                number = len(header["statistics"])
-                header["statistics"].append({"key": key, "layer": name, "fields": list(state)})
-                arrays |= {f"t{number}.{part}": np.asarray(value) for part, value in state.items()}
+        for subset, by_key in (("", self.statistics), *self.subsets.items()):
+            for key, by_layer in by_key.items():
+                for name, state in by_layer.items():
+                    number = len(header["statistics"])
+                    entry = {"key": key, "layer": name, "fields": list(state)}
+                    header["statistics"].append({**entry, "subset": subset} if subset else entry)
+                    arrays.update({f"t{number}.{part}": np.asarray(value) for part, value in state.items()})
+        if len(self.samples):
+            header["samples"], arrays["samples"] = True, self.samples
         return header, arrays
 
     @classmethod
     def _unpacked(cls, header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Results:
         if header.get("version") == 1:
             _name_the_statistic(header)
-        statistics: dict[str, dict[str, dict[str, Any]]] = {}
+        held: dict[str, dict[str, dict[str, dict[str, Any]]]] = {"": {}}
         for number, entry in enumerate(header["statistics"]):
             state = {name: arrays[f"t{number}.{name}"] for name in entry["fields"]}
-            statistics.setdefault(entry["key"], {})[entry["layer"]] = state
+            held.setdefault(entry.get("subset", ""), {}).setdefault(entry["key"], {})[entry["layer"]] = state
+        statistics = held.pop("")
+        samples = member(arrays, "samples", "int64", (None, 2)) if header.get("samples") else np.empty((0, 2), np.int64)
         classes = {
             entry["label"]: _unpack(entry["measures"], f"c{entry['label']}.", arrays)
             for entry in header.get("classes", ())
         }
-        return cls(_unpack(header["measures"], "", arrays), header["metadata"], statistics, classes)
+        return cls(_unpack(header["measures"], "", arrays), header["metadata"], statistics, classes, held, samples)
 
 
 def _name_the_statistic(header: dict[str, Any]) -> None:

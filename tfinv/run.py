@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfinv.commands.arguments import add_workers
 from tfinv.commands.effects import parse, refuse_idle
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
 from tfinv.support.extensions import load_file
@@ -40,7 +41,7 @@ examples:
   python -m tfinv.run --list                       every experiment, its question and its state
 
 other commands, each with --help:
-  train, measure, compare, tflite, redraw
+  train, measure, compare, tflite, merge, redraw
 """
 
 
@@ -114,7 +115,14 @@ def _check_surroundings(arguments: Sequence[str]) -> None:
 
 def _command(arguments: Sequence[str]) -> Any:
     """The sub-command of that name, or None where the first word is an experiment or an option."""
-    commands = {"measure": "measure", "train": "train", "tflite": "tflite", "compare": "compare", "redraw": "redraw"}
+    commands = {
+        "measure": "measure",
+        "train": "train",
+        "tflite": "tflite",
+        "compare": "compare",
+        "redraw": "redraw",
+        "merge": "merge",
+    }
     if not arguments or arguments[0] not in commands:
         return None
     return importlib.import_module(f"tfinv.commands.{commands[arguments[0]]}").main
@@ -138,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--smoke", action="store_true", help="short for --preset smoke: seconds, not a result")
     parser.add_argument("--force", action="store_true", help="make everything anew instead of re-using finished stages")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_workers(parser)
     parser.add_argument("--list", action="store_true", help="list the experiments with question, state and duration")
     return parser
 
@@ -155,16 +164,19 @@ def _run(options: argparse.Namespace) -> int:
     experiment = find_experiment(options.experiment)
     preset = "smoke" if options.smoke else options.preset
     start = time.monotonic()
-    finding = run_experiment(
-        experiment,
-        preset=preset,
-        overrides=options.overrides,
-        out=options.out,
-        cache=options.cache,
-        seed=options.seed,
-        force=options.force,
-        progress=not options.quiet,
-    )
+    from tfinv.evaluation.distribution import distributed
+
+    with distributed(options.workers):
+        finding = run_experiment(
+            experiment,
+            preset=preset,
+            overrides=options.overrides,
+            out=options.out,
+            cache=options.cache,
+            seed=options.seed,
+            force=options.force,
+            progress=not options.quiet,
+        )
     folder = options.out or output_folder(experiment.name, preset)
     if finding is not None:
         print(f"{experiment.question}\n{finding.verdict}: {finding.text}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tfinv.tflite.comparison.compare_files import compare_files
     from tfinv.tflite.comparison.comparison import Comparison
     from tfinv.tflite.comparison.differences import compare
+    from tfinv.tflite.comparison.kernels import KernelComparison, compare_kernels
     from tfinv.tflite.comparison.match_files import Match, match
     from tfinv.tflite.comparison.measure_models import Measured, measure_models
     from tfinv.tflite.comparison.options import Subsets
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tfinv.tflite.files.checks import check_input_scale, self_check
     from tfinv.tflite.files.conversion import Conversion
     from tfinv.tflite.files.cost import latency, memory_estimate
+    from tfinv.tflite.files.fixed_inputs import fix_inputs
     from tfinv.tflite.files.layer_map import LayerMap
     from tfinv.tflite.files.model import TFLiteModel
     from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
@@ -44,6 +46,7 @@ _HOME = {
     "Agreement": "qat.report",
     "Comparison": "comparison.comparison",
     "Conversion": "files.conversion",
+    "KernelComparison": "comparison.kernels",
     "LayerMap": "files.layer_map",
     "Match": "comparison.match_files",
     "Measured": "comparison.measure_models",
@@ -61,10 +64,12 @@ _HOME = {
     "check_input_scale": "files.checks",
     "compare": "comparison.differences",
     "compare_files": "comparison.compare_files",
+    "compare_kernels": "comparison.kernels",
     "dynamic_int8": "convert.recipes",
     "equalize": "convert.equalization",
     "float16": "convert.recipes",
     "float32": "convert.recipes",
+    "fix_inputs": "files.fixed_inputs",
     "latency": "files.cost",
     "layer_map": "convert.match_keras_layers",
     "match": "comparison.match_files",
@@ -85,6 +90,7 @@ __all__ = [
     "Agreement",
     "Comparison",
     "Conversion",
+    "KernelComparison",
     "LayerMap",
     "Match",
     "Materials",
@@ -101,8 +107,10 @@ __all__ = [
     "check_input_scale",
     "compare",
     "compare_files",
+    "compare_kernels",
     "dynamic_int8",
     "equalize",
+    "fix_inputs",
     "float16",
     "float32",
     "latency",

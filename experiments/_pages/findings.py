@@ -24,9 +24,9 @@ ORDER = (
     *("other_dataset", "complexity", "diversity", "random_weights", "initialisation", "during_training"),
     *("batch_normalization", "activation_function", "kernel_size", "max_pooling", "models_compared", "stratified"),
     *("aggregation", "same_equivariance", "feature_maps", "handshapes"),
-    *("published_accuracy", "published_global", "published_profile"),
+    *("published_accuracy", "published_global", "published_profile", "worst_case"),
 )
-"""The study's questions in the order in which they are numbered, and three comparisons with published numbers."""
+"""The study's questions in the order in which they are numbered, and four comparisons with published numbers."""
 
 _HEAD = """# Findings
 
@@ -34,7 +34,7 @@ The study's experiments, run at preset `cpu`: small networks, subsets of the dat
 Student intervals over seeds unless a finding says otherwise; with three seeds they are wide. A check states what was
 measured and, after the semicolon, whether it lies where the claim expects it. It is inconclusive where the interval
 contains the bound in question. Each finding is written by the run itself; `python -m tfinv.run NAME` repeats it. The
-last three compare tfinv with published numbers. `python -m tfinv.experiments._pages.findings` makes this page.
+last four compare tfinv with published numbers. `python -m tfinv.experiments._pages.findings` makes this page.
 
 Normalized variance is measured with its default, `statistic="pooled_std"`, unless a finding says that it was measured
 with `statistic='std'`, the published definition, which reads lower where units respond rarely.

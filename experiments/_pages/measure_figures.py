@@ -68,6 +68,9 @@ DRAWINGS: Mapping[str, Drawing] = {
     "distance_se": _family("{}DistanceSE", "(per_map=True)"),
     "simple_distance_se": Drawing({"SimpleDistanceSE": "SimpleDistanceSE"}),
     "linear_equivariance": Drawing({"LinearEquivariance": "LinearEquivariance"}),
+    "representation_equivariance": Drawing(
+        {"RepresentationEquivariance": "RepresentationEquivariance(action='spatial')"}
+    ),
     "lie_derivative": Drawing(
         {"LieDerivative": "LieDerivative", "LieContribution, of tfinv.lie_derivative": "LieContribution"},
         logarithmic=("LieDerivative",),

@@ -83,8 +83,44 @@ def add_measuring(made: argparse.ArgumentParser, samples: int | None, confidence
     )
     made.add_argument("--padding", default="constant", help="outside the frame: constant (default), nearest or reflect")
     made.add_argument("--interpolation", default="bilinear", help="bilinear (default), nearest or cubic")
+    add_workers(made)
     made.add_argument(
         "--memory-budget", help="of accumulators and activations, such as 4GiB; default: half of the free memory"
+    )
+
+
+def add_kernels(made: argparse.ArgumentParser) -> None:
+    """`--kernels` and `--kernel-samples`; read the first with `tfinv.tflite.files.kernels.kernel_sets`."""
+    made.add_argument(
+        "--kernels",
+        metavar="SETS",
+        help="which code computes .tflite files: xnnpack (default; phones), builtin, reference, tflm "
+        "(microcontrollers; pip install 'tfinv[tflm]'); of several, with commas between them, the first is measured, "
+        "and all are compared",
+    )
+    made.add_argument(
+        "--kernel-samples",
+        type=int,
+        default=100,
+        help="compare kernel sets on so many images, because reference and tflm take 10 to 60 times as long as "
+        "xnnpack; default: 100",
+    )
+
+
+def idle_kernels(kernels: Sequence[str]) -> str:
+    """Why `--kernel-samples` has no effect; empty where it has one."""
+    from tfinv.tflite.files.kernels import SLOW
+
+    return "" if len(kernels) > 1 or kernels[0] in SLOW else "there are no kernel sets to compare"
+
+
+def add_workers(made: argparse.ArgumentParser) -> None:
+    """`--workers`; hand it to `tfinv.distributed`."""
+    made.add_argument(
+        "--workers",
+        metavar="N",
+        help="measure on so many processes of this machine, on a Dask cluster (tcp://host:8786), or on ray; default: "
+        "in this process",
     )
 
 
@@ -107,6 +143,16 @@ def add_input_scale(made: argparse.ArgumentParser, nargs: str | None = None) -> 
         help="what models expect of images: 0..1, 0..255, -1..1, mean,std such as 0.5,0.25, or "
         "keras.applications.NAME; default: what a network of Keras, the integers of a .tflite file or a first layer "
         "that rescales tell, otherwise 0..1",
+    )
+
+
+def add_layout(made: argparse.ArgumentParser) -> None:
+    """`--layout`; `sources.open_model` reads it."""
+    made.add_argument(
+        "--layout",
+        choices=("nhwc", "nchw"),
+        help="where models have the channels of images: last, or first as those converted from PyTorch may; default: "
+        "what their first layers or their input shape tell",
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
 from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.outputs import add_fixed_inputs, add_output, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ examples:
       --input-scale 0..255 --transformations "rotations(16)" --out runs/compared
   python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ --out runs/gate \\
       --fail-if "max_profile_increase>0.1" "flip_rate>5%" "transformed_accuracy_drop>0.02"
+  python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ \\
+      --kernels xnnpack,reference --fail-if "kernel_flip_rate>10%" "kernel_max_lsb>64" --out runs/kernels
+  python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ --out runs/decided \\
+      --decide equivalence --margin "1 point" "5%" --fail-if "changed>0" "inconclusive>0"
 
 conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %; METRIC is one of
 """
@@ -31,23 +36,48 @@ conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %;
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
+    from tfinv.evaluation.distribution import distributed
+
     options = parse(_parser(), shared.with_signs(arguments))
-    refuse_idle(options, {"allow_unmatched": not options.fail_if and "there is no --fail-if to pass"})
+    with distributed(options.workers):
+        return _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    refuse_idle(
+        options,
+        {
+            "allow_unmatched": not options.fail_if and "there is no --fail-if to pass",
+            "margin": options.decide != "equivalence" and "it is the margin of --decide equivalence",
+        },
+    )
 
     from tfinv.commands.data import load_fitting
     from tfinv.commands.planning import plan_memory
     from tfinv.commands.sources import open_model, scale_words
     from tfinv.evaluation import Sampling
     from tfinv.tflite.comparison.compare_files import compare_files
-    from tfinv.tflite.comparison.gate import check, parse_condition
+    from tfinv.tflite.comparison.decisions import parse_margins
+    from tfinv.tflite.comparison.gate import DECISIONS, check, parse_condition
     from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.files.checks import scales_of_pair
+    from tfinv.tflite.files.kernels import kernel_sets
 
     conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
+    kernels = kernel_sets(options.kernels)
+    refuse_idle(options, {"kernel_samples": shared.idle_kernels(kernels)})
+    lonely = [str(condition) for condition in conditions if condition.metric.startswith("kernel_")]
+    if lonely and len(kernels) < 2:
+        raise ValueError(f"--fail-if {lonely[0]} needs --kernels with two sets, such as xnnpack,reference")
+    if options.decide == "equivalence":
+        parse_margins(options.margin)
+    elif decided := [condition for condition in conditions if condition.metric in DECISIONS]:
+        raise ValueError(f"fail-if {decided[0].metric} needs --decide equivalence --margin. Received: {decided[0]}")
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
-    warping = shared.warping(options)
-    opened = open_model(options.before, options.input_scale, size=options.input_size)
-    after = open_model(options.after, options.after_input_scale or options.input_scale, size=options.input_size)
+    warping, kinds = shared.warping(options), stated(options.output)
+    how = {"size": options.input_size, "layout": options.layout, "fixed": options.fixed_inputs}
+    opened = open_model(options.before, options.input_scale, **how)
+    after = open_model(options.after, options.after_input_scale or options.input_scale, **how)
     first, second = scales_of_pair(opened.model, after.model)
     fitted = load_fitting(options, opened)
     for name, model in (("before", first), ("after", second)):
@@ -63,14 +93,21 @@ def main(arguments: Sequence[str]) -> int:
         measures=measures,
         names=tuple(options.names) if options.names else None,  # type: ignore[arg-type]
         subsets=Subsets(
-            measured_samples=options.measured_samples, layers=options.layers, memory_budget=options.memory_budget
+            measured_samples=options.measured_samples,
+            layers=options.layers,
+            memory_budget=options.memory_budget,
+            kernel_samples=options.kernel_samples,
         ),
         sampling=Sampling(options.confidence),
         warping=warping,
+        kernels=kernels,
+        outputs=kinds,
         seed=options.seed,
         progress=not options.quiet,
         metadata={"dataset": fitted.dataset.id, "before": options.before, "after": options.after},
     )
+    if options.decide == "equivalence":
+        comparison = comparison.decide(*options.margin)
     comparison.save(options.out / "comparison.npz")
     comparison.report(options.out)
     comparison.model_explorer(options.out / "model_explorer")
@@ -84,6 +121,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"tfinv: failed: {gate.reason}", file=sys.stderr)
         return EXIT_GATE
     print("passed: " + ", ".join(f"{name} {value:.4g}" for name, value in gate.values.items()))
+    if points := [name for name in gate.values if name not in DECISIONS]:
+        print(f"{', '.join(points)}: measured numbers, not the ends of their intervals")
     return EXIT_OK
 
 
@@ -99,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_data(parser)
     shared.add_transformations(parser)
     shared.add_input_scale(parser)
+    shared.add_layout(parser)
     parser.add_argument("--after-input-scale", help="the same for the second file; default: as --input-scale")
     parser.add_argument(
         "--measures",
@@ -107,9 +147,26 @@ def _parser() -> argparse.ArgumentParser:
         help="keys, or your own as file.py:Class; default: NormalizedVariance NormalizedVarianceSE; the first alone is "
         "several times faster",
     )
+    add_output(parser)
+    add_fixed_inputs(parser)
     shared.add_measuring(parser, 1000, 0.95)
+    shared.add_kernels(parser)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
     parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")
+    parser.add_argument(
+        "--decide",
+        choices=("point", "equivalence"),
+        default="point",
+        help="judge by measured numbers (point, default), or by intervals against --margin: unchanged, changed, or "
+        "inconclusive and about how many images that takes",
+    )
+    parser.add_argument(
+        "--margin",
+        nargs="+",
+        default=[],
+        metavar="SIZE",
+        help="of --decide equivalence, what counts as no change: '1 point' of accuracy, '5%%' of a layer's mean",
+    )
     parser.add_argument(
         "--allow-unmatched",
         nargs="+",

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.commands import arguments as shared
+from tfinv.commands import parts
 from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.outputs import add_fixed_inputs, add_output, measure_outputs, stated
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
     from tfinv.activations import ActivationModel
     from tfinv.commands.data import Fitted
     from tfinv.commands.sources import Opened
+    from tfinv.outputs import OutputChange
     from tfinv.results import Results
-    from tfinv.tflite import TFLiteModel
+    from tfinv.tflite import KernelComparison, TFLiteModel
 
 SEVERAL_CONFIDENCE = 0.95
 """Of the intervals of differences, where several models are measured and nothing is said."""
@@ -25,42 +28,70 @@ CHECKPOINT = "checkpoint"
 
 _EPILOG = """\
 writes results.npz, profile.csv, one figure per measure and report.html into --out; of several models one results file
-each, and differences.csv with paired intervals against the first
+each, and differences.csv with paired intervals against the first; of outputs that are no classes also outputs.csv,
+outputs.npz and pictures of what was found
 
 examples:
   python -m tfinv.run measure --model model.keras --data images/ --transformations "rotations(16)" \\
       --measures NormalizedVariance "NormalizedVarianceSE(aggregate='mean')" --out runs/mine
+  python -m tfinv.run measure --model model.keras --data images/ --precision 0.02 \\
+      --measures NormalizedVariance AccuracyUnder WorstCaseAccuracy --out runs/few
   python -m tfinv.run measure --model plain.keras augmented.keras int8.tflite --data images/ --out runs/three
+  python -m tfinv.run measure --model face.tflite --data faces/ --output "landmarks(dimensions=3)" --out runs/face
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
-    from tfinv.commands.sources import open_model
+    from tfinv.evaluation.distribution import distributed
 
     options = parse(_parser(), shared.with_signs(arguments))
+    with distributed(options.workers):
+        return _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from tfinv.commands.kernels import compared_kernels, limit_slow, with_kernels
+    from tfinv.commands.sources import open_model
+    from tfinv.tflite.files.kernels import kernel_sets
+
     names = [text.strip() for text in options.model]
-    _check(options, names)
+    kernels = kernel_sets(options.kernels)
+    _check(options, names, kernels)
+    limit_slow(options, kernels)
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
-    warping = shared.warping(options)
+    warping, kinds = shared.warping(options), stated(options.output)
     scales = _one_per_model(options.input_scale, len(names))
     models = [
-        open_model(name, scale, options.layer_class, options.input_size)
+        with_kernels(
+            open_model(name, scale, options.layer_class, options.input_size, options.layout, options.fixed_inputs),
+            kernels,
+        )
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
     from tfinv.commands.planning import plan_memory
 
     fitted = load_fitting(options, common_shape(models))
+    part = None if options.part is None else parts.parse_part(options.part, len(fitted.measured))
     labels = _short_names(names)
     sources = [model.source(fitted.shape, options.layers) for model in models]
     for source in sources:
         plan_memory(source, len(fitted.measured), transformations, measures, options, _confidence(options))
-    found, warnings = {}, list(fitted.notes)
+    if part is not None:
+        print(parts.measure_part(part, models[0], sources[0], fitted, options, measures, transformations, warping))
+        return 0
+    found, changes, warnings = {}, {}, list(fitted.notes)
     for label, model, source in zip(labels, models, sources, strict=True):
-        found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping)
+        found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping, kinds)
         warnings += said
-    _write(found, options, fitted, warnings)
+        facts = {"dataset": fitted.dataset.id, "model_file": model.name}
+        change = measure_outputs(source, fitted.measured, transformations, kinds, warping, not options.quiet, facts)
+        changes |= {} if change is None else {label: change}
+    by_kernels = compared_kernels(
+        dict(zip(labels, sources, strict=True)), kernels, fitted, options, measures, transformations, warping
+    )
+    _write(found, changes, options, fitted, warnings, by_kernels)
     return 0
 
 
@@ -73,32 +104,57 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_transformations(parser)
     parser.add_argument("--measures", nargs="+", default=["NormalizedVariance"], help=shared.MEASURES_HELP)
     shared.add_input_scale(parser, "+")
+    shared.add_layout(parser)
+    add_output(parser)
+    add_fixed_inputs(parser)
     shared.add_layer_classes(parser)
     shared.add_measuring(parser, None, None)
+    shared.add_kernels(parser)
     parser.add_argument("--stratified", action="store_true", help="measure every class apart, and their mean")
     parser.add_argument(
         "--checkpoint",
         action="store_true",
         help="save to --out about once a minute: the same command after an interruption goes on from there",
     )
+    parser.add_argument(
+        "--precision",
+        type=float,
+        help="take images in random order only until all intervals reach at most this far to either side (0.02 is 2 "
+        "points of accuracy); default: all images",
+    )
+    parser.add_argument(
+        "--part",
+        metavar="K/N",
+        help="measure the K-th of N parts of the images alone, into --out; python -m tfinv.run merge joins the parts",
+    )
     parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
     return parser
 
 
-def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
+def _check(options: argparse.Namespace, names: Sequence[str], kernels: Sequence[str]) -> None:
     """Refuse what changes nothing, before anything is loaded."""
-    from tfinv.commands.sources import takes_layer_classes
+    from tfinv.commands.sources import is_tflite, takes_layer_classes
 
     several = len(names) > 1
+    foreign = "" if any(map(is_tflite, names)) else "no model is a .tflite file"
+    if several and options.precision is not None:
+        raise ValueError(
+            "--precision may stop at other images for every model, and differences need the same. Received: "
+            f"--precision with {len(names)} models"
+        )
     refuse_idle(
         options,
         {
+            "kernels": foreign,
+            "kernel_samples": foreign or shared.idle_kernels(kernels),
             "seed": options.max_samples is None
             and options.measured_samples is None
             and "it draws a subset, and none is asked for",
             "layer_class": not takes_layer_classes(names) and "no model is a Keras file",
         },
     )
+    if several and options.part:
+        raise ValueError(f"--part takes one model at a time. Received: --part with {len(names)} models")
     if several and options.stratified:
         raise ValueError(
             "--stratified gives no intervals, which the differences of several models need. Received: "
@@ -141,15 +197,18 @@ def _measured(
     measures: Any,
     transformations: Any,
     warping: Any,
+    kinds: Any,
 ) -> tuple[Results, list[str]]:
     """The results of a model, and warnings about its answers and its input scale."""
     from tfinv.commands.answers import check_answers
     from tfinv.evaluation import Sampling, evaluate
+    from tfinv.outputs.comparing import are_classes
     from tfinv.tflite import TFLiteModel
 
     several = len(options.model) > 1
     print(printable(f"{label}: {model.said}"))
-    facts, warnings = check_answers(source, fitted.images)
+    answers = kinds is None or are_classes(source, fitted.images.x, kinds)
+    facts, warnings = check_answers(source, fitted.images) if answers else ({}, [])
     if isinstance(source, TFLiteModel):
         from tfinv.tflite.files.checks import scale_warnings
 
@@ -171,6 +230,7 @@ def _measured(
         batch_size=options.batch_size,
         sampling=Sampling(_confidence(options), stratified=options.stratified),
         warping=warping,
+        precision=options.precision,
         memory_budget=options.memory_budget,
         checkpoint=options.out / name if options.checkpoint else None,
         progress=not options.quiet,
@@ -179,13 +239,22 @@ def _measured(
             "model_file": model.name,
             "seed": options.seed,
             "input_scale_from": model.scale_from,
+            **({"kernels": source.kernels} if isinstance(source, TFLiteModel) else {}),
             **facts,
         },
     )
     return results, warnings
 
 
-def _write(found: Mapping[str, Results], options: argparse.Namespace, fitted: Fitted, warnings: Sequence[str]) -> None:
+def _write(
+    found: Mapping[str, Results],
+    changes: Mapping[str, OutputChange],
+    options: argparse.Namespace,
+    fitted: Fitted,
+    warnings: Sequence[str],
+    by_kernels: KernelComparison | None,
+) -> None:
+    from tfinv.commands.kernels import kernel_lines
     from tfinv.commands.measure_report import write_single
     from tfinv.commands.measure_several import write_several
     from tfinv.report.ends import ends_sentences
@@ -197,10 +266,12 @@ def _write(found: Mapping[str, Results], options: argparse.Namespace, fitted: Fi
         results.save(options.out / (f"results-{label}.npz" if several else "results.npz"))
     subtitle = f"{', '.join(text.strip() for text in options.model)} on {fitted.dataset.name}, "
     subtitle += f"{len(fitted.measured)} images"
+    if any("kernels" in results.metadata for results in found.values()):
+        subtitle += f", kernels: {next(r.metadata['kernels'] for r in found.values() if 'kernels' in r.metadata)}"
     if several:
-        lines = write_several(found, options.out, subtitle, warnings)
+        lines = write_several(found, options.out, subtitle, warnings, changes, by_kernels)
     else:
-        lines = write_single(next(iter(found.values())), options.out, subtitle, warnings)
-    for line in lines:
+        lines = write_single(next(iter(found.values())), options.out, subtitle, warnings, changes, by_kernels)
+    for line in (*lines, *kernel_lines(by_kernels)):
         print(printable(line))
     print(f"Written to {options.out}")

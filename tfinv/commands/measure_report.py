@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from tfinv.outputs import OutputChange
     from tfinv.results import Results
+    from tfinv.tflite import KernelComparison
 
 SHOWN = ("measure", "layer", "mean", "low", "high", "floor", "valid", "left_out")
 """Columns that the terminal shows, where they exist."""
@@ -52,7 +54,14 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[str]:
     return list(figures)
 
 
-def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequence[str]) -> list[str]:
+def write_single(
+    results: Results,
+    folder: Path,
+    subtitle: str,
+    warnings: Sequence[str],
+    changes: Mapping[str, OutputChange] | None = None,
+    by_kernels: KernelComparison | None = None,
+) -> list[str]:
     """Write `profile.csv`, the figures and `report.html` of one model.
 
     Args:
@@ -60,10 +69,14 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
         folder: where to.
         subtitle: of the report.
         warnings: what was noticed before measuring.
+        changes: what transformations do to the outputs, by model; None for a classifier.
+        by_kernels: kernel sets against each other; None where there is one.
 
     Returns:
         Lines for the terminal.
     """
+    from tfinv.commands.kernels import add_to_report
+    from tfinv.commands.outputs import add_section, sentences_of
     from tfinv.report import Report, explain
     from tfinv.report.ends import add_ends
     from tfinv.support import environment
@@ -71,8 +84,15 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
     frame = profile_with_floor(results)
     write_text(folder / "profile.csv", to_csv(frame))
     report = Report("Invariance by layer", subtitle).verdict(
-        [*as_warnings(warnings), *answer_sentences(results), *_sentences(results)]
+        [
+            *as_warnings(warnings),
+            *precision_sentences(results),
+            *answer_sentences(results),
+            *sentences_of(changes or {}),
+            *_sentences(results),
+        ]
     )
+    lines = add_section(report, changes or {}, folder)
     figures = draw_single(results)
     save_figures(figures, folder)
     for number, key in enumerate(results):
@@ -83,15 +103,24 @@ def write_single(results: Results, folder: Path, subtitle: str, warnings: Sequen
     floor = " `floor`: the value of the identity network, interpolation alone." if "floor" in frame else ""
     report.table(frame, f"All layers.{floor}", {"mean": ".4f", "std": ".4f"})
     add_ends(report, {"model": results.metadata})
+    add_to_report(report, by_kernels, folder)
     report.glossary(explain(*_TERMS))
     report.environment({**results.metadata, **environment.describe()}).write_html(folder / "report.html")
     columns = [name for name in SHOWN if name in frame]
-    return [frame[columns].to_string(index=False, float_format="{:.4f}".format)]
+    table = frame[columns].to_string(index=False, float_format="{:.4f}".format)
+    return [table, *lines, *precision_sentences(results)]
 
 
 def as_warnings(warnings: Sequence[str]) -> list[str]:
     """Warnings as sentences of a report."""
     return [f"Warning: {text}." for text in warnings]
+
+
+def precision_sentences(results: Results) -> list[str]:
+    """How many images were needed, where that was the question."""
+    from tfinv.evaluation.precision import precision_sentence
+
+    return [precision_sentence(results.metadata["precision"])] if "precision" in results.metadata else []
 
 
 def answer_sentences(results: Results) -> list[str]:
@@ -111,6 +140,10 @@ def _sentences(results: Results) -> list[str]:
         means = {name: layer.mean for name, layer in measure.items() if np.isfinite(layer.mean)}
         if not means:
             sentences.append(f"{key} exists on none of the layers.")
+            continue
+        if len(means) == 1:
+            layer, mean = next(iter(means.items()))
+            sentences.append(f"{key} at {layer}: {measure[layer].note or f'{mean:.3f}'}.")
             continue
         lowest, highest = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
         sentences.append(

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from tfinv.outputs import OutputChange
     from tfinv.results import MeasureResult, Results
+    from tfinv.tflite import KernelComparison
 
 VARIANCE = "NormalizedVariance"
 """The measure that is smaller for what is more invariant, whatever its options."""
@@ -51,7 +53,14 @@ def differences(found: Mapping[str, Results]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, warnings: Sequence[str]) -> list[str]:
+def write_several(
+    found: Mapping[str, Results],
+    folder: Path,
+    subtitle: str,
+    warnings: Sequence[str],
+    changes: Mapping[str, OutputChange] | None = None,
+    by_kernels: KernelComparison | None = None,
+) -> list[str]:
     """Write `profile.csv`, `differences.csv`, one figure per measure and `report.html`.
 
     Args:
@@ -59,12 +68,16 @@ def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, war
         folder: where to.
         subtitle: of the report.
         warnings: what was noticed before measuring.
+        changes: what transformations do to the outputs, by model; none for classifiers.
+        by_kernels: kernel sets against each other; None where there is one.
 
     Returns:
         Lines for the terminal.
     """
     import pandas as pd
 
+    from tfinv.commands.kernels import add_to_report
+    from tfinv.commands.outputs import add_section, sentences_of
     from tfinv.report import Report, explain
     from tfinv.report.ends import add_ends
     from tfinv.support import environment
@@ -75,7 +88,10 @@ def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, war
     write_text(folder / "differences.csv", to_csv(table))
     said = sentences(table)
     answers = [f"{name}: {text}" for name, results in found.items() for text in answer_sentences(results)]
-    report = Report("Invariance of several models", subtitle).verdict([*as_warnings(warnings), *answers, *said])
+    outputs = sentences_of(changes or {})
+    report = Report("Invariance of several models", subtitle)
+    report.verdict([*as_warnings(warnings), *answers, *outputs, *said])
+    lines = add_section(report, changes or {}, folder)
     figures = draw_several(found)
     save_figures(figures, folder)
     for key, figure in zip(next(iter(found.values())), figures.values(), strict=True):
@@ -88,11 +104,12 @@ def write_several(found: Mapping[str, Results], folder: Path, subtitle: str, war
         dict.fromkeys(("before", "after", "difference", "low", "high", "relative"), ".4f"),
     )
     add_ends(report, {name: results.metadata for name, results in found.items()})
+    add_to_report(report, by_kernels, folder)
     report.glossary(explain(*_TERMS))
     facts = {name: results.metadata for name, results in found.items()}
     report.environment({**facts, **environment.describe()}).write_html(folder / "report.html")
     shown = table[list(SHOWN)].to_string(index=False, float_format="{:.4f}".format)
-    return [shown, *(f"* {text}" for text in said)]
+    return [shown, *(f"* {text}" for text in said), *lines]
 
 
 def draw(found: Mapping[str, Results], key: str) -> Figure:

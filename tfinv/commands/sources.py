@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_first_layer
 from tfinv.activations.input_scale import input_scale as parse_scale
+from tfinv.activations.layout import Layout, as_images, input_layout
 from tfinv.commands import arguments as shared
+from tfinv.support import archive
 from tfinv.support.types import KerasModel, Model
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class Opened:
         scale: how images in [0, 1] become model inputs.
         scale_from: `"given"`, or what else tells the scale.
         outputs: how many classes its output tells apart; None where the output is no list of classes.
+        layout: where the model has the channels of its images.
     """
 
     name: str
@@ -37,11 +41,13 @@ class Opened:
     scale: InputScale
     scale_from: str
     outputs: int | None
+    layout: Layout = "nhwc"
 
     @property
     def said(self) -> str:
         """Which scale is used, and why."""
-        return scale_words(self.scale, self.scale_from)
+        first = "; channels first, as the model has them" if self.layout == "nchw" else ""
+        return scale_words(self.scale, self.scale_from) + first
 
     def source(self, image_shape: Sequence[int], layers: Any = None) -> ActivationModel | TFLiteModel:
         """The model as a source of the activations of chosen layers.
@@ -54,7 +60,9 @@ class Opened:
             return self.model if layers is None else self.model.select(layers)
         from tfinv.activations import ActivationModel
 
-        return ActivationModel(self.model, layers, input_shape=tuple(image_shape), input_scale=self.scale)
+        return ActivationModel(
+            self.model, layers, input_shape=tuple(image_shape), input_scale=self.scale, layout=self.layout
+        )
 
 
 def scale_words(scale: InputScale, origin: str) -> str:
@@ -74,7 +82,12 @@ def takes_layer_classes(names: Sequence[str]) -> bool:
 
 
 def open_model(
-    name: str, scale: str | None, layer_classes: Sequence[str] = (), size: Sequence[int] | None = None
+    name: str,
+    scale: str | None,
+    layer_classes: Sequence[str] = (),
+    size: Sequence[int] | None = None,
+    layout: Layout | None = None,
+    fixed: Path | None = None,
 ) -> Opened:
     """Open a model by the name that a user gives.
 
@@ -84,32 +97,69 @@ def open_model(
             range of its integers for a `.tflite` file, 0..255 behind a first layer that rescales it, otherwise 0..1.
         layer_classes: of `--layer-class`.
         size: of `--input-size`, height and width where the model leaves them open.
+        layout: of `--layout`; None for what the model tells.
+        fixed: of `--fixed-inputs`.
 
     Raises:
         ValueError: a missing or damaged file, one that holds an unknown class, a model that does not take images, or a
             size that the model does not leave open.
     """
     given = None if scale is None else parse_scale(shared.input_scale(scale))
-    opened = _open_tflite(name, given) if is_tflite(name) else _open_keras(name, given, layer_classes)
+    values = None if fixed is None else read_fixed(fixed)
+    if is_tflite(name):
+        return _open_tflite(name, given, size, layout, values)
+    opened = _open_keras(name, given, layer_classes, layout, values)
     return opened if size is None else _sized(opened, size)
 
 
-def _open_tflite(name: str, scale: InputScale | None) -> Opened:
-    from tfinv.tflite import TFLiteModel
+def read_fixed(path: Path) -> dict[str, Any]:
+    """The values of `--fixed-inputs`, by name of the input.
 
-    model = TFLiteModel(name, input_scale=scale)
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that is no `.npz` file of arrays.
+    """
+    with archive.reading(path, "an .npz file with one array per input", argument="fixed-inputs"):
+        return dict(archive.load_arrays(path))
+
+
+def _open_tflite(
+    name: str,
+    scale: InputScale | None,
+    size: Sequence[int] | None = None,
+    layout: Layout | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> Opened:
+    from tfinv.tflite import TFLiteModel, fix_inputs
+
+    file = name if fixed is None else fix_inputs(name, fixed)
+    try:
+        model = TFLiteModel(file, input_scale=scale, layout=layout, input_size=size, probe=True)
+    except ValueError as error:
+        if size is None or "input_size must be a size that the model leaves open" not in str(error):
+            raise
+        return _sized(_open_tflite(name, scale, None, layout, fixed), size)  # says why the size has no effect
     outputs = [model.runner.shape(index) for index in model.graph.outputs]
     count = outputs[0][-1] if len(outputs) == 1 and len(outputs[0]) == 2 and outputs[0][-1] > 1 else None
-    return Opened(name, model, model.input_shape, model.input_scale, model.scale_from, count)
+    return Opened(name, model, model.input_shape, model.input_scale, model.scale_from, count, model.layout)
 
 
-def _open_keras(name: str, scale: InputScale | None, layer_classes: Sequence[str]) -> Opened:
+def _open_keras(
+    name: str,
+    scale: InputScale | None,
+    layer_classes: Sequence[str],
+    layout: Layout | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> Opened:
     from tfinv import models
 
     is_application = name.startswith(APPLICATIONS)
     stand_ins = shared.layer_classes(layer_classes)
     model = models.build(name, None, None) if is_application else models.load(name, stand_ins=stand_ins)
+    model = model if fixed is None else models.fix_inputs(model, fixed)
     shape = image_shape(model)
+    layout = layout or input_layout(model)
+    shape = as_images(shape, layout)
     origin = "given"
     if scale is None and is_application:
         scale, origin = parse_scale(name), "its own preprocessing"
@@ -119,7 +169,7 @@ def _open_keras(name: str, scale: InputScale | None, layer_classes: Sequence[str
         scale, origin = parse_scale("0..1"), "default"
     output = tuple(model.outputs[0].shape)
     count = output[-1] if len(output) == 2 and output[-1] is not None and output[-1] > 1 else None
-    return Opened(name, model, shape, scale, origin, count)
+    return Opened(name, model, shape, scale, origin, count, layout)
 
 
 def fixed_size(model: KerasModel, shape: Sequence[int]) -> KerasModel:
@@ -137,7 +187,7 @@ def fixed_size(model: KerasModel, shape: Sequence[int]) -> KerasModel:
 
 
 def image_shape(model: KerasModel) -> tuple[int | None, ...]:
-    """`(H, W, C)` of the images of a Keras model; None where open.
+    """The shape of the images of a Keras model, as the model has them; None where open.
 
     Raises:
         ValueError: a model that does not take images.

@@ -56,6 +56,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="make everything anew")
     options = parse(parser, shared.with_signs(arguments))
 
+    from tfinv.evaluation.distribution import distributed
+
+    with distributed(options.workers):
+        return _study(options)
+
+
+def _study(options: argparse.Namespace) -> int:
     from tfinv.tflite.comparison.compare_files import MEASURES
     from tfinv.tflite.studies.options import Quantizing
     from tfinv.tflite.studies.sensitivities import choose_schemes
@@ -79,6 +86,11 @@ def main(arguments: Sequence[str]) -> int:
     if is_tflite(options.model):
         raise ValueError(f"model must be a Keras model; compare reads .tflite files. Received: {options.model!r}")
     opened = open_model(options.model, options.input_scale, options.layer_class, options.input_size)
+    if opened.layout == "nchw":
+        raise ValueError(
+            f"model must have the channels of its images last to be converted; put keras.layers.Permute((3, 1, 2)) in "
+            f"front of it. Received: {options.model!r}, which has them first"
+        )
     print(printable(opened.said))
     fitted = load_fitting(options, opened, trains=True)
     if options.layers is None:  # layers are named as the float file names them, which is not made yet

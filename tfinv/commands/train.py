@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from tfinv import datasets, models
     from tfinv.training.train import accuracy_under, train
-    from tfinv.transformations import AffineAugmentation
+    from tfinv.transformations.set_augmentation import augmentation_layer
 
     name, *pairs = options.architecture
     name = shared.architecture(name)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     data = datasets.load(options.data)
     keras.utils.set_random_seed(options.seed)
     model = models.build(name, data.input_shape, data.num_classes, **parse_options(pairs))
-    augmentation = AffineAugmentation(transformations, seed=options.seed) if transformations else None
+    augmentation = augmentation_layer(transformations, seed=options.seed) if transformations else None
     result = train(
         model,
         data.train,

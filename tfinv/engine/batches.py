@@ -51,6 +51,9 @@ class ImageBatches:
 
     def __init__(self, images: Images, batch_size: int, labels: Any = None, first: int = 0) -> None:
         self.batch_size, self._first = batch_size, first
+        self._cut = 0
+        self._seen: dict[int, int] | None = None
+        self._positions: NDArray[np.int64] | None = None
         self._scale: InputScale | None = None
         images, known = unpack(images)
         labels = known if labels is None else labels
@@ -87,11 +90,68 @@ class ImageBatches:
         """The batches that follow the first `samples` samples, a whole number of batches."""
         for images, labels, index in self._raw(samples):
             images = np.asarray(images, np.float32)
+            index = index + self._first
             check_finite(images, index=index)
             check_size("images", images)
             if self._scale is not None:
                 check_unit_images(images, self._scale)
-            yield Batch(images, index + self._first, as_labels(labels, len(images)))
+            labels = as_labels(labels, len(images))
+            if self._seen is not None:
+                self._seen.update(zip(index.tolist(), hashes(images, labels), strict=True))
+            yield Batch(images, index, labels)
+
+    def noted(self) -> ImageBatches:
+        """The same samples, which note in `samples` those that were read."""
+        other = copy.copy(self)
+        other._seen = {}
+        return other
+
+    def samples(self) -> NDArray[np.int64]:
+        """`(S, 2)`, position in the whole data and hash of the content of every sample, in the order of positions.
+
+        Of images in memory all, of a `tf.data.Dataset` those that were read since `noted`.
+        """
+        if self._array is not None:
+            index = self._chosen + self._first
+            blocks = (slice(start, start + 256) for start in range(0, len(index), 256))
+            known = [
+                hashes(np.asarray(self._array[self._chosen[block]], np.float32), self._labels[self._chosen[block]])
+                for block in blocks
+            ]
+            pairs = np.column_stack([index, np.array([number for block in known for number in block], np.int64)])
+        else:
+            pairs = np.array(sorted((self._seen or {}).items()), np.int64).reshape(-1, 2)
+        return pairs[np.argsort(pairs[:, 0], kind="stable")]
+
+    @property
+    def cut(self) -> int:
+        """Samples between two cuts, see `cut_every`."""
+        return self._cut
+
+    def cut_every(self, samples: int) -> ImageBatches:
+        """The same samples in batches that end wherever so many samples are complete; 0 for no such cuts."""
+        other = copy.copy(self)
+        other._cut = samples
+        return other
+
+    def pieces(self, samples: int) -> Iterator[ImageBatches]:
+        """The same samples, so many at a time, in memory."""
+        if self._array is not None:
+            for start in range(0, len(self._chosen), samples):
+                yield self.only(self._chosen[start : start + samples]).as_of_its_own()
+            return
+        for batch in self.in_batches_of(samples):
+            labels = batch.labels if self.has_labels else None
+            yield ImageBatches(batch.images, self.batch_size, labels, int(batch.index[0])).scaled_by(self._scale)
+
+    def as_of_its_own(self) -> ImageBatches:
+        """Samples that were chosen, without the others, as they travel to another process."""
+        other = copy.copy(self)
+        other._seen = None
+        other._positions = self._chosen if self._positions is None else self._positions[self._chosen]
+        other._array, other._labels = self._array[self._chosen], self._labels[self._chosen]
+        other._chosen = np.arange(len(self._chosen), dtype=np.int64)
+        return other
 
     def in_batches_of(self, batch_size: int) -> ImageBatches:
         """The same samples in batches of another size."""
@@ -152,18 +212,53 @@ class ImageBatches:
     def _raw(self, skip: int) -> Iterator[tuple[Any, Any, NDArray[np.int64]]]:
         if self._dataset is not None:
             start = skip
-            for element in self._dataset.skip(skip // self.batch_size).as_numpy_iterator():
-                images, labels = element if self.has_labels else (element, np.full(len(element), -1))
+            for images, labels in self._blocks(skip):
                 yield images, labels, np.arange(start, start + len(images), dtype=np.int64)
                 start += len(images)
             self._count[0] = start
             return
         assert self._array is not None
-        for start in range(skip, len(self._chosen), self.batch_size):
-            index = self._chosen[start : start + self.batch_size]
+        start = skip
+        while start < len(self._chosen):
+            index = self._chosen[start : start + self._next_block(start)]
             in_order = index[-1] - index[0] == len(index) - 1
             at = slice(index[0], index[-1] + 1) if in_order else index
-            yield self._array[at], self._labels[at], index
+            yield self._array[at], self._labels[at], index if self._positions is None else self._positions[at]
+            start += len(index)
+
+    def _next_block(self, start: int) -> int:
+        """Samples in the block that starts there."""
+        return min(self.batch_size, self._cut - start % self._cut) if self._cut else self.batch_size
+
+    def _blocks(self, skip: int) -> Iterator[tuple[Any, Any]]:
+        """Images and labels of a data set, block by block, after the first `skip` samples."""
+        whole, left = divmod(skip, self.batch_size)
+        elements = self._dataset.skip(whole).as_numpy_iterator()
+        pairs = ((part if self.has_labels else (part, np.full(len(part), -1))) for part in elements)
+        if not self._cut or self._cut % self.batch_size == 0:
+            yield from pairs
+            return
+        start, waiting = skip, None
+        for images, labels in pairs:
+            images, labels, left = images[left:], labels[left:], 0
+            if waiting is not None:
+                images, labels = (np.concatenate(both) for both in zip(waiting, (images, labels), strict=True))
+            while len(images) >= (size := self._next_block(start)):
+                yield images[:size], labels[:size]
+                images, labels, start = images[size:], labels[size:], start + size
+            waiting = images, labels
+        if waiting is not None and len(waiting[0]):
+            yield waiting
+
+
+def hashes(images: NDArray[np.float32], labels: NDArray[np.int64]) -> list[int]:
+    """A signed number of 64 bits for every image and its label, equal for equal content alone."""
+    numbers = []
+    for image, label in zip(images, labels, strict=True):
+        digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8)
+        digest.update(int(label).to_bytes(8, "little", signed=True))
+        numbers.append(int.from_bytes(digest.digest(), "little", signed=True))
+    return numbers
 
 
 def _rebatch(dataset: Any, batch_size: int) -> tuple[Any, bool]:

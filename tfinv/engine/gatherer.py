@@ -76,6 +76,8 @@ class Gatherer:
         self._fused: dict[str, list[FusedDispersion]] = {}
         self._others: dict[str, dict[Statistic, _InVariables]] = {}
         self._given: dict[str, dict[Statistic, Any]] = {}
+        self.samples = 0
+        """How many samples were added since the last `reset`, as far as the one who adds them counts them."""
         for layer in layers:
             fitting = [statistic for statistic in statistics if not statistic.applies(layer)]
             together = groups(fitting, dtype)
@@ -154,6 +156,7 @@ class Gatherer:
 
     def reset(self) -> None:
         """Back to the states of no samples."""
+        self.samples = 0
         for sums in (*self._all_fused(), *self._all_others()):
             sums.reset()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.gatherer import States
-from tfinv.engine.measuring import Intervals, assembled, measure_layer
-from tfinv.engine.passes import Pass, Setting, make_passes
-from tfinv.engine.states import LayerStates, copied, merged
+from tfinv.engine.measuring import Intervals, assembled, measure_layer, usable
+from tfinv.engine.passes import Pass, Setting, first_statistics, make_passes, ordered
+from tfinv.engine.states import LayerStates, copied, kept, merged
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
@@ -63,62 +64,123 @@ def measured(
         samples = sum(shard.count or 0 for shard in shards)
         setting.advance(samples * sum(run.images_per_sample for run in passes))
         return Results.from_arrays(finished)
-    states = _gathered(layers, shards, passes, part)
+    given = setting.given.get("" if intervals else label, {})
+    states = _gathered(setting, shards, passes, part, given)
     # A data set may not know its size before it has been read.
     sizes = [shard.count or 0 for shard in shards]
-    check_enough(setting.measures, sum(sizes), len(setting.transformations))
+    samples, keep = sum(sizes), setting.keep_statistics
+    check_enough([] if keep else setting.measures, samples, len(setting.transformations))
     needed = required_statistics(setting.measures)
-    by_layer = {}
+    by_layer, by_shard = {}, [{} for _ in shards]
+    full = [number for number, size in enumerate(sizes) if size] or [0]
+    possible = usable(intervals, setting.measures, sizes) if keep else intervals
     for layer in layers:
-        by_shard = [shard[layer.name] for shard in states]
-        read = [{statistic: shard[statistic] for statistic in needed if statistic in shard} for shard in by_shard]
+        read = [{key: shard[layer.name][key] for key in needed if key in shard[layer.name]} for shard in states]
         by_layer[layer.name] = measure_layer(
             setting.measures,
             layer,
-            read,
-            intervals,
-            keep=setting.keep_statistics,
+            [read[number] for number in full],
+            possible,
+            keep=keep,
             resolution=setting.resolutions.get(layer.name, EXACT),
+            samples=samples if keep else None,
         )
-    results = assembled(by_layer, {}, intervals, sizes)
+        for subset, shard in zip(by_shard, read if keep and intervals else (), strict=False):
+            for key, arrays in kept(shard).items():
+                subset.setdefault(key, {})[layer.name] = arrays
+    results = assembled(by_layer, {}, possible, [sizes[number] for number in full])
+    if keep and intervals:
+        results = replace(results, subsets={f"shard {number}": states for number, states in enumerate(by_shard)})
     if checkpoint:
         checkpoint.drop(f"{part}/")
         checkpoint.put(part, results.to_arrays())
     return results
 
 
+def states_of_shard(run: Pass, samples: ImageBatches, part: str) -> dict[str, LayerStates]:
+    """By layer the states of one pass over some samples, where other samples follow.
+
+    Args:
+        run: a pass that needs no other before it.
+        samples: the samples.
+        part: name for the checkpoint.
+    """
+    gatherer = run.run(samples, {}, part, copy=True)
+    return {
+        layer.name: {statistic: copied(state) for statistic, state in gatherer.states_of(layer.name).items()}
+        for layer in run.layers
+    }
+
+
+def first_states(setting: Setting, layers: Sequence[Layer], subsets: Mapping[Any, ImageBatches]) -> dict[Any, Results]:
+    """What a second pass needs of a group of layers, in results without measures.
+
+    Args:
+        setting: the evaluation.
+        layers: the group.
+        subsets: disjoint samples by label.
+
+    Returns:
+        Results by label, with the states of `passes.first_statistics`.
+    """
+    passes = [Pass(setting, layers, statistics) for statistics in ordered(first_statistics(setting.measures))]
+    results = {}
+    for label, batches in subsets.items():
+        states = _gathered(setting, [batches], passes, f"{layers[0].name}/first {label}", {})[0]
+        by_key: dict[str, dict[str, Any]] = {}
+        for name, by_statistic in states.items():
+            for key, arrays in kept(by_statistic).items():
+                by_key.setdefault(key, {})[name] = arrays
+        results[label] = Results({}, {}, by_key)
+    return results
+
+
 def _gathered(
-    layers: Sequence[Layer], shards: Sequence[ImageBatches], passes: Sequence[Pass], part: str
+    setting: Setting, shards: Sequence[ImageBatches], passes: Sequence[Pass], part: str, given: States
 ) -> Sequence[Mapping[str, LayerStates]]:
     """By shard and layer the states of all passes."""
-    several = len(shards) > 1
-    given: States = {}
-    by_shard: list[dict[str, dict[Statistic, Any]]] = [{layer.name: {} for layer in layers} for _ in shards]
+    several, finished = len(shards) > 1, dict(given)
+    by_shard: list[dict[str, dict[Statistic, Any]]] = [{layer.name: {} for layer in setting.layers} for _ in shards]
     for number, run in enumerate(passes):
-        for position, batches in enumerate(shards):
-            gatherer = run.run(batches, given, f"{part}/pass {number}/{position}", copy=several)
-            for layer in run.layers:
-                for statistic, state in gatherer.states_of(layer.name).items():
+        label = f"{part}/pass {number}"
+        for position, states in enumerate(_states(setting, run, shards, finished, label)):
+            for name, by_statistic in states.items():
+                for statistic, state in by_statistic.items():
                     # The next shard goes through the same gatherer.
-                    by_shard[position][layer.name][statistic] = copied(state) if several else state
+                    by_shard[position][name][statistic] = copied(state) if several else state
         later = {
             needed for rest in passes[number + 1 :] for statistic in rest.statistics for needed in statistic.depends
         }
-        for statistic in later.intersection(run.statistics):
+        for statistic in later.intersection(run.statistics).difference(given):
             for name in by_shard[0]:
                 states = [shard[name][statistic] for shard in by_shard if statistic in shard[name]]
                 if states:
-                    given.setdefault(statistic, {})[name] = merged(statistic, states)
+                    finished.setdefault(statistic, {})[name] = merged(statistic, states)
     return by_shard
+
+
+def _states(
+    setting: Setting, run: Pass, shards: Sequence[ImageBatches], given: States, label: str
+) -> Iterator[Mapping[str, LayerStates]]:
+    """By layer the states of one shard after the other, each valid until the next."""
+    if setting.gather is not None:
+        yield from setting.gather(run, shards, given, label)
+        return
+    for position, batches in enumerate(shards):
+        yield run.run(batches, given, f"{label}/{position}", copy=len(shards) > 1)
 
 
 def joined(groups: Sequence[Results], metadata: Mapping[str, Any]) -> Results:
     """The results of several groups of layers as one."""
     measures: dict[str, Any] = {}
     statistics: dict[str, dict[str, Any]] = {}
+    subsets: dict[str, dict[str, dict[str, Any]]] = {}
     for group in groups:
         for key, measure in group.measures.items():
             measures[key] = measures[key].joined(measure) if key in measures else measure
         for key, by_layer in group.statistics.items():
             statistics.setdefault(key, {}).update(by_layer)
-    return Results(measures, dict(metadata), statistics)
+        for label, by_key in group.subsets.items():
+            for key, by_layer in by_key.items():
+                subsets.setdefault(label, {}).setdefault(key, {}).update(by_layer)
+    return Results(measures, dict(metadata), statistics, subsets=subsets)

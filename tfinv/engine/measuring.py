@@ -30,6 +30,13 @@ class Intervals(NamedTuple):
     resamples: int = 0
 
 
+def usable(intervals: Intervals | None, measures: Sequence[Measure], sizes: Sequence[int]) -> Intervals | None:
+    """The intervals, None where they cannot be made from shards of these sizes, which may be those of a small part."""
+    full = [size for size in sizes if size]
+    enough = len(full) > 1 and sum(full) - max(full) >= max(measure.min_samples for measure in measures)
+    return intervals if enough else None
+
+
 class LayerMeasured(NamedTuple):
     """What was measured on one layer; everything but `states` is by measure key.
 
@@ -54,6 +61,7 @@ def measure_layer(
     *,
     keep: bool = False,
     resolution: Resolution = EXACT,
+    samples: int | None = None,
 ) -> LayerMeasured:
     """The result of every measure on one layer, and its layer mean with other samples.
 
@@ -64,27 +72,60 @@ def measure_layer(
         intervals: None for none.
         keep: whether the results keep the states.
         resolution: variation below it is rounding.
+        samples: how many there are; a measure that is undefined for so few does not apply. None for enough.
     """
-    samples = SampleStates.of(shards, resolution, intervals.resamples if intervals else None)
-    applying = [measure for measure in measures if not _why_not(measure, layer)]
+    reasons = {measure.key: _why_not(measure, layer) for measure in measures}
+    return measure_states(
+        measures, reasons, shards, intervals, keep=keep, resolution=resolution, samples=samples, shape=layer.shape
+    )
+
+
+def measure_states(
+    measures: Sequence[Measure],
+    reasons: Mapping[str, str],
+    shards: Sequence[LayerStates],
+    intervals: Intervals | None = None,
+    *,
+    keep: bool = False,
+    resolution: Resolution = EXACT,
+    samples: int | None = None,
+    shape: tuple[int, ...] = (),
+) -> LayerMeasured:
+    """`measure_layer` where the layer itself is not at hand.
+
+    Args:
+        measures: the measures.
+        reasons: by measure key why it does not exist on the layer; "" where it does.
+        shards: see `measure_layer`.
+        intervals: see `measure_layer`.
+        keep: see `measure_layer`.
+        resolution: see `measure_layer`.
+        samples: see `measure_layer`.
+        shape: `*U`; `()` where it is not known, which is slower.
+    """
+    held = SampleStates.of(shards, resolution, intervals.resamples if intervals else None, shape)
+    few = f"{samples} samples are too few for this measure; merged with others they may be enough"
+    reasons = {
+        measure.key: reasons[measure.key] or (few if samples is not None and samples < measure.min_samples else "")
+        for measure in measures
+    }
+    applying = [measure for measure in measures if not reasons[measure.key]]
+    results = _results(applying, held.whole, held.units)
     return LayerMeasured(
-        _results(measures, layer, samples.whole, samples.units),
-        _layer_means(applying, layer, samples.without, samples.units),
-        _layer_means(applying, layer, samples.drawn, samples.units),
-        kept(samples.whole) if keep else {},
+        {key: LayerResult.not_applicable(reason) if reason else results[key] for key, reason in reasons.items()},
+        _layer_means(applying, held.without, held.units),
+        _layer_means(applying, held.drawn, held.units),
+        kept(held.whole) if keep else {},
     )
 
 
 def _results(
-    measures: Sequence[Measure], layer: Layer, states: LayerStates, units: Mapping[Statistic, Unresolved]
+    measures: Sequence[Measure], states: LayerStates, units: Mapping[Statistic, Unresolved]
 ) -> dict[str, LayerResult]:
-    """By measure key the result; "not applicable" with the reason where a statistic does not apply."""
+    """By measure key the result."""
     read: dict[Any, Any] = {}
     results = {}
     for measure in measures:
-        if reason := _why_not(measure, layer):
-            results[measure.key] = LayerResult.not_applicable(reason)
-            continue
         for statistic in measure.requires:
             if statistic not in read:
                 read[statistic] = readable(statistic, states[statistic])
@@ -100,14 +141,13 @@ def _why_not(measure: Measure, layer: Layer) -> str:
 
 def _layer_means(
     measures: Sequence[Measure],
-    layer: Layer,
     samples: Iterable[LayerStates],
     units: Mapping[Statistic, Unresolved],
 ) -> dict[str, NDArray[np.float64]]:
     """By measure key the layer means of the states of one set of samples after the other; empty for no sets."""
     means: dict[str, list[float]] = {measure.key: [] for measure in measures}
     for states in samples:
-        for key, result in _results(measures, layer, states, units).items():
+        for key, result in _results(measures, states, units).items():
             means[key].append(result.mean)
     return {key: np.array(values) for key, values in means.items() if values}
 

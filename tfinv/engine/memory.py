@@ -76,6 +76,7 @@ def plan_layers(
     shards: int = 0,
     checkpoint: bool = False,
     keep: bool = False,
+    pieces: bool = False,
 ) -> Plan:
     """Groups of layers that fit a memory budget.
 
@@ -89,10 +90,11 @@ def plan_layers(
         shards: number of shards whose states are held apart; 0 for none.
         checkpoint: whether a checkpoint holds copies of the states of shards.
         keep: whether states are kept in the results.
+        pieces: whether the samples are more than one piece, whose states are merged in float64.
     """
     count = layers[0].num_transformations
     image = 3 * count * int(np.prod(image_shape)) * 4
-    copies = 1 + 1.5 * shards + checkpoint * shards + 1.5 * keep
+    copies = 1 + 2 * pieces + 1.5 * shards + checkpoint * shards + 1.5 * keep
     needs = [_need(layer, statistics, shards, copies) for layer in layers]
     return plan(needs, batch_size, parse_budget(budget), image, shrink=not fixed)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,8 @@ from tfinv.activations.sub_model import ActivationModel
 from tfinv.engine.batches import Batch, ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
 from tfinv.engine.gatherer import Gatherer, States
+from tfinv.engine.pieces import Total, piece_size
+from tfinv.engine.states import LayerStates
 from tfinv.engine.streams import Stream
 from tfinv.measures import Measure
 from tfinv.measures.base import required_statistics
@@ -45,6 +49,11 @@ class Setting:
         keep_statistics: whether results hold the states.
         resolutions: by layer what its arithmetic can resolve.
         advance: called with a number of transformed images after each block.
+        pieces: whether many samples are gathered piece by piece, as several processes do, see `engine.pieces`.
+        given: finished states of an earlier evaluation by the label of the set of samples, `""` for all: they are not
+            gathered again.
+        gather: gathers the states of a pass elsewhere: from the pass, shards, states that it depends on and a name for
+            the checkpoint to the states of one shard after the other, by layer. None for in this process.
     """
 
     source: ActivationSource
@@ -58,6 +67,9 @@ class Setting:
     keep_statistics: bool = False
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     advance: Callable[[int], Any] = lambda images: None
+    pieces: bool = True
+    given: Mapping[str, States] = field(default_factory=dict)
+    gather: Callable[[Any, Sequence[ImageBatches], States, str], Iterator[Mapping[str, LayerStates]]] | None = None
 
 
 class Pass:
@@ -71,7 +83,7 @@ class Pass:
 
     def __init__(self, setting: Setting, layers: Sequence[Layer], statistics: Sequence[Statistic]) -> None:
         self.statistics = statistics
-        self._setting = setting
+        self.setting = setting
         self.layers = [layer for layer in layers if any(not statistic.applies(layer) for statistic in statistics)]
         self._reference_only = all(statistic.reference_only for statistic in statistics)
         self._with_reference = not self._reference_only and any(statistic.needs_reference for statistic in statistics)
@@ -86,9 +98,9 @@ class Pass:
         """Forward passes that one sample takes."""
         if self._reference_only:
             return max(1, len(self._generators))
-        return len(self._setting.transformations) * bool(self.layers)
+        return len(self.setting.transformations) * bool(self.layers)
 
-    def run(self, batches: ImageBatches, given: States, part: str, *, copy: bool = False) -> Gatherer:
+    def run(self, batches: ImageBatches, given: States, part: str, *, copy: bool = False) -> Mapping[str, LayerStates]:
         """Gather the statistics of some samples, or take them from the checkpoint.
 
         Args:
@@ -98,34 +110,51 @@ class Pass:
             copy: whether the checkpoint must hold the states through the next run of this pass.
 
         Returns:
-            The gatherer with the states; it is used again by the next run.
+            By layer the states, valid until the next run.
 
         Raises:
             ValueError: NaN in images or activations, named.
             KeyboardInterrupt: Ctrl-C, after the block in progress.
         """
-        gatherer = self._prepared(given)
+        gatherer, total = self._prepared(given), Total(self.layers, self.statistics)
         if not self.layers:
-            return gatherer
-        checkpoint = self._setting.checkpoint
+            return {}
+        checkpoint = self.setting.checkpoint
         finished = checkpoint.get(part) if checkpoint else None
         if finished is not None:
-            gatherer.restore(finished)
-            self._setting.advance((batches.count or 0) * self.images_per_sample)
-            return gatherer
+            self._restore(finished, gatherer, total)
+            self.setting.advance((batches.count or 0) * self.images_per_sample)
+            return self._states(gatherer, total)
+        self._loop(self.in_blocks(batches), gatherer, total, part)
+        gatherer.check_finite()
+        if len(total) and gatherer.samples:
+            total.add(self._states(gatherer), gatherer.samples)
+            gatherer.reset()
+        if checkpoint:
+            arrays = gatherer.arrays() | total.arrays()
+            checkpoint.put(part, {name: array.copy() for name, array in arrays.items()} if copy else arrays)
+        return self._states(gatherer, total)
+
+    def in_blocks(self, batches: ImageBatches) -> ImageBatches:
+        """The samples in the blocks that this pass takes, cut where pieces end."""
+        cut = piece_size(batches.count, batches.batch_size) if self.setting.pieces else 0
         if self._reference_only:
-            count = len(self._setting.transformations)
+            count = len(self.setting.transformations)
             # Derivatives and what they are compared with take about four times the memory of activations.
             batches = batches.in_batches_of(batches.batch_size * (max(1, count // 4) if self._generators else count))
         if self._stream is not None:
             at_once = min(batches.batch_size, batches.count or batches.batch_size)
             batches = batches.in_batches_of(self._stream.block_size(at_once) or batches.batch_size)
-        self._loop(batches, gatherer, part)
-        gatherer.check_finite()
-        if checkpoint:
-            arrays = gatherer.arrays()
-            checkpoint.put(part, {name: array.copy() for name, array in arrays.items()} if copy else arrays)
-        return gatherer
+        return batches.cut_every(cut)
+
+    def _states(self, gatherer: Gatherer, total: Total | None = None) -> Mapping[str, LayerStates]:
+        if total:
+            return total.states()
+        return {layer.name: gatherer.states_of(layer.name) for layer in self.layers}
+
+    def _restore(self, arrays: Mapping[str, Any], gatherer: Gatherer, total: Total) -> None:
+        gatherer.restore({name: array for name, array in arrays.items() if not name.startswith("total")})
+        total.restore(arrays)
 
     def _prepared(self, given: States) -> Gatherer:
         if self._gatherer is None:
@@ -136,23 +165,26 @@ class Pass:
             self._gatherer.give(given)
         return self._gatherer
 
-    def _loop(self, batches: ImageBatches, gatherer: Gatherer, part: str) -> None:
-        checkpoint, done = self._setting.checkpoint, 0
+    def _loop(self, batches: ImageBatches, gatherer: Gatherer, total: Total, part: str) -> None:
+        checkpoint, done = self.setting.checkpoint, 0
         if checkpoint and (progress := checkpoint.progress(part)):
             done = progress[0]
-            gatherer.restore(progress[1])
-            self._setting.advance(done * self.images_per_sample)
-        if checkpoint is None:
-            for number, batch in enumerate(batches):
-                self._one(batch, number, gatherer)
-            return
-        with postponed_interrupt() as pressed:
+            self._restore(progress[1], gatherer, total)
+            gatherer.samples = done - total.samples
+            self.setting.advance(done * self.images_per_sample)
+        with postponed_interrupt() if checkpoint else nullcontext() as pressed:
             for number, batch in enumerate(batches.after(done)):
+                if batches.cut and done and done % batches.cut == 0:
+                    total.add(self._states(gatherer), gatherer.samples)
+                    gatherer.reset()
                 self._one(batch, number, gatherer)
                 done += len(batch.images)
-                checkpoint.tick(part, done, gatherer.arrays, now=pressed.is_set())
-                if pressed.is_set():
-                    raise KeyboardInterrupt
+                gatherer.samples += len(batch.images)
+                if checkpoint and pressed:
+                    arrays = functools.partial(_arrays, gatherer, total)
+                    checkpoint.tick(part, done, arrays, now=pressed.is_set())
+                    if pressed.is_set():
+                        raise KeyboardInterrupt
 
     def _one(self, batch: Batch, number: int, gatherer: Gatherer) -> None:
         try:
@@ -161,20 +193,20 @@ class Pass:
             raise ValueError(f"{error.text}, on {self._place(error.position, batch)}") from None
         if number % CHECK_EVERY == 0:
             gatherer.check_finite()
-        self._setting.advance(len(batch.images) * self.images_per_sample)
+        self.setting.advance(len(batch.images) * self.images_per_sample)
 
     def _place(self, position: int, batch: Batch) -> str:
         """An image of the transformed batch in words."""
-        count = 1 if self._reference_only else len(self._setting.transformations)
+        count = 1 if self._reference_only else len(self.setting.transformations)
         sample, member = divmod(position, count)
         if sample >= len(batch.images):  # the untransformed images come last
             sample, count = position - count * len(batch.images), 1
-        under = f" under {label(self._setting.transformations[member])}" if count > 1 else ""
+        under = f" under {label(self.setting.transformations[member])}" if count > 1 else ""
         return f"image {batch.index[sample]}{under}"
 
     def _make_step(self, gatherer: Gatherer) -> Any:
         """A function of a batch `(images, index, labels)` that updates all states."""
-        setting, count = self._setting, len(self._setting.transformations)
+        setting, count = self.setting, len(self.setting.transformations)
         source = setting.source
         names = [layer.name for layer in self.layers]
         if names and names != list(source.layer_shapes):
@@ -247,7 +279,7 @@ class Pass:
             return None
         if not gatherer.is_direct:
             return None
-        setting, count = self._setting, len(self._setting.transformations)
+        setting, count = self.setting, len(self.setting.transformations)
         if TableWarp.serves(setting.transformations, setting.padding, setting.interpolation):
             return Stream(source, self.layers, gatherer, TableWarp(setting.transformations, setting.image_shape), count)
 
@@ -257,9 +289,23 @@ class Pass:
         return Stream(source, self.layers, gatherer, warped, count)
 
 
+def _arrays(gatherer: Gatherer, total: Total) -> dict[str, Any]:
+    """Everything needed to go on later."""
+    return gatherer.arrays() | total.arrays()
+
+
 def make_passes(setting: Setting, layers: Sequence[Layer]) -> list[Pass]:
     """The passes that the measures take on a group of layers."""
-    return [Pass(setting, layers, statistics) for statistics in ordered(required_statistics(setting.measures))]
+    given = [statistic for states in setting.given.values() for statistic in states]
+    required = required_statistics(setting.measures)
+    return [Pass(setting, layers, statistics) for statistics in ordered(required, given)]
+
+
+def first_statistics(measures: Sequence[Measure]) -> list[Statistic]:
+    """What other statistics of the measures depend on, and what depends on nothing itself."""
+    together = gathered(measures)
+    needed = {other for statistic in together for other in statistic.depends}
+    return [statistic for statistic in together if statistic in needed and not statistic.depends]
 
 
 def gathered(measures: Sequence[Measure]) -> list[Statistic]:
@@ -267,7 +313,7 @@ def gathered(measures: Sequence[Measure]) -> list[Statistic]:
     return [statistic for together in ordered(required_statistics(measures)) for statistic in together]
 
 
-def ordered(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
+def ordered(statistics: Sequence[Statistic], given: Sequence[Statistic] = ()) -> list[list[Statistic]]:
     """Order statistics into passes, so that each finds what it depends on finished.
 
     What others depend on and needs the untransformed images alone comes first, in a pass of one forward an image:
@@ -275,14 +321,16 @@ def ordered(statistics: Sequence[Statistic]) -> list[list[Statistic]]:
 
     Args:
         statistics: what the measures require; what those depend on is added.
+        given: what is finished already; it is gathered again only where the measures require it.
 
     Returns:
         One list of statistics a pass.
     """
-    waiting = list(dict.fromkeys(needed for statistic in statistics for needed in (*statistic.depends, statistic)))
+    both = (needed for statistic in statistics for needed in (*statistic.depends, statistic))
+    waiting = list(dict.fromkeys(needed for needed in both if needed in statistics or needed not in given))
     done: list[list[Statistic]] = []
     while waiting:
-        finished = {statistic for batch in done for statistic in batch}
+        finished = {statistic for batch in done for statistic in batch}.union(given)
         ready = [statistic for statistic in waiting if finished.issuperset(statistic.depends)]
         early = [
             statistic

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfinv.resampling.shards import shard_counts
-from tfinv.statistics import Statistic
+from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.resolution import Resolution, Unresolved
+from tfinv.transformations import rotations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PIECE = 2**16
+"""Numbers of a state that are worked on at a time: states of wide layers are larger than any cache."""
 LayerStates = Mapping[Statistic, Any]
 """The states of one layer as NumPy arrays; those of statistics that do not apply to it are absent."""
 
@@ -47,16 +50,23 @@ class SampleStates(NamedTuple):
     units: Mapping[Statistic, Unresolved]
 
     @classmethod
-    def of(cls, shards: Sequence[LayerStates], resolution: Resolution, resamples: int | None = None) -> SampleStates:
+    def of(
+        cls,
+        shards: Sequence[LayerStates],
+        resolution: Resolution,
+        resamples: int | None = None,
+        shape: tuple[int, ...] = (),
+    ) -> SampleStates:
         """From the states of shards.
 
         Args:
             shards: states of disjoint samples.
+            shape: `*U`, unit shape of the layer; `()` where it is not known, which is slower.
             resolution: variation below it is rounding.
             resamples: the number of draws; None for no intervals.
         """
-        whole = _whole(shards)
-        without = () if resamples is None else leave_one_out(shards, whole)
+        whole = _whole(shards, shape)
+        without = () if resamples is None else leave_one_out(shards, whole, shape)
         drawn = draws(shards, resamples) if resamples and whole else ()
         return cls(whole, without, drawn, unresolved(whole, resolution))
 
@@ -96,26 +106,55 @@ def kept(states: LayerStates) -> dict[str, dict[str, Any]]:
     return {statistic.key: copied(statistic.settled(state))._asdict() for statistic, state in states.items()}
 
 
-def merged(statistic: Statistic, states: Sequence[Any]) -> Any:
-    """The states of disjoint samples as one, in float64; a single state stays as it is."""
+def restored(statistic: Statistic, fields: Mapping[str, Any]) -> Any:
+    """The state that kept arrays stand for.
+
+    Raises:
+        ValueError: arrays of something else.
+    """
+    kind: Any = type(statistic.init(Layer("", (4, 4, 2), 2, rotations(2), is_output=True)))
+    if set(fields) != set(kind._fields):
+        raise ValueError(f"statistics {statistic.key} must hold {kind._fields}. Received: {tuple(fields)}")
+    return kind(**{name: np.asarray(value) for name, value in fields.items()})
+
+
+def merged(statistic: Statistic, states: Sequence[Any], shape: tuple[int, ...] = ()) -> Any:
+    """The states of disjoint samples as one, in float64; a single state stays as it is.
+
+    Args:
+        statistic: what the states are of.
+        states: the states.
+        shape: `*U`, unit shape of the layer; `()` where it is not known, which is slower for wide layers.
+    """
     if len(states) == 1:
         return states[0]
-    total = widened(statistic, states[0])
-    for state in states[1:]:
-        total = _joined(statistic, total, state)
-    return total
+    pieces = _pieces(statistic, states[0], shape)
+    if len(pieces) < 2:
+        return _merged(statistic, states)
+    whole = None
+    for piece in pieces:
+        part = _merged(statistic, [_of_units(statistic, state, piece, shape) for state in states])
+        whole = _room(statistic, part, shape) if whole is None else whole
+        _put(statistic, whole, part, piece, shape)
+    return whole
 
 
-def leave_one_out(shards: Sequence[LayerStates], whole: LayerStates | None = None) -> Iterator[LayerStates]:
-    """The states of one layer without each of several shards in turn, in float64.
+def leave_one_out(
+    shards: Sequence[LayerStates], whole: LayerStates | None = None, shape: tuple[int, ...] = ()
+) -> Iterator[LayerStates]:
+    """The states of one layer without each of several shards in turn, in float64, each valid until the next.
 
     Args:
         shards: states of disjoint samples, of at least two shards.
         whole: all of them merged, where that is known already.
+        shape: see `merged`.
     """
-    whole = _whole(shards) if whole is None else whole
+    whole = _whole(shards, shape) if whole is None else whole
     statistics = list(shards[0])
-    rest = [_left_out(statistic, [shard[statistic] for shard in shards], whole[statistic]) for statistic in statistics]
+    rest = [
+        _left_out(statistic, [shard[statistic] for shard in shards], whole[statistic], shape)
+        for statistic in statistics
+    ]
     return (dict(zip(statistics, states, strict=True)) for states in zip(*rest, strict=True))
 
 
@@ -134,36 +173,88 @@ def draws(shards: Sequence[LayerStates], resamples: int) -> Iterator[LayerStates
     return (dict(zip(statistics, states, strict=True)) for states in zip(*drawn, strict=True))
 
 
-def _whole(shards: Sequence[LayerStates]) -> dict[Statistic, Any]:
+def _whole(shards: Sequence[LayerStates], shape: tuple[int, ...]) -> dict[Statistic, Any]:
     """`merged` for every statistic of one layer."""
-    return {statistic: merged(statistic, [shard[statistic] for shard in shards]) for statistic in shards[0]}
+    return {statistic: merged(statistic, [shard[statistic] for shard in shards], shape) for statistic in shards[0]}
 
 
-def _left_out(statistic: Statistic, states: Sequence[Any], whole: Any) -> Iterator[Any]:
+def _merged(statistic: Statistic, states: Sequence[Any]) -> Any:
+    total = widened(statistic, states[0])
+    for state in states[1:]:
+        total = joined_states(statistic, total, state)
+    return total
+
+
+def _left_out(statistic: Statistic, states: Sequence[Any], whole: Any, shape: tuple[int, ...]) -> Iterator[Any]:
     """The merged state of all others, for every state: the whole without it, or all others merged."""
-    total = widened(statistic, whole)
+    total, room = widened(statistic, whole), None
+    pieces = _pieces(statistic, states[0], shape)
     for position, state in enumerate(states):
-        left = None if len(states) == 2 else statistic.without(total, widened(statistic, state))
-        if left is None:
-            yield from _rests(statistic, states)[position:]
-            return
-        rest, uncertain = left
-        units = np.flatnonzero(uncertain)
+        uncertain: list[NDArray[np.intp]] = []
+        unit_shape = shape
+        for piece in pieces:
+            left = None if len(states) == 2 else _without(statistic, total, state, piece, shape)
+            if left is None:
+                yield from _rests(statistic, states)[position:]
+                return
+            part, unclear = left
+            if len(pieces) == 1:
+                room, unit_shape = part, np.shape(unclear)
+            else:
+                room = _room(statistic, part, shape) if room is None else room
+                room = _put(statistic, room, part, piece, shape)
+            uncertain.append(np.flatnonzero(unclear) + (piece.start or 0))
+        units = np.concatenate(uncertain)
         if units.size:
-            shape = np.shape(uncertain)
-            others = [
-                _of_units(statistic, other, units, shape) for other in (*states[:position], *states[position + 1 :])
-            ]
-            exact = merged(statistic, others)
-            for name in set(statistic.per_unit).intersection(rest._fields):
-                _by_unit(getattr(rest, name), shape)[..., units] = getattr(exact, name)
-        yield rest
+            others = (*states[:position], *states[position + 1 :])
+            exact = _merged(statistic, [_of_units(statistic, other, units, unit_shape) for other in others])
+            _put(statistic, room, exact, units, unit_shape)
+        yield room
 
 
-def _of_units(statistic: Statistic, state: Any, units: NDArray[np.intp], shape: tuple[int, ...]) -> Any:
+def _without(
+    statistic: Statistic, total: Any, state: Any, piece: slice, shape: tuple[int, ...]
+) -> tuple[Any, NDArray[np.bool_]] | None:
+    """`Statistic.without` for some units."""
+    if piece == slice(None):
+        return statistic.without(total, widened(statistic, state))
+    part = widened(statistic, _of_units(statistic, state, piece, shape))
+    return statistic.without(_of_units(statistic, total, piece, shape), part)
+
+
+def _pieces(statistic: Statistic, state: Any, shape: tuple[int, ...]) -> list[slice]:
+    """Runs of units whose states fit a cache; one of all where the unit shape is not known."""
+    units = int(np.prod(shape))
+    largest = max((np.size(getattr(state, name)) for name in _fields(statistic, state)), default=0)
+    if not shape or largest <= PIECE:
+        return [slice(None)]
+    size = max(1, PIECE * units // largest)
+    return [slice(start, min(start + size, units)) for start in range(0, units, size)]
+
+
+def _fields(statistic: Statistic, state: Any) -> list[str]:
+    return [name for name in statistic.per_unit if name in state._fields]
+
+
+def _room(statistic: Statistic, part: Any, shape: tuple[int, ...]) -> Any:
+    """A state like one of some units, with room for all."""
+    names = _fields(statistic, part)
+    arrays = {name: getattr(part, name) for name in names}
+    return part._replace(**{name: np.empty((*a.shape[:-1], *shape), a.dtype) for name, a in arrays.items()})
+
+
+def _put(statistic: Statistic, state: Any, part: Any, units: slice | NDArray[np.intp], shape: tuple[int, ...]) -> Any:
+    """Write the state of some units into that of all, which is returned with what is not per unit taken from it."""
+    names = _fields(statistic, part)
+    for name in names:
+        _by_unit(getattr(state, name), shape)[..., units] = getattr(part, name)
+    return part._replace(**{name: getattr(state, name) for name in names})
+
+
+def _of_units(statistic: Statistic, state: Any, units: slice | NDArray[np.intp], shape: tuple[int, ...]) -> Any:
     """The state of some units of a layer of that unit shape, by their flat numbers."""
-    names = set(statistic.per_unit).intersection(state._fields)
-    return state._replace(**{name: _by_unit(getattr(state, name), shape).take(units, axis=-1) for name in names})
+    names = _fields(statistic, state)
+    return state._replace(**{name: _by_unit(getattr(state, name), shape)[..., units] for name in names})
 
 
 def _by_unit(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -175,15 +266,16 @@ def _rests(statistic: Statistic, states: Sequence[Any]) -> list[Any]:
     """The merged state of all others, for every state: two merges a state, from the front and from the back."""
     before = [widened(statistic, states[0])]
     for state in states[1:-1]:
-        before.append(_joined(statistic, before[-1], state))
+        before.append(joined_states(statistic, before[-1], state))
     rests, after = [before[-1]], widened(statistic, states[-1])
     for position in range(len(states) - 2, 0, -1):
-        rests.append(_joined(statistic, before[position - 1], after))
-        after = _joined(statistic, states[position], after)
+        rests.append(joined_states(statistic, before[position - 1], after))
+        after = joined_states(statistic, states[position], after)
     return [*reversed([*rests, after])]
 
 
-def _joined(statistic: Statistic, first: Any, second: Any) -> Any:
+def joined_states(statistic: Statistic, first: Any, second: Any) -> Any:
+    """The states of two disjoint sets of samples as one, in float64."""
     return _changed(statistic.merge(widened(statistic, first), widened(statistic, second)), np.asarray)
 
 

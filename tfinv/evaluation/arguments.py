@@ -82,6 +82,8 @@ def check_measures(
     batches: ImageBatches,
     transformations: int,
     classes: Mapping[int, ImageBatches],
+    *,
+    part: bool = False,
 ) -> None:
     """Refuse measures that cannot be evaluated on a model, images and transformations.
 
@@ -91,6 +93,7 @@ def check_measures(
         batches: the images.
         transformations: `T`.
         classes: samples by label, where classes are measured apart.
+        part: whether more samples may be merged later: there may then be any number.
 
     Raises:
         ValueError: no labels, or too few samples or transformations for a measure.
@@ -100,12 +103,12 @@ def check_measures(
     check_gradients(measures, source)
     least = max(measure.min_samples for measure in measures)
     for label, samples in classes.items():
-        if (samples.count or 0) < least:
+        if (samples.count or 0) < least and not part:
             raise ValueError(
                 f"images must be at least {least} of every class for stratified=True. Received: {samples.count} of "
                 f"class {label}"
             )
-    check_enough(measures, batches.count, transformations)
+    check_enough(measures, None if part else batches.count, transformations)
 
 
 def check_labels(measures: Sequence[Measure], given: bool) -> None:

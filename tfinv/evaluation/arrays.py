@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.datasets.given import as_labels
 from tfinv.engine.gatherer import Gatherer, States
-from tfinv.engine.measuring import assembled, measure_layer
-from tfinv.engine.passes import ordered
-from tfinv.engine.states import copied, merged
+from tfinv.engine.measuring import LayerMeasured, assembled, measure_layer, usable
+from tfinv.engine.passes import first_statistics, ordered
+from tfinv.engine.states import copied, kept, merged
 from tfinv.evaluation.arguments import (
     as_arrays,
     as_measures,
@@ -22,7 +24,7 @@ from tfinv.evaluation.arguments import (
     check_references,
 )
 from tfinv.evaluation.options import Sampling, accepts_folded, checked
-from tfinv.measures import Measure
+from tfinv.evaluation.thresholds import given_states, id_of
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
@@ -84,22 +86,51 @@ def evaluate_arrays(
         raise ValueError("sampling must not be stratified here: give one class at a time. Received: stratified")
     arrays = as_arrays(activations, "activations", "(S, T, *U)")
     samples, count = check_arrays(arrays)
-    check_enough(measures, samples, count)
+    check_enough(measures, None if sampling.keep_statistics else samples, count)
     check_gradients(measures, arrays)
     check_labels(measures, labels is not None)
     references = check_references(measures, reference, arrays)
-    parts = shard_indices(samples, sampling.parts) if sampling.parts else [np.arange(samples)]
+    parts = shards_of(samples, sampling) if sampling.parts else [np.arange(samples)]
     classes = None if labels is None else as_labels(labels, samples)
+    keep, last = sampling.keep_statistics, list(arrays)[-1]
+    layers = {
+        name: Layer(
+            name,
+            array.shape[2:],
+            count,
+            is_output=name == last,
+            num_samples=sampling.whole if keep else samples,
+        )
+        for name, array in arrays.items()
+    }
+    given = given_states(sampling.thresholds, measures, list(layers.values())).get("", {})
     by_layer, resolutions = {}, {}
+    subsets: dict[str, dict[str, dict[str, Any]]] = {}
+    sizes = [len(part) for part in parts if len(part)]
+    intervals = usable(sampling.intervals, measures, sizes) if keep else sampling.intervals
     for name, array in arrays.items():
-        layer = Layer(name, array.shape[2:], count, is_output=name == list(arrays)[-1], num_samples=samples)
-        states = _gather_array(layer, array, measures, parts, sampling.first_sample, classes, references.get(name))
-        keep = sampling.keep_statistics
+        blocks = _Blocks(array, sampling.first_sample, classes, references.get(name))
         resolution = Resolution(relative_resolution(array.dtype.name))
         resolutions[name] = resolution if array.dtype == np.float64 else resolution.in_float32()
+        if sampling.first_pass:
+            first = _gather(layers[name], blocks, ordered(first_statistics(measures)), [np.arange(samples)], {})
+            by_layer[name] = LayerMeasured({}, {}, {}, kept(first[0]))
+            continue
+        states = _gather(layers[name], blocks, ordered(required_statistics(measures), list(given)), parts, given)
+        needed = required_statistics(measures)
+        states = [{key: shard[key] for key in needed if key in shard} for shard in states]
         by_layer[name] = measure_layer(
-            measures, layer, states, sampling.intervals, keep=keep, resolution=resolutions[name]
+            measures,
+            layers[name],
+            [shard for shard, part in zip(states, parts, strict=True) if len(part)],
+            intervals,
+            keep=keep,
+            resolution=resolutions[name],
+            samples=samples if keep else None,
         )
+        for number, shard in enumerate(states if keep and sampling.parts else ()):
+            for key, fields in kept(shard).items():
+                subsets.setdefault(f"shard {number}", {}).setdefault(key, {})[name] = fields
     description = {
         "resolutions": resolutions,
         "samples": samples,
@@ -107,36 +138,100 @@ def evaluate_arrays(
         **provenance(),
         **dict(metadata or {}),
     }
-    sizes = [len(part) for part in parts]
     if sampling.parts:
-        description["shards"] = sizes
-    return assembled(by_layer, description, sampling.intervals, sizes)
+        description["shards"] = [len(part) for part in parts]
+    if keep:
+        description["sampling"] = as_metadata(sampling)
+    if sampling.first_pass:
+        description["first_pass_of"] = [measure.key for measure in measures]
+    if sampling.thresholds is not None:
+        description["thresholds"] = id_of(sampling.thresholds)
+    results = assembled(by_layer, description, intervals, sizes)
+    return replace(results, subsets=subsets, samples=_held(arrays, sampling)) if keep else results
 
 
-def _gather_array(
-    layer: Layer, array: Any, measures: Sequence[Measure], parts: Sequence[Any], first: int, labels: Any, reference: Any
+@dataclass(frozen=True)
+class _Blocks:
+    """Activations of one layer, and what comes with them; see `Context`."""
+
+    array: Any
+    first: int
+    labels: Any
+    reference: Any
+
+    def add(self, gatherer: Gatherer, layer: Layer, part: Any) -> None:
+        """Gather some samples."""
+        dtype = self.dtype
+        gatherer.add(
+            layer.name,
+            tf.constant(self.array[part], dtype),
+            tf.constant(part + self.first, tf.int64),
+            None if self.labels is None else tf.constant(self.labels[part], tf.int64),
+            None if self.reference is None else tf.constant(self.reference[part], dtype),
+        )
+
+    @property
+    def dtype(self) -> str:
+        return "float64" if self.array.dtype == np.float64 else "float32"
+
+
+def _gather(
+    layer: Layer, blocks: _Blocks, passes: Sequence[Sequence[Statistic]], parts: Sequence[Any], given: States
 ) -> list[dict[Statistic, Any]]:
     """The states of each part of the samples of one layer."""
-    dtype = "float64" if array.dtype == np.float64 else "float32"
     by_part: list[dict[Statistic, Any]] = [{} for _ in parts]
-    given: States = {}
-    for statistics in ordered(required_statistics(measures)):
-        gatherer = Gatherer(statistics, [layer], dtype, given)
+    finished = dict(given)
+    for statistics in passes:
+        gatherer = Gatherer(statistics, [layer], blocks.dtype, finished)
         for states, part in zip(by_part, parts, strict=True):
             gatherer.reset()
-            gatherer.add(
-                layer.name,
-                tf.constant(array[part], dtype),
-                tf.constant(part + first, tf.int64),
-                None if labels is None else tf.constant(labels[part], tf.int64),
-                None if reference is None else tf.constant(reference[part], dtype),
-            )
+            if len(part):
+                blocks.add(gatherer, layer, part)
             for statistic, state in gatherer.states_of(layer.name).items():
                 states[statistic] = copied(state)
-        for statistic in by_part[0]:
-            given[statistic] = {layer.name: merged(statistic, [states[statistic] for states in by_part])}
-    needed = required_statistics(measures)
-    return [{statistic: states[statistic] for statistic in needed if statistic in states} for states in by_part]
+        for statistic in set(by_part[0]).difference(given):
+            finished[statistic] = {layer.name: merged(statistic, [states[statistic] for states in by_part])}
+    return by_part
+
+
+def _held(arrays: Mapping[str, Any], sampling: Sampling) -> NDArray[np.int64]:
+    """See `Results.samples`; the content of a sample is its activations."""
+    pairs = []
+    for number in range(len(next(iter(arrays.values())))):
+        digest = hashlib.blake2b(digest_size=8)
+        for array in arrays.values():
+            digest.update(np.ascontiguousarray(array[number]).tobytes())
+        pairs.append((number + sampling.first_sample, int.from_bytes(digest.digest(), "little", signed=True)))
+    return np.array(pairs, np.int64)
+
+
+def as_metadata(sampling: Sampling) -> dict[str, Any]:
+    """What `tfinv.merge` must know of how the samples were treated."""
+    return {
+        "whole": sampling.whole,
+        "confidence": sampling.confidence,
+        "shards": sampling.parts,
+        "resamples": sampling.draws,
+        "stratified": sampling.stratified,
+    }
+
+
+def shards_of(samples: int, sampling: Sampling) -> list[NDArray[np.int64]]:
+    """The numbers of the samples in each shard; of one part of the whole data, those of the shards of all data.
+
+    Raises:
+        ValueError: a part that does not fit into the whole data.
+    """
+    if sampling.whole is None:
+        return shard_indices(samples, sampling.parts)
+    first = sampling.first_sample
+    if first + samples > sampling.whole:
+        raise ValueError(
+            f"whole must be at least first_sample and the number of images, {first} + {samples}. Received: "
+            f"{sampling.whole}"
+        )
+    shards = shard_indices(sampling.whole, sampling.parts)
+    return [shard[(shard >= first) & (shard < first + samples)] - first for shard in shards]
 
 
 def shard_indices(samples: int, shards: int) -> list[NDArray[np.int64]]:

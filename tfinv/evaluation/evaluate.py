@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,24 @@ import numpy as np
 from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
-from tfinv.engine.groups import joined, measure_group
+from tfinv.engine.groups import first_states, joined, measure_group
 from tfinv.engine.memory import Plan, parse_budget, plan_layers
-from tfinv.engine.passes import Setting, gathered, make_passes
+from tfinv.engine.passes import Pass, Setting, first_statistics, gathered, make_passes, ordered
+from tfinv.engine.pieces import piece_size
+from tfinv.engine.remote import RemotePasses
+from tfinv.engine.teams import Team
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures, maps_images
-from tfinv.evaluation.arrays import evaluate_arrays, provenance, shard_indices
+from tfinv.evaluation.arrays import as_metadata, evaluate_arrays, provenance, shards_of
+from tfinv.evaluation.distribution import distributed, team_of
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.evaluation.planning import layers_of
+from tfinv.evaluation.precision import check_precision, measure_until
 from tfinv.evaluation.stratified import classes_of, over_classes
+from tfinv.evaluation.thresholds import given_states, id_of
+from tfinv.measures import Measure
 from tfinv.results import Results
+from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
 from tfinv.statistics.resolution import Resolution, check_activations, relative_resolution
 from tfinv.support.checks import kind_of, mapping, path_like
@@ -51,8 +59,10 @@ def evaluate(
     batch_size: int | None = None,
     sampling: Sampling | None = None,
     warping: Warping | None = None,
+    precision: float | None = None,
     memory_budget: int | float | str | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    distribute: Any = None,
     verbose: bool = False,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -86,11 +96,19 @@ def evaluate(
             as `Sampling(0.95)` for 95 % intervals or `Sampling(stratified=True)`. None: nothing of these.
         warping: how images are warped: a `tfinv.Warping`, such as `Warping(padding="nearest")`. None: bilinear, zero
             outside the frame.
+        precision: take images in random order only until every interval reaches at most this far to either side, in
+            the unit of the measure: 0.02 is 2 points for `AccuracyUnder`. There are at most five looks, each after
+            twice as many images; the intervals hold for all measures, layers and looks together, with the confidence
+            of `sampling` (default 0.95). `metadata["precision"]` tells how many images it took. None: all images.
         memory_budget: bytes, or text such as `"8GiB"`, for accumulators and activations; layers that do not fit
             together are measured in several runs over the images. Default: half of the free memory.
         checkpoint: a file to save to about once a minute, or a `tfinv.engine.checkpoint.Checkpoint`: the same call
             after an interruption goes on from it and finds the same numbers. It is removed at the end. A
             `tf.data.Dataset` must give its images in the same order again.
+        distribute: a number of processes of this machine, such as `2`; a Dask client or the address of its scheduler;
+            `"ray"`; or anything with `submit(function, *arguments)` that gives futures. Workers measure pieces of the
+            samples with the numbers of one process, bit for bit where that has memory for pieces; a piece whose
+            worker dies is measured again. None: in this process.
         verbose: print which layers are measured together, and the memory that takes.
         progress: show a progress bar with images per second and the time left.
         metadata: entries to add to `Results.metadata`, such as the data set's name.
@@ -111,10 +129,14 @@ def evaluate(
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
     batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
     source = as_source(model, layers, batches.shape)
+    if precision is not None:
+        sampling = check_precision(precision, sampling, checkpoint)
     batches = batches.scaled_by(maps_images(source))
     batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
+    batches = batches.noted() if sampling.keep_statistics else batches
     subsets = _subsets(batches, sampling)
-    check_measures(measures, source, batches, len(transformations), subsets if sampling.stratified else {})
+    classes = subsets if sampling.stratified else {}
+    check_measures(measures, source, batches, len(transformations), classes, part=sampling.keep_statistics)
     description = {
         "model": source.id,
         "transformations": transformations.id,
@@ -131,11 +153,11 @@ def evaluate(
         description["input_scale"] = scale.text
     if sampling.parts or sampling.keep_statistics or checkpoint is not None:
         description["data"] = batches.fingerprint()
-    if sampling.parts:
-        description["shards"] = [shard.count for shard in subsets.values()]
+    description |= _sampled(sampling, measures, subsets)
+    layers_measured = layers_of(source, transformations, sampling.whole if sampling.keep_statistics else batches.count)
     setting = Setting(
         source,
-        layers_of(source, transformations, batches.count),
+        layers_measured,
         tuple(measures),
         transformations,
         batches.shape,
@@ -144,24 +166,39 @@ def evaluate(
         Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint,
         sampling.keep_statistics,
         _resolutions(source, batches),
+        given=given_states(sampling.thresholds, measures, layers_measured, list(classes) or [""]),
     )
     if setting.checkpoint:
         setting.checkpoint.open(_configuration(description, setting, batch_size, sampling))
-    plan = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
-    if verbose:
-        print(plan)
-    subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
-    groups = _measure_groups(setting, plan, subsets, sampling, progress)
+    if precision is not None and distribute is not None:
+        raise ValueError("precision looks at the images one after the other, in one process. Received: distribute too")
+    used: dict[str, Any] = {}
+    with team_of(distribute) as team:
+        if team is not None and team.size:
+            memory_budget = parse_budget(memory_budget) // team.size
+        plan, pieces = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
+        setting = replace(setting, pieces=pieces or team is not None)
+        if verbose:
+            print(plan)
+        subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
+        batches = batches.in_batches_of(plan.batch_size)
+        if precision is None:
+            groups = _measure_groups(setting, plan, batches, subsets, sampling, progress, team)
+        else:
+            groups, used = measure_until(setting, plan, batches, precision, sampling, progress)
     description |= {
         "samples": batches.count,
         "resolutions": setting.resolutions,
         **provenance(),
         **dict(metadata or {}),
+        **used,
     }
-    if "interpolation_floor" not in description:
+    if "interpolation_floor" not in description and not sampling.first_pass and not sampling.first_sample:
         description["interpolation_floor"] = _interpolation_floor(setting, batches, warping)
     by_label = {label: joined([group[label] for group in groups], description) for label in groups[0]}
     results = over_classes(by_label, description) if sampling.stratified else by_label[""]
+    if sampling.keep_statistics:
+        results = replace(results, samples=batches.samples())
     if setting.checkpoint:
         setting.checkpoint.finish()
     return results
@@ -184,20 +221,43 @@ def _subsets(batches: ImageBatches, sampling: Sampling) -> dict[Any, ImageBatche
         return dict(classes_of(batches))
     if not sampling.parts:
         return {"": batches}
-    parts = shard_indices(batches.count or 0, sampling.parts)
+    parts = shards_of(batches.count or 0, sampling)
     return {number: batches.only(part) for number, part in enumerate(parts)}
+
+
+def _sampled(sampling: Sampling, measures: Sequence[Measure], subsets: Mapping[Any, ImageBatches]) -> dict[str, Any]:
+    """What was done with the samples, for the metadata."""
+    described: dict[str, Any] = {}
+    if sampling.parts:
+        described["shards"] = [shard.count for shard in subsets.values()]
+    if sampling.keep_statistics:
+        described["sampling"] = as_metadata(sampling)
+    if sampling.keep_statistics and sampling.stratified:
+        described["class_samples"] = {str(label): samples.count for label, samples in subsets.items()}
+    if sampling.first_pass:
+        if not first_statistics(measures):
+            raise ValueError(
+                "first_pass must be asked for with a measure of two passes, such as Goodfellow. Received: "
+                f"{', '.join(measure.key for measure in measures)}"
+            )
+        described["first_pass_of"] = [measure.key for measure in measures]
+    if sampling.thresholds is not None:
+        described["thresholds"] = id_of(sampling.thresholds)
+    return described
 
 
 def _measure_groups(
     setting: Setting,
     plan: Plan,
+    batches: ImageBatches,
     subsets: Mapping[Any, ImageBatches],
     sampling: Sampling,
     progress: bool,
+    team: Team | None,
 ) -> list[dict[Any, Results]]:
     """By group of layers the results by label."""
     groups = [[layer for layer in setting.layers if layer.name in names] for names in plan.groups]
-    images = sum(run.images_per_sample for layers in groups for run in make_passes(setting, layers))
+    images = sum(run.images_per_sample for layers in groups for run in _passes(setting, layers, sampling))
     counts = [samples.count for samples in subsets.values()]
     total = None if None in counts else sum(count or 0 for count in counts) * images
     results = []
@@ -207,32 +267,65 @@ def _measure_groups(
             if len(groups) > 1:
                 bar.describe(f"measuring, layers {number + 1} of {len(groups)}")
                 part = replace(part, source=setting.source.select([layer.name for layer in layers]))
-            results.append(measure_group(part, layers, subsets, sampling.intervals))
+            if team is not None:
+                part = replace(part, gather=RemotePasses(team, part, layers))
+            if sampling.first_pass:
+                together = subsets if sampling.stratified else {"": batches}
+                results.append(first_states(part, layers, together))
+            else:
+                results.append(measure_group(part, layers, subsets, sampling.intervals))
             if number + 1 < len(groups):
                 # A graph and the states that it updates refer to each other in circles: make room for the next ones.
                 gc.collect()
     return results
 
 
-def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sampling: Sampling) -> Plan:
-    keeper = setting.checkpoint
-    plan = plan_layers(
-        setting.layers,
-        gathered(setting.measures),
-        batches.shape,
-        batches.batch_size,
-        budget=budget,
-        fixed=fixed,
-        shards=sampling.parts,
-        checkpoint=keeper is not None,
-        keep=setting.keep_statistics,
-    )
+def _passes(setting: Setting, layers: Sequence[Layer], sampling: Sampling) -> list[Pass]:
+    if not sampling.first_pass:
+        return make_passes(setting, layers)
+    return [Pass(setting, layers, statistics) for statistics in ordered(first_statistics(setting.measures))]
+
+
+def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sampling: Sampling) -> tuple[Plan, bool]:
+    """Groups of layers, and whether there is memory to gather piece by piece, as several processes do."""
+    keeper, count = setting.checkpoint, batches.count
+    size = piece_size(count, batches.batch_size)
+    several = not sampling.parts and (count is None or count > size)
+
+    def plan(pieces: bool) -> Plan:
+        return plan_layers(
+            setting.layers,
+            gathered(setting.measures),
+            batches.shape,
+            batches.batch_size,
+            budget=budget,
+            fixed=fixed,
+            shards=sampling.parts,
+            checkpoint=keeper is not None,
+            keep=setting.keep_statistics,
+            pieces=pieces,
+        )
+
+    least, pieces = plan(False), True
+    if several:
+        # More groups are more runs over the images: the numbers may then differ by rounding from those of workers.
+        try:
+            larger = plan(True)
+            pieces = len(larger.groups) == len(least.groups)
+        except ValueError:
+            larger, pieces = least, False
+        least = larger if pieces else least
     if keeper is None:
-        return plan
+        return least, pieces
     # Free memory may differ when the evaluation goes on, but what was gathered so far belongs to the first plan.
-    notes = keeper.notes.setdefault("plan", {"groups": plan.groups, "batch_size": plan.batch_size})
+    decided = {"groups": least.groups, "batch_size": least.batch_size, "pieces": pieces}
+    notes = keeper.notes.setdefault("plan", decided)
     groups = tuple(tuple(names) for names in notes["groups"])
-    return plan if groups == plan.groups else replace(plan, groups=groups, batch_size=notes["batch_size"])
+    pieces = notes.get("pieces", False)
+    return (
+        least if groups == least.groups else replace(least, groups=groups, batch_size=notes["batch_size"]),
+        pieces,
+    )
 
 
 def _configuration(
@@ -263,10 +356,16 @@ def _interpolation_floor(setting: Setting, batches: ImageBatches, warping: Warpi
     if not chosen or not sizes:
         return {}
     images = next(iter(batches.in_batches_of(SAMPLES))).images
+    chosen = [measure for measure in chosen if measure.min_samples <= len(images)]
+    if not chosen:
+        return {}
     network = identity_network(batches.shape, sizes)
     # An evaluation that is told its floor does not ask for one.
     told: dict[str, Any] = {"interpolation_floor": {}}
-    results = evaluate(network, images, setting.transformations, chosen, progress=False, metadata=told, warping=warping)
+    with distributed(None):  # a few images are not worth the way
+        results = evaluate(
+            network, images, setting.transformations, chosen, progress=False, metadata=told, warping=warping
+        )
     return floors(results, sizes)
 
 

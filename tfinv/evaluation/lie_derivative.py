@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.keras_graph import taped_calls
-from tfinv.activations.sub_model import ActivationModel
+from tfinv.activations.sub_model import ActivationModel, as_model_inputs
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import as_source, check_gradients
 from tfinv.evaluation.evaluate import evaluate
@@ -120,7 +120,7 @@ def _contributions(
     source: ActivationModel, images: Images, generators: Sequence[Generator], probes: int, seed: int
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """For each generator and layer the squared contribution to the output, mean over outputs: `(N,)`."""
-    calls, tapes, outputs = taped_calls(source.keras_model, source.input_scale(images))
+    calls, tapes, outputs = taped_calls(source.keras_model, as_model_inputs(source.input_scale(images), source.layout))
     output = outputs[0]
     flat = tf.reshape(output, (len(images), -1))
     width = int(flat.shape[1])

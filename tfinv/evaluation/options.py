@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from tfinv.engine.measuring import Intervals
+from tfinv.results import Results
 from tfinv.support.checks import share, whole_number
 from tfinv.transformations.warp import Interpolation, Padding
 
@@ -46,13 +47,20 @@ class Sampling:
         stratified: measure the samples of each class apart, in one run over shuffled data: the results hold the mean
             over classes, and `results.of_class(label)` those of each class. A `tf.data.Dataset` is read into memory.
         keep_statistics: keep the accumulators in `Results.statistics`, so that `tfinv.merge` can join the results of
-            disjoint samples.
+            disjoint samples. These may then be as few as one: a measure that needs more has no values until then.
         first_sample: position of the first image in the whole data, where these images are one part of them: measures
             that draw samples draw the same ones as an evaluation of all.
+        whole: number of images in the whole data, where these images are one part of them: intervals then come from
+            the shards of an evaluation of all, and `tfinv.merge` can tell which images are missing.
+        first_pass: gather only what measures of two passes, such as `Goodfellow`, need of the first one. The results
+            have no measures; merged, they are the `thresholds` of the second pass.
+        thresholds: results of `first_pass` evaluations of all parts, merged: the second pass then measures every part
+            with the thresholds of the whole data.
 
     Raises:
-        ValueError: a number out of range, an unknown kind of interval, or `stratified` together with `confidence` or
-            `keep_statistics`.
+        ValueError: a number out of range, an unknown kind of interval, `stratified` together with `confidence`, or
+            `first_pass` without `keep_statistics` or with `thresholds`.
+        TypeError: thresholds that are no `Results`.
     """
 
     confidence: float | None = None
@@ -62,6 +70,9 @@ class Sampling:
     stratified: bool = False
     keep_statistics: bool = False
     first_sample: int = 0
+    whole: int | None = None
+    first_pass: bool = False
+    thresholds: Results | None = None
 
     def __post_init__(self) -> None:
         confidence = self.confidence
@@ -71,9 +82,15 @@ class Sampling:
             raise ValueError(f"interval must be 'jackknife' or 'bootstrap'. Received: {self.interval!r}")
         for name, least in (("shards", 2), ("resamples", 50), ("first_sample", 0)):
             whole_number(name, getattr(self, name), least)
-        if self.stratified and (confidence is not None or self.keep_statistics):
-            other = "confidence" if confidence is not None else "keep_statistics"
-            raise ValueError(f"stratified cannot be combined with {other}. Received: both")
+        if self.whole is not None:
+            whole_number("whole", self.whole, self.first_sample + 1)
+        if self.stratified and confidence is not None:
+            raise ValueError("stratified cannot be combined with confidence. Received: both")
+        if self.first_pass and (not self.keep_statistics or self.thresholds is not None):
+            other = "thresholds" if self.thresholds is not None else "keep_statistics=False"
+            raise ValueError(f"first_pass must come with keep_statistics=True alone. Received: {other}")
+        if self.thresholds is not None and not isinstance(self.thresholds, Results):
+            raise TypeError(f"thresholds must be Results or None. Received: {type(self.thresholds).__name__}")
 
     @property
     def parts(self) -> int:

@@ -41,7 +41,7 @@ def plan_evaluation(
         ValueError: one layer alone needs more than the budget.
     """
     return plan_layers(
-        layers_of(source, transformations, samples),
+        layers_of(source, transformations, sampling.whole if sampling and sampling.keep_statistics else samples),
         gathered(measures),
         source.input_shape,
         block_size(batch_size, len(transformations)),
@@ -63,7 +63,17 @@ def layers_of(source: ActivationSource, transformations: TransformationSet, samp
     shapes, count = source.layer_shapes, len(transformations)
     last = getattr(source, "output_layer", list(shapes)[-1])
     activation = next((output.activation for output in getattr(source, "outputs", ())), None)
+    groups = getattr(source, "channel_groups", {})
     return tuple(
-        Layer(name, shape, count, transformations, name == last, samples, activation if name == last else None)
+        Layer(
+            name,
+            shape,
+            count,
+            transformations,
+            name == last,
+            samples,
+            activation if name == last else None,
+            groups.get(name, ""),
+        )
         for name, shape in shapes.items()
     )

@@ -38,10 +38,14 @@ def over_classes(by_class: Mapping[int, Results], metadata: Mapping[str, Any]) -
     for key, measure in first.measures.items():
         layers = {name: _mean([results[key][name] for results in by_class.values()]) for name in measure}
         measures[key] = MeasureResult(key, layers)
-    return Results(measures, dict(metadata), classes={label: results.measures for label, results in by_class.items()})
+    subsets = {f"class {label}": results.statistics for label, results in by_class.items() if results.statistics}
+    classes = {label: results.measures for label, results in by_class.items()}
+    return Results(measures, dict(metadata), classes=classes, subsets=subsets)
 
 
 def _mean(results: Sequence[LayerResult]) -> LayerResult:
+    # Classes of a part may hold too few samples for a measure.
+    results = [result for result in results if result.values.size] or results
     values = np.stack([result.values for result in results])
     valid = np.stack([result.status for result in results]) == Status.VALID
     count = valid.sum(axis=0)

@@ -12,6 +12,7 @@ from tfinv.measures.equivariance import LinearEquivariance
 from tfinv.measures.firing_share import FiringShare
 from tfinv.measures.goodfellow import Goodfellow, GoodfellowNormal
 from tfinv.measures.lie_derivative import LieDerivative
+from tfinv.measures.representation import RepresentationEquivariance
 from tfinv.measures.same_equivariance import (
     NormalizedVarianceSE,
     SampleVarianceSE,
@@ -24,13 +25,16 @@ from tfinv.measures.same_equivariance_distance import (
     TransformationDistanceSE,
 )
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
+from tfinv.measures.worst_case import AccuracyAtLeast, ConsistencyAll, WorstCaseAccuracy
 from tfinv.support.extensions import installed, installed_names
 from tfinv.support.keys import from_key
 
 __all__ = [
+    "AccuracyAtLeast",
     "AccuracyUnder",
     "Anova",
     "AnovaF",
+    "ConsistencyAll",
     "EffectiveInvariance",
     "FiringShare",
     "Goodfellow",
@@ -44,6 +48,7 @@ __all__ = [
     "NormalizedVariance",
     "NormalizedVarianceSE",
     "PredictionConsistency",
+    "RepresentationEquivariance",
     "SampleDistance",
     "SampleDistanceSE",
     "SampleVariance",
@@ -53,6 +58,7 @@ __all__ = [
     "TransformationDistanceSE",
     "TransformationVariance",
     "TransformationVarianceSE",
+    "WorstCaseAccuracy",
     "names",
     "parse",
     "register",
@@ -72,6 +78,7 @@ _MEASURES: dict[str, type] = {
         SampleDistanceSE,
         TransformationDistanceSE,
         LinearEquivariance,
+        RepresentationEquivariance,
         LieDerivative,
         NormalizedDistance,
         SampleDistance,
@@ -82,6 +89,9 @@ _MEASURES: dict[str, type] = {
         Goodfellow,
         GoodfellowNormal,
         AccuracyUnder,
+        WorstCaseAccuracy,
+        AccuracyAtLeast,
+        ConsistencyAll,
         PredictionConsistency,
         EffectiveInvariance,
         LogitVariance,

@@ -49,7 +49,7 @@ class AccuracyUnder(Measure):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        _check_threshold(self.threshold)
+        check_threshold(self.threshold)
 
     @property
     def requires(self) -> tuple[Statistic, ...]:
@@ -100,7 +100,7 @@ class PredictionConsistency(Measure):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        _check_threshold(self.threshold)
+        check_threshold(self.threshold)
 
     @property
     def requires(self) -> tuple[Statistic, ...]:
@@ -204,7 +204,8 @@ class LogitVariance(Measure):
         return LayerResult(*quotient(rows, columns), "one value per class")
 
 
-def _check_threshold(threshold: Any) -> None:
+def check_threshold(threshold: Any) -> None:
+    """Refuse a threshold that is neither a number nor None."""
     if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, (int, float))):
         raise TypeError(f"threshold must be a number or None. Received: {threshold!r}")
 

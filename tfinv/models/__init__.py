@@ -6,13 +6,17 @@ has a softmax: it saturates in int8 and hides what the logits show.
 
 from __future__ import annotations
 
+from tfinv.activations.fixed_inputs import fix_inputs
 from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.build import build, names, register
 from tfinv.models.ffnet import ffnet
 from tfinv.models.load import load
 from tfinv.models.mobilenet_small import mobilenet_small
+from tfinv.models.p4cnn import p4cnn, z2cnn
 from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
+from tfinv.models.st_cnn import st_cnn
+from tfinv.models.ti_pooling import ti_pooling
 from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
 
@@ -20,12 +24,17 @@ __all__ = [
     "all_convolutional",
     "build",
     "ffnet",
+    "fix_inputs",
     "load",
     "mobilenet_small",
     "names",
+    "p4cnn",
     "register",
     "resnet",
     "simple_conv",
+    "st_cnn",
+    "ti_pooling",
     "tutorial_cnn",
     "vgg16d",
+    "z2cnn",
 ]

@@ -12,8 +12,11 @@ from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.ffnet import ffnet
 from tfinv.models.load import is_file_name, load
 from tfinv.models.mobilenet_small import mobilenet_small
+from tfinv.models.p4cnn import p4cnn, z2cnn
 from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
+from tfinv.models.st_cnn import st_cnn
+from tfinv.models.ti_pooling import ti_pooling
 from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
 from tfinv.support.checks import close_match
@@ -22,7 +25,19 @@ from tfinv.support.lazy import keras
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
     builder.__name__: builder
-    for builder in (simple_conv, all_convolutional, vgg16d, resnet, ffnet, mobilenet_small, tutorial_cnn)
+    for builder in (
+        simple_conv,
+        all_convolutional,
+        vgg16d,
+        resnet,
+        ffnet,
+        mobilenet_small,
+        tutorial_cnn,
+        p4cnn,
+        z2cnn,
+        st_cnn,
+        ti_pooling,
+    )
 }
 
 

@@ -6,9 +6,11 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from tfinv.models.legacy import GONE, is_legacy, renewed, way_out
 from tfinv.models.stand_ins import subclasses, suggestion, with_plain_layers
 from tfinv.support.lazy import keras
 
@@ -28,7 +30,9 @@ def load(
 ) -> keras.Model:
     """Load a `.keras` or HDF5 file, for inference or more training with a new optimiser.
 
-    Python code inside the file is never run (`safe_mode=True`), so models with `Lambda` layers are refused.
+    Python code inside the file is never run (`safe_mode=True`), so models with `Lambda` layers are refused. Files of
+    Keras 2 are read where Keras 3 has all their layers; settings that it has retired are dropped where they have no
+    effect, such as `groups=1` of a depthwise convolution.
 
     Example:
         >>> import tempfile
@@ -52,7 +56,8 @@ def load(
         ValueError: no such file, another kind of file, a damaged one, one that holds code or unknown classes, or a
             stand-in that is no layer of Keras.
     """
-    import tfinv.transformations.augmentation  # noqa: F401  (registers the layer, models may hold one)
+    import tfinv.layers
+    import tfinv.transformations.augmentation  # noqa: F401  (both register layers, models may hold them)
 
     file = Path(path)
     if file.suffix.lower() not in SUFFIXES:
@@ -66,7 +71,8 @@ def load(
     classes = subclasses(stand_ins or {})
     known = {**(custom_objects or {}), **classes}
     try:
-        model = keras.saving.load_model(file, custom_objects=known, compile=False, safe_mode=True)
+        with renewed(file) if is_legacy(file) else nullcontext(file) as readable:
+            model = keras.saving.load_model(readable, custom_objects=known, compile=False, safe_mode=True)
         return with_plain_layers(model, classes) if classes else model
     except MemoryError:
         raise
@@ -78,7 +84,10 @@ def load(
 
 def _reason(error: Exception, file: Path) -> str:
     text = " ".join(str(error).split())
-    unknown = re.search(r"(?:locate class|Unknown \w+:) '([^']+)'", text)
+    unknown = re.search(r"(?:locate class|Unknown \w+:|deserialize) '(?:keras\.layers\.)?([^']+)'", text)
+    out = way_out(file) if is_legacy(file) else ""
+    if unknown and unknown[1] in GONE:
+        return f"it holds the class {unknown[1]!r} of Keras 2{out}"
     if unknown:
         name, layer = unknown[1], suggestion(file, unknown[1])
         hint = (
@@ -88,4 +97,8 @@ def _reason(error: Exception, file: Path) -> str:
         return f"it holds the unknown class {name!r}, which must be given in custom_objects{hint if layer else ''}"
     if "safe_mode" in text or "Lambda" in text:
         return "it holds Python code (a Lambda layer), which is not run from files"
-    return f"it is damaged or not a Keras model ({type(error).__name__}: {text[:120]})"
+    kinds = re.findall(r"deserializing class '([^']+)' using config=\{'name': '([^']+)'", text)
+    where = f"in the layer {kinds[-1][1]!r} of the class {kinds[-1][0]}: " if kinds else ""
+    cause = text.rpartition("Exception encountered: ")[2]
+    what = "a setting cannot be read" if out else "it is damaged or not a Keras model"
+    return f"{what} ({where}{type(error).__name__}: {cause}){out}"

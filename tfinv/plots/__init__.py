@@ -6,8 +6,10 @@ matplotlib is imported at the first figure, not before.
 
 from tfinv.plots.accuracy import accuracy_curve
 from tfinv.plots.bars import bars
+from tfinv.plots.captioned import captioned_images
 from tfinv.plots.heatmap import change_heatmap, heatmap
 from tfinv.plots.images import feature_maps, image_grid
+from tfinv.plots.outputs import output_pictures
 from tfinv.plots.profile import profile
 from tfinv.plots.quantization import before_after, pareto
 from tfinv.plots.relative_error import relative_error_map
@@ -19,10 +21,12 @@ __all__ = [
     "accuracy_curve",
     "bars",
     "before_after",
+    "captioned_images",
     "change_heatmap",
     "feature_maps",
     "heatmap",
     "image_grid",
+    "output_pictures",
     "pareto",
     "profile",
     "relative_error_map",

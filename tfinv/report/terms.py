@@ -28,6 +28,12 @@ TERMS: dict[str, str] = {
     "all transformations.",
     "consistency": "The share of images whose predicted class stays the same when the image is transformed. A model "
     "that always answers the same is perfectly consistent, so read it together with the accuracy.",
+    "worst case": "An image counts as right only if it is classified right under every transformation of the set. The "
+    "share falls with every transformation that is added.",
+    "harmful flip": "An answer that was right before and is wrong after. A beneficial flip goes from wrong to right, a "
+    "neutral one from one wrong class to another.",
+    "calibration error": "How far the confidence of a model and its accuracy lie apart, on average. 0: of the answers "
+    "given with a confidence of 80 %, 80 % are right. A temperature divides the logits so that they fit better.",
     "flip rate": "The share of predictions that differ between the model before and after, on the same images.",
     "collapse": "A model that answers nearly the same class for every image; its invariance means nothing.",
     "quantization": "Storing and computing a network with integers of few bits instead of floating-point numbers, "

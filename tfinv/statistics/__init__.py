@@ -1,5 +1,6 @@
 """Mergeable statistics of the ST matrix, gathered in one pass."""
 
+from tfinv.statistics.answers_under_all import RightCounts, SameAnswers
 from tfinv.statistics.base import Context, Layer, Statistic, View
 from tfinv.statistics.class_counts import ConsistentPredictions, CorrectPredictions
 from tfinv.statistics.column_moments import ColumnMoments, ColumnMomentsState
@@ -23,10 +24,12 @@ __all__ = [
     "LocalFiringState",
     "NormalFiring",
     "NormalFiringState",
+    "RightCounts",
     "RowDispersion",
     "RowDispersionState",
     "RowDistances",
     "RowDistancesState",
+    "SameAnswers",
     "ShareAbove",
     "ShareAboveState",
     "Statistic",

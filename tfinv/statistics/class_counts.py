@@ -29,7 +29,7 @@ def why_not_classes(layer: Layer, threshold: float | None = None, *, single: boo
     return ""
 
 
-def _threshold(layer: Layer, given: float | None) -> float:
+def output_threshold(layer: Layer, given: float | None) -> float:
     """What an output of one unit must exceed to say class 1."""
     return threshold_of(layer.activation) if given is None else given
 
@@ -64,7 +64,7 @@ class CorrectPredictions(Statistic):
     def update(self, state: Any, block: Tensor, context: Context | None = None) -> CorrectPredictionsState:
         assert context is not None and context.labels is not None
         labels = tf.cast(context.labels, tf.int64)
-        right = correct(chosen(block, _threshold(context.layer, self.threshold)), labels)
+        right = correct(chosen(block, output_threshold(context.layer, self.threshold)), labels)
         unknown = (labels < 0) | (labels >= max(2, block.shape[-1]))
         added = CorrectPredictionsState(
             tf.cast(tf.shape(block)[0], block.dtype),
@@ -120,7 +120,7 @@ class ConsistentPredictions(Statistic):
     def update(self, state: Any, block: Tensor, context: Context | None = None) -> ConsistentPredictionsState:
         assert context is not None and context.reference is not None
         reference, kind = context.reference, block.dtype
-        options = {"from_logits": self.from_logits, "threshold": _threshold(context.layer, self.threshold)}
+        options = {"from_logits": self.from_logits, "threshold": output_threshold(context.layer, self.threshold)}
         classes, confidence = predicted(block, **options)
         upright, upright_confidence = predicted(reference, **options)
         same = consistent(classes, upright)

@@ -22,6 +22,8 @@ class Layer:
         num_samples: how many samples there are at most; None where that is not known.
         activation: what makes the model's output: `"softmax"`, `"sigmoid"`, `""` for another or none; None where that
             is not known.
+        channel_group: the group by which transformations permute the channels: `"p4"`, `"p4m"`, `"none"`, or `""` where
+            that is not known.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Layer:
     is_output: bool = False
     num_samples: int | None = None
     activation: str | None = None
+    channel_group: str = ""
 
     @property
     def is_spatial(self) -> bool:

@@ -132,11 +132,22 @@ def _rank(wanted: float) -> int:
     return max(1, int(np.ceil(wanted - 1e-6)))
 
 
+ROUNDINGS = 4
+"""Two runs of a network on one image, in batches of other sizes, may differ by so many float32 roundings of the
+largest activation: sums of larger numbers give the smaller ones."""
+
+
 def _above(state: Any, rank: int, held: float) -> Any:
     """The threshold that the `rank` largest of `held` values exceed, but never all of them."""
-    threshold, largest = state.values[..., min(rank, int(held) - 1)], state.values[..., 0]
-    # Many values tied at the maximum of a saturated unit: all of them fire, not none.
+    place = min(rank, int(held) - 1)
+    threshold, largest = state.values[..., place], state.values[..., 0]
     limits = np.finfo(np.float32)
+    # The image that gives the threshold must not fire in the second pass by rounding alone; the others all must.
+    half = (state.values[..., max(place - 1, 0)] - threshold) / 2
+    threshold = threshold + np.minimum(
+        half, np.maximum(np.abs(largest), np.abs(state.lowest)) * (ROUNDINGS * limits.eps)
+    )
+    # Many values tied at the maximum of a saturated unit: all of them fire, not none.
     below = largest - (np.abs(largest) * limits.eps + limits.tiny)
     return np.where((threshold >= largest) & (state.lowest < largest), below, threshold)
 

@@ -13,7 +13,7 @@ from tfinv.statistics.loop_sums import LoopParts, LoopSums
 from tfinv.statistics.resolution import Resolution, Unresolved
 from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
-from tfinv.transformations.affine import Affine, sampling_matrices
+from tfinv.transformations.affine import sampling_matrices
 from tfinv.transformations.frame import inside_frame
 from tfinv.transformations.warp import Padding, warp_each
 
@@ -25,8 +25,8 @@ def why_not_spatial(layer: Layer) -> str:
     """Why same-equivariance does not exist on a layer; "" where it does."""
     if not layer.is_spatial or min(layer.shape[:2]) < 2:
         return f"units of shape {layer.shape} form no feature map that a transformation could act on"
-    if layer.transformations is None or not layer.transformations.is_affine:
-        return "the transformations are not affine maps, so they have no inverse"
+    if layer.transformations is None or layer.transformations.positions is None:
+        return "the transformations do not say where they move positions, so they have no inverse"
     return ""
 
 
@@ -94,9 +94,8 @@ class Visibility(Statistic):
 
 def inverse_matrices(layer: Layer) -> Any:
     """Sampling matrices `(T, 3, 3)`, float32, of the inverse transformations at the layer's resolution."""
-    assert layer.transformations is not None
-    maps = [transformation for transformation in layer.transformations if isinstance(transformation, Affine)]
-    return sampling_matrices(maps, *layer.shape[:2], inverse=True).astype(np.float32)
+    assert layer.transformations is not None and layer.transformations.positions is not None
+    return sampling_matrices(layer.transformations.positions, *layer.shape[:2], inverse=True).astype(np.float32)
 
 
 @dataclass(frozen=True)

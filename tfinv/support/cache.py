@@ -24,7 +24,10 @@ class Cache:
     """A folder of finished pieces of work, one sub-folder each, named by what was made and the hash of how.
 
     A piece appears under its name only when it is complete, so an interrupted run never leaves half of one behind;
-    two processes that want the same piece at once make it once.
+    two processes that want the same piece at once make it once. That rests on `flock`: on a file system that several
+    machines share it holds where the file system honours `flock` between them, as NFS 4, Lustre mounted with `flock`
+    and GPFS do. Where it does not, two machines may make the same piece at once, and the one that ends last is kept,
+    whole.
 
     Args:
         root: the folder; made when first needed.
@@ -57,7 +60,7 @@ class Cache:
             kind: what it is, a folder name such as `"model"`.
             config: everything that determines it, as JSON-able values.
             make: writes it into the (temporary) folder that it is given.
-            load: reads it from its folder; a `ValueError` or `OSError` means that it is damaged and is made anew.
+            load: reads it from its folder; any error but that of full memory means that it is damaged and is made anew.
 
         Returns:
             What `load` returns.
@@ -69,7 +72,9 @@ class Cache:
                     value = load(folder)
                     self._report(f"re-used {kind} {folder.name}")
                     return value
-                except (OSError, ValueError) as error:
+                except MemoryError:
+                    raise
+                except Exception as error:  # whatever may be in it: a list for a mapping, another type
                     warnings.warn(f"cache entry {folder} is damaged and is made anew ({error})", stacklevel=2)
             self._make(folder, config, make)
             self._made.add(folder)

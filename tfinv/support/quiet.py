@@ -53,5 +53,5 @@ def quiet() -> Iterator[Log]:
 
 
 def _tidy(text: str) -> str:
-    lines = (line.rsplit("\r", 1)[-1].rstrip() for line in text.split("\n"))
+    lines = (line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n"))  # TFLM ends lines by "\r\n"
     return "\n".join(line for line in lines if line and "%|" not in line)

@@ -134,10 +134,56 @@ def accuracy_under(
     Raises:
         ValueError: data that do not fit the model, a bad set, or logits that are NaN.
     """
+    options: dict[str, Any] = {"interpolation": interpolation, "padding": padding, "fill_value": fill_value}
+    return right_under(model, x, y, transformations, batch_size=batch_size, progress=progress, **options).mean(axis=0)
+
+
+def right_under(
+    model: Classifier,
+    x: ArrayLike,
+    y: ArrayLike,
+    transformations: Any,
+    *,
+    interpolation: str = "bilinear",
+    padding: str = "constant",
+    fill_value: float = 0.0,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> NDArray[np.bool_]:
+    """Which images are classified right under which transformations of a set.
+
+    The mean over images is `accuracy_under`; the share of images that are right under all is the worst case.
+
+    Example:
+        >>> from tfinv import datasets, models
+        >>> from tfinv.training import right_under
+        >>> test = datasets.load("digits").test
+        >>> model = models.build("ffnet", (16, 16, 1), 10)
+        >>> right = right_under(model, test.x, test.y, "rotations(8)")
+        >>> right.shape == (len(test), 8), bool(right.all(axis=1).mean() <= right.mean(axis=0).min())
+        (True, True)
+
+    Args:
+        model: see `accuracy_under`, as all that follow.
+        x: images `(S, H, W, C)`.
+        y: int `(S,)`.
+        transformations: a `TransformationSet`, its id, or a sequence of `Affine`.
+        interpolation: see `warp`.
+        padding: see `warp`.
+        fill_value: see `warp`.
+        batch_size: transformed images shown to the model at a time, about.
+        progress: show a progress bar.
+
+    Returns:
+        bool `(S, T)`.
+
+    Raises:
+        ValueError: data that do not fit the model, a bad set, or logits that are NaN.
+    """
     images = LabelledImages.of((x, y), model, "x")
     options = {"interpolation": interpolation, "padding": padding, "fill_value": fill_value}
     classes = _classes(model, images.x, as_set(transformations), batch_size, options, progress)
-    return correct(classes, images.y).mean(axis=0)
+    return correct(classes, images.y)
 
 
 def _classes(

@@ -235,6 +235,7 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
         **_objective(output_activation(fitted_model), fitted_model.output_shape[-1]),
         jit_compile=False,  # XLA compiles for 20 s what trains in 10, and lacks the warp
     )
+    _make_variables(fitted_model, plan.train)
     callbacks = [keras.callbacks.TerminateOnNaN(), *plan.callbacks]
     if plan.patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True))
@@ -250,6 +251,12 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
     history["epoch"] = np.arange(1, len(history) + 1)
     first = [name for name in ("epoch", "loss", "accuracy", "val_loss", "val_accuracy") if name in history]
     return history.reindex(columns=[*first, *(name for name in history if name not in first)])
+
+
+def _make_variables(model: KerasModel, train: LabelledImages) -> None:
+    """Make the variables of optimizer and metrics before the first step; made within it, they have it traced twice."""
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(train.x[:1], train.y[:1], model(train.x[:1], training=False))
 
 
 def _objective(activation: str, units: int) -> dict[str, Any]:

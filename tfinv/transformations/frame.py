@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfinv.transformations.affine import Affine, sampling_matrices
+from tfinv.transformations.affine import sampling_matrices
 from tfinv.transformations.sets import TransformationSet
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def inside_frame(
     """Where a warp interpolates between positions of the map alone, without anything from outside.
 
     Args:
-        transformations: affine maps.
+        transformations: affine maps, or functions that say where they move positions.
         height: rows of the map.
         width: columns of the map.
         inverse: for the warp by the inverse maps.
@@ -29,7 +29,8 @@ def inside_frame(
     Returns:
         Read-only bool array `(T, height, width)`.
     """
-    maps = [transformation for transformation in transformations if isinstance(transformation, Affine)]
+    maps = transformations.positions
+    assert maps is not None
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     grid = np.stack([columns, rows, np.ones_like(rows)]).reshape(3, -1)
     x, y, _ = np.moveaxis(sampling_matrices(maps, height, width, inverse=inverse) @ grid, 1, 0)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfinv.transformations.affine import Affine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TOLERANCE = 1e-9
 """Parts of a map that differ from doing nothing by less than this are not named."""
@@ -35,6 +40,18 @@ def affine_label(affine: Affine) -> str:
     if np.abs(shift).max() > TOLERANCE:
         parts.append(f"shift ({_number(shift[0])}, {_number(shift[1])})")
     return " ".join(parts) or "identity"
+
+
+def angles(transformations: Iterable[object]) -> NDArray[np.float64]:
+    """The angle of each rotation in degrees; NaN for what is no pure rotation."""
+    turns = []
+    for transformation in transformations:
+        degrees = transformation.degrees if isinstance(transformation, Affine) else math.nan
+        is_rotation = isinstance(transformation, Affine) and np.allclose(
+            transformation.matrix, Affine.rotation(degrees).matrix, atol=1e-9
+        )
+        turns.append(degrees if is_rotation else math.nan)
+    return np.array(turns)
 
 
 def _linear_parts(linear: np.ndarray) -> list[str]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from tfinv.support.checks import whole_number
 from tfinv.support.extensions import installed, installed_names
+from tfinv.transformations import framing, photometric
 from tfinv.transformations.affine import Affine, finite_number
-from tfinv.transformations.members import ImageFunction, Transformation, TransformationSet, label
+from tfinv.transformations.members import Chain, ImageFunction, Transformation, TransformationSet, label
 
 __all__ = [
     "MAX_MEMBERS",
@@ -50,7 +51,7 @@ def as_set(transformations: TransformationSet | str | Transformation | Iterable[
         return transformations
     if isinstance(transformations, str):
         return parse(transformations)
-    if isinstance(transformations, (Affine, ImageFunction)):
+    if isinstance(transformations, (Affine, ImageFunction, Chain)):
         return TransformationSet((transformations,))
     if callable(transformations):
         return TransformationSet((ImageFunction.of(transformations),))
@@ -95,7 +96,8 @@ def rotations(n: int, max_degrees: float = 180.0) -> TransformationSet:
     else:
         angles = (2 * np.arange(n) - (n - 1)) * (limit / (n - 1))  # symmetric to the last bit, unlike linspace
     text = f"rotations({n})" if limit == 180 else f"rotations({n}, {limit!r})"
-    return TransformationSet(tuple(Affine.rotation(angle) for angle in angles), text)
+    members = tuple(Affine.rotation(angle) for angle in angles)
+    return TransformationSet(members, text, tuple(map(float, angles)), "rotation of the image (degrees)")
 
 
 def scales(n: int, low: float, high: float) -> TransformationSet:
@@ -161,29 +163,39 @@ def product(*sets: TransformationSet) -> TransformationSet:
     """Every combination of one member of each set; the last set varies fastest.
 
     A member does the first set's transformation first: `product(rotations(8), scales(1, .5, 1.25))` rotates, then
-    scales. The map is one exact composition, so an image is interpolated once.
+    scales. Affine maps that follow each other are one exact composition, so an image is interpolated once.
 
     Args:
-        *sets: sets of affine maps, at least one.
+        *sets: sets of transformations, at least one.
 
     Returns:
         The set, with the id `product(<ids>)`.
 
     Raises:
-        ValueError: no set was given, or one holds something other than affine maps.
+        ValueError: no set was given, or the product is too large.
     """
     if not sets:
         raise ValueError("product needs at least one set. Received: none")
     sets = tuple(as_set(part) for part in sets)
-    for part in sets:
-        if not part.is_affine:
-            raise ValueError(f"product combines sets of affine maps only. Received: {part.id}")
     size = math.prod(len(part) for part in sets)
     if size > MAX_MEMBERS:
         raise ValueError(f"product must have at most {MAX_MEMBERS} members. Received: {size}")
-    maps = [[member for member in part if isinstance(member, Affine)] for part in sets]
-    members = tuple(functools.reduce(Affine.compose, combination) for combination in itertools.product(*maps))
+    members = tuple(_chained(combination) for combination in itertools.product(*sets))
     return TransformationSet(members, f"product({', '.join(part.id for part in sets)})")
+
+
+def _chained(parts: Sequence[Transformation]) -> Transformation:
+    """The parts one after the other, neighbouring affine maps composed, identities left out."""
+    steps: list[Affine | ImageFunction] = []
+    for part in itertools.chain.from_iterable(part.steps if isinstance(part, Chain) else (part,) for part in parts):
+        if isinstance(part, Affine) and steps and isinstance(steps[-1], Affine):
+            steps[-1] = steps[-1].compose(part)
+        else:
+            steps.append(part)
+    moved = [step for step in steps if step != Affine.identity()]
+    if not moved:
+        return Affine.identity()
+    return moved[0] if len(moved) == 1 else Chain(tuple(moved))
 
 
 def radian_rotations(n: int, low: float, high: float) -> TransformationSet:
@@ -220,7 +232,26 @@ def affines(coefficients: Sequence[Any]) -> TransformationSet:
 
 _FACTORIES: dict[str, Callable[..., TransformationSet]] = {
     family.__name__: family
-    for family in (identity, rotations, scales, translations, product, radian_rotations, affines)
+    for family in (
+        identity,
+        rotations,
+        scales,
+        translations,
+        product,
+        radian_rotations,
+        affines,
+        framing.crops,
+        framing.perspective,
+        photometric.brightness,
+        photometric.contrast,
+        photometric.gamma,
+        photometric.saturation,
+        photometric.gaussian_blur,
+        photometric.gaussian_noise,
+        photometric.jpeg,
+        photometric.resizing,
+        photometric.resize_kernels,
+    )
 }
 _BUILT_IN = frozenset(_FACTORIES)
 GROUP = "tfinv.transformations"

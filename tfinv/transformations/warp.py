@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,7 +11,8 @@ from tfinv.support.checks import received
 from tfinv.support.lazy import tf
 from tfinv.support.types import Images, Tensor
 from tfinv.transformations.affine import Affine, sampling_matrices
-from tfinv.transformations.sets import ImageFunction, TransformationSet, as_set
+from tfinv.transformations.members import Chain, ImageFunction, Transformation
+from tfinv.transformations.sets import TransformationSet, as_set
 
 Interpolation = Literal["bilinear", "nearest", "cubic"]
 Padding = Literal["constant", "nearest", "reflect"]
@@ -48,13 +50,14 @@ def warp(
         padding: what lies outside the frame: `"constant"` (`fill_value`), `"nearest"` (the edge repeated) or
             `"reflect"` (mirrored about the frame's edge, so that the outermost pixel appears twice).
         fill_value: the constant outside the frame.
-        inverse: apply the inverse of each transformation instead.
+        inverse: apply the inverse of each transformation's map of positions instead; values are not changed back.
 
     Returns:
         float32 tensor `(S, T, H, W, C)`. Not compiled by XLA, which lacks the operation.
 
     Raises:
-        ValueError: images that are not rank 4, an unknown option, a singular map, or the inverse of a function.
+        ValueError: images that are not rank 4, an unknown option, a singular map, or the inverse of a function
+            that does not say where it moves positions.
     """
     if interpolation not in get_args(Interpolation):
         raise ValueError(f"interpolation must be one of {get_args(Interpolation)}. Received: {interpolation!r}")
@@ -69,16 +72,22 @@ def warp(
     if transformations.is_affine:
         return _warp_affine(images, transformations, interpolation, padding, fill_value, inverse)
     if inverse:
-        raise ValueError(
-            f"inverse needs a set of affine maps, functions have no inverse. Received: {transformations.id}"
-        )
-    columns = [
-        _apply_function(images, transformation)
-        if isinstance(transformation, ImageFunction)
-        else _warp_affine(images, TransformationSet((transformation,)), interpolation, padding, fill_value, False)[:, 0]
-        for transformation in transformations
-    ]
-    return tf.stack(columns, axis=1)
+        if transformations.positions is None:
+            raise ValueError(
+                f"inverse needs transformations that say where they move positions. Received: {transformations.id}"
+            )
+        maps = TransformationSet(transformations.positions)
+        return _warp_affine(images, maps, interpolation, padding, fill_value, True)
+
+    def one(images: Tensor, transformation: Transformation) -> Any:
+        if isinstance(transformation, Chain):
+            return functools.reduce(one, transformation.steps, images)
+        if isinstance(transformation, ImageFunction):
+            return _apply_function(images, transformation)
+        alone = TransformationSet((transformation,))
+        return _warp_affine(images, alone, interpolation, padding, fill_value, False)[:, 0]
+
+    return tf.stack([one(images, transformation) for transformation in transformations], axis=1)
 
 
 def _as_tensor(images: Images) -> Any:

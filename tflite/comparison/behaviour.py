@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.resampling.images import NOTHING, Estimate, intervals
+from tfinv.resampling.shares import paired_interval, wilson
 from tfinv.statistics.classification import consistent, correct, effective_invariance
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.transformations import Affine
+from tfinv.transformations.labels import angles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +32,11 @@ SUMMARY = (
     "transformed_flips",
     "consistency",
     "effective_invariance",
+    "worst_case_accuracy",
+    "consistency_all",
     "accuracy_change",
     "transformed_accuracy_change",
+    "worst_case_accuracy_change",
 )
 CURVES = ("accuracy", "flips", "consistency", "effective_invariance")
 
@@ -48,8 +53,14 @@ class Behaviour:
         consistency: predictions that the transformations leave unchanged. Read it with the accuracy: a model that
             always says the same is consistent.
         effective_invariance: consistency weighted by confidence.
+        worst_case_accuracy: images classified right under every transformation of the set, the identity too where it
+            is one of them; Wilson's interval.
+        consistency_all: images that get one answer under every transformation of the set; Wilson's interval.
         accuracy_change: accuracy minus the reference's, paired.
         transformed_accuracy_change: the same for transformed images.
+        worst_case_accuracy_change: the same for images under every transformation, see `shares.paired_interval`.
+        at_least: float64 `(T, 3)`, share of images classified right under at least 1, ..., T transformations, with
+            Wilson's interval.
         curves: by name of `CURVES` float64 `(T, 3)`, value, low and high under each transformation.
         classes_used: effective number of classes predicted, `exp(entropy)`.
         kappa: agreement with the labels (without them, with the reference) beyond chance; NaN without both.
@@ -63,8 +74,12 @@ class Behaviour:
     transformed_flips: Estimate
     consistency: Estimate
     effective_invariance: Estimate
+    worst_case_accuracy: Estimate
+    consistency_all: Estimate
     accuracy_change: Estimate
     transformed_accuracy_change: Estimate
+    worst_case_accuracy_change: Estimate
+    at_least: NDArray[np.float64] = field(repr=False)
     curves: dict[str, NDArray[np.float64]] = field(repr=False)
     classes_used: float
     kappa: float
@@ -87,6 +102,13 @@ class Behaviour:
         for name, curve in self.curves.items():
             frame[name], frame[f"{name}_low"], frame[f"{name}_high"] = curve.T
         return frame
+
+    def at_least_frame(self) -> pd.DataFrame:
+        """One row a number of transformations: `at_least` and `share` with `share_low` and `share_high`."""
+        import pandas as pd
+
+        shares = dict(zip(("share", "share_low", "share_high"), self.at_least.T, strict=True))
+        return pd.DataFrame({"at_least": range(1, len(self.at_least) + 1), **shares})
 
 
 def behaviour(
@@ -142,24 +164,14 @@ def behaviour(
     bounds = intervals(np.column_stack([*summary.values(), *curves.values()]), seed=seed)
     estimates = {name: Estimate(*map(float, row)) for name, row in zip(summary, bounds, strict=False)}
     estimates |= _changes(predictions, labels, reference, moved, seed)
+    estimates |= _under_all(predictions, labels, reference)
     drawn = dict(zip(curves, bounds[len(summary) :].reshape(len(curves), count, 3), strict=True))
     return Behaviour(
         **{name: estimates.get(name, NOTHING) for name in SUMMARY},
+        at_least=_at_least(predictions, labels),
         curves={name: drawn.get(name, np.full((count, 3), np.nan)) for name in CURVES},
         **_concentration(predictions, labels, reference),
     )
-
-
-def angles(transformations: TransformationSet) -> NDArray[np.float64]:
-    """The angle of each rotation in degrees; NaN for what is no pure rotation."""
-    turns = []
-    for transformation in transformations:
-        degrees = transformation.degrees if isinstance(transformation, Affine) else math.nan
-        is_rotation = isinstance(transformation, Affine) and np.allclose(
-            transformation.matrix, Affine.rotation(degrees).matrix, atol=1e-9
-        )
-        turns.append(degrees if is_rotation else math.nan)
-    return np.array(turns)
 
 
 def identities(transformations: TransformationSet) -> NDArray[np.bool_]:
@@ -230,6 +242,37 @@ def _changes(
     rows = intervals(np.column_stack([upright, np.subtract(*both)]), signed=True, seed=seed)
     upright_change, transformed_change = (Estimate(*map(float, row)) for row in rows)
     return {"accuracy_change": upright_change, "transformed_accuracy_change": transformed_change}
+
+
+def _under_all(
+    predictions: Predictions, labels: NDArray[np.int64] | None, reference: Predictions | None
+) -> dict[str, Estimate]:
+    """What holds under every transformation at once."""
+    answers = predictions.transformed
+    same = (answers == answers[:, :1]).all(axis=1)
+    estimates = {"consistency_all": _share(int(same.sum()), len(same))}
+    if labels is None:
+        return estimates
+    always = correct(answers, labels).all(axis=1)
+    estimates["worst_case_accuracy"] = _share(int(always.sum()), len(always))
+    if reference is not None:
+        change = always.astype(np.float64) - correct(reference.transformed, labels).all(axis=1)
+        estimates["worst_case_accuracy_change"] = Estimate(float(change.mean()), *paired_interval(change))
+    return estimates
+
+
+def _at_least(predictions: Predictions, labels: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """Shares of images that are right under at least 1, ..., T transformations, with intervals: `(T, 3)`."""
+    samples, count = predictions.transformed.shape
+    if labels is None:
+        return np.full((count, 3), np.nan)
+    times = np.bincount(correct(predictions.transformed, labels).sum(axis=1), minlength=count + 1)
+    reached = np.cumsum(times[::-1])[::-1][1:]
+    return np.array([[number / samples, *wilson(int(number), samples)] for number in reached])
+
+
+def _share(count: int, samples: int) -> Estimate:
+    return Estimate(count / samples, *wilson(count, samples))
 
 
 def _concentration(

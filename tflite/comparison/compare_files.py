@@ -13,22 +13,27 @@ from tfinv.activations.outputs import remarks
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
+from tfinv.outputs.comparing import OutputComparison, are_classes, compare_outputs
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.types import Images
-from tfinv.tflite.comparison import verdict
+from tfinv.tflite.comparison import answers_verdict, verdict
+from tfinv.tflite.comparison.answers import Answers, answers_of
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.output_words import describe_outputs
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
 from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.interpreter import one_line
+from tfinv.tflite.files.kernels import KERNELS, SLOW, Kernels, kernel_sets
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
 
@@ -55,6 +60,8 @@ def compare_files(
     subsets: Subsets | None = SUBSETS,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    kernels: Kernels = None,
+    outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -91,6 +98,10 @@ def compare_files(
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
+        kernels: kernel sets that compute the files, such as `"xnnpack,reference"`. All numbers are of the first; with
+            several, they are compared with each other, file by file, see `compare_kernels`. None for XNNPACK.
+        outputs: what the outputs of the first file mean, see `tfinv.output_change`; None to guess. Outputs that are no
+            classes are measured on the images that layers are measured on.
         seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
@@ -102,12 +113,14 @@ def compare_files(
         ValueError: a corrupt or refused file, files with different input shapes, without a common layer or of different
             networks, images that do not fit, labels that are no classes of the model.
     """
-    transformations, measures = as_set(transformations), as_measures(measures)
+    transformations, measures, kernels = as_set(transformations), as_measures(measures), kernel_sets(kernels)
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
     first, second = scales_of_pair(first, second)
-    images = as_split(data, first.input_shape, subsets.max_samples, seed)
+    first, second = first.with_kernels(kernels[0]), second.with_kernels(kernels[0])
+    is_limited = kernels[0] in SLOW and subsets.max_samples is None
+    images = as_split(data, first.input_shape, subsets.kernel_samples if is_limited else subsets.max_samples, seed)
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
     if subsets.layers is not None:
@@ -134,7 +147,22 @@ def compare_files(
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
+    by_kernels = None
+    if len(kernels) > 1:
+        by_kernels = compare_kernels(
+            dict(zip(called, (first, second), strict=True)),
+            images,
+            transformations,
+            kernels=kernels,
+            measures=measures,
+            samples=subsets.kernel_samples,
+            sampling=sampling,
+            warping=warping,
+            seed=seed,
+            progress=progress,
+        )
     settings = {
+        "kernels": list(kernels),
         "transformations": transformations.id,
         "measures": [measure.key for measure in measures],
         "samples": len(images),
@@ -147,7 +175,20 @@ def compare_files(
         "seed": seed,
         **(metadata or {}),
     }
-    return _assembled((first, second), called, images, transformations, matched, measured, settings, unchecked)
+    few = subset(images, subsets.measured_samples, seed)
+    compared = None
+    if not are_classes(first, few.x, outputs):
+        compared = compare_outputs(
+            first, second, few, transformations, outputs, warping=warping, progress=progress, metadata={"names": called}
+        )
+    comparison = _assembled(
+        (first, second), called, images, transformations, matched, measured, settings, unchecked, compared
+    )
+    said = [f"All numbers are of the kernel set {kernels[0]} ({KERNELS[kernels[0]]}) unless another is named."]
+    if is_limited:
+        said.append(f"The kernel set {kernels[0]} is slow, so {len(images)} images were used.")
+    told = [] if by_kernels is None else list(by_kernels.verdict)
+    return replace(comparison, verdict=(*comparison.verdict, *said, *told), kernels=by_kernels)
 
 
 def _assembled(
@@ -159,6 +200,7 @@ def _assembled(
     measured: Mapping[str, Measured],
     settings: Mapping[str, Any],
     unchecked: Mapping[str, str],
+    outputs: OutputComparison | None,
 ) -> Comparison:
     import pandas as pd
 
@@ -168,6 +210,8 @@ def _assembled(
     before, after = _with_responses(before, after, measured[names[1]].responses)
     fidelity = _fidelity(measured[names[1]].fidelity, models, matched)
     predictions = {name: one.predictions for name, one in measured.items() if one.predictions is not None}
+    if outputs is not None and outputs.before.outputs and outputs.before.outputs[0].kind != "class":
+        predictions = {}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
     rows = [{"model": name, **_facts(model)} for name, model in zip(names, models, strict=True)]
     if seen:
@@ -175,12 +219,19 @@ def _assembled(
     curves = [
         behaviour.to_frame(transformations).assign(model=name) for name, behaviour in zip(names, seen, strict=False)
     ]
-    classes = next((answers.num_classes for answers in predictions.values()), None)
+    scores = {name: one.scores for name, one in measured.items() if one.scores is not None}
+    warping = Warping(settings["padding"], settings["interpolation"])
+    answers = answers_of(predictions, names, images, transformations, seen, scores, warping) if seen else Answers.none()
+    classes = next((given.num_classes for given in predictions.values()), None)
     facts = {**settings, "num_classes": classes, "files": {n: m.metadata for n, m in zip(names, models, strict=True)}}
     return Comparison(
         names=names,
-        verdict=tuple(verdict.describe(layers, fidelity, *(seen or (None, None)), names)),
-        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen))),
+        verdict=(
+            *(describe_outputs(outputs, names) if outputs is not None else ()),
+            *verdict.describe(layers, fidelity, *(seen or (None, None)), names),
+            *answers_verdict.sentences(answers, seen, names),
+        ),
+        warnings=(*unchecked.values(), *_warnings(models, names, images, matched, bool(seen), outputs)),
         layers=layers,
         fidelity=fidelity,
         models=pd.DataFrame(rows),
@@ -191,6 +242,8 @@ def _assembled(
         after=after,
         predictions=predictions,
         metadata={**facts, "environment": describe_environment()},
+        answers=answers,
+        outputs=outputs,
     )
 
 
@@ -332,7 +385,12 @@ def _operators(models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str]) 
 
 
 def _warnings(
-    models: tuple[TFLiteModel, TFLiteModel], names: tuple[str, str], images: Split, matched: Match, classifies: bool
+    models: tuple[TFLiteModel, TFLiteModel],
+    names: tuple[str, str],
+    images: Split,
+    matched: Match,
+    classifies: bool,
+    outputs: OutputComparison | None,
 ) -> list[str]:
     warnings = []
     few = subset(images, min(SCALE_SAMPLES, len(images)), 0)
@@ -345,7 +403,8 @@ def _warnings(
         for why in dict.fromkeys(model.skipped.values()):
             layers = ", ".join(layer for layer, reason in model.skipped.items() if reason == why)
             warnings.append(f"{name}: not measured, {why}: {layers}")
-    warnings += dict.fromkeys(text for model in models for text in remarks(model.outputs))
+    if outputs is None:
+        warnings += dict.fromkeys(text for model in models for text in remarks(model.outputs))
     for name, layers in zip(names, (matched.unmatched_before, matched.unmatched_after), strict=True):
         if layers:
             warnings.append(f"layers of {name} without a partner: {', '.join(layers)}")

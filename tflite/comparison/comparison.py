@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfinv.outputs.comparing import FACTS as OUTPUT_FACTS
+from tfinv.outputs.comparing import OutputComparison
 from tfinv.results import Results
 from tfinv.support.schema import Rule
+from tfinv.tflite.comparison.answers import Answers
+from tfinv.tflite.comparison.decisions import DECIDED, decisions, parse_margins, sentence
+from tfinv.tflite.comparison.flips import flipped_rows
+from tfinv.tflite.comparison.kernels import KERNEL_FACTS, KernelComparison
 from tfinv.tflite.comparison.match_files import Match
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
@@ -34,6 +40,8 @@ _FACTS = {
     },
     "metadata": dict,
     "predictions": [str],
+    "kernels?": KERNEL_FACTS,
+    "outputs?": [OUTPUT_FACTS],
 }
 
 
@@ -57,6 +65,10 @@ class Comparison:
         after: of the other model, layers named as in the reference.
         predictions: class and confidence of every image by model; empty where models are no classifiers.
         metadata: settings, versions, hashes.
+        kernels: kernel set against kernel set; None where one alone was run.
+        answers: which answers changed and what that costs, worst cases, calibration; empty tables where models are no
+            classifiers, and for comparisons that earlier versions saved.
+        outputs: of outputs that are no classes, what transformations do to them in both; None for classifiers.
     """
 
     names: tuple[str, str]
@@ -72,6 +84,45 @@ class Comparison:
     after: Results = field(repr=False)
     predictions: Mapping[str, Predictions] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    kernels: KernelComparison | None = field(default=None, repr=False)
+    answers: Answers = field(default_factory=Answers.none, repr=False)
+
+    def flipped(self) -> pd.DataFrame:
+        """All answers that the second file gives differently, see `tfinv.tflite.comparison.flips.flipped_rows`."""
+        import pandas as pd
+
+        if len(self.predictions) < 2:
+            return pd.DataFrame()
+        before, after = (self.predictions[name] for name in self.names)
+        names = self.curves[self.curves["model"] == self.names[0]]["transformation"].tolist()
+        return flipped_rows(before, after, self.answers.labels, names)
+
+    def decide(self, *margins: str) -> Comparison:
+        """Decide by intervals what changed, rather than by the measured numbers.
+
+        Every accuracy and every layer is "unchanged" if the 90 % interval of its change lies inside the margin (two
+        one-sided tests at 5 %), otherwise "changed" if the 95 % interval excludes zero, otherwise "inconclusive",
+        with the number of images that a decision takes.
+
+        Args:
+            margins: `"1 point"` (percentage points of accuracy, upright, transformed and worst case), `"5%"` (of the
+                mean of every layer), or both.
+
+        Returns:
+            The comparison with the table `answers.decisions`, and the decisions as the first sentence of the verdict.
+
+        Raises:
+            ValueError: a margin without a unit, or one that the comparison has no numbers for.
+
+        Source: Schuirmann 1987, "A comparison of the two one-sided tests procedure and the power approach".
+        """
+        parsed = parse_margins(margins)
+        frame = decisions(self, parsed)
+        kept = [text for text in self.verdict if not text.startswith(DECIDED)]
+        answers = replace(self.answers, decisions=frame)
+        return replace(self, answers=answers, verdict=(sentence(frame, str(parsed)), *kept))
+
+    outputs: OutputComparison | None = field(repr=False, default=None)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""
@@ -94,17 +145,25 @@ class Comparison:
             "metadata": dict(self.metadata),
             "predictions": list(self.predictions),
         }
+        frames = {name: getattr(self, name) for name in _FRAMES}
+        if self.kernels is not None:
+            facts["kernels"] = self.kernels.facts()
+            frames |= self.kernels.frames()
         arrays = {
             f"{number}.{name}": array
             for number, answers in enumerate(self.predictions.values())
             for name, array in answers.to_arrays().items()
         }
+        arrays |= self.answers.to_arrays()
+        if self.outputs is not None:
+            told, more = self.outputs.to_parts("outputs.")
+            facts["outputs"], arrays = [told], {**arrays, **more}
         save_parts(
             path,
             FORMAT,
             VERSION,
             facts,
-            frames={name: getattr(self, name) for name in _FRAMES},
+            frames=frames | self.answers.to_frames(),
             results={"before": self.before, "after": self.after},
             arrays=arrays,
             full_precision=full_precision,
@@ -123,6 +182,7 @@ class Comparison:
                 name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
             }
             match = facts["match"]
+            outputs = [OutputComparison.from_parts(told, arrays, "outputs.") for told in facts.get("outputs", [])]
             unmatched = {name: tuple(match[name]) for name in ("unmatched_before", "unmatched_after")}
             return cls(
                 names=(facts["names"][0], facts["names"][1]),
@@ -133,7 +193,10 @@ class Comparison:
                 metadata=facts["metadata"],
                 before=results["before"],
                 after=results["after"],
+                answers=Answers.from_parts(frames, arrays),
+                outputs=outputs[0] if outputs else None,
                 **{name: frames[name] for name in _FRAMES},
+                kernels=KernelComparison.of(facts["kernels"], frames) if "kernels" in facts else None,
             )
 
     def report(self, folder: str | os.PathLike[str]) -> Path:

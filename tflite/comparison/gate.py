@@ -14,6 +14,7 @@ import numpy as np
 
 from tfinv.support.checks import close_match
 from tfinv.tflite.comparison.behaviour import NEAR_CHANCE
+from tfinv.tflite.comparison.decisions import named
 
 if TYPE_CHECKING:
     from tfinv.tflite.comparison.comparison import Comparison
@@ -28,14 +29,25 @@ METRICS: dict[str, str] = {
     "accuracy_drop": "accuracy lost on untransformed images (0.01 is one point)",
     "transformed_accuracy_drop": "accuracy lost on transformed images",
     "worst_accuracy_drop": "accuracy lost under the transformation where most is lost",
+    "worst_case_accuracy_drop": "accuracy lost where an image counts as right only under every transformation",
     "consistency_drop": "share of predictions that transformations no longer leave unchanged",
     "accuracy": "accuracy after, on untransformed images",
     "transformed_accuracy": "accuracy after, on transformed images",
+    "worst_case_accuracy": "accuracy after, where an image counts as right only under every transformation",
+    "output_error": "error of outputs that are no classes after, mean over transformed images; the largest output",
+    "output_error_increase": "increase of that error; the largest output",
+    "output_change": "distance of such outputs after from those before on the same transformed images; the largest",
     "min_sqnr_db": "lowest ratio of signal to quantization noise of a layer, in dB",
+    "changed": "number of quantities that --decide equivalence calls changed",
+    "inconclusive": "number of quantities that --decide equivalence can neither call changed nor unchanged",
     "size_ratio": "size of the file after, as a share of the file before",
+    "kernel_flip_rate": "largest share of transformed images that two of the kernel sets answer differently, after",
+    "kernel_max_lsb": "largest difference of a layer between two of the kernel sets, in steps of its integers, after",
     "latency_ratio": "median latency after, as a share of that before, on this machine",
 }
 """What a condition may name."""
+DECISIONS = ("changed", "inconclusive")
+"""Metrics that judge by intervals; all others compare the measured number."""
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -142,7 +154,10 @@ def check(
         if math.isnan(value):
             reasons.append(f"{condition.metric} is not known, so {condition} cannot be ruled out")
         elif condition.holds(value):
-            reasons.append(f"{condition.metric} is {value:.4g} ({condition})")
+            which = (
+                f": {named(comparison.answers.decisions, condition.metric)}" if condition.metric in DECISIONS else ""
+            )
+            reasons.append(f"{condition.metric} is {value:.4g} ({condition}){which}")
     return Gate(tuple(reasons), values)
 
 
@@ -169,14 +184,32 @@ def metric_value(metric: str, comparison: Comparison) -> float:
         "accuracy_drop": lambda: lost("accuracy"),
         "transformed_accuracy_drop": lambda: lost("transformed_accuracy"),
         "worst_accuracy_drop": lambda: _worst_drop(comparison),
+        "worst_case_accuracy_drop": lambda: lost("worst_case_accuracy"),
         "consistency_drop": lambda: lost("consistency"),
         "accuracy": lambda: float(after.get("accuracy", math.nan)),
         "transformed_accuracy": lambda: float(after.get("transformed_accuracy", math.nan)),
+        "worst_case_accuracy": lambda: float(after.get("worst_case_accuracy", math.nan)),
+        "output_error": lambda: _of_outputs(comparison, "after"),
+        "output_error_increase": lambda: _of_outputs(comparison, "difference"),
+        "output_change": lambda: _of_outputs(comparison, "between"),
         "min_sqnr_db": lambda: float(comparison.fidelity["sqnr_db"].min()) if len(comparison.fidelity) else math.nan,
+        "changed": lambda: _decided("changed", comparison),
+        "inconclusive": lambda: _decided("inconclusive", comparison),
         "size_ratio": lambda: ratio("kib"),
+        "kernel_flip_rate": lambda: _between_kernels(comparison, "transformed_flips"),
+        "kernel_max_lsb": lambda: _between_kernels(comparison, "max_lsb"),
         "latency_ratio": lambda: ratio("latency_ms"),
     }
     return functions[metric]()
+
+
+def _between_kernels(comparison: Comparison, column: str) -> float:
+    """The largest over pairs of kernel sets of the file after; NaN without pairs, or where one set refused the file."""
+    kernels, name = comparison.kernels, comparison.names[1]
+    if kernels is None or any(place.startswith(f"{name}: ") for place in kernels.refused):
+        return math.nan
+    pairs = kernels.pairs[kernels.pairs["model"] == name]
+    return _largest(pairs[column].to_numpy(float)) if column in pairs else math.nan
 
 
 def _reasons_without_condition(comparison: Comparison, allowed: Sequence[str]) -> Iterable[str]:
@@ -203,6 +236,12 @@ def _reasons_of_model(row: Mapping[Any, Any]) -> Iterable[str]:
         yield f"{row['model']} knows hardly more than chance (kappa {kappa:.2f}); check the input scale"
 
 
+def _decided(decision: str, comparison: Comparison) -> float:
+    """NaN before anything is decided."""
+    frame = comparison.answers.decisions
+    return float((frame["decision"] == decision).sum()) if len(frame) else math.nan
+
+
 def _largest(values: Any) -> float:
     """The largest; NaN where there is none, or one is NaN: it may be the worst."""
     return float(np.max(values)) if len(values) else math.nan
@@ -220,6 +259,15 @@ def _output_increase(comparison: Comparison) -> float:
     rows = frame[frame["measure"] == frame["measure"].iloc[0]]
     known = rows[np.isfinite(rows["before"].to_numpy(float))]
     return float(known["relative"].iloc[-1]) if len(known) else math.nan
+
+
+def _of_outputs(comparison: Comparison, column: str) -> float:
+    """The largest of all outputs that are no classes; NaN where there is none."""
+    if comparison.outputs is None:
+        return math.nan
+    frame = comparison.outputs.summary()
+    rows = frame[frame["kind"] != "class"] if len(frame) else frame
+    return _largest(rows[column].to_numpy(float)) if len(rows) else math.nan
 
 
 def _worst_drop(comparison: Comparison) -> float:

@@ -24,6 +24,8 @@ MATCHED = 0.5
 """Least share of the layers of the file with fewer layers that must have a partner."""
 _SAME_LAYER = 0.2
 """Least correlation of a pair that was found by position or shape rather than by name."""
+_ROWS = 2**15
+"""Images and places at which a layer is compared, about; more tell nothing else."""
 _FIRST_LAYERS = 3
 _EARLY = 6
 """Layers that are read; the look at units takes them all, because a wrong input scale shows from layer to layer."""
@@ -123,8 +125,10 @@ def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Ima
     _refuse_few(first, second, pairs)
     correlations: dict[str, float] = {}
     if images is not None:
-        _refuse_strangers(first, second, pairs, images)
-        correlations = _correlations(first, second, pairs, images)
+        seen = _seen(first, second, pairs, images)
+        correlations = {name: correlation(*both) for name, both in seen.items()}
+        correlations = {name: value for name, value in correlations.items() if np.isfinite(value)}
+        _refuse_strangers({name: seen[name] for name in first.layer_shapes if name in seen}, correlations)
         for one in [name for name, way in how.items() if way == "order" and correlations.get(name, 1) < _SAME_LAYER]:
             del pairs[one], how[one]
             correlations.pop(one)
@@ -209,13 +213,19 @@ def _by_order(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str])
         yield from zip(left[block.a : block.a + block.size], right[block.b : block.b + block.size], strict=True)
 
 
-def _correlations(
-    first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Images
-) -> dict[str, float]:
-    one = first.select(list(pairs))(images)
-    other = second.select(list(pairs.values()))(images)
-    correlations = {name: correlation(one[name], other[partner]) for name, partner in pairs.items()}
-    return {name: value for name, value in correlations.items() if np.isfinite(value)}
+def _seen(
+    first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Any
+) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Activations of both sides of every pair on the same images; of large maps as many places as tell enough."""
+    one, other = first.select(list(pairs))(images), second.select(list(pairs.values()))(images)
+    return {name: (_thinned(one[name]), _thinned(other[partner])) for name, partner in pairs.items()}
+
+
+def _thinned(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Every so many-th of the images and places of an activation `(N, *U)`, as `(rows, channels)`."""
+    flat = values.reshape(-1, values.shape[-1])
+    step = max(1, len(flat) // _ROWS)
+    return flat[:: step + 1 - step % 2].copy()  # an odd step does not stay in some columns of the usual sizes
 
 
 def _refuse_few(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str]) -> None:
@@ -229,26 +239,27 @@ def _refuse_few(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str
         )
 
 
-def _refuse_strangers(first: TFLiteModel, second: TFLiteModel, pairs: Mapping[str, str], images: Images) -> None:
-    """Low bit widths may ruin late layers of the same network, never the first; another network differs at once."""
-    correlations: list[float] = []
-    shares: list[float] = []
-    early = [name for name in first.layer_shapes if name in pairs][:_EARLY]
-    one, other = first.select(early)(images), second.select([pairs[name] for name in early])(images)
-    for name in early:
-        value = correlation(one[name], other[pairs[name]])
-        if np.isfinite(value):
-            correlations.append(value)
-            shares.append(partner_share(one[name], other[pairs[name]]))
-    if not correlations or np.median(correlations[:_FIRST_LAYERS]) >= SAME_NETWORK:
+def _refuse_strangers(
+    seen: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]], correlations: Mapping[str, float]
+) -> None:
+    """Low bit widths may ruin late layers of the same network, never the first; another network differs at once.
+
+    Args:
+        seen: activations of both sides by layer, in network order.
+        correlations: of both sides, for layers that vary.
+    """
+    early = [name for name in list(seen)[:_EARLY] if name in correlations]
+    values = [correlations[name] for name in early]
+    if not values or np.median(values[:_FIRST_LAYERS]) >= SAME_NETWORK:
         return
+    shares = [partner_share(*seen[name]) for name in early]
     known = [share for share in shares if np.isfinite(share)]
-    median = float(np.median(correlations))
+    median = float(np.median(values))
     if median >= OTHER_NETWORK and (np.median(known) >= PARTNERS if known else median >= _ONE_UNIT):
         return
     raise ValueError(
         "before and after must be the same network. Received: files whose early layers correlate by "
-        f"{', '.join(f'{value:.2f}' for value in correlations)} on the same images, and whose units are most like "
+        f"{', '.join(f'{value:.2f}' for value in values)} on the same images, and whose units are most like "
         f"their own partners in {', '.join(f'{share:.0%}' for share in shares)} of cases (a correlation of "
         f"{SAME_NETWORK}, or {OTHER_NETWORK} and {PARTNERS:.0%} expected); if they are, check that both take the same "
         "input scale"

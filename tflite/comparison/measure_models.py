@@ -13,6 +13,7 @@ from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.results import Results
 from tfinv.support.types import Images
+from tfinv.tflite.comparison.confidence import Scores
 from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.comparison.options import FIDELITY_SAMPLES, INTERVALS, paired_sampling
 from tfinv.tflite.comparison.predictions import Predictions
@@ -32,12 +33,14 @@ class Measured:
         predictions: class and confidence of every image; None where the output is not one number a class.
         fidelity: against the reference, one row a matched layer; None for the reference and for models without pairs.
         responses: how often feature maps respond in both, by layer of the reference; empty where there is no fidelity.
+        scores: outputs that calibration is computed from; None where there are no labels or no classes.
     """
 
     results: Results
     predictions: Predictions | None
     fidelity: pd.DataFrame | None
     responses: Mapping[str, Responses] = field(default_factory=dict)
+    scores: Scores | None = field(default=None, repr=False)
 
 
 @accepts_folded
@@ -131,6 +134,12 @@ def measure_models(
     frames = {name: recorder.to_frame() for name, recorder in run.recorders.items()}
     responses = {name: recorder.responses for name, recorder in run.recorders.items()}
     return {
-        name: Measured(results[name], observers[name].predictions(), frames.get(name), responses.get(name, {}))
-        for name in models
+        name: Measured(
+            results[name],
+            observer.predictions(),
+            frames.get(name),
+            responses.get(name, {}),
+            observer.scores(),
+        )
+        for name, observer in observers.items()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.behaviour import identities
+from tfinv.tflite.comparison.confidence import KEPT, Scores, as_logits
 from tfinv.tflite.comparison.fidelity import FidelityRecorder
 from tfinv.tflite.comparison.predictions import Predictions, are_probabilities, one_block
 from tfinv.tflite.files.model import TFLiteModel
@@ -44,6 +45,9 @@ class Observer:
         self._classes = 0
         self._from_logits: bool | None = None
         self._is_classifier = True
+        self._samples = 0 if labels is None else len(labels)
+        self._scores: list[tuple[Any, Any, Any]] = []
+        self._seen = 0
         if not isinstance(model, TFLiteModel):
             self._output = getattr(model, "output_layer", list(model.layer_shapes)[-1])
             self._alone = model.select([self._output])
@@ -58,7 +62,7 @@ class Observer:
         tensors = {name: tensor.index for name, tensor in model.layer_tensors.items()} if with_layers else {}
         read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.scores})
         outputs = read.pop(_OUTPUT)
-        return read, outputs
+        return model.channels_last(read), outputs
 
     def note(self, outputs: NDArray[np.float32], samples: int, count: int, upright: int) -> None:
         """Keep what was predicted.
@@ -83,6 +87,26 @@ class Observer:
         classes, confidence = one_block(outputs, self._from_logits)
         self._upright.append((classes[:, upright], confidence[:, upright]))
         self._transformed.append((classes[:, :count], confidence[:, :count]))
+        if self._samples:
+            stride = -(-self._samples * outputs[0].size // KEPT)
+            chosen = np.flatnonzero((self._seen + np.arange(samples)) % stride == 0)
+            logits = as_logits(outputs[chosen], self._from_logits, self._step())
+            self._scores.append((self._seen + chosen, logits[:, upright], logits[:, :count]))
+        self._seen += samples
+
+    def _step(self) -> float:
+        """The step between two probabilities that an integer output can tell apart; 0 for floats."""
+        if not isinstance(self.model, TFLiteModel):
+            return 0.0
+        graph = self.model.graph
+        scales = graph.tensors[graph.source(self.model.scores)].scales
+        return float(scales[0]) if scales.size else 0.0
+
+    def scores(self) -> Scores | None:
+        """What calibration is computed from; None without labels, or where outputs are not one number a class."""
+        if not self._is_classifier or not self._scores:
+            return None
+        return Scores(*(np.concatenate(parts) for parts in zip(*self._scores, strict=True)))
 
     def predictions(self) -> Predictions | None:
         """All that was kept; None where outputs are not one number a class."""
@@ -93,6 +117,35 @@ class Observer:
             for parts in (self._upright, self._transformed)
         )
         return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes)
+
+
+def warping_function(
+    transformations: TransformationSet, shape: tuple[int, ...], warping: Warping
+) -> tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], int]:
+    """A function from images to the images that models are shown, and the column of the untransformed ones.
+
+    Args:
+        transformations: the set, `T` of them.
+        shape: `(H, W, C)`.
+        warping: padding and interpolation.
+
+    Returns:
+        A function from `(S_b, H, W, C)` to `(S_b * columns, H, W, C)`, sample by sample; the columns are the
+        transformations and, where none of them changes nothing, one more. And the number of the upright column.
+    """
+    same = np.flatnonzero(identities(transformations))
+
+    def transformed(images: Images) -> Any:
+        warped = warp(images, transformations, padding=warping.padding, interpolation=warping.interpolation)
+        if not same.size:  # the untransformed image comes last
+            warped = tf.concat([warped, images[:, None]], axis=1)
+        return tf.reshape(warped, (-1, *shape))
+
+    # A concrete function: several runs in one process would make TensorFlow warn of retracing.
+    spec = tf.TensorSpec((None, *shape), tf.float32)
+    concrete = tf.function(transformed).get_concrete_function(spec)
+    upright = int(same[0]) if same.size else len(transformations)
+    return lambda images: concrete(tf.constant(images)).numpy(), upright
 
 
 class PairedRun:
@@ -109,23 +162,12 @@ class PairedRun:
     ) -> None:
         self._observers, self._reference, self._batches = observers, reference, batches
         self._count = len(transformations)
-        same = np.flatnonzero(identities(transformations))
-        self._upright = int(same[0]) if same.size else self._count
+        self._warp, self._upright = warping_function(transformations, batches.shape, warping)
         self.recorders = {
             name: FidelityRecorder(layer_pairs, getattr(observers[name].model, "layer_tensors", {}))
             for name, layer_pairs in pairs.items()
             if name != reference
         }
-
-        def transformed(images: Images) -> Any:
-            warped = warp(images, transformations, padding=warping.padding, interpolation=warping.interpolation)
-            if not same.size:  # the untransformed image comes last
-                warped = tf.concat([warped, images[:, None]], axis=1)
-            return tf.reshape(warped, (-1, *batches.shape))
-
-        # A concrete function: several runs in one process would make TensorFlow warn of retracing.
-        spec = tf.TensorSpec((None, *batches.shape), tf.float32)
-        self._warp = tf.function(transformed).get_concrete_function(spec)
 
     def run(self, fidelity_samples: int, progress: bool) -> None:
         """Go over all images.
@@ -141,7 +183,7 @@ class PairedRun:
         total = samples * self._count * len(self._observers)
         with Progress("comparing", total, "img", shown=progress) as bar:
             for number, batch in enumerate(self._batches):
-                self._block(self._warp(tf.constant(batch.images)).numpy(), len(batch.images), number in chosen, bar)
+                self._block(self._warp(batch.images), len(batch.images), number in chosen, bar)
 
     def _block(self, images: NDArray[np.float32], samples: int, compare: bool, bar: Progress) -> None:
         order = [self._reference, *(name for name in self._observers if name != self._reference)]

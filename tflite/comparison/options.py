@@ -14,6 +14,9 @@ INTERVALS = Sampling(0.95)
 FIDELITY_SAMPLES = 128
 """Images on which activations are compared number by number; every image counts under every transformation."""
 
+KERNEL_SAMPLES = 100
+"""Images on which kernel sets are compared: reference kernels take 10 to 60 times as long as XNNPACK."""
+
 
 @dataclass(frozen=True)
 class Subsets:
@@ -22,7 +25,8 @@ class Subsets:
     Example:
         >>> from tfinv.tflite import Subsets
         >>> Subsets(measured_samples=200)
-        Subsets(max_samples=None, measured_samples=200, fidelity_samples=128, layers=None, memory_budget=None)
+        Subsets(max_samples=None, measured_samples=200, fidelity_samples=128, layers=None, memory_budget=None,
+                kernel_samples=100)
 
     Args:
         max_samples: use a stratified subset of so many images, for predictions too; None for all.
@@ -31,6 +35,7 @@ class Subsets:
         layers: which layers of the first file, and their partners in the others: names, globs or operators; None for
             all.
         memory_budget: see `tfinv.evaluate`.
+        kernel_samples: compare kernel sets on a stratified subset of so many images.
 
     Raises:
         ValueError: a number that is not whole or too small.
@@ -41,6 +46,7 @@ class Subsets:
     fidelity_samples: int = FIDELITY_SAMPLES
     layers: LayerChoice = None
     memory_budget: int | float | str | None = None
+    kernel_samples: int = KERNEL_SAMPLES
 
     def __post_init__(self) -> None:
         for name in ("max_samples", "measured_samples"):
@@ -49,6 +55,7 @@ class Subsets:
         whole_number("fidelity_samples", self.fidelity_samples, 1)
         if self.layers is not None:
             kind_of("layers", self.layers, (str, type, Iterable), "names, globs or layer types")
+        whole_number("kernel_samples", self.kernel_samples, 2)
 
 
 SUBSETS = Subsets()

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 SHARES = {
     "accuracy": "accuracy upright",
     "transformed_accuracy": "accuracy transformed",
+    "worst_case_accuracy": "accuracy worst case",
     "flips": "flips upright",
     "transformed_flips": "flips transformed",
     "consistency": "consistency",
+    "consistency_all": "consistency under all",
     "effective_invariance": "effective invariance",
 }
 """Columns of a models frame that are shares of images, and what a reader sees."""

@@ -68,7 +68,15 @@ def layer_map(source: Source, model: KerasModel, images: Images = None) -> Layer
     for call in calls:
         for position in call.inputs:
             layers[calls[position].name].readers.append(call.name)
-    tensors = {name: _sample(value) for name, value in file(given).items()}
+    taken = file.runner.shape(file.runner.input.index)[1:]
+    if given.shape[1:] != taken:
+        raise ValueError(
+            f"images must have the shape (N, {', '.join(map(str, taken))}) of the model's input. "
+            f"Received: shape {given.shape}"
+        )
+    # As the file has them: both sides may have their channels first.
+    indices = {name: tensor.index for name, tensor in file.layer_tensors.items()}
+    tensors = {name: _sample(value) for name, value in file.runner.read(given, indices).items()}
     return _assemble(_match(layers, tensors, file), layers, file)
 
 

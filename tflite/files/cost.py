@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfinv.support.checks import kind_of, whole_number
-from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.model import TFLiteModel
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.signals import random_inputs
 
 
@@ -47,6 +47,8 @@ def latency(
 ) -> Latency:
     """Time a file as an application would run it: without preserved tensors, input and output copies not counted.
 
+    The time is that of the model's kernels on this machine; that of `"reference"` and `"tflm"` is no microcontroller's.
+
     Args:
         model: the file.
         batch: images per invocation.
@@ -67,17 +69,17 @@ def latency(
         whole_number(name, value, least)
     whole_number("warm_up", warm_up, 0)
     whole_number("seed", seed, 0)
-    runner = Runner(model.graph, batch, threads, preserve=False, name=model.name)
+    runner = new_runner(model.graph, batch, threads, kernels=model.kernels, preserve=False, name=model.name)
     runner.feed(random_inputs(model.graph, runner.batch, seed))
     times = []
     for _ in range(warm_up):
-        runner.invocation()
+        runner.invoke()
     for _ in range(repeats):
         start = time.perf_counter()
-        runner.interpreter.invoke()
+        runner.invoke_bare()
         times.append((time.perf_counter() - start) * 1e3)
     low, median, high = np.percentile(times, [10, 50, 90])
-    return Latency(float(median), float(low), float(high), runner.batch, threads, runner.delegate, repeats)
+    return Latency(float(median), float(low), float(high), runner.batch, runner.threads, runner.delegate, repeats)
 
 
 @dataclass(frozen=True)

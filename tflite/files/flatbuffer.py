@@ -209,6 +209,13 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def declared_outputs(content: bytes) -> tuple[int, ...]:
+    """The numbers of the output tensors in the order of the file, which the model's order may not be."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return _integers(schema.Model.GetRootAs(content, 0).Subgraphs(0).OutputsAsNumpy())
+
+
 def _read(schema: Any, content: bytes) -> Graph:
     model = schema.Model.GetRootAs(content, 0)
     if not 1 <= model.SubgraphsLength() <= len(content):

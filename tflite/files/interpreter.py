@@ -15,7 +15,8 @@ from tfinv.activations.source import ImageError
 from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph
-from tfinv.tflite.files.invocation import Invocation, reason
+from tfinv.tflite.files.invocation import Invocation, reason, run
+from tfinv.tflite.files.kernels import BUILTIN, REFERENCE, XNNPACK
 from tfinv.tflite.files.sized_by_data import SIZING
 from tfinv.tflite.files.tensors import FileTensor, dequantize, quantize
 
@@ -31,7 +32,7 @@ class Runner:
         batch: images per invocation; None to choose.
         threads: of the interpreter; None to choose.
         preserve: keep intermediate tensors readable.
-        delegate: use the XNNPACK kernels where they exist, rather than the built-in ones.
+        kernels: the kernel set: `"xnnpack"`, `"builtin"` or `"reference"`, see `tfinv.tflite.files.kernels`.
         name: of the file, for errors.
     """
 
@@ -42,19 +43,19 @@ class Runner:
         threads: int | None = None,
         *,
         preserve: bool = True,
-        delegate: bool = True,
+        kernels: str = XNNPACK,
         name: str = "model",
     ) -> None:
-        self.graph, self.name = graph, name
+        self.graph, self.name, self.kernels = graph, name, kernels
         self.threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-        self.input = _single_input(graph)
-        self._options = {"preserve": preserve, "delegate": delegate}
+        self.input = single_input(graph)
+        self._options: dict[str, Any] = {"preserve": preserve, "kernels": kernels}
         self._lock = threading.Lock()
         self._buffers = Buffers()
         self.interpreter, self.batch = self._build(batch or _affordable_batch(graph))
         details = self.interpreter.get_tensor_details()
         self._shapes = {tensor["index"]: tuple(map(int, tensor["shape"])) for tensor in details}
-        self.delegate = describe_kernels(self.interpreter, preserve=preserve)
+        self.delegate = describe_kernels(self.interpreter, kernels, preserve=preserve)
         self.invocation = Invocation(self.interpreter, graph, name)
 
     def _build(self, batch: int) -> tuple[Any, int]:
@@ -134,16 +135,29 @@ class Runner:
         """One invocation on some of the inputs; an error tells the first of them that it is about."""
         self.feed(inputs[start:stop])
         try:
-            self.invocation()
+            self.invoke()
         except RuntimeError as error:
             text = f"the file {self.name} cannot be run: {reason(self.graph, error)}"
             for position in range(start, stop):
                 self.feed(inputs[position : position + 1])
                 try:
-                    self.invocation()
+                    self.invoke()
                 except RuntimeError:
                     raise ImageError(text, position) from None
             raise ValueError(f"{text}, on images {start} to {stop - 1} of those given together") from None
+
+    def invoke(self) -> None:
+        """Run the model on what it was fed."""
+        self.invocation()
+
+    def invoke_bare(self) -> None:
+        """The same in this thread and without a limit of time, for timing."""
+        run(self.interpreter)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether a run is still going on that nobody waits for."""
+        return self.invocation.is_left
 
     def feed(self, inputs: NDArray[np.float32]) -> None:
         """Write at most one batch of inputs, quantized as the input tensor requires."""
@@ -172,7 +186,7 @@ class Runner:
             out[...] = stored
 
 
-def new_interpreter(content: bytes, threads: int, *, preserve: bool, delegate: bool) -> Any:
+def new_interpreter(content: bytes, threads: int, *, preserve: bool, kernels: str) -> Any:
     """A LiteRT interpreter, not yet allocated.
 
     Raises:
@@ -180,21 +194,27 @@ def new_interpreter(content: bytes, threads: int, *, preserve: bool, delegate: b
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    resolver = OpResolverType.BUILTIN if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    resolvers = {
+        XNNPACK: OpResolverType.BUILTIN,
+        BUILTIN: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        REFERENCE: OpResolverType.BUILTIN_REF,
+    }
     try:
         with quiet():
             return Interpreter(
                 model_content=content,
                 num_threads=threads,
-                experimental_op_resolver_type=resolver,
+                experimental_op_resolver_type=resolvers[kernels],
                 experimental_preserve_all_tensors=preserve,
             )
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the interpreter refuses this model: {one_line(error)}") from None
 
 
-def describe_kernels(interpreter: Any, *, preserve: bool) -> str:
-    """Which kernels run: `"XNNPACK (9 of 11 operators)"`, `"XNNPACK"` or `"built-in kernels"`."""
+def describe_kernels(interpreter: Any, kernels: str, *, preserve: bool) -> str:
+    """What runs: `"XNNPACK (9 of 11 operators)"`, `"XNNPACK"`, `"built-in kernels"` or `"reference kernels"`."""
+    if kernels == REFERENCE:
+        return "reference kernels"
     operators = interpreter._get_ops_details()
     delegated = {int(i) for operator in operators if operator["op_name"] == "DELEGATE" for i in operator["outputs"]}
     if not delegated:
@@ -220,10 +240,17 @@ def _computes_shapes(graph: Graph) -> bool:
     )
 
 
-def _single_input(graph: Graph) -> FileTensor:
+def single_input(graph: Graph) -> FileTensor:
+    """The tensor that takes the images.
+
+    Raises:
+        ValueError: several inputs, or one that takes no images of a fixed size.
+    """
     if len(graph.inputs) != 1 or len(graph.tensors[graph.inputs[0]].shape) != 4:
         shapes = [graph.tensors[index].shape for index in graph.inputs]
-        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}")
+        flat = len(shapes) == 1 and len(shapes[0]) == 2
+        hint = ": it takes features, not images; measure the network that makes them, or both as one" if flat else ""
+        raise ValueError(f"model must have one input of images (N, H, W, C). Received: input shapes {shapes}{hint}")
     tensor = graph.tensors[graph.inputs[0]]
     if min(tensor.shape[1:]) < 1:
         raise ValueError(f"model must have a fixed height, width and channel count. Received: {tensor.shape}")

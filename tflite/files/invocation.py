@@ -65,7 +65,7 @@ class Invocation:
         """
         start = time.perf_counter()
         if self._is_quick:
-            self._interpreter.invoke()
+            run(self._interpreter)
         else:
             self._wait()
         self._is_quick = not self._loops and time.perf_counter() - start < QUICK
@@ -73,14 +73,14 @@ class Invocation:
     def _wait(self) -> None:
         raised: list[BaseException] = []
 
-        def run() -> None:
+        def one() -> None:
             try:
-                self._interpreter.invoke()
+                run(self._interpreter)
             except BaseException as error:
                 raised.append(error)
 
         self._stopped.clear()
-        self._running = threading.Thread(target=run, name="tflite", daemon=True)
+        self._running = threading.Thread(target=one, name="tflite", daemon=True)
         self._running.start()
         end = time.monotonic() + LIMIT
         while self._running.is_alive():
@@ -98,6 +98,16 @@ class Invocation:
             return ""
         named = ", ".join(place(self._graph, operator.index) for operator in self._loops)
         return f"; it holds what may have no end: {named}"
+
+
+def run(interpreter: Any) -> None:
+    """Run an allocated interpreter, whoever still refers to its memory.
+
+    `Interpreter.invoke` refuses while any Python object does. A profiler or debugger in another thread, such as that
+    of a Dask worker, keeps frames that it has seen for a while, and with them arrays that nobody reads any more.
+    Nothing here reads an array after the next run, see `Runner.invoked`, and fixed shapes leave the memory in place.
+    """
+    interpreter._interpreter.Invoke()
 
 
 def place(graph: Graph, number: int) -> str:

@@ -14,19 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.input_scale import check_unit_images
+from tfinv.activations.layout import TO_FIRST, TO_LAST, Layout, as_images, checked_layout
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
+from tfinv.support.threads import worker_threads
 from tfinv.support.types import Images
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale, told_by_file
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
+from tfinv.tflite.files.input_shape import first_channels, told_layout, with_input_size
 from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.kernels import TFLM, XNNPACK, kernel_sets
 from tfinv.tflite.files.layer_map import LayerMap
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.self_check import SelfCheck, check_runner
 from tfinv.tflite.files.signals import random_inputs
 from tfinv.tflite.files.sized_by_data import sized_by_data
@@ -49,7 +54,8 @@ class TFLiteModel:
 
     Layers carry Keras names where the file comes as a `Conversion`, otherwise names read out of the file. What could
     not be mapped to a Keras layer is kept under its name in the file. Where the interpreter does not know a custom
-    operator, what comes before it is read, and `skipped` names it.
+    operator, what comes before it is read, and `skipped` names it. Images and feature maps have their channels last
+    here, also where the file has them first, as files that were converted from PyTorch do.
 
     Example:
         >>> import keras, numpy as np
@@ -73,6 +79,11 @@ class TFLiteModel:
         batch_size: images per invocation; None for 32, or less where activations are large.
         probe: try the file in a process of its own first, because a corrupt one can end the process that runs it.
             None for yes, except for a `Conversion` made in this process.
+        layout: `"nhwc"` or `"nchw"`, where the file has the channels of its images; None for what its operators, or
+            else its input shape tell.
+        input_size: `(height, width)` of the images, where the file leaves them open.
+        kernels: the code that computes the file: `"xnnpack"`, `"builtin"`, `"reference"` or `"tflm"`, TensorFlow Lite
+            for Microcontrollers, which is always tried in a process of its own.
 
     Raises:
         ValueError: not an intact TFLite file, or one that the interpreter refuses (with its words), several inputs, an
@@ -89,8 +100,12 @@ class TFLiteModel:
         num_threads: int | None = None,
         batch_size: int | None = None,
         probe: bool | None = None,
+        layout: Layout | None = None,
+        input_size: Sequence[int] | None = None,
+        kernels: str = XNNPACK,
     ) -> None:
-        self.name, conversion, self._unknown = _open(model, probe)
+        layout = checked_layout(layout)
+        self.name, conversion, self._unknown = _open(model, probe, input_size, layout)
         self.graph: Graph = conversion.graph
         self.layer_map: LayerMap | None = conversion.layers
         """Which Keras layer is which tensor; None for a file that came without its Keras model."""
@@ -98,9 +113,18 @@ class TFLiteModel:
         self.scale_from = "given" if input_scale is not None else "the file" if told else "default"
         """Where the input scale comes from: `"given"`, `"the file"`, `"the other file"` or `"default"`."""
         self.input_scale: InputScale = told or parse_scale("0..1" if input_scale is None else input_scale)
-        self.runner = Runner(
-            self.graph, _positive("batch_size", batch_size), _positive("num_threads", num_threads), name=self.name
+        self.kernels = _one_set(kernels)
+        """The kernel set that computes the file."""
+        self.runner = _runner(
+            self.graph,
+            _positive("batch_size", batch_size),
+            _positive("num_threads", num_threads),
+            self.kernels,
+            self.name,
         )
+        self.layout: Layout = layout or told_layout(self.graph)
+        """Where the file has the channels of its images."""
+        self._first = first_channels(self.graph, self.layout)
         self.skipped: dict[str, str] = {}
         """Activations that cannot be measured, and why."""
         self._layers = self._name_layers(layers)
@@ -135,6 +159,15 @@ class TFLiteModel:
         kinds = {name: self.graph.producers[index].name for name, index in names.items()}
         return {name: names[name] for name in select_names(kinds, layers, self.skipped)}
 
+    def __getstate__(self) -> dict[str, Any]:
+        runner = {"batch": self.runner.batch, "threads": self.runner.threads}
+        return {**self.__dict__, "runner": runner, "_crew": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        threads = worker_threads() or state["runner"]["threads"]
+        self.runner = Runner(self.graph, state["runner"]["batch"], threads, name=self.name)
+
     @property
     def id(self) -> str:
         """Name and hash of the file."""
@@ -143,12 +176,16 @@ class TFLiteModel:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """`(H, W, C)` of the images."""
-        return self.runner.shape(self.runner.input.index)[1:]
+        return as_images(self.runner.shape(self.runner.input.index)[1:], self.layout)
 
     @property
     def layer_shapes(self) -> dict[str, tuple[int, ...]]:
         """Unit shape `*U` by layer name, in network order."""
-        return {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
+        shapes = {name: self.runner.shape(index)[1:] for name, index in self._layers.items()}
+        return {
+            name: as_images(shapes[name], "nchw") if i in self._first else shapes[name]
+            for name, i in self._layers.items()
+        }
 
     @property
     def outputs(self) -> tuple[ModelOutput, ...]:
@@ -200,14 +237,16 @@ class TFLiteModel:
         from tfinv.tflite.files.workers import StreamWorker
 
         key = (count, images)
-        if key not in self._crew or any(runner.invocation.is_left for runner in self._crew[key]):
+        if key not in self._crew or any(runner.is_left for runner in self._crew[key]):
             self._crew.clear()
             threads = 1 if count > 1 else self.threads
-            self._crew[key] = [Runner(self.graph, images, threads, name=self.name) for _ in range(count)]
+            self._crew[key] = [
+                new_runner(self.graph, images, threads, kernels=self.kernels, name=self.name) for _ in range(count)
+            ]
         runners = self._crew[key]
         if runners[0].batch != images:
             return ()
-        return [StreamWorker(runner, self.model_inputs, self.layer_tensors) for runner in runners]
+        return [StreamWorker(runner, self.model_inputs, self.layer_tensors, self._first) for runner in runners]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -217,8 +256,10 @@ class TFLiteModel:
             "bytes": len(self.graph.content),
             "input_scale": self.input_scale.text,
             "input_scale_from": self.scale_from,
+            "layout": self.layout,
             "threads": self.runner.threads,
             "batch_size": self.batch_size,
+            "kernels": self.kernels,
             "delegate": self.runner.delegate,
             "self_check": self.check.summary() if self.check else "not run",
             "inputs": [
@@ -245,6 +286,21 @@ class TFLiteModel:
         other.input_scale, other.scale_from = parse_scale(scale), origin
         return other
 
+    def with_kernels(self, kernels: str) -> TFLiteModel:
+        """The same file and layers, computed by another kernel set.
+
+        Raises:
+            ValueError: an unknown kernel set, one that is not installed, or one that refuses the file, in its words.
+        """
+        if _one_set(kernels) == self.kernels:
+            return self
+        other = copy.copy(self)
+        other.kernels = kernels
+        other.runner = _runner(self.graph, self.runner.batch, self.runner.threads, kernels, self.name)
+        other.check, other._crew, other.skipped = None, {}, {}
+        other._layers = other._name_layers(list(self._layers))
+        return other
+
     def __call__(self, images: Images) -> dict[str, NDArray[np.float32]]:
         """The activations of the chosen layers.
 
@@ -257,7 +313,15 @@ class TFLiteModel:
         Raises:
             ValueError: images of another shape, or with NaN or infinite values.
         """
-        return self.runner.read(self.model_inputs(images), self._layers)
+        return self.channels_last(self.runner.read(self.model_inputs(images), self._layers))
+
+    def channels_last(self, values: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """Activations as the file has them, by layer, with the channels of feature maps last."""
+        first = {name for name, index in self._layers.items() if index in self._first}
+        return {
+            name: np.ascontiguousarray(array.transpose(TO_LAST)) if name in first else array
+            for name, array in values.items()
+        }
 
     def resolutions(self, images: NDArray[np.float32]) -> dict[str, Resolution]:
         """By layer the smallest variation that is more than rounding, see `tfinv.statistics.resolution`.
@@ -301,7 +365,7 @@ class TFLiteModel:
         return self.check
 
     def model_inputs(self, images: Images) -> NDArray[np.float32]:
-        """Images in [0, 1], checked, as the model takes them before quantization."""
+        """Images `(N, H, W, C)` in [0, 1], checked, as the model takes them before quantization."""
         images = np.asarray(as_array(images, least=0), np.float32)
         if images.shape[1:] != self.input_shape:
             raise ValueError(
@@ -312,7 +376,8 @@ class TFLiteModel:
             raise ValueError("images must be finite. Received: NaN or infinite values")
         if self.input_scale.range != (0.0, 1.0):  # without a scale, these may be inputs as the file takes them
             check_unit_images(images, self.input_scale)
-        return self.input_scale(images)
+        inputs = self.input_scale(images)
+        return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
 
 
 def layer_names(graph: Graph, matched: Mapping[str, int] | None) -> dict[str, int]:
@@ -333,14 +398,22 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return list(names) if len(set(names)) == len(names) else [f"output_{number}" for number in range(len(names))]
 
 
-def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion, tuple[str, ...]]:
+def _open(
+    model: Any, try_first: bool | None, input_size: Sequence[int] | None, layout: Layout | None
+) -> tuple[str, Conversion, tuple[str, ...]]:
     """Name and content of whatever stands for a file, and the custom operators that it was cut before.
 
     A path brings what `Conversion.save` wrote next to it.
     """
+
+    def sized(conversion: Conversion) -> Conversion:
+        content = with_input_size(conversion.graph, input_size, layout)
+        return conversion if content is conversion.content else replace(conversion, content=content)
+
     where = ""
     try:
         if isinstance(model, Conversion):
+            model = sized(model)
             return (model.recipe, model, ()) if not try_first else (model.recipe, *_tried(model))
         if isinstance(model, (bytes, bytearray, memoryview)):
             name, conversion = "tflite", Conversion(bytes(model), "unknown")
@@ -350,6 +423,7 @@ def _open(model: Any, try_first: bool | None) -> tuple[str, Conversion, tuple[st
             name, conversion = path.stem, Conversion.load(path)
         else:
             raise TypeError(f"model must be a Conversion, the bytes of a .tflite file or its path. Received: {model!r}")
+        conversion = sized(conversion)
         return (name, conversion, ()) if try_first is False else (name, *_tried(conversion))
     except ValueError as error:
         raise ValueError(f"{where}{error}") from None
@@ -371,6 +445,22 @@ def _tried(conversion: Conversion) -> tuple[Conversion, tuple[str, ...]]:
                 raise
         unknown.append(operator)
         conversion = replace(conversion, content=without_operator(conversion.graph, operator))
+
+
+def _one_set(kernels: str) -> str:
+    first, *others = kernel_sets(kernels)
+    if others:
+        raise ValueError(f"kernels of a model must be one kernel set. Received: {kernels!r}")
+    return first
+
+
+def _runner(graph: Graph, batch: int | None, threads: int | None, kernels: str, name: str) -> Runner:
+    """What runs the file; the interpreter for microcontrollers is first tried in a process of its own."""
+    if kernels == TFLM:
+        from tfinv.tflite.files.probe import probe  # here: it runs as a program too
+
+        probe(graph.content, kernels)
+    return new_runner(graph, batch, threads, kernels=kernels, name=name)
 
 
 def _positive(name: str, value: int | None) -> int | None:

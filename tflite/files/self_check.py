@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.kernels import BUILTIN
+from tfinv.tflite.files.runners import new_runner
 from tfinv.tflite.files.signals import sqnr
 from tfinv.tflite.files.sized_by_data import sized_by_data
 
 FLOAT_DB = 60.0
 INTEGER_DB = 10.0
+_NUMBERS = 4_000_000
+"""Activations that a check computes, about: built-in kernels are slow, so large files are checked on few images."""
 _CHECKED_TENSORS = 8
 
 
@@ -63,16 +67,21 @@ def check_runner(graph: Graph, runner: Runner, inputs: NDArray[np.float32], tens
     Returns:
         The result of the check; `passed` says whether the activations can be trusted.
     """
+    per_image = sum(int(np.prod(runner.shape(index)[1:])) for index in tensors.values())
+    inputs = inputs[: max(1, _NUMBERS // max(1, per_image))]
     sized = sized_by_data(graph)
-    outputs = {str(index): index for index in graph.outputs if index not in sized}
-    preserved = runner.read(inputs, outputs)
-    bare = Runner(graph, runner.batch, runner.threads, preserve=False, name=runner.name).read(inputs, outputs)
-    preserving = max((float(np.abs(preserved[name] - bare[name]).max(initial=0.0)) for name in outputs), default=0.0)
+    outputs = {f"output {index}": index for index in graph.outputs if index not in sized}
     names = list(tensors)
     spread = np.unique(np.linspace(0, len(names) - 1, min(_CHECKED_TENSORS, len(names))).astype(int))
     checked = {names[position]: tensors[names[position]] for position in spread}
-    built_in = Runner(graph, runner.batch, runner.threads, delegate=False, name=runner.name).read(inputs, checked)
-    used = runner.read(inputs, checked)
+    used = {name: values.copy() for name, values in runner.read(inputs, {**outputs, **checked}).items()}
+    preserved = {name: used[name] for name in outputs}
+    batch = min(runner.batch, len(inputs))
+    bare = new_runner(graph, batch, runner.threads, kernels=runner.kernels, preserve=False, name=runner.name).read(
+        inputs, outputs
+    )
+    preserving = max((float(np.abs(preserved[name] - bare[name]).max(initial=0.0)) for name in outputs), default=0.0)
+    built_in = new_runner(graph, batch, runner.threads, kernels=BUILTIN, name=runner.name).read(inputs, checked)
     kernels = {name: sqnr(built_in[name], used[name]) for name in checked}
     exact = all(tensor.dtype in ("float32", "float16") for tensor in graph.weights().values())
     limit = FLOAT_DB if exact else INTEGER_DB

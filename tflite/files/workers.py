@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.layout import TO_LAST
 from tfinv.statistics.compiled.stored import Stored
 from tfinv.tflite.files.interpreter import Runner
 from tfinv.tflite.files.tensors import FileTensor, dequantize
@@ -25,6 +26,7 @@ class StreamWorker:
         runner: the interpreter.
         prepare: from images to model inputs.
         tensors: by layer name.
+        first: numbers of those that are feature maps with their channels first.
     """
 
     def __init__(
@@ -32,8 +34,9 @@ class StreamWorker:
         runner: Runner,
         prepare: Callable[[Any], NDArray[np.float32]],
         tensors: Mapping[str, FileTensor],
+        first: Collection[int] = (),
     ) -> None:
-        self._runner, self._prepare, self._tensors = runner, prepare, tensors
+        self._runner, self._prepare, self._tensors, self._first = runner, prepare, tensors, first
 
     @contextmanager
     def run(self, images: NDArray[np.float32]) -> Iterator[Mapping[str, Stored]]:
@@ -41,7 +44,8 @@ class StreamWorker:
         inputs = self._prepare(images)
         with self._runner.invoked(inputs) as view:
             stored = {
-                name: _stored(view(tensor.index)[: len(inputs)], tensor) for name, tensor in self._tensors.items()
+                name: _stored(view(tensor.index)[: len(inputs)], tensor, tensor.index in self._first)
+                for name, tensor in self._tensors.items()
             }
             yield stored
             stored.clear()  # the interpreter refuses to run while a view of its memory is alive
@@ -51,9 +55,11 @@ class StreamWorker:
         self._runner.invocation.stop()
 
 
-def _stored(values: NDArray[Any], tensor: FileTensor) -> Stored:
-    if not tensor.is_quantized:
+def _stored(values: NDArray[Any], tensor: FileTensor, is_first: bool) -> Stored:
+    if tensor.is_quantized and tensor.scales.size > 1:
+        values = dequantize(values, tensor)
+    if is_first:
+        values = np.ascontiguousarray(values.transpose(TO_LAST))
+    if not tensor.is_quantized or tensor.scales.size > 1:
         return Stored(values)
-    if tensor.scales.size > 1:
-        return Stored(dequantize(values, tensor))
     return Stored(values, float(tensor.scales[0]), float(tensor.zero_points[0]))

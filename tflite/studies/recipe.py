@@ -21,8 +21,9 @@ from tfinv.tflite.files.input_scale import InputScale
 from tfinv.transformations import TransformationSet
 
 if TYPE_CHECKING:
+    from keras.layers import Layer
+
     from tfinv.datasets import Split
-    from tfinv.transformations import AffineAugmentation
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
@@ -83,12 +84,21 @@ class Materials:
             raise ValueError("train must have labels for recipes that train. Received: images without labels")
         return self.input_scale(self.train.x), self.train.y
 
-    def augmentation(self) -> AffineAugmentation:
-        """A layer that transforms training images at random; outside the frame lies the value 0 of images."""
-        from tfinv.transformations import AffineAugmentation
+    def augmentation(self) -> Layer:
+        """A layer that transforms training images at random; outside the frame lies the value 0 of images.
+
+        Raises:
+            ValueError: transformations of values for a model that wants another scale than 0..1.
+        """
+        from tfinv.transformations.set_augmentation import augmentation_layer
 
         outside = float(np.mean(self.input_scale.offset))
-        return AffineAugmentation(
+        if not self.transformations.is_affine and self.input_scale.text != "0..1":
+            raise ValueError(
+                "recipes that train under transformations of values need a model for images in 0..1. Received: "
+                f"{self.transformations.id} and the input scale {self.input_scale.text}"
+            )
+        return augmentation_layer(
             self.transformations,
             padding=self.warping.padding,
             interpolation=self.warping.interpolation,

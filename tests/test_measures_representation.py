@@ -1,0 +1,106 @@
+"""Equivariance under a prescribed action: exact networks, special cases, and an explicit float64 computation."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import tfinv
+from tfinv import models
+from tfinv.layers import GroupPooling, P4Conv2D
+from tfinv.measures import NormalizedVarianceSE, RepresentationEquivariance, parse
+from tfinv.status import Status
+from tfinv.transformations import Affine, affines, rotations, warp
+from tfinv.transformations.groups import P4M
+
+OPTIONS = {"progress": False}
+
+
+def images(count: int = 6, size: int = 28) -> np.ndarray:
+    return np.random.default_rng(5).random((count, size, size, 1), dtype=np.float32)
+
+
+def test_every_layer_of_a_group_network_follows_its_own_action():
+    model = models.build("p4cnn", (28, 28, 1), 5, seed=0, filters=2)
+    measures = [RepresentationEquivariance(), NormalizedVarianceSE(aggregate="mean")]
+    results = tfinv.evaluate(model, images(), rotations(4), measures, **OPTIONS)
+    layers = results[measures[0]]
+    assert all(layer.values.max() < 2e-5 for layer in layers.values())
+    assert set(layers) >= {"conv1", "bn3", "act6", "pool", "class_maps", "positions", "logits"}
+    # Channels are permuted, which a measure of same-equivariance counts as an error.
+    assert 0.7 < results[measures[1]]["act4"].values[results[measures[1]]["act4"].status == Status.VALID].mean() < 1.3
+
+
+def test_a_mirrored_group_network_follows_its_own_action():
+    model = models.build("p4cnn", (28, 28, 1), 3, seed=0, filters=1, group="p4m")
+    results = tfinv.evaluate(model, images(3), affines(P4M.maps), [RepresentationEquivariance()], **OPTIONS)
+    assert max(layer.values.max() for layer in results["RepresentationEquivariance"].values()) < 2e-5
+
+
+def test_ordinary_batch_normalization_shows_as_an_error():
+    image = keras.Input((9, 9, 1))
+    x = P4Conv2D(2, 3, lifting=True, name="conv")(image)
+    x = keras.layers.BatchNormalization(gamma_initializer=keras.initializers.RandomUniform(0.5, 2, seed=0), name="bn")(
+        x
+    )
+    model = keras.Model(image, GroupPooling(name="pool")(x))
+    layers = tfinv.evaluate(model, images(3, 9), rotations(4), ["RepresentationEquivariance"], **OPTIONS)
+    layers = layers["RepresentationEquivariance"]
+    assert layers["conv"].values.max() < 1e-5
+    assert layers["bn"].values.min() > 0.1
+
+
+def plain() -> keras.Model:
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(3, 3, kernel_initializer=keras.initializers.RandomNormal(seed=1), name="conv")(image)
+    return keras.Model(image, keras.layers.GlobalAveragePooling2D(name="mean")(x))
+
+
+@pytest.mark.parametrize("action", ["identity", "spatial", ((0, 1, 2), (2, 0, 1))])
+def test_values_equal_the_definition_in_float64(action: object):
+    model, data, turns = plain(), images(5, 8), [Affine.identity(), Affine.rotation(90)]
+    measure = RepresentationEquivariance(action)
+    result = tfinv.evaluate(model, data, turns, [measure], batch_size=2, **OPTIONS)[measure]
+    layer = keras.Model(model.inputs[0], [model.get_layer(name).output for name in ("conv", "mean")])
+    for name, maps, actual in zip(
+        ("conv", "mean"),
+        layer(data),
+        zip(*(layer(warp(data, turns)[:, j]) for j in range(2)), strict=True),
+        strict=True,
+    ):
+        maps = np.asarray(maps, np.float64)
+        error, norm = np.zeros(3), np.zeros(3)
+        for j in range(2):
+            expected = np.rot90(maps, j, (1, 2)) if maps.ndim == 4 and action != "identity" else maps
+            expected = expected if isinstance(action, str) else expected[..., list(action[j])]
+            axes = tuple(range(maps.ndim - 1))
+            error += ((np.asarray(actual[j], np.float64) - expected) ** 2).sum(axes)
+            norm += (expected**2).sum(axes)
+        assert_allclose(result[name].values, np.sqrt(error / norm), rtol=1e-4, atol=1e-5)
+    assert parse(measure.key) == measure
+
+
+def test_layers_that_know_no_action_and_other_transformations_are_not_applicable():
+    measures = [RepresentationEquivariance(), RepresentationEquivariance("p4")]
+    results = tfinv.evaluate(plain(), images(3, 8), rotations(4), measures, **OPTIONS)
+    assert "not known how transformations act" in results[measures[0]]["conv"].note
+    assert "no multiple of 4" in results[measures[1]]["conv"].note
+    model = models.build("p4cnn", (28, 28, 1), 3, seed=0, filters=1)
+    results = tfinv.evaluate(model, images(2), rotations(8), measures[:1], layers=["conv1"], **OPTIONS)
+    assert "4 of 8 transformations do not belong to p4" in results[measures[0]]["conv1"].note
+
+
+def test_an_action_of_the_wrong_size_is_refused():
+    two = [Affine.identity(), Affine.rotation(90)]
+    for action, message in (
+        (((0, 1), (1, 0)), "permutations of the 3 channels of 'conv'"),
+        (((0, 1, 1), (2, 1, 0)), "permutations of the 3 channels of 'conv'"),
+        (((0, 1, 2),), "for each of the 2 transformations"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tfinv.evaluate(plain(), images(2, 8), two, [RepresentationEquivariance(action)], **OPTIONS)
+    for action in ("p6", (), 3):
+        with pytest.raises(ValueError, match="action must be one of"):
+            RepresentationEquivariance(action)

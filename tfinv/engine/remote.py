@@ -1,0 +1,212 @@
+"""One pass over many samples as tasks for workers: a task gathers one piece, and pieces are merged in their order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import socket
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tfinv.engine.batches import ImageBatches
+from tfinv.engine.gatherer import States
+from tfinv.engine.passes import Pass, Setting
+from tfinv.engine.pieces import Total, piece_size
+from tfinv.engine.states import LayerStates, copied
+from tfinv.engine.teams import Promise, Team, shared
+from tfinv.statistics import Layer, Statistic
+from tfinv.support.environment import versions
+from tfinv.support.threads import THREADS, worker_threads
+
+PACKAGES = ("tfinv", "tensorflow", "keras", "numpy")
+IN_FLIGHT, WORKERS_ASSUMED = 3, 64
+"""Tasks that wait or run for every worker, and workers where their number is not known."""
+KEPT = 4
+"""Groups of layers whose model and graph a worker keeps."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is the same for all pieces of a pass.
+
+    Args:
+        key: tells it from others.
+        setting: a pickled `Setting`, as `Team.share` gave it.
+        given: pickled states that the pass depends on, likewise.
+        layers: names of the layers.
+        statistics: what is gathered.
+        versions: of the driver.
+    """
+
+    key: str
+    setting: Any
+    given: Any
+    layers: tuple[str, ...]
+    statistics: tuple[Statistic, ...]
+    versions: Mapping[str, str]
+
+
+class RemotePasses:
+    """Runs the passes over a group of layers on a team; see `Setting.gather`.
+
+    Args:
+        team: the workers.
+        setting: the evaluation, of the group alone.
+        layers: the group.
+    """
+
+    def __init__(self, team: Team, setting: Setting, layers: Sequence[Layer]) -> None:
+        self._team, self._setting = team, setting
+        bare = replace(setting, checkpoint=None, advance=_nothing, gather=None, given={}, pieces=False)
+        content = _pickled(bare)
+        self._key = hashlib.blake2b(content, digest_size=12).hexdigest()
+        self._content = team.share(content)
+        self._layers = layers
+        self._versions = versions(*PACKAGES)
+
+    def __call__(
+        self, run: Pass, shards: Sequence[ImageBatches], given: States, label: str
+    ) -> Iterator[Mapping[str, LayerStates]]:
+        """By layer the states of one shard after the other."""
+        names = tuple(layer.name for layer in run.layers)
+        if not names:
+            yield from ({} for _ in shards)
+            return
+        needed = {statistic for gathered in run.statistics for statistic in gathered.depends}
+        states = {statistic: by_layer for statistic, by_layer in given.items() if statistic in needed}
+        task = Task(
+            self._key,
+            self._content,
+            self._team.share(_pickled(states)),
+            names,
+            tuple(run.statistics),
+            self._versions,
+        )
+        totals = [self._begun(run, f"{label}/{position}") for position in range(len(shards))]
+        waiting: deque[tuple[int, ImageBatches, Promise]] = deque()
+        tasks = self._tasks(task, shards, totals)
+        most, done = IN_FLIGHT * (self._team.size or WORKERS_ASSUMED), 0
+        checkpoint = self._setting.checkpoint
+        for position, batches in enumerate(shards):
+            total, part = totals[position], f"{label}/{position}"
+            self._setting.advance(total.samples * run.images_per_sample)
+            while True:
+                while len(waiting) < most and (begun := next(tasks, None)) is not None:
+                    waiting.append(begun)
+                if not waiting or waiting[0][0] != position:
+                    break
+                _, piece, promise = waiting.popleft()
+                total.add(promise.result(), piece.count or 0)
+                self._setting.advance((piece.count or 0) * run.images_per_sample)
+                done += 1
+                if checkpoint:
+                    checkpoint.tick(part, total.samples, total.arrays)
+            if checkpoint and len(total):
+                checkpoint.put(part, total.arrays())
+            if not len(total) and not batches.count:  # a shard of which this part holds no sample
+                total.add(run.run(batches, given, ""), 0)
+            yield total.states()
+
+    def _begun(self, run: Pass, part: str) -> Total:
+        """What the checkpoint knows of a shard."""
+        total, checkpoint = Total(run.layers, run.statistics), self._setting.checkpoint
+        if checkpoint:
+            finished, progress = checkpoint.get(part), checkpoint.progress(part)
+            total.restore(finished or (progress[1] if progress else {}))
+        return total
+
+    def _tasks(
+        self, task: Task, shards: Sequence[ImageBatches], totals: Sequence[Total]
+    ) -> Iterator[tuple[int, ImageBatches, Promise]]:
+        """Begin the tasks of all shards, one after the other."""
+        for position, (batches, total) in enumerate(zip(shards, totals, strict=True)):
+            done = len(total)
+            size = piece_size(batches.count, batches.batch_size) if self._setting.pieces else batches.count
+            for number, piece in enumerate(batches.pieces(size or 1) if batches.count != 0 else ()):
+                if number >= done:
+                    # What is shared must be an argument of its own: engines fetch those.
+                    bare = replace(task, setting=None, given=None)
+                    yield position, piece, self._team.submit(gather_piece, bare, task.setting, task.given, piece)
+
+
+def gather_piece(task: Task, setting: Any, given: Any, piece: ImageBatches) -> dict[str, dict[Statistic, Any]]:
+    """In a worker: by layer the states of one piece.
+
+    Args:
+        task: which pass.
+        setting: see `Task`.
+        given: see `Task`.
+        piece: the samples.
+
+    Raises:
+        ValueError: other versions than those of the driver; see `Pass.run` for others.
+        OSError: with the name of the worker.
+    """
+    with _LOCK:
+        try:
+            known = _PASSES.get(task.key, {})
+            run = known.get(task.statistics)
+            if run is None:
+                run = _made(task, shared(setting))
+                _PASSES[task.key] = {**known, task.statistics: run}
+            _PASSES.move_to_end(task.key)
+            while len(_PASSES) > KEPT:
+                _PASSES.popitem(last=False)
+            states = run.run(piece, pickle.loads(shared(given)), "")  # noqa: S301 from the driver, as this function is
+            return {
+                layer: {statistic: copied(state) for statistic, state in by_statistic.items()}
+                for layer, by_statistic in states.items()
+            }
+        except MemoryError as error:
+            raise MemoryError(f"{error} on worker {worker_name()}") from None
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror or error} on worker {worker_name()}", error.filename) from None
+
+
+def worker_name() -> str:
+    """What to call this process in an error."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+_LOCK = threading.Lock()
+_PASSES: OrderedDict[str, dict[tuple[Statistic, ...], Pass]] = OrderedDict()
+
+
+def _made(task: Task, content: bytes) -> Pass:
+    here = versions(*PACKAGES)
+    if here != task.versions:
+        different = [name for name in PACKAGES if here.get(name) != task.versions.get(name)]
+        said = ", ".join(f"{name} {here.get(name)} and not {task.versions.get(name)}" for name in different)
+        raise ValueError(f"workers must have the versions of the driver. Received: {said} on worker {worker_name()}")
+    _one_thread()
+    known = next(iter(_PASSES.get(task.key, {}).values()), None)
+    setting = known.setting if known else pickle.loads(content)  # noqa: S301 from the driver, as this function is
+    layers = [layer for layer in setting.layers if layer.name in task.layers]
+    return Pass(setting, layers, task.statistics)
+
+
+def _one_thread() -> None:
+    """As many threads as a worker may use, where TensorFlow has not begun yet."""
+    import tensorflow as tf
+
+    os.environ.setdefault(THREADS, "1")
+    threads = worker_threads() or 1
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        pass  # it has begun, with the threads that whoever began it wanted
+
+
+def _pickled(content: Any) -> bytes:
+    import cloudpickle
+
+    return cloudpickle.dumps(content)
+
+
+def _nothing(images: int) -> None:
+    """Instead of a progress bar."""

@@ -1,0 +1,53 @@
+"""Which workers evaluations run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from tfinv.engine.teams import Team, as_team
+
+_AMBIENT: ContextVar[Team | None] = ContextVar("workers", default=None)
+
+
+@contextmanager
+def distributed(distribute: Any) -> Iterator[None]:
+    """Let every evaluation inside of the block run on workers: those of `tflite.compare` and `tflite.study` too.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfinv
+        >>> with tfinv.distributed(None):  # a number of processes, an address, or None for this process alone
+        ...     results = tfinv.evaluate_arrays({"dense": np.eye(4).reshape(4, 2, 2)}, "NormalizedVariance")
+
+    Args:
+        distribute: see `evaluate`.
+
+    Raises:
+        ValueError: see `evaluate`.
+        ImportError: see `evaluate`.
+    """
+    team = as_team(distribute)
+    token = _AMBIENT.set(team)
+    try:
+        yield
+    finally:
+        _AMBIENT.reset(token)
+        if team is not None:
+            team.close()
+
+
+@contextmanager
+def team_of(distribute: Any) -> Iterator[Team | None]:
+    """The workers of one evaluation: those that it names, or else those of `distributed`."""
+    if distribute is None:
+        yield _AMBIENT.get()
+        return
+    team = as_team(distribute)
+    try:
+        yield team
+    finally:
+        if team is not None:
+            team.close()

@@ -1,0 +1,156 @@
+"""P4CNN: a network that is invariant to right-angle rotations, and its plain counterpart Z2CNN."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from tfinv.models.blocks import BATCH_NORMALIZATION_EPSILON, BATCH_NORMALIZATION_MOMENTUM, check_counts, image_input
+from tfinv.support.checks import one_of
+from tfinv.support.lazy import keras
+from tfinv.support.types import Tensor
+
+GroupName = Literal["p4", "p4m"]
+Rotations = Literal["output", "every_layer"]
+
+
+def p4cnn(
+    input_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    filters: int = 10,
+    group: GroupName = "p4",
+    pooling: Rotations = "output",
+    batch_normalization: bool = True,
+    initializer: str = "he_normal",
+    name: str = "p4cnn",
+) -> keras.Model:
+    """Seven group convolutions; the largest value over turns and positions of each class map is the logit.
+
+    `conv3 f, conv3 f, max pooling, 4 x conv3 f, conv4 classes`, none padded, batch normalization and ReLU after all but
+    the last. The logits of an image and of its turned copies are equal: up to rounding in float32, bit for bit in a
+    static int8 file. With `group="p4m"` that holds for mirror images as well.
+
+    Example:
+        >>> from tfinv.models import p4cnn
+        >>> p4cnn((28, 28, 1), 10, batch_normalization=False).count_params()
+        24560
+
+    Args:
+        input_shape: `(H, W, C)`, square, of an even size of at least 28.
+        classes: number of logits.
+        filters: maps of the first six layers, each of 4 channels (`"p4m"`: 8). The published network with pooling in
+            every layer has more maps, so that the number of parameters is about the same.
+        group: `"p4"` for the four right-angle rotations, `"p4m"` for these and their mirror images.
+        pooling: `"output"`, or `"every_layer"` for the maximum over turns after every convolution (P4CNN with rotation
+            pooling in the source).
+        batch_normalization: normalize after all convolutions but the last.
+        initializer: a Keras initializer by name for the kernels; biases start at zero.
+        name: the model's name.
+
+    Returns:
+        A functional model, images `(N, H, W, C)` to logits `(N, classes)`.
+
+    Raises:
+        ValueError: an option of the wrong kind, or an image that is too small, not square or of odd size.
+
+    Source: Cohen and Welling 2016, "Group equivariant convolutional networks", section 8.1.
+    """
+    from tfinv import layers
+
+    check_counts(filters=filters)
+    one_of("group", group, GroupName)
+    one_of("pooling", pooling, Rotations)
+    early = pooling == "every_layer"
+    convolution = {"p4": layers.P4Conv2D, "p4m": layers.P4MConv2D}[group]
+    image = _image(input_shape, classes)
+
+    def conv(x: Tensor, width: int, kernel: int, lifting: bool, label: str) -> Tensor:
+        return convolution(width, kernel, lifting=lifting, kernel_initializer=initializer, name=label)(x)
+
+    x = image
+    for number in range(1, 7):
+        x = conv(x, filters, 3, early or number == 1, f"conv{number}")
+        if early:
+            x = layers.GroupPooling(group, name=f"turns{number}")(x)
+        if batch_normalization:
+            x = _normalized(x, None if early else group, f"bn{number}")
+        x = keras.layers.ReLU(name=f"act{number}")(x)
+        if number == 2:
+            x = layers.SymmetricMaxPooling2D(2, name="pool")(x)
+    x = conv(x, classes, 4, early, "class_maps")
+    x = keras.layers.GlobalMaxPooling2D(name="positions")(x)
+    return keras.Model(image, layers.GroupPooling(group, name="logits")(x), name=name)
+
+
+def z2cnn(
+    input_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    filters: int = 20,
+    dropout: float = 0.3,
+    batch_normalization: bool = True,
+    initializer: str = "he_normal",
+    name: str = "z2cnn",
+) -> keras.Model:
+    """The plain counterpart of `p4cnn`: the same layers with ordinary convolutions of twice as many maps.
+
+    Example:
+        >>> from tfinv.models import z2cnn
+        >>> z2cnn((28, 28, 1), 10, batch_normalization=False).count_params()
+        21510
+
+    Args:
+        input_shape: `(H, W, C)`, square, of an even size of at least 28.
+        classes: number of logits.
+        filters: channels of the first six layers.
+        dropout: share of activations left out in training after layers 1, 3, 4, 5 and 6; 0 for none.
+        batch_normalization: normalize after all convolutions but the last.
+        initializer: a Keras initializer by name for the kernels; biases start at zero.
+        name: the model's name.
+
+    Returns:
+        A functional model, images `(N, H, W, C)` to logits `(N, classes)`.
+
+    Raises:
+        ValueError: an option of the wrong kind, or an image that is too small, not square or of odd size.
+
+    Source: Cohen and Welling 2016, "Group equivariant convolutional networks", section 8.1.
+    """
+    check_counts(filters=filters)
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be a number of at least 0 and below 1. Received: {dropout!r}")
+    image = _image(input_shape, classes)
+    x = image
+    for number in range(1, 7):
+        x = keras.layers.Conv2D(filters, 3, kernel_initializer=initializer, name=f"conv{number}")(x)
+        if batch_normalization:
+            x = _normalized(x, None, f"bn{number}")
+        x = keras.layers.ReLU(name=f"act{number}")(x)
+        if number != 2 and dropout:
+            x = keras.layers.Dropout(dropout, name=f"dropout{number}")(x)
+        if number == 2:
+            x = keras.layers.MaxPooling2D(2, name="pool")(x)
+    x = keras.layers.Conv2D(classes, 4, kernel_initializer=initializer, name="class_maps")(x)
+    return keras.Model(image, keras.layers.GlobalMaxPooling2D(name="logits")(x), name=name)
+
+
+def _image(input_shape: Any, classes: Any) -> Tensor:
+    """The input of both networks: four convolutions and a 4x4 one follow the pooling of an even size."""
+    image = image_input(input_shape, classes, at_least=28)
+    height, width = image.shape[1:3]
+    if height != width or height % 2:
+        raise ValueError(f"input_shape must be square and of even size for this model. Received: {input_shape!r}")
+    return image
+
+
+def _normalized(x: Tensor, group: GroupName | None, name: str) -> Tensor:
+    from tfinv import layers
+
+    options: dict[str, Any] = {
+        "momentum": BATCH_NORMALIZATION_MOMENTUM,
+        "epsilon": BATCH_NORMALIZATION_EPSILON,
+        "name": name,
+    }
+    if group is None:
+        return keras.layers.BatchNormalization(**options)(x)
+    return layers.GroupBatchNormalization(group, **options)(x)

@@ -1,0 +1,208 @@
+"""The sections of a comparison's report that tell of single answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv import plots
+from tfinv.support.files import write_text
+from tfinv.support.safe_text import to_csv
+from tfinv.tflite.comparison.flips import KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfinv.report import Report
+    from tfinv.tflite.comparison.comparison import Comparison
+
+_MOST_CLASSES = 20
+"""So many classes are drawn, those that lose most."""
+_SHARE = "{:.1%}"
+
+
+def write_tables(comparison: Comparison, folder: Path) -> None:
+    """Write `flipped.csv` and the tables of `Answers` that are not empty."""
+    frames = {"flipped": comparison.flipped()}
+    answers = comparison.answers
+    frames |= {"right_at_least": answers.at_least, "flips": answers.flips}
+    frames |= {"decisions": answers.decisions}
+    frames |= {"flips_by_class": answers.classes, "calibration": answers.calibration}
+    for name, frame in frames.items():
+        if len(frame.columns):
+            write_text(folder / f"{name}.csv", to_csv(frame))
+
+
+def add(report: Report, comparison: Comparison) -> None:
+    """Worst cases, flips by kind and class, pictures of what changed, calibration; what is not known is left out."""
+    answers = comparison.answers
+    if len(answers.decisions):
+        _add_decisions(report, answers.decisions)
+    if len(answers.at_least):
+        _add_worst_cases(report, comparison)
+    if len(answers.flips):
+        _add_flips(report, comparison)
+    if len(answers.pictures):
+        _add_pictures(report, comparison)
+    if len(answers.calibration):
+        _add_calibration(report, comparison)
+
+
+def _add_decisions(report: Report, frame: pd.DataFrame) -> None:
+    report.section(
+        "What is decided",
+        "`unchanged`: the 90 % interval lies inside the margin, two one-sided tests at 5 %. `changed`: not so, and the "
+        "95 % interval (of layers: that of all layers together) excludes zero. `inconclusive`: neither. `needed`: "
+        "images that a decision takes with a chance of 80 % if the change is what was measured; `planned`: if there is "
+        "none.",
+    )
+    shown = frame.drop(columns="unit").assign(
+        **{name: [_in_unit(value, unit, name) for value, unit in zip(frame[name], frame["unit"], strict=True)]
+           for name in ("change", "low", "high", "margin")}
+    )  # fmt: skip
+    report.table(shown, "Decisions, by intervals", dict.fromkeys(("needed", "planned"), ",.0f"))
+
+
+def _in_unit(value: float, unit: str, name: str) -> str:
+    sign = "" if name == "margin" else "+"
+    return f"{100 * value:{sign}.2f} {'points' if unit == 'points' else '%'}"
+
+
+def _add_worst_cases(report: Report, comparison: Comparison) -> None:
+    frame = comparison.answers.at_least
+    report.section(
+        "Right under how many transformations",
+        "The share of images that are classified right under at least k of the transformations. At the left: right "
+        "under at least one; at the right: right under all, the worst case. The mean of a curve is the mean accuracy.",
+    )
+    shown = frame.rename(columns={"share_low": "low", "share_high": "high"})
+    label = "right under at least so many transformations"
+    figure = plots.accuracy_curve(shown, "at_least", y="share", x_label=label, y_label="share of images")
+    last = frame[frame["at_least"] == frame["at_least"].max()]
+    spoken = "; ".join(f"{row.model} {100 * row.share:.1f} % under all" for row in last.itertuples())
+    text = "Share of images against the number of transformations under which they are right."
+    report.figure(figure, f"{text} Bands are 95 % intervals.", f"{text} {spoken}.", name="right_at_least")
+
+
+def _add_flips(report: Report, comparison: Comparison) -> None:
+    answers, after = comparison.answers, comparison.names[1]
+    report.section(
+        "Which answers changed",
+        f"`harmful`: right before and wrong with {after}; `beneficial`: wrong before and right; `neutral`: from one "
+        "wrong class to another. Shares of all images. All of them are listed in `flipped.csv`.",
+    )
+    text = "Answers that changed, by kind, under each transformation."
+    kinds = [
+        answers.flips[["number"]].assign(model=kind, share=answers.flips[kind], low=answers.flips[f"{kind}_low"],
+                                         high=answers.flips[f"{kind}_high"])
+        for kind in KINDS
+    ]  # fmt: skip
+    frame, axis = _placed(_concatenated(kinds), comparison)
+    figure = plots.accuracy_curve(frame, y="share", y_label="share of images", **axis)
+    figure.axes[0].set_ylim(0, max(1.15 * float(frame["high"].max()), 0.01))
+    spoken = "; ".join(f"{kind} {100 * answers.flips[kind].mean():.1f} % on average" for kind in KINDS)
+    report.figure(figure, f"{text} Bands are 95 % intervals.", f"{text} {spoken}.", name="flips_by_kind")
+    formats = dict.fromkeys(("flips", *KINDS), _SHARE)
+    report.table(answers.flips[["number", "transformation", "flips", *KINDS]], text, formats, collapsed=True)
+    _add_classes(report, answers.classes)
+
+
+def _add_classes(report: Report, classes: pd.DataFrame) -> None:
+    order: Any = classes.sort_values("change", kind="stable")
+    drawn = order.head(_MOST_CLASSES).assign(**{"class": order.head(_MOST_CLASSES)["class_number"].astype(str)})
+    caption = (
+        "Change of accuracy under transformation by class, in per cent of answers, with 95 % intervals for one class"
+    )
+    caption += f" alone (the {_MOST_CLASSES} that lose most)." if len(classes) > _MOST_CLASSES else " alone."
+    figure = plots.bars(drawn, "class", "change", percent=True, y_label="change of accuracy")
+    worst = order.iloc[0]
+    spoken = f"Class {int(worst['class_number'])} changes most to the worse, by {100 * worst['change']:+.1f} points."
+    report.figure(figure, caption, f"{caption} {spoken}", name="flips_by_class")
+    shares = ("accuracy_before", "accuracy_after", *KINDS)
+    formats: dict[str, Any] = dict.fromkeys(shares, _SHARE) | dict.fromkeys(("change", "low", "high"), "{:+.1%}")
+    formats |= dict.fromkeys(("p_value", "p_holm"), "{:.3g}")
+    report.table(
+        order,
+        "All classes. `worse`, `better`: images with more harmful, with more beneficial flips; `p_value`: McNemar's "
+        "exact test over images; `p_holm`: corrected for all classes; `pays`: it loses, and `p_holm` is below 0.05",
+        formats,
+        collapsed=True,
+    )
+
+
+def _add_pictures(report: Report, comparison: Comparison) -> None:
+    answers, rows = comparison.answers, comparison.flipped().set_index(["image", "number"])
+    captions = []
+    for image, number in answers.shown:
+        row = rows.loc[(image, number)]
+        truth = f", is {row['label']}" if "label" in rows else ""
+        captions.append(
+            f"{row['kind']}{truth}\nimage {image}, {row['transformation']}\n"
+            f"{row['before']} ({row['confidence_before']:.0%}) → {row['after']} ({row['confidence_after']:.0%})"
+        )
+    first, second = comparison.names
+    text = (
+        f"Images that {first} and {second} answer differently, those first of which both are most certain: upright and "
+    )
+    text += "as the models saw them, with both answers and their confidence."
+    if not len(answers.flips):
+        report.section("Which answers changed", "All of them are listed in `flipped.csv`.")
+    spoken = "; ".join(caption.replace("\n", ", ") for caption in captions)
+    report.figure(plots.captioned_images(answers.pictures, captions), text, f"{text} {spoken}.", name="changed_images")
+
+
+def _add_calibration(report: Report, comparison: Comparison) -> None:
+    frame = comparison.answers.calibration
+    report.section(
+        "How far confidence can be trusted",
+        "`ece` is the expected calibration error over 15 bins, `nll` the negative log likelihood. `upright fit`: with "
+        "one temperature fitted on upright images, `transformed fit`: with one fitted on transformed images; each is "
+        "fitted on one half of the images and judged on the other. "
+        f"On {int(frame['images'].iloc[0])} images.",
+    )
+    moved = frame[frame["number"] >= 0]
+    several = [
+        moved[["number"]].assign(model=f"{name}{words}", ece=moved[column])[moved["model"] == name]
+        for name in comparison.names
+        for column, words in (("ece", ""), ("ece_upright_fit", ", upright fit"))
+    ]
+    shown, axis = _placed(_concatenated(several), comparison)
+    figure = plots.accuracy_curve(shown, y="ece", y_label="calibration error", **axis)
+    figure.axes[0].set_ylim(0, max(1.15 * float(shown["ece"].max()), 0.01))
+    text = (
+        "Expected calibration error under each transformation, as the models are and with a temperature fitted upright."
+    )
+    spoken = "; ".join(
+        f"{name} {moved[moved['model'] == name]['ece'].mean():.3f} on average" for name in comparison.names
+    )
+    report.figure(figure, text, f"{text} {spoken}.", name="calibration")
+    numbers = [name for name in frame if name.startswith(("ece", "nll"))]
+    formats = dict.fromkeys(numbers, ".3f") | {"accuracy": _SHARE}
+    formats |= dict.fromkeys(("temperature_upright", "temperature_transformed"), ".2f")
+    means = frame[frame["is_moved"] | (frame["number"] < 0)]
+    means = means.assign(images_are=np.where(means["number"] < 0, "upright", "transformed"))
+    kept = ["accuracy", *numbers, "temperature_upright", "temperature_transformed"]
+    summary = means.groupby(["model", "images_are"], sort=False)[kept].mean().reset_index()
+    summary = summary.rename(columns={"images_are": "images"})
+    report.table(summary, "Calibration upright, and the mean over the transformations but the identity", formats)
+    report.table(frame, "Calibration under each transformation", formats, collapsed=True)
+
+
+def _placed(frame: pd.DataFrame, comparison: Comparison) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The frame with angles where all transformations are rotations, and the arguments that name its axis."""
+    curves = comparison.curves[comparison.curves["model"] == comparison.names[0]]
+    degrees = dict(zip(curves["number"], curves["degrees"], strict=True))
+    if not np.isfinite(list(degrees.values())).all():
+        return frame, {"x": "number", "x_label": "number of the transformation"}
+    return frame.assign(degrees=frame["number"].map(degrees)), {
+        "x": "degrees",
+        "x_label": "rotation of the image (degrees)",
+    }
+
+
+def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(frames, ignore_index=True)
