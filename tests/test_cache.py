@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -119,3 +120,32 @@ def test_a_cache_that_is_a_file_or_below_one_is_said(tmp_path):
         with pytest.raises(ValueError, match=r"^cache must be a folder.*Received: .*file"):
             Cache(root).get("piece", {}, lambda folder: None, lambda folder: None)
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "7", '{"other": 1}', "null", '"text"', "[" * 100_000, ""])
+def test_a_piece_of_another_form_is_made_anew_whatever_it_holds(tmp_path, content):
+    cache, times = Cache(tmp_path), []
+
+    def make_latency(folder: Path) -> None:
+        times.append(1)
+        (folder / "latency.json").write_text('{"milliseconds": 3.5}')
+
+    def read(folder: Path) -> float:
+        return json.loads((folder / "latency.json").read_text())["milliseconds"]
+
+    assert cache.get("tflite", {"a": 1}, make_latency, read) == 3.5
+    (cache.path("tflite", {"a": 1}) / "latency.json").write_text(content)
+    with pytest.warns(UserWarning, match="damaged and is made anew"):
+        assert cache.get("tflite", {"a": 1}, make_latency, read) == 3.5
+    assert len(times) == 2
+
+
+def test_full_memory_does_not_make_a_piece_anew(tmp_path):
+    cache = Cache(tmp_path)
+    cache.get("model", {"a": 1}, lambda folder: None, lambda folder: "value")
+
+    def full(folder: Path) -> str:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        cache.get("model", {"a": 1}, lambda folder: pytest.fail("made anew"), full)

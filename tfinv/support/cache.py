@@ -60,7 +60,7 @@ class Cache:
             kind: what it is, a folder name such as `"model"`.
             config: everything that determines it, as JSON-able values.
             make: writes it into the (temporary) folder that it is given.
-            load: reads it from its folder; a `ValueError` or `OSError` means that it is damaged and is made anew.
+            load: reads it from its folder; any error but that of full memory means that it is damaged and is made anew.
 
         Returns:
             What `load` returns.
@@ -72,7 +72,9 @@ class Cache:
                     value = load(folder)
                     self._report(f"re-used {kind} {folder.name}")
                     return value
-                except (OSError, ValueError) as error:
+                except MemoryError:
+                    raise
+                except Exception as error:  # whatever may be in it: a list for a mapping, another type
                     warnings.warn(f"cache entry {folder} is damaged and is made anew ({error})", stacklevel=2)
             self._make(folder, config, make)
             self._made.add(folder)
