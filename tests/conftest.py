@@ -42,8 +42,9 @@ gc.set_threshold(100_000, 20, 20)
 
 
 HEAVY = (
-    "test_experiments", "test_docs_examples", "test_tflite_study", "test_tflite_qat_tfmot", "test_tflite_qat",
-    "test_extending", "test_run", "test_notebook", "test_tflite_compare", "test_tflite_real", "test_evaluation",
+    "test_docs_examples", "test_experiments", "test_run", "test_tflite_study", "test_tflite_qat",
+    "test_tflite_qat_tfmot", "test_training", "test_notebook", "test_tflite_compare", "test_tflite_real", "test_evaluation",
+    "test_extending",
 )  # fmt: skip
 """Files that take longest, the longest first: where processes share the files, none of them is left for the end."""
 

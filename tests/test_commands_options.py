@@ -28,10 +28,12 @@ EFFECTS = {
     },
     "measure": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "batch_size", "padding"),
+        "layout",
         *("interpolation", "memory_budget", "measured_samples", "confidence", "stratified", "checkpoint", "seed"),
     },
     "compare": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "after_input_scale", "padding", "names"),
+        "layout",
         *("interpolation", "memory_budget", "measured_samples", "confidence", "fail_if", "allow_unmatched", "seed"),
     },
     "tflite": {

@@ -56,6 +56,7 @@ def test_measure_reports_all_outputs_of_a_model(folder, tmp_path, capsys):
     assert (tmp_path / "pictures-point.png").exists() and (tmp_path / "output-picture.png").exists()
 
 
+@pytest.mark.slow
 def test_measure_draws_the_outputs_of_several_models_together(folder, tmp_path, capsys):
     assert measure(folder, tmp_path, "right.keras", "wrong.keras") == 0
     assert "wrong: point as landmarks: mean distance" in capsys.readouterr().out.replace("* ", "")

@@ -163,7 +163,8 @@ def test_accumulators_are_freed_when_their_evaluation_ends(monkeypatch):
 
 
 SCRIPT = """
-import os, resource, sys
+import logging, os, resource, sys
+logging.basicConfig(level=logging.INFO)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras, numpy as np, tfinv
 from tfinv.activations import ActivationModel
@@ -175,7 +176,7 @@ for _ in range(2):
     model(warp(images, "rotations(16)")[0], training=False)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 results = tfinv.evaluate(
-    model, images, "rotations(32)", "NormalizedVariance", memory_budget=sys.argv[1], verbose=True, progress=False
+    model, images, "rotations(32)", "NormalizedVariance", memory_budget=sys.argv[1], progress=False
 )
 assert len(results.layers) > 150
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -69,6 +69,7 @@ def test_values_that_do_not_fit_are_refused(network, values, words):
         models.fix_inputs(network, values)
 
 
+@pytest.mark.slow
 def test_the_command_line_holds_inputs_too(network, images, tmp_path, capsys):
     from tfinv.run import main
 

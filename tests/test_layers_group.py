@@ -189,6 +189,16 @@ def test_networks_are_invariant_to_their_group(group: str, options: dict[str, An
         assert np.abs(model(x[:, :, ::-1]) - logits).max() > 1e-3
 
 
+def test_small_images_have_room_for_fewer_convolutions():
+    for size, convolutions in ((12, 3), (16, 4), (28, 7), (40, 7)):
+        model = models.build("p4cnn", (size, size, 3), 3, seed=0, filters=2)
+        assert sum(isinstance(layer, P4Conv2D) for layer in model.layers) == convolutions
+        x = images(2, size, 3)
+        assert_allclose(model(turned(x, "p4", 1)), model(x), atol=1e-5)
+    with pytest.raises(ValueError, match="at least 12x12"):
+        models.z2cnn((10, 10, 1), 3)
+
+
 def test_ordinary_batch_normalization_breaks_the_invariance():
     image = keras.Input((9, 9, 1))
     x = keras.layers.BatchNormalization()(P4Conv2D(4, 3, lifting=True)(image))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -84,12 +86,12 @@ def test_the_gradient_at_a_whole_position_is_the_central_difference():
 def test_a_transformer_warps_like_warp():
     pictures = images(3, 9)
     turn = Affine.rotation(25)
-    numbers = np.tile(np.float32([np.cos(np.radians(25)), np.sin(np.radians(25))]), (3, 1))
+    numbers = np.array([[np.cos(np.radians(25)), np.sin(np.radians(25))]] * 3, np.float32)
     expected = warp(pictures, [turn])[:, 0]
     assert_allclose(SpatialTransformer("rotation")([pictures, 7 * numbers]), expected, atol=1e-4)  # length is no matter
     affine = np.tile(np.linalg.inv(turn.matrix)[:2].reshape(1, 6).astype(np.float32), (3, 1))
     assert_allclose(SpatialTransformer("affine")([pictures, affine]), expected, atol=1e-4)
-    zoom = np.tile(np.float32([[0.5, 2 / 9, 0.0]]), (3, 1))
+    zoom = np.array([[0.5, 2 / 9, 0.0]] * 3, np.float32)
     both = Affine.translation(-1 / 9, 0).compose(Affine.scale(2))
     moved = SpatialTransformer("translation_scale")([pictures, zoom])
     assert_allclose(moved[:, 2:-2, 2:-2], warp(pictures, [both])[:, 0, 2:-2, 2:-2], atol=1e-4)
@@ -166,7 +168,7 @@ def trunk(size: int = 9) -> keras.Model:
 
 
 @pytest.mark.parametrize("padding", ["constant", "nearest"])
-def test_pooling_is_the_maximum_over_warped_images(padding: str):
+def test_pooling_is_the_maximum_over_warped_images(padding: Any):
     layer, pictures = TIPooling(trunk(), "rotations(12)", padding=padding), images(3, 9)
     warped = np.asarray(warp(pictures, rotations(12), padding=padding))
     expected = np.max([layer.trunk(warped[:, j]) for j in range(12)], axis=0)

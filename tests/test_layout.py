@@ -159,6 +159,11 @@ def test_the_command_line_takes_a_size_and_a_layout(files, images, tmp_path, cap
     assert "--input-size HEIGHT WIDTH" in capsys.readouterr().err
     assert main([*model, *common, "--quiet", "--input-size", "12", "12", "--layout", "nchw"]) == 0
     assert "channels first, as the model has them" in capsys.readouterr().out
+    (tmp_path / "first.tflite").write_bytes(files["torch"])
+    pair = ["--before", str(tmp_path / "first.tflite"), "--after", str(tmp_path / "fixed.tflite")]
+    for command in (["measure", "--model", str(tmp_path / "first.tflite")], ["compare", *pair]):
+        assert main([*command, *common, "--quiet", "--layout", "nhwc"]) == 2
+        assert "first.tflite, which would take images (H, W, C) = (3, 12, 12)" in capsys.readouterr().err
     fixed = ["measure", "--model", str(tmp_path / "fixed.tflite")]
     assert main([*fixed, *common, "--quiet", "--input-size", "12", "12"]) == 2
     assert "--input-size has no effect here" in capsys.readouterr().err

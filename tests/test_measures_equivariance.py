@@ -161,11 +161,12 @@ def test_few_positions_give_less_than_many_and_never_a_large_negative_value():
 def test_a_random_network_is_not_called_more_equivariant_for_few_samples():
     generator = np.random.default_rng(4)
     model = conv(generator.normal(size=(5, 5, 1, 12)).astype(np.float32))
-    options = {"layers": ["conv"], "progress": False}
     few, many = (
-        tfinv.evaluate(model, images(count), rotations(4), [LinearEquivariance()], **options) for count in (6, 150)
+        tfinv.evaluate(model, images(count), rotations(4), [LinearEquivariance()], layers=["conv"], progress=False)[
+            "LinearEquivariance"
+        ]["conv"].values
+        for count in (6, 150)
     )
-    few, many = (results["LinearEquivariance"]["conv"].values for results in (few, many))
     assert few.mean() < many.mean() + 0.02
     assert many.mean() < 0.97
 

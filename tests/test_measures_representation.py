@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -15,8 +17,6 @@ from tfinv.status import Status
 from tfinv.transformations import Affine, affines, rotations, warp
 from tfinv.transformations.groups import P4M
 
-OPTIONS = {"progress": False}
-
 
 def images(count: int = 6, size: int = 28) -> np.ndarray:
     return np.random.default_rng(5).random((count, size, size, 1), dtype=np.float32)
@@ -25,7 +25,7 @@ def images(count: int = 6, size: int = 28) -> np.ndarray:
 def test_every_layer_of_a_group_network_follows_its_own_action():
     model = models.build("p4cnn", (28, 28, 1), 5, seed=0, filters=2)
     measures = [RepresentationEquivariance(), NormalizedVarianceSE(aggregate="mean")]
-    results = tfinv.evaluate(model, images(), rotations(4), measures, **OPTIONS)
+    results = tfinv.evaluate(model, images(), rotations(4), measures, progress=False)
     layers = results[measures[0]]
     assert all(layer.values.max() < 2e-5 for layer in layers.values())
     assert set(layers) >= {"conv1", "bn3", "act6", "pool", "class_maps", "positions", "logits"}
@@ -35,7 +35,7 @@ def test_every_layer_of_a_group_network_follows_its_own_action():
 
 def test_a_mirrored_group_network_follows_its_own_action():
     model = models.build("p4cnn", (28, 28, 1), 3, seed=0, filters=1, group="p4m")
-    results = tfinv.evaluate(model, images(3), affines(P4M.maps), [RepresentationEquivariance()], **OPTIONS)
+    results = tfinv.evaluate(model, images(3), affines(P4M.maps), [RepresentationEquivariance()], progress=False)
     assert max(layer.values.max() for layer in results["RepresentationEquivariance"].values()) < 2e-5
 
 
@@ -46,7 +46,7 @@ def test_ordinary_batch_normalization_shows_as_an_error():
         x
     )
     model = keras.Model(image, GroupPooling(name="pool")(x))
-    layers = tfinv.evaluate(model, images(3, 9), rotations(4), ["RepresentationEquivariance"], **OPTIONS)
+    layers = tfinv.evaluate(model, images(3, 9), rotations(4), ["RepresentationEquivariance"], progress=False)
     layers = layers["RepresentationEquivariance"]
     assert layers["conv"].values.max() < 1e-5
     assert layers["bn"].values.min() > 0.1
@@ -59,10 +59,10 @@ def plain() -> keras.Model:
 
 
 @pytest.mark.parametrize("action", ["identity", "spatial", ((0, 1, 2), (2, 0, 1))])
-def test_values_equal_the_definition_in_float64(action: object):
+def test_values_equal_the_definition_in_float64(action: Any):
     model, data, turns = plain(), images(5, 8), [Affine.identity(), Affine.rotation(90)]
     measure = RepresentationEquivariance(action)
-    result = tfinv.evaluate(model, data, turns, [measure], batch_size=2, **OPTIONS)[measure]
+    result = tfinv.evaluate(model, data, turns, [measure], batch_size=2, progress=False)[measure]
     layer = keras.Model(model.inputs[0], [model.get_layer(name).output for name in ("conv", "mean")])
     for name, maps, actual in zip(
         ("conv", "mean"),
@@ -84,11 +84,11 @@ def test_values_equal_the_definition_in_float64(action: object):
 
 def test_layers_that_know_no_action_and_other_transformations_are_not_applicable():
     measures = [RepresentationEquivariance(), RepresentationEquivariance("p4")]
-    results = tfinv.evaluate(plain(), images(3, 8), rotations(4), measures, **OPTIONS)
+    results = tfinv.evaluate(plain(), images(3, 8), rotations(4), measures, progress=False)
     assert "not known how transformations act" in results[measures[0]]["conv"].note
     assert "no multiple of 4" in results[measures[1]]["conv"].note
     model = models.build("p4cnn", (28, 28, 1), 3, seed=0, filters=1)
-    results = tfinv.evaluate(model, images(2), rotations(8), measures[:1], layers=["conv1"], **OPTIONS)
+    results = tfinv.evaluate(model, images(2), rotations(8), measures[:1], layers=["conv1"], progress=False)
     assert "4 of 8 transformations do not belong to p4" in results[measures[0]]["conv1"].note
 
 
@@ -100,7 +100,8 @@ def test_an_action_of_the_wrong_size_is_refused():
         (((0, 1, 2),), "for each of the 2 transformations"),
     ):
         with pytest.raises(ValueError, match=message):
-            tfinv.evaluate(plain(), images(2, 8), two, [RepresentationEquivariance(action)], **OPTIONS)
-    for action in ("p6", (), 3):
+            tfinv.evaluate(plain(), images(2, 8), two, [RepresentationEquivariance(action)], progress=False)
+    wrong: list[Any] = ["p6", (), 3]
+    for action in wrong:
         with pytest.raises(ValueError, match="action must be one of"):
             RepresentationEquivariance(action)

@@ -61,7 +61,9 @@ def test_the_boundary_is_pococks_and_pays_for_every_look(rng):
 def test_results_are_those_of_the_images_that_were_taken(model, images):
     x, y = images
     options = {"labels": y, "progress": False}
-    found = tfinv.evaluate(model, x, "rotations(4)", [NV, "AccuracyUnder"], precision=0.06, **options)
+    found = tfinv.evaluate(
+        model, x, "rotations(4)", [NV, "AccuracyUnder"], sampling=tfinv.Sampling(precision=0.06), **options
+    )
     facts = found.metadata["precision"]
     assert facts["reached"] and facts["used"] < facts["of"] == 1600 and facts["used"] in facts["looks"]
     assert found.metadata["samples"] == facts["used"] and sum(found.metadata["shards"]) == facts["used"]
@@ -81,7 +83,13 @@ def test_results_are_those_of_the_images_that_were_taken(model, images):
 def test_where_no_number_of_images_is_enough_all_are_taken(model, images):
     x, y = images
     found = tfinv.evaluate(
-        model, x[:200], "rotations(2)", "AccuracyUnder", labels=y[:200], precision=1e-4, progress=False
+        model,
+        x[:200],
+        "rotations(2)",
+        "AccuracyUnder",
+        labels=y[:200],
+        sampling=tfinv.Sampling(precision=1e-4),
+        progress=False,
     )
     facts = found.metadata["precision"]
     assert not facts["reached"] and facts["used"] == 200
@@ -94,10 +102,10 @@ def test_where_no_number_of_images_is_enough_all_are_taken(model, images):
     [
         ({"precision": 0}, "precision must be a number above 0, such as 0.02. Received: 0"),
         ({"precision": "2%"}, "precision must be a number above 0"),
-        ({"precision": 0.1, "sampling": tfinv.Sampling(stratified=True)}, "combined with stratified"),
-        ({"precision": 0.1, "sampling": tfinv.Sampling(keep_statistics=True)}, "combined with keep_statistics"),
+        ({"precision": 0.1, "stratified": True}, "combined with stratified"),
+        ({"precision": 0.1, "keep_statistics": True}, "combined with keep_statistics"),
         (
-            {"precision": 0.1, "sampling": tfinv.Sampling(0.9, interval="bootstrap")},
+            {"precision": 0.1, "interval": "bootstrap"},
             "combined with interval='bootstrap'",
         ),
         ({"precision": 0.1, "checkpoint": "c.npz"}, "combined with checkpoint"),
@@ -105,9 +113,11 @@ def test_where_no_number_of_images_is_enough_all_are_taken(model, images):
     ],
 )
 def test_what_does_not_go_with_a_precision_is_refused(model, images, options, words):
-    given = {"measures": NV, "labels": images[1][:80], "progress": False, **options}
+    others = {name: options[name] for name in ("checkpoint", "measures") if name in options}
+    given = {"measures": NV, "labels": images[1][:80], "progress": False, **others}
     with pytest.raises(ValueError, match=words):
-        tfinv.evaluate(model, images[0][:80], "rotations(2)", given.pop("measures"), **given)
+        sampling = tfinv.Sampling(**{name: value for name, value in options.items() if name not in others})
+        tfinv.evaluate(model, images[0][:80], "rotations(2)", given.pop("measures"), sampling=sampling, **given)
 
 
 def test_the_command_says_how_many_images_were_needed(model, images, tmp_path, capsys):
@@ -155,6 +165,12 @@ def test_intervals_at_the_stop_hold_what_they_promise(rng, share, precision):
 def test_measures_by_object_go_too(model, images):
     measures = [NormalizedVariance(), AccuracyUnder()]
     found = tfinv.evaluate(
-        model, images[0][:300], "rotations(2)", measures, labels=images[1][:300], precision=5.0, progress=False
+        model,
+        images[0][:300],
+        "rotations(2)",
+        measures,
+        labels=images[1][:300],
+        sampling=tfinv.Sampling(precision=5.0),
+        progress=False,
     )
     assert found.metadata["precision"]["used"] == 75

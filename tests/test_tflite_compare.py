@@ -222,7 +222,7 @@ def test_a_browser_shows_the_whole_report(report, width):
         seen = browser.open(report, width)
         assert browser.complaints == [] and len(browser.requests) == 1 + len(seen["pictures"])
     assert seen["client"] == width and seen["scroll"] <= width and seen["escaped"] == [] and seen["scripts"] == 0
-    assert len(seen["pictures"]) == 6, "two curves, and for each measure profiles and units"
+    assert len(seen["pictures"]) == 11, "two curves, five on answers, and for each measure profiles and units"
     for picture in seen["pictures"]:
         assert picture["complete"] and picture["width"] > 300 and picture["shown"] > 300, picture
     assert "change of normalized variance" in seen["text"] and "static_int8 against float32" in seen["text"]
@@ -233,7 +233,7 @@ def test_tables_and_markdown_lie_beside_the_report(comparison, report):
     table = pd.read_csv(folder / "layers.csv").fillna({"lost_names": ""})
     pd.testing.assert_frame_equal(table, comparison.layers, check_dtype=False)
     text = (folder / "report.md").read_text()
-    assert comparison.verdict[0].split("**")[1] in text and len(list((folder / "figures").glob("*.png"))) == 6
+    assert comparison.verdict[0].split("**")[1] in text and len(list((folder / "figures").glob("*.png"))) == 11
 
 
 def test_the_viewers_overlay_is_keyed_by_tensors_of_the_second_file(comparison, files, tmp_path):

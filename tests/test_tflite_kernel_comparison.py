@@ -49,9 +49,9 @@ def files():
 @pytest.fixture(scope="module")
 def compared(files, data):
     return compare_files(
-        *files, data, "rotations(4)", measures="NormalizedVariance", kernels=KERNELS,
-        subsets=Subsets(measured_samples=30, fidelity_samples=4, kernel_samples=SAMPLES), sampling=Sampling(0.95),
-        progress=False,
+        *files, data, "rotations(4)", measures="NormalizedVariance",
+        subsets=Subsets(measured_samples=30, fidelity_samples=4, kernels=KERNELS, kernel_samples=SAMPLES),
+        sampling=Sampling(0.95), progress=False,
     )  # fmt: skip
 
 
@@ -155,8 +155,8 @@ def test_one_file_needs_no_labels_and_no_measures(files, data):
 
 def test_slow_kernels_alone_use_fewer_images_and_say_so(files, data):
     found = compare_files(
-        *files, data, "rotations(2)", measures="NormalizedVariance", kernels="reference",
-        subsets=Subsets(measured_samples=10, fidelity_samples=2, kernel_samples=8), progress=False,
+        *files, data, "rotations(2)", measures="NormalizedVariance",
+        subsets=Subsets(measured_samples=10, fidelity_samples=2, kernels="reference", kernel_samples=8), progress=False,
     )  # fmt: skip
     assert found.metadata["samples"] == 8 and found.kernels is None
     assert "The kernel set reference is slow, so 8 images were used." in found.verdict
@@ -238,10 +238,12 @@ def test_measure_compares_kernels_of_one_file(files, data, tmp_path, capsys):
 def test_study_compares_kernels_of_every_recipe(data, tmp_path):
     network = trained(residual_network)
     with pytest.raises(ValueError, match="kernels of a study must begin with xnnpack"):
-        study(network, data, data, "rotations(2)", ["float16"], kernels="reference,xnnpack")
+        study(network, data, data, "rotations(2)", ["float16"], subsets=Subsets(kernels="reference,xnnpack"))
     result = study(
         network, data, data, "rotations(2)", ["static_int8"], measures="NormalizedVariance", progress=False,
-        kernels="xnnpack,reference", subsets=Subsets(measured_samples=10, fidelity_samples=2, kernel_samples=6),
+        subsets=Subsets(
+            measured_samples=10, fidelity_samples=2, kernels="xnnpack,reference", kernel_samples=6
+        ),
     )  # fmt: skip
     assert result.kernels.pairs["model"].tolist() == ["float32", "static_int8"]
     assert result.kernels.samples == 6 and result.metadata["kernels"] == ["xnnpack", "reference"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -83,6 +85,13 @@ def test_kernels_are_told_and_timed(model):
     assert latency(reference, repeats=2, warm_up=0).delegate == "reference kernels"
     with pytest.raises(ValueError, match=r"kernels of a model must be one kernel set. Received: 'xnnpack,builtin'"):
         model.with_kernels("xnnpack,builtin")
+
+
+def test_a_copy_for_another_process_keeps_its_kernels(model, images):
+    reference = model.with_kernels("reference")
+    copied = pickle.loads(pickle.dumps(reference))  # noqa: S301
+    assert copied.runner.delegate == "reference kernels"
+    assert_array_equal(copied(images)["logits"], reference(images)["logits"])
 
 
 def test_interpreters_side_by_side_use_the_kernels_of_the_model(model, images):

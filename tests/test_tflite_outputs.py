@@ -40,7 +40,7 @@ def stated(files):
 def compared(files, stated):
     return compare_files(
         files / "before.tflite", files / "after.tflite", spots(samples=8), rotations(4), measures="NormalizedVariance",
-        outputs=stated, subsets=Subsets(measured_samples=None), progress=False,
+        subsets=Subsets(measured_samples=None, outputs=stated), progress=False,
     )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def test_a_comparison_holds_what_comparing_outputs_gives(files, stated, compared
     assert any("as vector: size of the difference" in sentence for sentence in compared.verdict)
 
 
+@pytest.mark.slow
 def test_outputs_are_kept_in_the_file_and_stand_in_the_report(compared, tmp_path):
     compared.save(tmp_path / "c.npz")
     read = Comparison.load(tmp_path / "c.npz")
@@ -86,6 +87,7 @@ def test_compare_on_the_command_line_takes_outputs(files, stated, tmp_path, caps
     assert "Outputs" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_study_measures_the_outputs_of_every_recipe(tmp_path):
     keras.utils.set_random_seed(3)
     inputs = keras.Input((16, 16, 1))

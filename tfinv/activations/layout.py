@@ -13,7 +13,7 @@ Layout = Literal["nhwc", "nchw"]
 """Images `(N, H, W, C)`, or `(N, C, H, W)`."""
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 """Orders of axes that move channels from the end to the front, and back."""
-_CHANNELS = (1, 3, 4)
+CHANNELS = (1, 3, 4)
 """Of images: grey, colours, and colours with transparency."""
 
 
@@ -40,9 +40,7 @@ def told_by_shape(shape: Sequence[int | None]) -> Layout:
         shape: three sizes; None where open.
     """
     first, *others = shape
-    is_first = (
-        first in _CHANNELS and others[1] not in _CHANNELS and all(size is None or size > first for size in others)
-    )
+    is_first = first in CHANNELS and others[1] not in CHANNELS and all(size is None or size > first for size in others)
     return "nchw" if is_first else "nhwc"
 
 

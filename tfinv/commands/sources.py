@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_first_layer
 from tfinv.activations.input_scale import input_scale as parse_scale
-from tfinv.activations.layout import Layout, as_images, input_layout
+from tfinv.activations.layout import CHANNELS, Layout, as_images, input_layout
 from tfinv.commands import arguments as shared
 from tfinv.support import archive
 from tfinv.support.types import KerasModel, Model
@@ -107,9 +107,15 @@ def open_model(
     given = None if scale is None else parse_scale(shared.input_scale(scale))
     values = None if fixed is None else read_fixed(fixed)
     if is_tflite(name):
-        return _open_tflite(name, given, size, layout, values)
-    opened = _open_keras(name, given, layer_classes, layout, values)
-    return opened if size is None else _sized(opened, size)
+        opened = _open_tflite(name, given, size, layout, values)
+    else:
+        opened = _open_keras(name, given, layer_classes, layout, values)
+        opened = opened if size is None else _sized(opened, size)
+    if layout is not None and opened.shape[-1] not in (*CHANNELS, None):
+        raise ValueError(
+            f"--layout {layout} must fit {name}, which would take images (H, W, C) = {opened.shape}. Received: {layout}"
+        )
+    return opened
 
 
 def read_fixed(path: Path) -> dict[str, Any]:

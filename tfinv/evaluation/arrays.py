@@ -84,6 +84,8 @@ def evaluate_arrays(
     sampling = checked(Sampling, sampling)
     if sampling.stratified:
         raise ValueError("sampling must not be stratified here: give one class at a time. Received: stratified")
+    if sampling.precision is not None:
+        raise ValueError("sampling must not have a precision here: all activations are at hand. Received: precision")
     arrays = as_arrays(activations, "activations", "(S, T, *U)")
     samples, count = check_arrays(arrays)
     check_enough(measures, None if sampling.keep_statistics else samples, count)

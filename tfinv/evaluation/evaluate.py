@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["as_measures", "evaluate", "evaluate_arrays"]
 
+_LOG = logging.getLogger("tfinv")
+
 PROBED = 4
 """Images that show how large the numbers of a network are."""
 
@@ -59,11 +62,9 @@ def evaluate(
     batch_size: int | None = None,
     sampling: Sampling | None = None,
     warping: Warping | None = None,
-    precision: float | None = None,
     memory_budget: int | float | str | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     distribute: Any = None,
-    verbose: bool = False,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> Results:
@@ -96,10 +97,6 @@ def evaluate(
             as `Sampling(0.95)` for 95 % intervals or `Sampling(stratified=True)`. None: nothing of these.
         warping: how images are warped: a `tfinv.Warping`, such as `Warping(padding="nearest")`. None: bilinear, zero
             outside the frame.
-        precision: take images in random order only until every interval reaches at most this far to either side, in
-            the unit of the measure: 0.02 is 2 points for `AccuracyUnder`. There are at most five looks, each after
-            twice as many images; the intervals hold for all measures, layers and looks together, with the confidence
-            of `sampling` (default 0.95). `metadata["precision"]` tells how many images it took. None: all images.
         memory_budget: bytes, or text such as `"8GiB"`, for accumulators and activations; layers that do not fit
             together are measured in several runs over the images. Default: half of the free memory.
         checkpoint: a file to save to about once a minute, or a `tfinv.engine.checkpoint.Checkpoint`: the same call
@@ -109,7 +106,6 @@ def evaluate(
             `"ray"`; or anything with `submit(function, *arguments)` that gives futures. Workers measure pieces of the
             samples with the numbers of one process, bit for bit where that has memory for pieces; a piece whose
             worker dies is measured again. None: in this process.
-        verbose: print which layers are measured together, and the memory that takes.
         progress: show a progress bar with images per second and the time left.
         metadata: entries to add to `Results.metadata`, such as the data set's name.
 
@@ -129,8 +125,8 @@ def evaluate(
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
     batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
     source = as_source(model, layers, batches.shape)
-    if precision is not None:
-        sampling = check_precision(precision, sampling, checkpoint)
+    if sampling.precision is not None:
+        sampling = check_precision(sampling, checkpoint)
     batches = batches.scaled_by(maps_images(source))
     batches = batches.in_memory() if sampling.stratified or sampling.parts else batches
     batches = batches.noted() if sampling.keep_statistics else batches
@@ -170,7 +166,7 @@ def evaluate(
     )
     if setting.checkpoint:
         setting.checkpoint.open(_configuration(description, setting, batch_size, sampling))
-    if precision is not None and distribute is not None:
+    if sampling.precision is not None and distribute is not None:
         raise ValueError("precision looks at the images one after the other, in one process. Received: distribute too")
     used: dict[str, Any] = {}
     with team_of(distribute) as team:
@@ -178,14 +174,13 @@ def evaluate(
             memory_budget = parse_budget(memory_budget) // team.size
         plan, pieces = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
         setting = replace(setting, pieces=pieces or team is not None)
-        if verbose:
-            print(plan)
+        _LOG.info(plan)
         subsets = {label: samples.in_batches_of(plan.batch_size) for label, samples in subsets.items()}
         batches = batches.in_batches_of(plan.batch_size)
-        if precision is None:
+        if sampling.precision is None:
             groups = _measure_groups(setting, plan, batches, subsets, sampling, progress, team)
         else:
-            groups, used = measure_until(setting, plan, batches, precision, sampling, progress)
+            groups, used = measure_until(setting, plan, batches, sampling, progress)
     description |= {
         "samples": batches.count,
         "resolutions": setting.resolutions,

@@ -6,6 +6,8 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import logging
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from tfinv.transformations.warp import Interpolation, Padding
 P = ParamSpec("P")
 R = TypeVar("R")
 Options = TypeVar("Options")
+_PRINTING = logging.StreamHandler(sys.stdout)
 
 IntervalKind = Literal["jackknife", "bootstrap"]
 
@@ -56,6 +59,10 @@ class Sampling:
             have no measures; merged, they are the `thresholds` of the second pass.
         thresholds: results of `first_pass` evaluations of all parts, merged: the second pass then measures every part
             with the thresholds of the whole data.
+        precision: take images in random order only until every interval reaches at most this far to either side, in
+            the unit of the measure: 0.02 is 2 points for `AccuracyUnder`. There are at most five looks, each after
+            twice as many images; the intervals hold for all measures, layers and looks together, with the confidence
+            of `confidence` (default 0.95). `metadata["precision"]` tells how many images it took. None: all images.
 
     Raises:
         ValueError: a number out of range, an unknown kind of interval, `stratified` together with `confidence`, or
@@ -73,6 +80,7 @@ class Sampling:
     whole: int | None = None
     first_pass: bool = False
     thresholds: Results | None = None
+    precision: float | None = None
 
     def __post_init__(self) -> None:
         confidence = self.confidence
@@ -84,6 +92,11 @@ class Sampling:
             whole_number(name, getattr(self, name), least)
         if self.whole is not None:
             whole_number("whole", self.whole, self.first_sample + 1)
+        precision: Any = self.precision
+        if precision is not None and (
+            isinstance(precision, bool) or not isinstance(precision, (int, float)) or not precision > 0
+        ):
+            raise ValueError(f"precision must be a number above 0, such as 0.02. Received: {precision!r}")
         if self.stratified and confidence is not None:
             raise ValueError("stratified cannot be combined with confidence. Received: both")
         if self.first_pass and (not self.keep_statistics or self.thresholds is not None):
@@ -191,6 +204,15 @@ def accepts_folded(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs.pop("verbose", False):
+            logging.getLogger("tfinv").addHandler(_PRINTING)
+            logging.getLogger("tfinv").setLevel(logging.INFO)
+            warnings.warn(
+                "verbose: deprecated, and gone in the next release; the logger 'tfinv' tells which layers are measured "
+                "together at the level INFO",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         folded = [name for name in kwargs if name not in known]
         if not folded:
             return function(*args, **kwargs)

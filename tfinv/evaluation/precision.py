@@ -17,14 +17,12 @@ CONFIDENCE = 0.95
 """Of all intervals together, where nothing is said."""
 
 
-def check_precision(precision: Any, sampling: Sampling, checkpoint: Any) -> Sampling:
+def check_precision(sampling: Sampling, checkpoint: Any) -> Sampling:
     """The sampling of an evaluation with a precision; refuse what does not go with one.
 
     Raises:
-        ValueError: a precision that is not above 0, or options that need all images.
+        ValueError: options that need all images.
     """
-    if isinstance(precision, bool) or not isinstance(precision, (int, float)) or not precision > 0:
-        raise ValueError(f"precision must be a number above 0, such as 0.02. Received: {precision!r}")
     for name, given in (
         ("stratified", sampling.stratified),
         ("keep_statistics", sampling.keep_statistics),
@@ -37,7 +35,7 @@ def check_precision(precision: Any, sampling: Sampling, checkpoint: Any) -> Samp
 
 
 def measure_until(
-    setting: Setting, plan: Plan, batches: ImageBatches, precision: float, sampling: Sampling, progress: bool
+    setting: Setting, plan: Plan, batches: ImageBatches, sampling: Sampling, progress: bool
 ) -> tuple[list[dict[Any, Results]], dict[str, Any]]:
     """The results of images in random order, as many as the precision takes, and their entries for the metadata.
 
@@ -53,8 +51,8 @@ def measure_until(
     with Progress("measuring", (batches.count or 0) * passes[0].images_per_sample, "img", shown=progress) as bar:
         part = dataclasses.replace(setting, advance=bar.advance)
         run = make_passes(part, setting.layers)[0]
-        assert sampling.confidence is not None
-        results, facts = measured_until(part, setting.layers, batches, run, precision, sampling.confidence)
+        assert sampling.confidence is not None and sampling.precision is not None
+        results, facts = measured_until(part, setting.layers, batches, run, sampling.precision, sampling.confidence)
     taken = facts.pop("taken")
     replicates = next(iter(results.values())).replicates
     shards = list(replicates.sizes) if replicates else []

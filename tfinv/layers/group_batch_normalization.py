@@ -54,7 +54,7 @@ class GroupBatchNormalization(keras.layers.Layer):
         """The name of the group that permutes the layer's channels."""
         return self.group_name
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Any) -> None:
         size, channels = GROUPS[self.group_name].size, input_shape[-1]
         if channels is None or channels % size:
             raise ValueError(

@@ -71,7 +71,7 @@ class GroupConv2D(keras.layers.Layer):
         """The name of the group that permutes the layer's channels."""
         return self.group.name
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Any) -> None:
         size, channels = tuple(input_shape[1:3]), input_shape[3]
         elements = 1 if self.lifting else self.group.size
         if channels is None or channels % elements:

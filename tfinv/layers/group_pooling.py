@@ -50,7 +50,7 @@ class GroupPooling(keras.layers.Layer):
         one_of("statistic", statistic, ("max", "mean"))
         self.group_name, self.statistic = group, statistic
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Any) -> None:
         size = GROUPS[self.group_name].size
         if input_shape[-1] is None or input_shape[-1] % size or None in input_shape[1:]:
             raise ValueError(

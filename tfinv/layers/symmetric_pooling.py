@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfinv.layers.symmetric import why_not_symmetric
 from tfinv.support.lazy import select_tensorflow_backend
 
@@ -32,7 +34,7 @@ class SymmetricMaxPooling2D(keras.layers.MaxPooling2D):
             turned maps.
     """
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         windows = {*zip(self.pool_size, self.strides, strict=True)}
         reason = "windows must be square"

@@ -80,7 +80,7 @@ class TIPooling(keras.layers.Layer):
     def _maps(self) -> list[Affine]:
         return [transformation for transformation in self.transformations if isinstance(transformation, Affine)]
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Any) -> None:
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise ValueError(
                 f"the input of {self.name!r} must be images of a known size (N, H, W, C). "
@@ -112,7 +112,7 @@ class TIPooling(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TIPooling:
         given = config["transformations"]
-        maps = parse(given) if isinstance(given, str) else [Affine((tuple(rows[0]), tuple(rows[1]))) for rows in given]
+        maps = parse(given) if isinstance(given, str) else [Affine(rows) for rows in given]
         trunk = keras.saving.deserialize_keras_object(config["trunk"])
         return cls(**{**config, "trunk": trunk, "transformations": maps})
 

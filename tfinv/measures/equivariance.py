@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tfinv.statistics.base import Statistic
 
 
-RIDGES = 10.0 ** np.arange(-5, 1)
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Regularisations to choose from, relative to the variance of a channel."""
 DEAD_BELOW = 1e-6
 """A map whose standard deviation is below this share of the layer's largest is dead."""
@@ -69,7 +69,7 @@ class LinearEquivariance(Measure):
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         state = states[self.requires[0]]
-        ridges = RIDGES if self.ridge is None else np.array([self.ridge], np.float64)
+        ridges = RIDGES if self.ridge is None else (self.ridge,)
         channels = state.yy.shape[-1]
         residual, total = np.zeros(channels), np.zeros(channels)
         live_x, live_y = _live(np.diagonal(state.xx, axis1=-2, axis2=-1), state.count), _live(state.yy, state.count)
@@ -79,7 +79,8 @@ class LinearEquivariance(Measure):
                 continue
             enough += 1
             scored = live_y[:, j].all(axis=0)  # in both halves
-            errors = _errors(state, 0, 1, j, live_x[0, j], ridges) + _errors(state, 1, 0, j, live_x[1, j], ridges)
+            first, second = (_errors(state, fitted, 1 - fitted, j, live_x[fitted, j], ridges) for fitted in (0, 1))
+            errors = first + second
             yardstick = state.yy[:, j].sum(axis=0)
             relative = (errors[:, scored] / yardstick[scored]).sum(axis=1)
             residual += np.where(scored, errors[np.argmin(relative)], 0.0)
@@ -100,7 +101,7 @@ def _live(squares: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[n
 
 
 def _errors(
-    state: Any, fitted: int, scored: int, j: int, live: NDArray[np.bool_], ridges: NDArray[np.float64]
+    state: Any, fitted: int, scored: int, j: int, live: NDArray[np.bool_], ridges: Sequence[float]
 ) -> NDArray[np.float64]:
     """Sum of squared errors on the scored half by ridge and channel, `(R, C)`, from co-moments alone.
 

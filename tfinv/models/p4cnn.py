@@ -27,7 +27,9 @@ def p4cnn(
     """Seven group convolutions; the largest value over turns and positions of each class map is the logit.
 
     `conv3 f, conv3 f, max pooling, 4 x conv3 f, conv4 classes`, none padded, batch normalization and ReLU after all but
-    the last. The logits of an image and of its turned copies are equal: up to rounding in float32, bit for bit in a
+    the last. Images below 28x28 pixels have room for fewer of the four convolutions.
+
+    The logits of an image and of its turned copies are equal: up to rounding in float32, bit for bit in a
     static int8 file. With `group="p4m"` that holds for mirror images as well.
 
     Example:
@@ -36,7 +38,7 @@ def p4cnn(
         24560
 
     Args:
-        input_shape: `(H, W, C)`, square, of an even size of at least 28.
+        input_shape: `(H, W, C)`, square, of an even size of at least 12.
         classes: number of logits.
         filters: maps of the first six layers, each of 4 channels (`"p4m"`: 8). The published network with pooling in
             every layer has more maps, so that the number of parameters is about the same.
@@ -68,7 +70,7 @@ def p4cnn(
         return convolution(width, kernel, lifting=lifting, kernel_initializer=initializer, name=label)(x)
 
     x = image
-    for number in range(1, 7):
+    for number in range(1, 3 + _after_pooling(image)):
         x = conv(x, filters, 3, early or number == 1, f"conv{number}")
         if early:
             x = layers.GroupPooling(group, name=f"turns{number}")(x)
@@ -100,7 +102,7 @@ def z2cnn(
         21510
 
     Args:
-        input_shape: `(H, W, C)`, square, of an even size of at least 28.
+        input_shape: `(H, W, C)`, square, of an even size of at least 12.
         classes: number of logits.
         filters: channels of the first six layers.
         dropout: share of activations left out in training after layers 1, 3, 4, 5 and 6; 0 for none.
@@ -121,7 +123,7 @@ def z2cnn(
         raise ValueError(f"dropout must be a number of at least 0 and below 1. Received: {dropout!r}")
     image = _image(input_shape, classes)
     x = image
-    for number in range(1, 7):
+    for number in range(1, 3 + _after_pooling(image)):
         x = keras.layers.Conv2D(filters, 3, kernel_initializer=initializer, name=f"conv{number}")(x)
         if batch_normalization:
             x = _normalized(x, None, f"bn{number}")
@@ -135,12 +137,17 @@ def z2cnn(
 
 
 def _image(input_shape: Any, classes: Any) -> Tensor:
-    """The input of both networks: four convolutions and a 4x4 one follow the pooling of an even size."""
-    image = image_input(input_shape, classes, at_least=28)
+    """The input of both networks: a 4x4 convolution follows the pooling of an even size."""
+    image = image_input(input_shape, classes, at_least=12)
     height, width = image.shape[1:3]
     if height != width or height % 2:
         raise ValueError(f"input_shape must be square and of even size for this model. Received: {input_shape!r}")
     return image
+
+
+def _after_pooling(image: Tensor) -> int:
+    """How many 3x3 convolutions have room between the pooling and the 4x4 convolution, at most 4."""
+    return min(4, (image.shape[1] // 2 - 2 - 4) // 2)
 
 
 def _normalized(x: Tensor, group: GroupName | None, name: str) -> Tensor:

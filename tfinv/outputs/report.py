@@ -66,11 +66,11 @@ def sentences(change: OutputChange) -> list[str]:
 
 
 def _sure_and_wrong(change: OutputChange, names: Sequence[str], errors: NDArray[Any], quantity: str, worst: int) -> str:
-    """Where the error is largest among the transformations under which a score still says yes."""
+    """Where a score says yes and is furthest from the truth: the largest product of score and error."""
     text = ""
     for name in names:
         score = means_with_intervals(change[name].values[quantity], resamples=0)[:, 0]
-        certain = np.where(score > 0.5, errors, np.nan)
+        certain = np.where(score > 0.5, score * errors, np.nan)
         if np.isfinite(certain).any():
             place = int(np.nanargmax(certain))
             if place == worst:

@@ -33,7 +33,7 @@ from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
 from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.interpreter import one_line
-from tfinv.tflite.files.kernels import KERNELS, SLOW, Kernels, kernel_sets
+from tfinv.tflite.files.kernels import KERNELS, SLOW, kernel_sets
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
 
@@ -60,8 +60,6 @@ def compare_files(
     subsets: Subsets | None = SUBSETS,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
-    kernels: Kernels = None,
-    outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -98,10 +96,6 @@ def compare_files(
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
-        kernels: kernel sets that compute the files, such as `"xnnpack,reference"`. All numbers are of the first; with
-            several, they are compared with each other, file by file, see `compare_kernels`. None for XNNPACK.
-        outputs: what the outputs of the first file mean, see `tfinv.output_change`; None to guess. Outputs that are no
-            classes are measured on the images that layers are measured on.
         seed: seed of the subsets and of resampling.
         progress: show progress bars.
         metadata: entries to add to the record.
@@ -114,9 +108,9 @@ def compare_files(
             networks, images that do not fit, labels that are no classes of the model.
     """
     transformations, measures = as_set(transformations), as_measures(measures)
-    chosen = kernel_sets(kernels)
-    main = chosen[0]
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
+    chosen = kernel_sets(subsets.kernels)
+    main = chosen[0]
     first = _as_model(before, input_scale)
     second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
     first, second = scales_of_pair(first, second)
@@ -179,9 +173,16 @@ def compare_files(
     }
     few = subset(images, subsets.measured_samples, seed)
     compared = None
-    if not are_classes(first, few.x, outputs):
+    if not are_classes(first, few.x, subsets.outputs):
         compared = compare_outputs(
-            first, second, few, transformations, outputs, warping=warping, progress=progress, metadata={"names": called}
+            first,
+            second,
+            few,
+            transformations,
+            subsets.outputs,
+            warping=warping,
+            progress=progress,
+            metadata={"names": called},
         )
     comparison = _assembled(
         (first, second), called, images, transformations, matched, measured, settings, unchecked, compared

@@ -98,11 +98,15 @@ def _add_curves(report: Report, curves: pd.DataFrame) -> None:
         ranges = frame.groupby("model", sort=False)["flips"].agg(["min", "max"]).itertuples()
         spoken = "; ".join(f"{row.Index} {100 * row.min:.1f} to {100 * row.max:.1f} %" for row in ranges)
         report.figure(figure, f"{text} {_LEFT_OUT}", f"{text} {spoken}.", name="kernel_flips")
-    texts = [report_parts.interval_text(*row) for row in curves[["flips", "flips_low", "flips_high"]].to_numpy(float)]
-    table = renamed.assign(share=texts).pivot(index=["number", "transformation"], columns="model", values="share")
-    shown = table[list(dict.fromkeys(renamed["model"]))].reset_index().drop(columns="number")
+    apart = renamed[renamed.groupby("model")["flips"].transform("max") > 0]
+    if apart.empty:
+        return
+    texts = [report_parts.interval_text(*row) for row in apart[["flips", "flips_low", "flips_high"]].to_numpy(float)]
+    table = apart.assign(share=texts).pivot(index=["number", "transformation"], columns="model", values="share")
+    shown = table[list(dict.fromkeys(apart["model"]))].reset_index().drop(columns="number")
     shown.columns.name = None
-    report.table(shown, "Images answered differently, kernel set against kernel set", collapsed=True)
+    caption = "Images answered differently, kernel set against kernel set; pairs that never differ are left out"
+    report.table(shown, caption, collapsed=True)
 
 
 def _add_pairs(report: Report, pairs: pd.DataFrame) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tfinv.activations.source import LayerChoice
 from tfinv.evaluation.options import Sampling, checked
 from tfinv.support.checks import kind_of, whole_number
+from tfinv.tflite.files.kernels import Kernels, kernel_sets
 
 INTERVALS = Sampling(0.95)
 """How comparisons sample by default: with intervals by the jackknife over 20 parts of the images."""
@@ -26,7 +28,7 @@ class Subsets:
         >>> from tfinv.tflite import Subsets
         >>> Subsets(measured_samples=200)
         Subsets(max_samples=None, measured_samples=200, fidelity_samples=128, layers=None, memory_budget=None,
-                kernel_samples=100)
+                kernels=None, kernel_samples=100, outputs=None)
 
     Args:
         max_samples: use a stratified subset of so many images, for predictions too; None for all.
@@ -35,10 +37,15 @@ class Subsets:
         layers: which layers of the first file, and their partners in the others: names, globs or operators; None for
             all.
         memory_budget: see `tfinv.evaluate`.
+        kernels: kernel sets that compute the files, such as `"xnnpack,reference"`. All numbers are of the first, which
+            is XNNPACK in a study; of several, answers and layers are compared with each other, file by file, see
+            `compare_kernels`. None for XNNPACK.
         kernel_samples: compare kernel sets on a stratified subset of so many images.
+        outputs: what the outputs of the first file mean, see `tfinv.output_change`; None to guess. Outputs that are no
+            classes are measured on the images that layers are measured on.
 
     Raises:
-        ValueError: a number that is not whole or too small.
+        ValueError: a number that is not whole or too small, or an unknown kernel set.
     """
 
     max_samples: int | None = None
@@ -46,7 +53,9 @@ class Subsets:
     fidelity_samples: int = FIDELITY_SAMPLES
     layers: LayerChoice = None
     memory_budget: int | float | str | None = None
+    kernels: Kernels = None
     kernel_samples: int = KERNEL_SAMPLES
+    outputs: Any = None
 
     def __post_init__(self) -> None:
         for name in ("max_samples", "measured_samples"):
@@ -55,6 +64,7 @@ class Subsets:
         whole_number("fidelity_samples", self.fidelity_samples, 1)
         if self.layers is not None:
             kind_of("layers", self.layers, (str, type, Iterable), "names, globs or layer types")
+        kernel_sets(self.kernels)
         whole_number("kernel_samples", self.kernel_samples, 2)
 
 
@@ -70,7 +80,7 @@ def paired_sampling(sampling: Sampling | None) -> Sampling:
         ValueError: options that comparisons do not have.
     """
     sampling = checked(Sampling, sampling)
-    for name in ("stratified", "keep_statistics", "first_sample"):
+    for name in ("stratified", "keep_statistics", "first_sample", "precision"):
         if getattr(sampling, name):
             raise ValueError(
                 f"sampling of a comparison must not set {name}. Received: {name}={getattr(sampling, name)}"

@@ -166,7 +166,8 @@ class TFLiteModel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         threads = worker_threads() or state["runner"]["threads"]
-        self.runner = Runner(self.graph, state["runner"]["batch"], threads, name=self.name)
+        batch = state["runner"]["batch"]
+        self.runner = new_runner(self.graph, batch, threads, kernels=self.kernels, name=self.name)
 
     @property
     def id(self) -> str:

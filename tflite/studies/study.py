@@ -31,7 +31,7 @@ from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.interpreter import one_line
-from tfinv.tflite.files.kernels import XNNPACK, Kernels, kernel_sets
+from tfinv.tflite.files.kernels import XNNPACK, kernel_sets
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
 from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
@@ -68,9 +68,7 @@ def study(
     quantizing: Quantizing | None = QUANTIZING,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
-    kernels: Kernels = None,
     output: Output | None = OUTPUT,
-    outputs: Any = None,
     seed: int = 0,
     progress: bool = True,
 ) -> StudyResult:
@@ -102,11 +100,7 @@ def study(
         quantizing: images that calibrate, epochs and learning rate of recipes that train, sensitivity of layers.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, also of those that calibrate and train.
-        kernels: kernel sets whose answers and layers are compared, file by file, such as `"xnnpack,reference"`, see
-            `compare_kernels`. All other numbers are of XNNPACK, which must come first. None for XNNPACK alone.
         output: folders for the files and for what an interrupted study goes on from; a function to report to.
-        outputs: what the outputs of the model mean, see `tfinv.output_change`; None to guess. Outputs that are no
-            classes are measured on the images that layers are measured on.
         seed: seed of subsets, training and resampling.
         progress: show progress bars.
 
@@ -122,7 +116,7 @@ def study(
     chosen, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     quantizing, output = checked(Quantizing, quantizing), checked(Output, output)
-    schemes, chosen_kernels = choose_schemes(quantizing.sensitivity), kernel_sets(kernels)
+    schemes, chosen_kernels = choose_schemes(quantizing.sensitivity), kernel_sets(subsets.kernels)
     if chosen_kernels[0] != XNNPACK:
         raise ValueError(
             f"kernels of a study must begin with {XNNPACK}, which its other numbers are of. "
@@ -166,7 +160,7 @@ def study(
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
         pieces, summary, output_curves = measure_recipes(
-            pieces, few, transformations, outputs, scale, warping, progress
+            pieces, few, transformations, subsets.outputs, scale, warping, progress
         )
         reference = pieces[REFERENCE].conversion
         sensitive, notes = sensitivities(store, schemes, reference, materials, few, settings, identity, say)
