@@ -154,7 +154,18 @@ class Local:
         threads = os.environ.get(THREADS, "1")
         names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", THREADS)
         env = dict.fromkeys(names, threads) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-        return get_reusable_executor(max_workers=self._count, timeout=IDLE_SECONDS, env=env)
+        return get_reusable_executor(max_workers=self._count, timeout=IDLE_SECONDS, env=env, initializer=_settle_in)
+
+
+def _settle_in() -> None:
+    """In a new local process: keep it, however much TensorFlow, a model and its states take.
+
+    loky replaces a process that has grown by 300 MB, which it takes for a leak.
+    """
+    from loky import process_executor
+
+    if hasattr(process_executor, "_MAX_MEMORY_LEAK_SIZE"):
+        process_executor._MAX_MEMORY_LEAK_SIZE = 2**62
 
 
 class _Retried:
