@@ -22,24 +22,25 @@ SOURCES = ("keras", "application", "float", "integer", "several")
 ALWAYS = {"out", "quiet", "model", "data", "transformations", "measures", "before", "after", "help"}
 """Options that name what is done, or where it goes."""
 EFFECTS = {
-    "run": {"experiment", "overrides", "cache", "seed", "preset", "smoke", "force", "list"},
+    "run": {"experiment", "overrides", "cache", "seed", "preset", "smoke", "force", "list", "workers"},
     "train": {
         *("architecture", "augmentation", "epochs", "batch_size", "learning_rate", "min_accuracy", "patience", "seed"),
     },
     "measure": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "batch_size", "padding"),
-        "layout",
+        *("layout", "kernels", "kernel_samples", "output", "fixed_inputs", "precision", "part", "workers"),
         *("interpolation", "memory_budget", "measured_samples", "confidence", "stratified", "checkpoint", "seed"),
     },
     "compare": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "after_input_scale", "padding", "names"),
-        "layout",
+        *("layout", "kernels", "kernel_samples", "output", "fixed_inputs", "decide", "margin", "workers"),
         *("interpolation", "memory_budget", "measured_samples", "confidence", "fail_if", "allow_unmatched", "seed"),
     },
     "tflite": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "padding", "interpolation"),
         *("memory_budget", "measured_samples", "confidence", "recipes", "train_samples", "calibration_samples"),
         *("epochs", "learning_rate", "sensitivity", "force", "seed"),
+        *("kernels", "kernel_samples", "output", "workers"),
     },
     "redraw": {"folders"},
 }

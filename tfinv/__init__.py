@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tfinv import datasets, measures, models, outputs, plots, report, tflite, transformations, uncertainty
     from tfinv.activations.sub_model import ActivationModel
     from tfinv.evaluation.arrays import evaluate_arrays
+    from tfinv.evaluation.distribution import distributed
     from tfinv.evaluation.evaluate import evaluate
     from tfinv.evaluation.lie_derivative import lie_derivative
     from tfinv.evaluation.merging import merge
