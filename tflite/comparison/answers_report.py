@@ -11,6 +11,7 @@ from tfinv import plots
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
 from tfinv.tflite.comparison.flips import KINDS
+from tfinv.tflite.comparison.report_parts import curve_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,15 +192,11 @@ def _add_calibration(report: Report, comparison: Comparison) -> None:
 
 
 def _placed(frame: pd.DataFrame, comparison: Comparison) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The frame with angles where all transformations are rotations, and the arguments that name its axis."""
+    """The frame with what it is drawn against, and the arguments that name that axis."""
     curves = comparison.curves[comparison.curves["model"] == comparison.names[0]]
-    degrees = dict(zip(curves["number"], curves["degrees"], strict=True))
-    if not np.isfinite(list(degrees.values())).all():
-        return frame, {"x": "number", "x_label": "number of the transformation"}
-    return frame.assign(degrees=frame["number"].map(degrees)), {
-        "x": "degrees",
-        "x_label": "rotation of the image (degrees)",
-    }
+    x, x_label, _ = curve_axis(curves)
+    places = dict(zip(curves["number"], curves[x], strict=True))
+    return frame.assign(**{x: frame["number"].map(places)}), {"x": x, "x_label": x_label}
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -94,11 +94,16 @@ class Behaviour:
         return {**cells, "kappa": self.kappa, "classes_used": self.classes_used, "collapsed": self.collapsed}
 
     def to_frame(self, transformations: TransformationSet) -> pd.DataFrame:
-        """One row a transformation: `number, transformation, degrees`, and each of `CURVES` with `_low` and `_high`."""
+        """One row per transformation: `number, transformation, degrees`, and each of `CURVES` with `_low` and `_high`.
+
+        Sets that one number describes also have `amount`, and `axis`, what it is with its unit.
+        """
         import pandas as pd
 
         frame = pd.DataFrame({"number": range(len(transformations)), "transformation": transformations.labels})
         frame["degrees"] = angles(transformations)
+        if transformations.amounts:
+            frame["amount"], frame["axis"] = transformations.amounts, transformations.axis
         for name, curve in self.curves.items():
             frame[name], frame[f"{name}_low"], frame[f"{name}_high"] = curve.T
         return frame

@@ -139,9 +139,7 @@ def add_curves(
         only: the models to draw; None for all.
     """
     chosen = curves if only is None else curves[curves["model"].isin(list(only))]
-    by_angle = bool(np.isfinite(chosen["degrees"].to_numpy(float)).all())
-    x, words = ("degrees", "the angle of rotation") if by_angle else ("number", "the transformation, by its number")
-    x_label = None if by_angle else "transformation, numbered as in the table below"
+    x, x_label, words = curve_axis(chosen)
     for column, text in (
         ("accuracy", f"Accuracy against {words}, all models on the same images."),
         ("flips", f"Share of predictions that differ from the reference model's on the same image, against {words}."),
@@ -159,9 +157,26 @@ def add_curves(
         ranges = frame.groupby("model", sort=False)[column].agg(["min", "max"]).itertuples()
         spoken = "; ".join(f"{row.Index} {100 * row.min:.1f} to {100 * row.max:.1f} %" for row in ranges)
         report.figure(figure, f"{text} Bands are 95 % intervals.", f"{text} {spoken}.", name=f"{column}_curve")
-    if not by_angle:
+    if x == "number":
         first = chosen[chosen["model"] == chosen["model"].iloc[0]]
         report.table(first[["number", "transformation"]], "The transformations by number")
+
+
+def curve_axis(curves: pd.DataFrame) -> tuple[str, str, str]:
+    """Against what curves are drawn: angles, the amounts of the set in their unit, or the numbers of transformations.
+
+    Args:
+        curves: with the columns `degrees`, and perhaps `amount` and `axis`, see `Behaviour.to_frame`.
+
+    Returns:
+        The column, the label of the axis, and words for captions.
+    """
+    if np.isfinite(curves["degrees"].to_numpy(float)).all():
+        return "degrees", "rotation of the image (degrees)", "the angle of rotation"
+    if "amount" in curves and np.isfinite(curves["amount"].to_numpy(float)).all() and not curves["axis"].isna().any():
+        axis = str(curves["axis"].iloc[0])
+        return "amount", axis, f"the {axis}"
+    return "number", "transformation, numbered as in the table below", "the transformation, by its number"
 
 
 def add_profiles(report: Report, results: Mapping[str, Results], measure: str, caption: str = "") -> None:
