@@ -81,7 +81,7 @@ DEFECTS = (
            "(stays & ~was, was & ~stays)", "test_uncertainty.py", "by_their_place"),
     Defect("strangers are matched", f"{COMPARISON}/match_files.py", "[:_FIRST_LAYERS]) >= SAME_NETWORK",
            "[:_FIRST_LAYERS]) >= -SAME_NETWORK", "test_tflite_naming.py", "different_networks"),
-    Defect("correlation without the mean", f"{COMPARISON}/match_files.py", "return flat - flat.mean(0)",
+    Defect("correlation without the mean", f"{COMPARISON}/match_numbers.py", "return flat - flat.mean(0)",
            "return flat", "test_tflite_naming.py", "correlation_is"),
     Defect("order without shapes", f"{COMPARISON}/match_files.py", "model.layer_ops[name], model.layer_shapes[name],",
            "model.layer_ops[name], (),", "test_tflite_naming.py", "order or partner"),

@@ -6,6 +6,7 @@ documentation.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import subprocess
@@ -251,8 +252,15 @@ def test_results_of_an_unknown_measure_load_and_merge_once_it_is_given(tmp_path)
 def test_a_key_in_a_file_of_results_runs_nothing(tmp_path):
     mine = written(tmp_path, f"open({str(tmp_path / 'ran')!r}, 'w').close()\n{MEASURE}")
     activations = np.random.default_rng(0).normal(size=(4, 3, 2))
-    parts = [tfinv.evaluate_arrays({"a": part}, "NormalizedVariance") for part in (activations[:2], activations[2:])]
-    renamed = [Results({f"{mine}:Level": part["NormalizedVariance"]}, part.metadata) for part in parts]
+    parts = [
+        tfinv.evaluate_arrays(
+            {"a": activations[first : first + 2]},
+            "NormalizedVariance",
+            sampling=tfinv.Sampling(keep_statistics=True, first_sample=first),
+        )
+        for first in (0, 2)
+    ]
+    renamed = [dataclasses.replace(part, measures={f"{mine}:Level": part["NormalizedVariance"]}) for part in parts]
     for number, part in enumerate(renamed):
         part.save(tmp_path / f"{number}.npz")
     loaded = [Results.load(tmp_path / f"{number}.npz") for number in range(2)]

@@ -13,6 +13,7 @@ from test_measures_variance import GOLDEN, LAYERS, channels_last, golden_input
 
 import tfinv
 from tfinv.engine.passes import ordered
+from tfinv.evaluation.evaluate import PROBED
 from tfinv.measures import Goodfellow, GoodfellowNormal, NormalizedVariance
 from tfinv.results import LayerResult
 from tfinv.statistics import ColumnMoments, LocalFiring, NormalFiring, TopValues
@@ -167,7 +168,7 @@ def test_the_engine_runs_the_untransformed_images_alone_for_the_threshold():
     source = _Counted()
     images = np.random.default_rng(1).random((20, 6, 6, 1), dtype=np.float32)
     tfinv.evaluate(source, images, "rotations(5)", [Goodfellow(0.1)], progress=False)
-    assert source.images <= 20 + 20 * (5 + 1)
+    assert source.images <= PROBED + 20 + 20 * (5 + 1)
 
 
 def test_a_model_equals_its_arrays():

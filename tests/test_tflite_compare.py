@@ -15,6 +15,7 @@ from tflite_models import decibels, digits, plain_network, residual_network, tra
 import tfinv
 from tfinv import run
 from tfinv.activations import ActivationModel
+from tfinv.evaluation.evaluate import PROBED
 from tfinv.tflite import (
     Comparison,
     Subsets,
@@ -159,7 +160,8 @@ def test_every_model_is_shown_the_same_images(data, network):
     measure_models({n: Recorder(n) for n in ("a", "b")}, data[0], SET, NV, progress=False)
     shown = [np.concatenate(seen[name]) for name in ("a", "b")]
     np.testing.assert_array_equal(*shown)
-    assert len(shown[0]) == 2 * SAMPLES * 4, "once to measure layers, once to predict; the identity is one of the set"
+    # A few for the size of activations, then all to measure layers and to predict; the identity is one of the set.
+    assert len(shown[0]) == PROBED + 2 * SAMPLES * 4
 
 
 def test_keras_and_tflite_are_compared_alike(network, files, data):

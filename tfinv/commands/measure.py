@@ -207,7 +207,7 @@ def _measured(
 
     several = len(options.model) > 1
     print(printable(f"{label}: {model.said}"))
-    answers = kinds is None or are_classes(source, fitted.images.x, kinds)
+    answers = kinds is None or are_classes(source, fitted.images.x, kinds, fitted.images.y)
     facts, warnings = check_answers(source, fitted.images) if answers else ({}, [])
     if isinstance(source, TFLiteModel):
         from tfinv.tflite.files.checks import scale_warnings

@@ -90,7 +90,7 @@ def measure_outputs(
     from tfinv.outputs.comparing import are_classes
     from tfinv.outputs.measuring import output_change
 
-    if kinds is None and are_classes(model, images.x):
+    if kinds is None and are_classes(model, images.x, labels=images.y):
         return None
     return output_change(model, images, transformations, kinds, warping=warping, progress=progress, metadata=metadata)
 

@@ -262,17 +262,21 @@ def changes_of(
     return {name: run.result(shown, facts) for name, run in runs.items()}, distances
 
 
-def are_classes(model: Model, images: NDArray[np.float32], outputs: Any = None) -> bool:
+def are_classes(model: Model, images: NDArray[np.float32], outputs: Any = None, labels: Any = None) -> bool:
     """Whether every output of a model is, or looks like, scores of classes.
 
     Args:
         model: see `output_change`.
         images: `(N, H, W, C)` in [0, 1], a few.
         outputs: what is stated, see `output_change`.
+        labels: of the images; a single unit counts as scores of two classes where all labels are 0 or 1.
     """
     model = with_outputs(model)
+    named = named_outputs(model)
+    if outputs is None and labels is not None and len(named) == 1 and math.prod(named[0].shape) == 1:
+        return bool(np.isin(labels, (0, 1)).all())
     some = np.asarray(images[:FIRST], np.float32)
-    chosen, _, unknown = chosen_kinds(outputs, named_outputs(model), predict_all(model, some), some.shape[1:3])
+    chosen, _, unknown = chosen_kinds(outputs, named, predict_all(model, some), some.shape[1:3])
     return not unknown and all(isinstance(one, Classes) for one in chosen.values())
 
 

@@ -173,7 +173,7 @@ def compare_files(
     }
     few = subset(images, subsets.measured_samples, seed)
     compared = None
-    if not are_classes(first, few.x, subsets.outputs):
+    if not are_classes(first, few.x, subsets.outputs, few.y):
         compared = compare_outputs(
             first,
             second,

@@ -187,7 +187,7 @@ def agreement(
     images = np.asarray(images, np.float32)
     if not len(images):
         raise ValueError("images must hold at least one image. Received: none")
-    file = TFLiteModel(conversion, batch_size=min(batch_size, len(images)))
+    file = TFLiteModel(conversion, input_scale="0..1", batch_size=min(batch_size, len(images)))  # images as they are
     threshold = file.outputs[0].threshold
     noise: dict[str, float] = {}
     signal: dict[str, float] = {}

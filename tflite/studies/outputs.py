@@ -52,7 +52,7 @@ def measure_recipes(
 
     models = {name: TFLiteModel(piece.conversion, input_scale=scale, probe=False) for name, piece in pieces.items()}
     first = next(iter(models))
-    if are_classes(models[first], images.x, stated):
+    if are_classes(models[first], images.x, stated, images.y):
         return dict(pieces), pd.DataFrame(), pd.DataFrame()
     changes, between = changes_of(
         models,
