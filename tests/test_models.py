@@ -149,7 +149,7 @@ def as_if_trained(model: keras.Model) -> None:
 
 
 def test_int8_loses_the_identity_of_a_spatial_transformer_that_is_not_trained() -> None:
-    """The int32 bias has the scale of the kernel, which is 0 where all weights are: the file has 0 for (3, 0).
+    """A kernel of zeros gets a scale near 0, at which the bias 3 is beyond int32: the layer gives (0, 0) for (3, 0).
 
     A float sampler does not mend that; a float last layer of the localisation network does, and so does training.
     """
