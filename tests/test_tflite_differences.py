@@ -220,6 +220,28 @@ DECISIONS = pd.DataFrame(
 )
 
 
+# Of two kernel sets the file after counts alone; of outputs all but classes.
+PAIRS = pd.DataFrame(
+    {
+        "model": ["float", "int8", "int8"],
+        "first": ["xnnpack", "xnnpack", "builtin"],
+        "second": ["builtin", "builtin", "reference"],
+        "transformed_flips": [0.5, 0.02, 0.04],
+        "max_lsb": [9.0, 3.0, 1.0],
+    }
+)
+OUTPUTS = pd.DataFrame(
+    {
+        "output": ["scores", "mask", "points"],
+        "kind": ["class", "mask", "landmarks"],
+        "before": [0.1, 0.2, 0.3],
+        "after": [0.9, 0.25, 0.31],
+        "difference": [0.8, 0.05, 0.01],
+        "between": [0.7, 0.12, 0.15],
+    }
+)
+
+
 def comparison(**changes: Any) -> Any:
     """As much of a comparison as the gate looks at."""
     models = pd.DataFrame(
@@ -248,6 +270,8 @@ def comparison(**changes: Any) -> Any:
         "curves": pd.DataFrame({"model": names, "accuracy": [0.9, 0.6, 0.89, 0.5]}),
         "match": Match({"a": "a", "b": "b"}),
         "answers": SimpleNamespace(decisions=DECISIONS),
+        "kernels": SimpleNamespace(pairs=PAIRS, refused={"float: tflm": "no"}),
+        "outputs": SimpleNamespace(summary=lambda: OUTPUTS),
     }
     return SimpleNamespace(**{**made, **changes})
 
@@ -269,10 +293,15 @@ def comparison(**changes: Any) -> Any:
         ("accuracy", 0.89),
         ("transformed_accuracy", 0.55),
         ("worst_case_accuracy", 0.37),
+        ("output_error", 0.31),
+        ("output_error_increase", 0.05),
+        ("output_change", 0.15),
         ("min_sqnr_db", 20.0),
         ("changed", 2),
         ("inconclusive", 1),
         ("size_ratio", 0.3),
+        ("kernel_flip_rate", 0.04),
+        ("kernel_max_lsb", 3.0),
         ("latency_ratio", 0.5),
     ],
 )
