@@ -61,6 +61,18 @@ def test_a_drawing_shows_the_values_the_intervals_and_the_floor():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*NETWORKS, FLOOR]
 
 
+def test_measures_that_are_one_share_are_bars_with_intervals():
+    def results(share: float) -> Results:
+        layer = LayerResult(np.array([share]), np.zeros(1, np.uint8))
+        return Results({"ConsistencyAll": MeasureResult("ConsistencyAll", {"logits": layer})}, {})
+
+    drawing = Drawing({"ConsistencyAll": "ConsistencyAll"}, "measure")
+    (axes,) = draw(drawing, dict(zip(NETWORKS, (results(0.25), results(0.75)), strict=True))).axes
+    assert [bar.get_height() for bar in axes.patches] == [0.25, 0.75]
+    low, high = axes.collections[0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((0.2044, 0.3020), abs=1e-4)  # Wilson's interval of 75 of 300
+
+
 @pytest.mark.slow
 def test_all_figures_can_be_made_again(tmp_path):
     assert {path.stem for path in _measure_figures.make(tmp_path)} == set(DRAWINGS)

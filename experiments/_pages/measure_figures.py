@@ -21,6 +21,7 @@ from tfinv.plots.axes import layer_axis
 from tfinv.plots.figure import legend, new_figure, set_plot_height
 from tfinv.plots.profile import draw_line, profile_limits
 from tfinv.plots.style import MUTED, styled
+from tfinv.resampling.shares import wilson
 from tfinv.results import MeasureResult, Results
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Drawing:
 
     Args:
         measures: keys by the title of their panel, drawn one below the other.
-        axis: what x is: layers, or the transformations or classes of measures of the output.
+        axis: what x is: layers, or the transformations, counts of them or classes of measures of the output, or, for
+            measures that are one share of the images, the measures themselves.
         logarithmic: keys of measures whose values span orders of magnitude.
     """
 
@@ -63,6 +65,8 @@ DRAWINGS: Mapping[str, Drawing] = {
     "predictions": Drawing(
         {measure: measure for measure in ("AccuracyUnder", "PredictionConsistency", "EffectiveInvariance")}, "rotation"
     ),
+    "under_all": Drawing({measure: measure for measure in ("WorstCaseAccuracy", "ConsistencyAll")}, "measure"),
+    "accuracy_at_least": Drawing({"AccuracyAtLeast": "AccuracyAtLeast"}, "k, the number of rotations"),
     "logit_variance": Drawing({"LogitVariance": "LogitVariance"}, "class"),
     "variance_se": _family("{}VarianceSE", _MEAN),
     "distance_se": _family("{}DistanceSE", "(per_map=True)"),
@@ -123,12 +127,14 @@ def _measured(augmentation: Mapping[str, float] | None) -> Results:
 
 @styled
 def draw(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
-    """One panel per measure, one line per network.
+    """One panel per measure, one line per network; bars where a measure is one share of the images.
 
     Args:
         drawing: what to draw.
         results: by name of the network.
     """
+    if drawing.axis == "measure":
+        return _bars(drawing, results)
     figure = new_figure()
     panels = list(figure.subplots(len(drawing.measures), sharex=True, squeeze=False)[:, 0])
     handles, names = [], list(results)
@@ -159,6 +165,19 @@ def draw(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
     return figure
 
 
+def _bars(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
+    """One bar per measure and network, with Wilson's 95 % interval."""
+    import pandas as pd
+
+    rows = []
+    for title, key in drawing.measures.items():
+        for name, result in results.items():
+            share = float(_frame(result[key], drawing)["mean"].iloc[0])
+            rows.append((title, name, share, *wilson(share * SAMPLES, SAMPLES)))
+    frame = pd.DataFrame(rows, columns=["measure", "network", "share", "low", "high"])
+    return plots.bars(frame, "measure", "share", group="network", percent=True, y_label="share of images")
+
+
 def _frame(measure: MeasureResult, drawing: Drawing) -> pd.DataFrame:
     """`layer, mean` and maybe `low, high`: of the layers that have values, or one row a value of the output."""
     import pandas as pd
@@ -172,7 +191,10 @@ def _frame(measure: MeasureResult, drawing: Drawing) -> pd.DataFrame:
 def _names(axis: str, count: int) -> Sequence[Any]:
     from tfinv.transformations import parse
 
-    return parse(ROTATIONS).labels if axis == "rotation" else [str(position) for position in range(count)]
+    if axis == "rotation":
+        return parse(ROTATIONS).labels
+    first = 1 if axis.startswith("k,") else 0
+    return [str(position) for position in range(first, first + count)]
 
 
 if __name__ == "__main__":
