@@ -34,6 +34,15 @@ class SymmetricMaxPooling2D(keras.layers.MaxPooling2D):
             turned maps.
     """
 
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int],
+        strides: int | tuple[int, int] | None = None,
+        padding: str = "valid",
+        **options: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, **options)
+
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         windows = {*zip(self.pool_size, self.strides, strict=True)}
