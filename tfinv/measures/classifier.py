@@ -57,11 +57,7 @@ class AccuracyUnder(Measure):
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         state = states[CorrectPredictions(self.threshold)]
-        if state.unknown:
-            raise ValueError(
-                f"labels must be classes of the model, from 0 on. Received: {int(state.unknown)} of {int(state.count)} "
-                "labels without an output unit"
-            )
+        check_labels_known(state.unknown, state.count)
         values = state.correct / state.count
         worst = int(values.argmin())
         note = f"one value per transformation; lowest {values[worst]:.1%}, transformation {worst}"
@@ -202,6 +198,23 @@ class LogitVariance(Measure):
         variance = moments.m2 / (moments.count - 1)
         columns = (np.sqrt(variance) if self.statistic == "std" else variance).mean(axis=0)
         return LayerResult(*quotient(rows, columns), "one value per class")
+
+
+def check_labels_known(unknown: Any, count: Any) -> None:
+    """Refuse labels that are no class of the model.
+
+    Args:
+        unknown: number of such labels.
+        count: number of all.
+
+    Raises:
+        ValueError: there are some.
+    """
+    if unknown:
+        raise ValueError(
+            f"labels must be classes of the model, from 0 on. Received: {int(unknown)} of {int(count)} "
+            "labels without an output unit"
+        )
 
 
 def check_threshold(threshold: Any) -> None:

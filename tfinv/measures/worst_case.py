@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.measures.base import Measure
-from tfinv.measures.classifier import check_threshold
+from tfinv.measures.classifier import check_labels_known, check_threshold
 from tfinv.resampling.shares import wilson
 from tfinv.results import LayerResult
 from tfinv.statistics.answers_under_all import RightCounts, SameAnswers
@@ -166,9 +166,5 @@ def at_least(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _checked(state: Any) -> NDArray[np.float64]:
     """The counts of `RightCounts`, where all labels are classes of the model."""
-    if state.unknown:
-        raise ValueError(
-            f"labels must be classes of the model, from 0 on. Received: {int(state.unknown)} of "
-            f"{int(state.right.sum())} labels without an output unit"
-        )
+    check_labels_known(state.unknown, state.right.sum())
     return state.right

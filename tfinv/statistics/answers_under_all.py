@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic
-from tfinv.statistics.class_counts import output_threshold, why_not_classes
-from tfinv.statistics.classification import chosen, correct
+from tfinv.statistics.class_counts import output_threshold, right_and_unknown, why_not_classes
+from tfinv.statistics.classification import chosen
 from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
 
@@ -38,12 +38,10 @@ class RightCounts(Statistic):
         return RightCountsState(tf.zeros(layer.num_transformations + 1, dtype), tf.zeros((), dtype))
 
     def update(self, state: Any, block: Tensor, context: Context | None = None) -> RightCountsState:
-        assert context is not None and context.labels is not None
-        labels = tf.cast(context.labels, tf.int64)
-        right = correct(chosen(block, output_threshold(context.layer, self.threshold)), labels)
+        assert context is not None
+        right, unknown = right_and_unknown(block, context, self.threshold)
         counts = tf.reduce_sum(tf.cast(right, tf.int32), axis=1)
         rows = tf.one_hot(counts, context.layer.num_transformations + 1, dtype=block.dtype)
-        unknown = (labels < 0) | (labels >= max(2, block.shape[-1]))
         added = RightCountsState(tf.reduce_sum(rows, axis=0), tf.reduce_sum(tf.cast(unknown, block.dtype)))
         return self.merge(state, added)
 

@@ -34,6 +34,20 @@ def output_threshold(layer: Layer, given: float | None) -> float:
     return threshold_of(layer.activation) if given is None else given
 
 
+def right_and_unknown(block: Tensor, context: Context | None, threshold: float | None) -> tuple[Tensor, Tensor]:
+    """Which answers are right, bool `(S, T)`, and which labels are no class of the model, bool `(S,)`.
+
+    Args:
+        block: outputs `(S, T, C)`.
+        context: with the labels.
+        threshold: what the user says of a single unit.
+    """
+    assert context is not None and context.labels is not None
+    labels = tf.cast(context.labels, tf.int64)
+    right = correct(chosen(block, output_threshold(context.layer, threshold)), labels)
+    return right, (labels < 0) | (labels >= max(2, block.shape[-1]))
+
+
 class CorrectPredictionsState(NamedTuple):
     """Counts: `count` samples, `correct` (`(T,)`), and `unknown` labels, which are no class of the model."""
 
@@ -62,10 +76,7 @@ class CorrectPredictions(Statistic):
         return CorrectPredictionsState(zero, tf.zeros(layer.num_transformations, dtype), zero)
 
     def update(self, state: Any, block: Tensor, context: Context | None = None) -> CorrectPredictionsState:
-        assert context is not None and context.labels is not None
-        labels = tf.cast(context.labels, tf.int64)
-        right = correct(chosen(block, output_threshold(context.layer, self.threshold)), labels)
-        unknown = (labels < 0) | (labels >= max(2, block.shape[-1]))
+        right, unknown = right_and_unknown(block, context, self.threshold)
         added = CorrectPredictionsState(
             tf.cast(tf.shape(block)[0], block.dtype),
             tf.reduce_sum(tf.cast(right, block.dtype), axis=0),

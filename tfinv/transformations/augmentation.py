@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 
 from tfinv.support.lazy import select_tensorflow_backend
-from tfinv.support.types import Images
+from tfinv.support.types import Images, Tensor
 from tfinv.transformations.affine import Affine, sampling_matrices
 from tfinv.transformations.draws import MapRanges, backward_matrices
 from tfinv.transformations.members import TransformationSet
@@ -22,8 +22,91 @@ import tensorflow as tf  # noqa: E402
 Range = float | Sequence[float] | None
 
 
+class Augmentation(keras.layers.Layer):
+    """What the layers that transform training images at random share: how they warp, their seed, and when they act.
+
+    Args:
+        interpolation: see `warp`.
+        padding: see `warp`.
+        fill_value: see `warp`.
+        seed: a whole number makes the draws repeatable; None draws anew in every layer.
+        **kwargs: of `keras.layers.Layer`, such as `name`.
+
+    Raises:
+        ValueError: a bad option.
+    """
+
+    supports_jit = False  # XLA has no kernel for the warp
+
+    def __init__(
+        self,
+        *,
+        interpolation: Interpolation = "bilinear",
+        padding: Padding = "constant",
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("name", "augmentation")
+        super().__init__(**kwargs)
+        if interpolation not in get_args(Interpolation):
+            raise ValueError(f"interpolation must be one of {get_args(Interpolation)}. Received: {interpolation!r}")
+        if padding not in get_args(Padding):
+            raise ValueError(f"padding must be one of {get_args(Padding)}. Received: {padding!r}")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
+            raise ValueError(f"seed must be a whole number or None. Received: {seed!r}")
+        self.interpolation: Interpolation = interpolation
+        self.padding: Padding = padding
+        self.fill_value = float(fill_value)
+        self.seed = None if seed is None else int(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+
+    def build(self, input_shape: Any) -> None:
+        """Refuse shapes that a warp cannot work on; the layer has no weights."""
+        _check_images(tf.TensorShape(input_shape))
+        self.built = True
+
+    def call(self, images: Images, training: bool = True) -> Any:
+        """Images `(N, H, W, C)` of any real dtype; the values keep their range, the dtype is the layer's own."""
+        images = tf.convert_to_tensor(images)
+        _check_images(images.shape)
+        if not training:
+            return tf.cast(images, self.compute_dtype)
+        return tf.cast(self._augment(tf.cast(images, tf.float32), self.seed_generator), self.compute_dtype)
+
+    def preview(self, images: Images, n: int, *, seed: int = 0) -> Any:
+        """Show what training sees: `n` augmented versions of each image. Leaves the layer's own draws alone.
+
+        Args:
+            images: `(S, H, W, C)`, any real dtype.
+            n: versions of each image.
+            seed: of the draws.
+
+        Returns:
+            float32 tensor `(S, n, H, W, C)`.
+        """
+        images = tf.cast(tf.convert_to_tensor(images), tf.float32)
+        _check_images(images.shape)
+        samples, *shape = images.shape
+        augmented = self._augment(tf.repeat(images, n, axis=0), keras.random.SeedGenerator(seed))
+        return tf.reshape(augmented, [samples, n, *shape])
+
+    def _augment(self, images: Tensor, seed: Any) -> Tensor:
+        """Float32 images, each transformed by a draw of its own."""
+        raise NotImplementedError
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape does not change."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """How images are warped, and the seed."""
+        options = {key: getattr(self, key) for key in ("interpolation", "padding", "fill_value", "seed")}
+        return super().get_config() | options
+
+
 @keras.saving.register_keras_serializable(package="tfinv")
-class AffineAugmentation(keras.layers.Layer):
+class AffineAugmentation(Augmentation):
     """Draws an affine map for each image of a batch and applies it, unless called with `training=False`.
 
     Two ways to say which maps: a finite set, of which each image gets a member, all equally likely; or ranges, from
@@ -64,8 +147,6 @@ class AffineAugmentation(keras.layers.Layer):
         TypeError: something else where a set or number is expected.
     """
 
-    supports_jit = False  # XLA has no kernel for the warp
-
     def __init__(
         self,
         transformations: TransformationSet | str | Sequence[Affine] | None = None,
@@ -81,8 +162,7 @@ class AffineAugmentation(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("name", "augmentation")
-        super().__init__(**kwargs)
+        super().__init__(interpolation=interpolation, padding=padding, fill_value=fill_value, seed=seed, **kwargs)
         self.ranges = MapRanges.of(rotation, scale, translation, shear, reflection)
         self.transformations = None if transformations is None else _affine_set(transformations)
         if (self.transformations is None) == (self.ranges == MapRanges()):
@@ -90,30 +170,6 @@ class AffineAugmentation(keras.layers.Layer):
                 "transformations must be a set, or rotation, scale, translation, shear or reflection must be given, "
                 f"not both. Received: transformations={transformations!r} and {self.ranges}"
             )
-        if interpolation not in get_args(Interpolation):
-            raise ValueError(f"interpolation must be one of {get_args(Interpolation)}. Received: {interpolation!r}")
-        if padding not in get_args(Padding):
-            raise ValueError(f"padding must be one of {get_args(Padding)}. Received: {padding!r}")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
-            raise ValueError(f"seed must be a whole number or None. Received: {seed!r}")
-        self.interpolation: Interpolation = interpolation
-        self.padding: Padding = padding
-        self.fill_value = float(fill_value)
-        self.seed = None if seed is None else int(seed)
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
-
-    def build(self, input_shape: Any) -> None:
-        """Refuse shapes that a warp cannot work on; the layer has no weights."""
-        _check_images(tf.TensorShape(input_shape))
-        self.built = True
-
-    def call(self, images: Images, training: bool = True) -> Any:
-        """Images `(N, H, W, C)` of any real dtype; the values keep their range, the dtype is the layer's own."""
-        images = tf.convert_to_tensor(images)
-        _check_images(images.shape)
-        if not training:
-            return tf.cast(images, self.compute_dtype)
-        return tf.cast(self._augment(tf.cast(images, tf.float32), self.seed_generator), self.compute_dtype)
 
     def draw(self, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Draw the maps of the next `count` images, as training would, and show them.
@@ -125,23 +181,6 @@ class AffineAugmentation(keras.layers.Layer):
             float32 `(count, 2, 4)`: what `Affine` takes as coefficients.
         """
         return np.asarray(self._coefficients(count, self.seed_generator))
-
-    def preview(self, images: Images, n: int, *, seed: int = 0) -> Any:
-        """Show what training sees: `n` augmented versions of each image. Leaves the layer's own draws alone.
-
-        Args:
-            images: `(S, H, W, C)`, any real dtype.
-            n: versions of each image.
-            seed: of the draws.
-
-        Returns:
-            float32 tensor `(S, n, H, W, C)`.
-        """
-        images = tf.cast(tf.convert_to_tensor(images), tf.float32)
-        _check_images(images.shape)
-        samples, *shape = images.shape
-        augmented = self._augment(tf.repeat(images, n, axis=0), keras.random.SeedGenerator(seed))
-        return tf.reshape(augmented, [samples, n, *shape])
 
     def _augment(self, images: Images, seed: Any) -> Any:
         count, (height, width) = tf.shape(images)[0], images.shape[1:3]
@@ -169,17 +208,11 @@ class AffineAugmentation(keras.layers.Layer):
         assert self.transformations is not None
         return keras.random.randint((count,), 0, len(self.transformations), seed=seed)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape does not change."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Everything that `from_config` needs; a set is written as its text."""
         config = super().get_config()
         config["transformations"] = None if self.transformations is None else _text(self.transformations)
-        config |= self.ranges.as_dict()
-        config |= {key: getattr(self, key) for key in ("interpolation", "padding", "fill_value", "seed")}
-        return config
+        return config | self.ranges.as_dict()
 
 
 def _affine_set(transformations: Any) -> TransformationSet:
