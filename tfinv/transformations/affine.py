@@ -182,12 +182,17 @@ def sampling_matrices(
     for transformation in transformations:
         if not transformation.is_invertible:
             raise ValueError(f"a warp needs maps that can be inverted. Received: {transformation}")
-    to_centre = np.array([[1.0, 0.0, -(width - 1) / 2], [0.0, 1.0, -(height - 1) / 2], [0.0, 0.0, 1.0]])
-    from_centre = np.array([[1.0, 0.0, (width - 1) / 2], [0.0, 1.0, (height - 1) / 2], [0.0, 0.0, 1.0]])
     backward = [transformation if inverse else transformation.inverse() for transformation in transformations]
     return np.stack(
-        [from_centre @ transformation.pixel_matrix(height, width) @ to_centre for transformation in backward]
+        [on_pixels(transformation.pixel_matrix(height, width), height, width) for transformation in backward]
     )
+
+
+def on_pixels(matrix: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """A 3x3 matrix on offsets from the centre of an image, as one on pixel indices `(column, row, 1)`."""
+    to_centre = np.array([[1.0, 0.0, -(width - 1) / 2], [0.0, 1.0, -(height - 1) / 2], [0.0, 0.0, 1.0]])
+    from_centre = np.array([[1.0, 0.0, (width - 1) / 2], [0.0, 1.0, (height - 1) / 2], [0.0, 0.0, 1.0]])
+    return from_centre @ matrix @ to_centre
 
 
 def _rows(values: Any) -> tuple[Row, Row]:

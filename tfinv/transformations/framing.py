@@ -9,13 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.support.checks import whole_number
 from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
-from tfinv.transformations.affine import Affine, finite_number
-from tfinv.transformations.members import ImageFunction, Transformation, TransformationSet
-
-MAX_MEMBERS = 1000
+from tfinv.transformations.affine import Affine, finite_number, on_pixels
+from tfinv.transformations.members import ImageFunction, Transformation, TransformationSet, member_count
 
 
 def crops(n: int, low: float) -> TransformationSet:
@@ -31,7 +28,7 @@ def crops(n: int, low: float) -> TransformationSet:
     Raises:
         ValueError: an argument out of range.
     """
-    count, smallest = whole_number("n", n, 1, MAX_MEMBERS), finite_number("low", low)
+    count, smallest = member_count(n), finite_number("low", low)
     if not 0 < smallest < 1:
         raise ValueError(f"low must be in (0, 1). Received: {low}")
     shares = np.linspace(1.0, smallest, count)
@@ -69,7 +66,7 @@ def perspective(n: int, max_degrees: float, axis: Literal["vertical", "horizonta
 
     Source: the pinhole camera, Hartley and Zisserman 2004, section 6.1.
     """
-    count, largest = whole_number("n", n, 1, MAX_MEMBERS), finite_number("max_degrees", max_degrees)
+    count, largest = member_count(n), finite_number("max_degrees", max_degrees)
     if not 0 < largest <= 80:
         raise ValueError(f"max_degrees must be in (0, 80]. Received: {max_degrees}")
     if axis not in ("vertical", "horizontal"):
@@ -85,9 +82,8 @@ def perspective(n: int, max_degrees: float, axis: Literal["vertical", "horizonta
 
 def _tilt(degrees: float, vertical: bool, images: Tensor) -> Tensor:
     height, width = images.shape[1:3]
-    matrix = np.linalg.inv(homography(degrees, width, vertical))
-    to_centre = np.array([[1.0, 0.0, -(width - 1) / 2], [0.0, 1.0, -(height - 1) / 2], [0.0, 0.0, 1.0]])
-    backward = np.linalg.inv(to_centre) @ matrix @ to_centre
+    inverse = np.linalg.inv(homography(degrees, width, vertical)).astype(np.float64)
+    backward = on_pixels(inverse, height, width)
     coefficients = (backward / backward[2, 2]).ravel()[:8].astype(np.float32)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,

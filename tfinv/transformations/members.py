@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfinv.support.checks import whole_number
 from tfinv.transformations.affine import Affine
 from tfinv.transformations.labels import affine_label
+
+MOST_FUNCTIONS = 1000
+"""Members of a family of functions, of which every one is an operation of its own in a graph."""
 
 
 @dataclass(frozen=True)
@@ -148,3 +152,8 @@ def _id_of(members: tuple[Transformation, ...]) -> str:
     if all(isinstance(member, Affine) for member in members):
         return f"affines({[member.coefficients for member in members if isinstance(member, Affine)]!r})"
     return f"functions({', '.join(label(member) for member in members)})"
+
+
+def member_count(n: int) -> int:
+    """The number of members that a family of functions is asked for, checked."""
+    return whole_number("n", n, 1, MOST_FUNCTIONS)

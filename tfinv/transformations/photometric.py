@@ -13,10 +13,15 @@ from tfinv.support.checks import whole_number
 from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
 from tfinv.transformations.affine import Affine, finite_number
-from tfinv.transformations.members import ImageFunction, Transformation, TransformationSet
+from tfinv.transformations.members import (
+    MOST_FUNCTIONS,
+    ImageFunction,
+    Transformation,
+    TransformationSet,
+    member_count,
+)
 
 Kernel = Literal["nearest", "bilinear", "bicubic", "area", "lanczos3"]
-MAX_MEMBERS = 1000
 
 
 def brightness(n: int, limit: float) -> TransformationSet:
@@ -39,7 +44,7 @@ def brightness(n: int, limit: float) -> TransformationSet:
     Raises:
         ValueError: an argument out of range.
     """
-    count, largest = _count(n), _within("limit", limit, 0.0, 1.0, above=True)
+    count, largest = member_count(n), _within("limit", limit, 0.0, 1.0, above=True)
     amounts = np.zeros(1) if count == 1 else np.linspace(-largest, largest, count)
 
     def add(amount: float, images: Tensor) -> Tensor:
@@ -120,7 +125,7 @@ def saturation(n: int, low: float, high: float) -> TransformationSet:
     Raises:
         ValueError: an argument out of range.
     """
-    count, smallest = _count(n), _within("low", low, 0.0, math.inf)
+    count, smallest = member_count(n), _within("low", low, 0.0, math.inf)
     largest = _within("high", high, smallest, math.inf)
     amounts = np.linspace(smallest, largest, count)
 
@@ -152,7 +157,7 @@ def gaussian_blur(n: int, max_sigma: float) -> TransformationSet:
     Raises:
         ValueError: an argument out of range.
     """
-    count, largest = _count(n), _within("max_sigma", max_sigma, 0.0, 100.0, above=True)
+    count, largest = member_count(n), _within("max_sigma", max_sigma, 0.0, 100.0, above=True)
     amounts = np.linspace(0.0, largest, count)
     text = f"gaussian_blur({count}, {largest!r})"
     return _family(text, "blur {:g} px", "standard deviation of the blur (pixels)", _blur, amounts)
@@ -194,7 +199,7 @@ def gaussian_noise(n: int, max_std: float, seed: int = 0) -> TransformationSet:
     Raises:
         ValueError: an argument out of range.
     """
-    count, largest = _count(n), _within("max_std", max_std, 0.0, 1.0, above=True)
+    count, largest = member_count(n), _within("max_std", max_std, 0.0, 1.0, above=True)
     seed = whole_number("seed", seed, 0, 2**31 - 1)
     amounts = np.linspace(0.0, largest, count)
     members = {float(amount): number for number, amount in enumerate(amounts)}
@@ -203,7 +208,7 @@ def gaussian_noise(n: int, max_std: float, seed: int = 0) -> TransformationSet:
         shape, number = images.shape[1:], members[amount]
         sums = tf.reduce_sum(tf.reshape(tf.bitcast(images, tf.int32), (-1, math.prod(shape))), 1)
         noise = tf.map_fn(
-            lambda key: tf.random.stateless_normal(shape, tf.stack([key, seed * (MAX_MEMBERS + 1) + number])),
+            lambda key: tf.random.stateless_normal(shape, tf.stack([key, seed * (MOST_FUNCTIONS + 1) + number])),
             sums,
             fn_output_signature=tf.TensorSpec(shape, tf.float32),
         )
@@ -226,7 +231,7 @@ def jpeg(n: int, low: int) -> TransformationSet:
     Raises:
         ValueError: an argument out of range.
     """
-    count, lowest = _count(n), whole_number("low", low, 1, 99)
+    count, lowest = member_count(n), whole_number("low", low, 1, 99)
     amounts = np.round(np.linspace(100, lowest, count))
 
     def compress(amount: float, images: Tensor) -> Tensor:
@@ -251,7 +256,7 @@ def resizing(n: int, low: float, kernel: Kernel = "bilinear") -> TransformationS
     Raises:
         ValueError: an argument out of range.
     """
-    count, smallest = _count(n), _within("low", low, 0.0, 1.0, above=True)
+    count, smallest = member_count(n), _within("low", low, 0.0, 1.0, above=True)
     _check_kernel(kernel)
     amounts = np.linspace(1.0, smallest, count)
     text = f"resizing({count}, {smallest!r}" + (")" if kernel == "bilinear" else f", {kernel!r})")
@@ -312,10 +317,6 @@ def _family(
     return TransformationSet(tuple(members), text, tuple(float(value) for value in amounts), axis)
 
 
-def _count(n: int) -> int:
-    return whole_number("n", n, 1, MAX_MEMBERS)
-
-
 def _within(name: str, value: float, low: float, high: float, *, above: bool = False) -> float:
     number = finite_number(name, value)
     if not low <= number <= high or (above and number == low):
@@ -325,7 +326,7 @@ def _within(name: str, value: float, low: float, high: float, *, above: bool = F
 
 
 def _factors(n: int, low: float, high: float) -> tuple[int, float, float, np.ndarray[Any, Any]]:
-    count, smallest, largest = _count(n), finite_number("low", low), finite_number("high", high)
+    count, smallest, largest = member_count(n), finite_number("low", low), finite_number("high", high)
     if not 0 < smallest <= 1 <= largest:
         raise ValueError(f"low and high must satisfy 0 < low <= 1 <= high. Received: low={low}, high={high}")
     amounts = np.geomspace(smallest, largest, count)
