@@ -169,7 +169,7 @@ def _accuracies(networks: list[_Network], transformations: TransformationSet) ->
 
 
 def _at_least(networks: list[_Network]) -> pd.DataFrame:
-    """One row a network and k: the share of images that are right at at least k angles."""
+    """One row a network and k: the share of images that are right at k angles or more."""
     import pandas as pd
 
     frames = []
@@ -284,7 +284,7 @@ def _report(
         "augmentation": plots.image_grid(draws),
         "right_at_least": plots.accuracy_curve(
             _at_least([plain, augmented, static]), "at_least", y_label="share of images",
-            x_label="right at at least so many of the angles",
+            x_label="right at this many angles or more",
         ),
         "accuracy": plots.accuracy_curve(
             accuracies[accuracies["model"].isin(["plain", "augmented", static.name])], chance=1 / data.num_classes
@@ -302,7 +302,7 @@ def _report(
         "augmentation": "What the augmented network sees in training: each image turned at random, anew every time.",
         "accuracy": "Accuracy when all test images are turned by the same angle. The plain network only knows upright "
         "digits; 6 and 9 cannot be told apart upside down, so nothing reaches 100 % at every angle.",
-        "right_at_least": "Images that are classified right at at least so many of the angles. At the right end the "
+        "right_at_least": "Images that are classified right at this many angles or more. At the right end the "
         "worst case: right at all of them. The mean of a curve is the mean accuracy.",
         "profile": "Normalized variance by layer, input side left, output right. **Lower is more invariant.** Bands "
         "are 95 % intervals over samples. Where the curves part is where augmentation put the invariance.",
