@@ -34,6 +34,8 @@ from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.kernels import XNNPACK, kernel_sets
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
+from tfinv.tflite.studies.answers import answers_of, most_flipped
+from tfinv.tflite.studies.answers import sentences as answer_sentences
 from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
 from tfinv.tflite.studies.outputs import measure_recipes
 from tfinv.tflite.studies.outputs import sentences as output_sentences
@@ -261,15 +263,20 @@ def _assembled(
     import pandas as pd
 
     seen = behaviours(pieces, test.y, transformations, metadata["seed"])
+    predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
+    metadata["pictured"] = most_flipped(seen, metadata["recipes"])
+    warping = Warping(metadata["padding"], metadata["interpolation"])
+    calibration = [pieces[name].calibration for name in seen]
+    answers = answers_of(predictions, calibration, seen, test, transformations, metadata["pictured"], warping)
     layers = _layers(pieces)
     rows = [_row(name, piece, seen.get(name), layers) for name, piece in pieces.items()]
     recipes = trade_offs(pd.DataFrame(rows))
     curves = [behaviour.to_frame(transformations).assign(model=name) for name, behaviour in seen.items()]
     first = pieces[REFERENCE]
     metadata["num_classes"] = None if first.predictions is None else first.predictions.num_classes
-    predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
+    told = describe(recipes, layers, seen, predictions, test.y, identities(transformations), metadata)
     return StudyResult(
-        verdict=tuple(describe(recipes, layers, seen, predictions, test.y, identities(transformations), metadata)),
+        verdict=(*told, *answer_sentences(answers, metadata["recipes"])),
         warnings=tuple(_warnings(pieces, failed, metadata["recipes"], test, scale)),
         recipes=recipes,
         layers=layers,
@@ -280,6 +287,7 @@ def _assembled(
         results={name: piece.results for name, piece in pieces.items()},
         predictions=predictions,
         metadata=metadata,
+        answers=answers,
     )
 
 
