@@ -63,9 +63,13 @@ def _add_harm(report: Report, flips: pd.DataFrame, curves: pd.DataFrame, shown: 
         "`harmful`: right in float32 and wrong with the recipe; `beneficial`: wrong before and right; `neutral`: from "
         "one wrong class to another. Shares of all images. All changed answers are listed in `flipped.csv`.",
     )
+    import pandas as pd
+
     drawn = flips[flips["recipe"].isin(list(shown))]
     columns = {"recipe": "model", "harmful_low": "low", "harmful_high": "high"}
-    frame, axis = answers_report.placed(drawn.rename(columns=columns), curves)
+    none = curves[["number"]].assign(recipe=REFERENCE, harmful=0.0, harmful_low=0.0, harmful_high=0.0)
+    both = pd.concat([none, drawn])  # the reference keeps its colour as the line at zero
+    frame, axis = answers_report.placed(both.rename(columns=columns), curves)
     figure = plots.accuracy_curve(frame, y="harmful", y_label="share of images", **axis)
     figure.axes[0].set_ylim(0, max(1.15 * float(frame["high"].max()), 0.01))
     text = "Answers that went from right to wrong under each transformation."
