@@ -10,6 +10,7 @@ from tfinv.activations.fixed_inputs import fix_inputs
 from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.build import build, names, register
 from tfinv.models.ffnet import ffnet
+from tfinv.models.lenet import lenet
 from tfinv.models.load import load
 from tfinv.models.mobilenet_small import mobilenet_small
 from tfinv.models.p4cnn import p4cnn, z2cnn
@@ -25,6 +26,7 @@ __all__ = [
     "build",
     "ffnet",
     "fix_inputs",
+    "lenet",
     "load",
     "mobilenet_small",
     "names",

@@ -10,6 +10,7 @@ from typing import Any
 from tfinv.activations.input_scale import APPLICATIONS
 from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.ffnet import ffnet
+from tfinv.models.lenet import lenet
 from tfinv.models.load import is_file_name, load
 from tfinv.models.mobilenet_small import mobilenet_small
 from tfinv.models.p4cnn import p4cnn, z2cnn
@@ -33,6 +34,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
         ffnet,
         mobilenet_small,
         tutorial_cnn,
+        lenet,
         p4cnn,
         z2cnn,
         st_cnn,
