@@ -41,7 +41,9 @@ def layer_sets(model: KerasModel) -> dict[str, tuple[str, ...]]:
 
 
 def chosen_sets(model: KerasModel, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The sets of these names, in their order; all sets where no name is given.
+    """The sets of these names in the order of the network, all sets where no name is given.
+
+    No layers and all layers are always among them: recovery is counted from one to the other.
 
     Raises:
         ValueError: an unknown name.
@@ -51,7 +53,8 @@ def chosen_sets(model: KerasModel, names: Sequence[str]) -> dict[str, tuple[str,
         if name not in sets:
             known = ", ".join(sets)
             raise ValueError(f"sets must be among {known}.{close_match(name, sets)} Received: {name!r}")
-    return {name: sets[name] for name in names or sets}
+    wanted = {NONE, *(names or sets), ALL}
+    return {name: layers for name, layers in sets.items() if name in wanted}
 
 
 def retrained(
