@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.engine.measuring import Intervals, LayerMeasured, measure_layer
-from tfinv.engine.states import LayerStates, copied, joined_states
+from tfinv.engine.states import LayerStates, Summary, joined_states, merged
 from tfinv.measures import Measure
 from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.resolution import EXACT, Resolution
@@ -69,11 +69,20 @@ def added(total: States | None, *pieces: States) -> dict[str, dict[Statistic, An
     return done
 
 
-def picked(statistics: Sequence[Statistic], total: States) -> dict[str, dict[Statistic, Any]]:
-    """In a worker: the states of some statistics, which a later pass depends on."""
+def summarized(statistics: Sequence[Statistic], *totals: States) -> dict[str, dict[Statistic, Summary]]:
+    """In a worker: of some statistics what a later pass reads.
+
+    Args:
+        statistics: which.
+        *totals: of one part of the layers, for one set of samples after the other.
+    """
     return {
-        name: {statistic: copied(states[statistic]) for statistic in statistics if statistic in states}
-        for name, states in total.items()
+        name: {
+            statistic: Summary(statistic.summary(merged(statistic, [total[name][statistic] for total in totals])))
+            for statistic in statistics
+            if statistic in states
+        }
+        for name, states in totals[0].items()
     }
 
 

@@ -17,8 +17,8 @@ from tfinv.engine.gatherer import States
 from tfinv.engine.measuring import Intervals, LayerMeasured
 from tfinv.engine.passes import Pass, Setting
 from tfinv.engine.pieces import Total, piece_size
-from tfinv.engine.reducing import Chain, Measuring, finished, measure_part, parts_of, picked, split
-from tfinv.engine.states import LayerStates, copied, merged
+from tfinv.engine.reducing import Chain, Measuring, finished, measure_part, parts_of, split, summarized
+from tfinv.engine.states import LayerStates, Summary, copied, seen
 from tfinv.engine.teams import Promise, Team, shared
 from tfinv.measures.base import required_statistics
 from tfinv.statistics import Layer, Statistic
@@ -136,7 +136,7 @@ class RemotePasses:
             by_pass += held
             later = {needed for rest in passes[number + 1 :] for other in rest.statistics for needed in other.depends}
             wanted = tuple(sorted(later.intersection(run.statistics).difference(given), key=lambda other: other.key))
-            for statistic, by_layer in self._fetched(wanted, held).items():
+            for statistic, by_layer in self._summaries(wanted, held).items():
                 finished_states[statistic] = {**finished_states.get(statistic, {}), **by_layer}
         by_name = {layer.name: layer for layer in layers}
         needed = tuple(required_statistics(setting.measures))
@@ -168,25 +168,25 @@ class RemotePasses:
             self._setting.advance(samples * run.images_per_sample)
         return chain.totals()
 
-    def _fetched(self, wanted: tuple[Statistic, ...], held: Sequence[Sequence[Promise]]) -> States:
-        """The states of some statistics, of all shards together."""
+    def _summaries(self, wanted: tuple[Statistic, ...], held: Sequence[Sequence[Promise]]) -> States:
+        """What later passes read of some statistics, of all shards together."""
         if not wanted or not held:
             return {}
-        shards = [[self._team.submit(picked, wanted, total) for total in totals] for totals in held]
-        states = [{name: by for promise in shard for name, by in promise.result().items()} for shard in shards]
+        promises = [self._team.submit(summarized, wanted, *totals) for totals in zip(*held, strict=True)]
+        by_name = {name: states for promise in promises for name, states in promise.result().items()}
         return {
-            statistic: {
-                name: merged(statistic, [shard[name][statistic] for shard in states])
-                for name, by_statistic in states[0].items()
-                if statistic in by_statistic
-            }
+            statistic: {name: states[statistic] for name, states in by_name.items() if statistic in states}
             for statistic in wanted
         }
 
     def _task(self, run: Pass, given: States) -> Task:
         needed = {statistic for gathered in run.statistics for statistic in gathered.depends}
-        states = {statistic: by_layer for statistic, by_layer in given.items() if statistic in needed}
         names = tuple(layer.name for layer in run.layers)
+        states = {
+            statistic: {name: Summary(seen(statistic, state)) for name, state in by_layer.items() if name in names}
+            for statistic, by_layer in given.items()
+            if statistic in needed
+        }
         shared_states = self._team.share(_pickled(states))
         return Task(self._key, self._content, shared_states, names, tuple(run.statistics), self._versions)
 

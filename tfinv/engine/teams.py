@@ -21,7 +21,7 @@ NAMES = {
     "gather parts": "gather",
     "getitem": "part",
     "added": "add",
-    "picked": "fetch",
+    "summarized": "summarize",
     "measure part": "measure",
 }
 """What tasks are called on the dashboard of an engine."""
