@@ -65,7 +65,7 @@ class RemotePasses:
     def __init__(self, team: Team, setting: Setting, layers: Sequence[Layer]) -> None:
         self._team, self._setting = team, setting
         bare = replace(setting, checkpoint=None, advance=_nothing, gather=None, measure=None, given={}, pieces=False)
-        content = _pickled(bare)
+        content = pickled(bare)
         self._key = hashlib.blake2b(content, digest_size=12).hexdigest()
         self._content = team.share(content)
         self._layers = layers
@@ -187,7 +187,7 @@ class RemotePasses:
             for statistic, by_layer in given.items()
             if statistic in needed
         }
-        shared_states = self._team.share(_pickled(states))
+        shared_states = self._team.share(pickled(states))
         return Task(self._key, self._content, shared_states, names, tuple(run.statistics), self._versions)
 
     @property
@@ -287,14 +287,14 @@ def _made(task: Task, content: bytes) -> Pass:
         different = [name for name in PACKAGES if here.get(name) != task.versions.get(name)]
         said = ", ".join(f"{name} {here.get(name)} and not {task.versions.get(name)}" for name in different)
         raise ValueError(f"workers must have the versions of the driver. Received: {said} on worker {worker_name()}")
-    _one_thread()
+    one_thread()
     known = next(iter(_PASSES.get(task.key, {}).values()), None)
     setting = known.setting if known else pickle.loads(content)  # noqa: S301 from the driver, as this function is
     layers = [layer for layer in setting.layers if layer.name in task.layers]
     return Pass(setting, layers, task.statistics)
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     """As many threads as a worker may use, where TensorFlow has not begun yet."""
     import tensorflow as tf
 
@@ -307,7 +307,8 @@ def _one_thread() -> None:
         pass  # it has begun, with the threads that whoever began it wanted
 
 
-def _pickled(content: Any) -> bytes:
+def pickled(content: Any) -> bytes:
+    """What a worker reads with `pickle`, functions of scripts and notebooks included."""
     import cloudpickle
 
     return cloudpickle.dumps(content)
