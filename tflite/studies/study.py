@@ -16,6 +16,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.support.cache import Cache
 from tfinv.support.checks import received
@@ -45,6 +46,7 @@ from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
 from tfinv.tflite.studies.result import StudyResult
 from tfinv.tflite.studies.sensitivities import choose_schemes, sensitivities, sentences
 from tfinv.tflite.studies.verdict import describe, trade_offs
+from tfinv.tflite.studies.workers import measure_ahead
 from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ _SCALE_SAMPLES = 200
 
 
 @accepts_folded
+@on_workers
 def study(
     model: KerasModel,
     train: Any,
@@ -72,6 +75,7 @@ def study(
     warping: Warping | None = None,
     output: Output | None = OUTPUT,
     seed: int = 0,
+    distribute: Any = None,
     progress: bool = True,
 ) -> StudyResult:
     """Quantize a trained model in every way and say what each does to its invariance and its answers.
@@ -104,6 +108,8 @@ def study(
         warping: padding and interpolation of transformed images, also of those that calibrate and train.
         output: folders for the files and for what an interrupted study goes on from; a function to report to.
         seed: seed of subsets, training and resampling.
+        distribute: workers for the measurements of the files, see `tfinv.evaluate`; None for those of
+            `tfinv.distributed`, or else this process.
         progress: show progress bars.
 
     Returns:
@@ -235,6 +241,7 @@ def _pieces(
     pieces: dict[str, Piece] = {}
     failed: dict[str, str] = {}
     reference: TFLiteModel | None = None
+    measure_ahead(recipes, store, materials, images, settings, identity)
     for number, recipe in enumerate(recipes, 1):
         name = recipe.name
         say(f"{name} ({number} of {len(recipes)}): {recipe.words}")
