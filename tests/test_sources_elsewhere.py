@@ -238,6 +238,7 @@ class TestExportedByKeras:
         assert source.output_layer == "classes" and source.outputs[0].activation == "softmax"
         assert source.layout == "nhwc" and source.notes == ()
 
+    @pytest.mark.slow
     def test_measure_takes_models_of_all_kinds(
         self, model: keras.Model, folder: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -252,6 +253,23 @@ class TestExportedByKeras:
         assert len(profiles) == 3
         for profile in profiles[1:]:
             np.testing.assert_allclose(profile[profiles[0].index], profiles[0], rtol=CLOSE)
+
+
+@pytest.mark.slow
+@needs_export
+def test_a_real_network_has_the_same_layers_and_activations(data_folder: Path, tmp_path: Path) -> None:
+    trained = tfinv.models.load(data_folder / "models" / "ic_resnet8" / "model.h5")
+    images = RNG.random((16, 32, 32, 3), "float32") * 255
+    trained(images[:1])
+    trained.export(tmp_path / "saved", verbose=False)
+    trained.export(tmp_path / "net.onnx", format="onnx", verbose=False)
+    expected = {name: np.asarray(value) for name, value in ActivationModel(trained)(images).items()}
+    assert len(expected) == 29
+    for source in (SavedModel(tmp_path / "saved"), OnnxModel(tmp_path / "net.onnx")):
+        found = source(images)
+        assert found.keys() == expected.keys()
+        for name, wanted in expected.items():
+            np.testing.assert_allclose(found[name], wanted, atol=CLOSE * np.abs(wanted).max(), err_msg=name)
 
 
 def small_onnx(path: Path, nodes: list[Any], shape: list[Any], weights: dict[str, NDArray[Any]], **how: Any) -> Path:
