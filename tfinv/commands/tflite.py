@@ -95,6 +95,7 @@ def _study(options: argparse.Namespace) -> int:
     _check(options, recipes, schemes)
 
     from tfinv.commands.data import load_fitting
+    from tfinv.commands.elsewhere import refuse_elsewhere
     from tfinv.commands.planning import offering_flags, plan_memory
     from tfinv.commands.sources import fixed_size, is_tflite, open_model
     from tfinv.evaluation import Sampling
@@ -102,6 +103,7 @@ def _study(options: argparse.Namespace) -> int:
     from tfinv.tflite import Output, Subsets, study
 
     start = time.monotonic()
+    refuse_elsewhere("tflite", "a Keras model", options.model)
     if is_tflite(options.model):
         raise ValueError(f"model must be a Keras model; compare reads .tflite files. Received: {options.model!r}")
     opened = open_model(options.model, options.input_scale, options.layer_class, options.input_size)
