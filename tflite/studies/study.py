@@ -167,7 +167,7 @@ def study(
         cache = output.cache
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
-        pieces, summary, output_curves = measure_recipes(
+        pieces, summary, output_curves, output_example = measure_recipes(
             pieces, few, transformations, subsets.outputs, scale, warping, progress
         )
         reference = pieces[REFERENCE].conversion
@@ -199,7 +199,7 @@ def study(
     result = _assembled(pieces, failed, test, transformations, metadata, scale)
     verdict = (*output_sentences(summary), *result.verdict, *sentences(sensitive, keys[0]))
     warnings = (*result.warnings, *notes)
-    result = replace(result, outputs=summary, output_curves=output_curves)
+    result = replace(result, outputs=summary, output_curves=output_curves, output_example=output_example)
     by_kernels = None
     if len(chosen_kernels) > 1:
         models = {name: TFLiteModel(piece.conversion, input_scale=scale, probe=False) for name, piece in pieces.items()}
