@@ -6,8 +6,8 @@ classifiers and of untrained networks of the same architecture, and once more on
 
 Source: thesis and the experiments of 2021, task of same-equivariance: regression of min-max scaled parameters, relative
 absolute error (RAE) below 0.30 counts as trained. There inverses of composed maps were wrong and borders counted.
-Expected: same-equivariance depends neither on what was learnt nor on the data: the profiles agree. Differences of profiles are relative, as
-`tfinv.experiments.distance` defines them: what networks of one kind with two seeds differ by is taken off.
+Expected: same-equivariance depends neither on what was learnt nor on the data: the profiles agree. Differences of
+profiles are relative, and what two networks of one kind differ by is taken off (`tfinv.experiments.distance`).
 
     python -m tfinv.run transformation_regression
     python -m tfinv.run transformation_regression regressed=rotation seeds=5
