@@ -7,33 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from ai_edge_litert import interpreter
+from group_networks import digits, images, restless, run_file, turned
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tfinv import datasets, models, tflite
+from tfinv import models, tflite
 from tfinv.layers import GroupBatchNormalization, GroupPooling, P4Conv2D, P4MConv2D, SymmetricMaxPooling2D
 from tfinv.transformations import Affine, warp
 from tfinv.transformations.groups import GROUPS, P4, P4M, TurnGroup
 
 CONVOLUTIONS = {"p4": P4Conv2D, "p4m": P4MConv2D}
-
-
-def turned(images: np.ndarray, group: str, element: int) -> np.ndarray:
-    return np.stack([GROUPS[group].turned(image, element) for image in images])
-
-
-def images(count: int, size: int = 28, channels: int = 1) -> np.ndarray:
-    return np.random.default_rng(3).random((count, size, size, channels), dtype=np.float32)
-
-
-def restless(model: keras.Model, seed: int = 0) -> keras.Model:
-    """Biases, offsets and moving statistics as after training, instead of zeros and ones."""
-    generator = np.random.default_rng(seed)
-    for weight in model.weights:
-        if len(weight.shape) == 1:
-            spread = generator.uniform(0.5, 1.5, weight.shape)
-            weight.assign(spread if weight.name in ("gamma", "moving_variance") else 0.3 * (spread - 1))
-    return model
 
 
 @pytest.mark.parametrize("group", [P4, P4M])
@@ -141,8 +123,8 @@ def test_bad_options_are_named():
         GroupPooling("p6")
     with pytest.raises(ValueError, match="multiple of 8 channels"):
         GroupBatchNormalization("p4m")(keras.Input((8, 8, 4)))
-    for shape in ((28, 30, 1), (29, 29, 1)):
-        with pytest.raises(ValueError, match="square and of even size"):
+    for shape, message in (((28, 30, 1), "must be square"), ((29, 29, 1), "square and of even size")):
+        with pytest.raises(ValueError, match=message):
             models.p4cnn(shape, 10)
 
 
@@ -226,31 +208,9 @@ def test_a_file_holds_plain_convolutions_alone(float_file):
     assert tflite.float32(plain).operators == {"CONV_2D": 7, "MAX_POOL_2D": 1, "REDUCE_MAX": 1}
 
 
-def digits(count: int = 64) -> np.ndarray:
-    """Real images: handwritten digits in a black frame of 28x28 pixels."""
-    x = datasets.load("digits").test.subset(count, seed=0).x
-    border = (28 - x.shape[1]) // 2
-    return np.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
-
-
 @pytest.fixture(scope="module")
 def float_file(network) -> tflite.Conversion:
     return tflite.float32(network)
-
-
-def run_file(content: bytes, inputs: np.ndarray, kernels: str) -> np.ndarray:
-    """The output of a file by XNNPACK or by the reference kernels, for all images at once."""
-    kinds = interpreter.OpResolverType
-    runner = interpreter.Interpreter(
-        model_content=content,
-        num_threads=1,
-        experimental_op_resolver_type=kinds.AUTO if kernels == "xnnpack" else kinds.BUILTIN_REF,
-    )
-    runner.resize_tensor_input(runner.get_input_details()[0]["index"], inputs.shape)
-    runner.allocate_tensors()
-    runner.set_tensor(runner.get_input_details()[0]["index"], inputs)
-    runner.invoke()
-    return runner.get_tensor(runner.get_output_details()[0]["index"])
 
 
 @pytest.mark.parametrize("kernels", ["xnnpack", "reference"])

@@ -81,6 +81,38 @@ def load_folder(path: Path, request: Request) -> Dataset:
     return finish(path.name, classes, SplitArrays(*arrays), request, tuple(notes))
 
 
+def class_files_of(path: Path, request: Request) -> tuple[list[ImageFile], tuple[str, ...], tuple[int, int, int]]:
+    """The readable files of a folder, which are not decoded; the class names; and the shape to bring the images to.
+
+    Args:
+        path: the folder; of one with a `train` and a `test` folder the training images.
+        request: size and channels.
+
+    Raises:
+        ValueError: no readable image.
+    """
+    notes: list[str] = []
+    parts, classes = _list_files(path, notes)
+    files, headers = _read_headers(parts[0], notes)
+    if not files:
+        raise ValueError(f"{path} must hold readable images ({', '.join(sorted(SUFFIXES))}). Received: none")
+    return files, classes, _target_shape(headers, request, notes)
+
+
+def read_image(
+    path: Path, shape: tuple[int, int, int], decode: Callable[[Path], NDArray[Any]] = decode
+) -> NDArray[np.float32]:
+    """Decode one file, float32 in [0, 1], and bring it to `(H, W, C)`.
+
+    Raises:
+        ValueError: a damaged file.
+        OSError: a file that cannot be read.
+    """
+    height, width, channels = shape
+    image = resize(unit(decode(path))[None], height, width)
+    return to_channels(image, channels)[0].clip(0, 1)
+
+
 def _list_files(path: Path, notes: list[str]) -> tuple[list[list[ImageFile]], tuple[str, ...]]:
     """The files of the folder, or of its train and its test folder; and the class names."""
     train = path / "train"
@@ -150,13 +182,8 @@ def decode_files(
     decode: Callable[[Path], NDArray[Any]] = decode,
 ) -> tuple[list[NDArray[np.float32]], list[ImageFile]]:
     """Images of one shape in the order of the files, and the files without the damaged ones, which are noted."""
-    height, width, channels = shape
-
-    def read(file: ImageFile) -> NDArray[np.float32]:
-        image = resize(unit(decode(file.path))[None], height, width)
-        return to_channels(image, channels)[0].clip(0, 1)
-
-    kept, images = _without_damaged(files, _each_readable(files, read, "reading images"), notes)
+    images = _each_readable(files, lambda file: read_image(file.path, shape, decode), "reading images")
+    kept, images = _without_damaged(files, images, notes)
     return images, kept
 
 
