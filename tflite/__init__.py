@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tfinv.tflite.comparison.measure_models import Measured, measure_models
     from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.convert.calibration import with_transformations
+    from tfinv.tflite.convert.calibration_ranges import Ranges
     from tfinv.tflite.convert.equalization import equalize
     from tfinv.tflite.convert.match_keras_layers import layer_map
     from tfinv.tflite.convert.recipes import (
@@ -56,6 +57,7 @@ _HOME = {
     "Quantizing": "studies.options",
     "Materials": "studies.recipe",
     "RECIPES": "studies.recipes",
+    "Ranges": "convert.calibration_ranges",
     "Recipe": "studies.recipe",
     "Subsets": "comparison.options",
     "StudyResult": "studies.result",
@@ -99,6 +101,7 @@ __all__ = [
     "QatConversion",
     "QatReport",
     "Quantizing",
+    "Ranges",
     "Recipe",
     "StudyResult",
     "Subsets",

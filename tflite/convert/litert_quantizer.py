@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ def quantize_weights(
     compute: Literal["float", "integer"],
     only: str = ".*",
     skip: str | None = None,
+    algorithm: str = "min_max",
 ) -> bytes:
     """Store kernels as integers, one scale per channel; activations stay float.
 
@@ -35,12 +36,14 @@ def quantize_weights(
         compute: `"float"` gives back real kernels before they are used; `"integer"` quantizes activations on the fly.
         only: regular expression that the output tensor's name of an operator must match.
         skip: the same for operators that stay float; None for none.
+        algorithm: sets the ranges of kernels: `"min_max"`, `"mse"` or `"octav"`, where the tool has it for an operator.
     """
     from litert_quantizer import qtyping, recipe_manager
 
     manager = recipe_manager.RecipeManager()
     add = manager.add_dynamic_config if compute == "integer" else manager.add_weight_only_config
-    add(regex=only, operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=bits)
+    for key in _algorithms(algorithm):
+        add(regex=only, operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=bits, algorithm_key=key)
     _keep_float(manager, skip)
     return _quantize(content, manager, None)
 
@@ -54,6 +57,8 @@ def quantize_all(
     io: Io,
     only: str = ".*",
     skip: str | None = None,
+    clipped: Mapping[str, tuple[float, float]] | None = None,
+    algorithm: str = "min_max",
 ) -> bytes:
     """Store kernels (8 bits) and activations as integers, activation ranges from calibration images.
 
@@ -68,6 +73,8 @@ def quantize_all(
         io: type of inputs and outputs; `"int8"` means the activations' own integer type.
         only: see `quantize_weights`.
         skip: see `quantize_weights`.
+        clipped: ranges of activations by tensor name, in place of their minimum and maximum.
+        algorithm: see `quantize_weights`.
     """
     from litert_quantizer import calibrator, qtyping, recipe_manager
     from litert_quantizer.utils import qsv_utils
@@ -75,13 +82,15 @@ def quantize_all(
     granularity = qtyping.QuantGranularity
     names = qtyping.TFLOperationName
     manager = recipe_manager.RecipeManager()
-    manager.add_static_config(
-        regex=only,
-        operation_name=names.ALL_SUPPORTED,
-        activation_num_bits=activation_bits,
-        weight_num_bits=8,
-        weight_granularity=granularity.CHANNELWISE if per_channel else granularity.TENSORWISE,
-    )
+    for key in _algorithms(algorithm):
+        manager.add_static_config(
+            regex=only,
+            operation_name=names.ALL_SUPPORTED,
+            activation_num_bits=activation_bits,
+            weight_num_bits=8,
+            weight_granularity=granularity.CHANNELWISE if per_channel else granularity.TENSORWISE,
+            algorithm_key=key,
+        )
     _keep_float(manager, skip)
     if io == "float32":
         for boundary in (names.INPUT, names.OUTPUT):
@@ -92,7 +101,22 @@ def quantize_all(
     (name,) = arguments["inputs"]
     for batch in batches:
         ranges.calibrate({signature: [{name: batch}]}, manager)
-    return _unread_quantized(_quantize(content, manager, ranges.get_model_qsvs()))
+    found = ranges.get_model_qsvs()
+    for name, (low, high) in (clipped or {}).items():
+        if name in found:
+            found[name] = {
+                "min": np.full_like(found[name]["min"], low),
+                "max": np.full_like(found[name]["max"], high),
+            }
+    return _unread_quantized(_quantize(content, manager, found))
+
+
+def _algorithms(name: str) -> list[str]:
+    """The keys of the rules to add, the general one first: an operator takes the last one that the tool has for it."""
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    keys = {"mse": AlgorithmName.MSE, "octav": AlgorithmName.OCTAV}
+    return [AlgorithmName.MIN_MAX_UNIFORM_QUANT, *([keys[name]] if name in keys else [])]
 
 
 def _all_outputs_read(content: bytes) -> bytes:
