@@ -136,7 +136,8 @@ def test_correlation_agreement_and_slope():
 
 
 def test_all_questions_are_there():
-    assert sorted([*ORDER, "quickstart", "quantization"]) == sorted(experiment_names()) and len(ORDER) == 27
+    others = ("quickstart", "quantization", "invariance_training")
+    assert sorted([*ORDER, *others]) == sorted(experiment_names()) and len(ORDER) == 27
 
 
 @pytest.mark.parametrize("name", ORDER)

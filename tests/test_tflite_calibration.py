@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from tfinv import tflite
-from tfinv.tflite import Ranges, TFLiteModel, float32, static_int8, weight_int4
+from tfinv.tflite import (
+    Ranges,
+    TFLiteModel,
+    extreme_images,
+    float32,
+    static_int8,
+    weight_int4,
+    with_transformations,
+)
 from tfinv.tflite.convert.calibration_bias import correct_biases, mean_shift
 from tfinv.tflite.convert.calibration_ranges import GrowingHistogram, activation_ranges
 from tfinv.tflite.files.flatbuffer import read_graph
@@ -176,3 +184,12 @@ def test_bad_input_says_what_to_do(reference: Any, images: Any) -> None:
         with pytest.raises(kind, match=text):  # type: ignore[arg-type]
             make()
     assert tflite.Ranges is Ranges
+
+
+def test_extreme_images_give_the_file_of_all(reference: Any, images: Any) -> None:
+    chosen = extreme_images(reference, images[:20], "rotations(8)")
+    every = with_transformations(images[:20], "rotations(8)")
+    assert 2 <= len(chosen) <= 2 * len(reference.graph.activations) + 2 < len(every)
+    assert all(any(np.array_equal(image, other) for other in every) for image in chosen)
+    assert static_int8(reference, chosen).content == static_int8(reference, every).content
+    assert static_int8(reference, chosen[:1]).content != static_int8(reference, every).content
