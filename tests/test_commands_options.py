@@ -25,6 +25,7 @@ EFFECTS = {
     "run": {"experiment", "overrides", "cache", "seed", "preset", "smoke", "force", "list", "workers"},
     "train": {
         *("architecture", "augmentation", "epochs", "batch_size", "learning_rate", "min_accuracy", "patience", "seed"),
+        *("invariance_loss", "invariance_layers", "invariance_transformations"),
     },
     "measure": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "batch_size", "padding"),

@@ -136,7 +136,7 @@ def test_correlation_agreement_and_slope():
 
 
 def test_all_questions_are_there():
-    assert sorted([*ORDER, "quickstart", "quantization"]) == sorted(experiment_names()) and len(ORDER) == 27
+    assert sorted([*ORDER, "quickstart", "quantization"]) == sorted(experiment_names()) and len(ORDER) == 29
 
 
 @pytest.mark.parametrize("name", ORDER)

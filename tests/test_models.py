@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ffnet": {"hidden": (16, 8), "batch_normalization": True},
     "mobilenet_small": {"filters": 4},
     "tutorial_cnn": {"filters": 4, "dense": 8},
+    "lenet": {"filters": (3, 4), "dense": (8, 6)},
     "p4cnn": {"filters": 4},
     "z2cnn": {"filters": 4},
     "st_cnn": {"filters": 4, "dense": 8, "batch_normalization": True},
@@ -85,6 +86,9 @@ def small(name: str, **options: Any) -> keras.Model:
         (105_214, "ffnet", MNIST, {"hidden": (120, 84), "activation": "relu"}),
         (820_874, "ffnet", CIFAR, {"hidden": (256, 128)}),
         (421_642, "tutorial_cnn", MNIST, {}),
+        (411_242, "tutorial_cnn", MNIST, {"kernel_size": 2, "dilation": 2}),
+        (61_706, "lenet", (32, 32, 1), {}),
+        (62_006, "lenet", CIFAR, {}),
         # By hand, of the depthwise-separable network: stem 464, blocks 752 + 2528 + 4928 + 9152 + 18048 + 34688, 2570.
         (73_130, "mobilenet_small", CIFAR, {}),
         # By hand: stem 896, blocks 7160 + 10232 + 28592 + 40880 (of 64, 64, 128 ... channels), logits 1290.
@@ -118,6 +122,7 @@ def test_parameter_counts_of_the_study(
         (42, "vgg16d", {"batch_normalization": True}),
         (6, "ffnet", {"batch_normalization": False}),
         (10, "tutorial_cnn", {}),
+        (12, "lenet", {}),
     ],
 )
 def test_layers_of_the_study_but_for_its_softmax(layers: int, name: str, options: dict[str, Any]) -> None:
@@ -379,6 +384,8 @@ def test_networks_of_keras_as_published_without_a_network(monkeypatch: pytest.Mo
         ("resnet", MNIST, 10, {"depth": 20}, r"depth must be one of \[18, 34, 50, 101\].* 20"),
         ("inception", MNIST, 10, {"filters": 1}, "filters must be a whole number of at least 2.* 1"),
         ("ffnet", MNIST, 10, {"hidden": 64}, "hidden must be a tuple.* 64"),
+        ("lenet", MNIST, 10, {"filters": 6}, "filters must be two whole numbers. Received: 6"),
+        ("lenet", MNIST, 10, {"dense": (120, 0)}, "dense must be a whole number.* 0"),
         ("vgg16d", MNIST, 10, {"dropout": 1.0}, "dropout must be .* 1.0"),
         ("tutorial_cnn", MNIST, 10, {"normalization": (0.1, 0)}, r"normalization must be .* \(0.1, 0\)"),
     ],

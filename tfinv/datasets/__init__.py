@@ -3,6 +3,18 @@
 from tfinv.datasets.images import adapt
 from tfinv.datasets.loading import load, names
 from tfinv.datasets.normalization import ChannelStatistics, channel_statistics, normalize
+from tfinv.datasets.on_disk import StoredImages, on_disk
 from tfinv.datasets.split import Dataset, Split
 
-__all__ = ["ChannelStatistics", "Dataset", "Split", "adapt", "channel_statistics", "load", "names", "normalize"]
+__all__ = [
+    "ChannelStatistics",
+    "Dataset",
+    "Split",
+    "StoredImages",
+    "adapt",
+    "channel_statistics",
+    "load",
+    "names",
+    "normalize",
+    "on_disk",
+]

@@ -12,6 +12,7 @@ from tfinv.models.binary_net import binary_net
 from tfinv.models.build import build, names, register
 from tfinv.models.ffnet import ffnet
 from tfinv.models.inception import inception
+from tfinv.models.lenet import lenet
 from tfinv.models.load import load
 from tfinv.models.mobilenet_small import mobilenet_small
 from tfinv.models.p4_all_convolutional import p4_all_convolutional
@@ -32,6 +33,7 @@ __all__ = [
     "ffnet",
     "fix_inputs",
     "inception",
+    "lenet",
     "load",
     "mobilenet_small",
     "names",

@@ -12,6 +12,7 @@ from tfinv.models.all_convolutional import all_convolutional
 from tfinv.models.binary_net import binary_net
 from tfinv.models.ffnet import ffnet
 from tfinv.models.inception import inception
+from tfinv.models.lenet import lenet
 from tfinv.models.load import is_file_name, load
 from tfinv.models.mobilenet_small import mobilenet_small
 from tfinv.models.p4_all_convolutional import p4_all_convolutional
@@ -38,6 +39,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
         ffnet,
         mobilenet_small,
         tutorial_cnn,
+        lenet,
         p4cnn,
         z2cnn,
         st_cnn,

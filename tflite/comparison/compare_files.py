@@ -12,6 +12,7 @@ import numpy as np
 from tfinv.activations.outputs import remarks
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.outputs.comparing import OutputComparison, are_classes, compare_outputs
 from tfinv.resampling.jackknife import Replicates
@@ -47,6 +48,7 @@ MATCHING_SAMPLES, SCALE_SAMPLES, CHECK_SAMPLES = 32, 200, 8
 
 
 @accepts_folded
+@on_workers
 def compare_files(
     before: Source | TFLiteModel,
     after: Source | TFLiteModel,
@@ -61,6 +63,7 @@ def compare_files(
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
     seed: int = 0,
+    distribute: Any = None,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> Comparison:
@@ -97,6 +100,8 @@ def compare_files(
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
         seed: seed of the subsets and of resampling.
+        distribute: workers for the evaluations, see `tfinv.evaluate`; None for those of
+            `tfinv.distributed`, or else this process.
         progress: show progress bars.
         metadata: entries to add to the record.
 

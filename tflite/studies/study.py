@@ -16,6 +16,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.support.cache import Cache
 from tfinv.support.checks import received
@@ -34,6 +35,8 @@ from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.kernels import XNNPACK, kernel_sets
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
+from tfinv.tflite.studies.answers import answers_of, most_flipped
+from tfinv.tflite.studies.answers import sentences as answer_sentences
 from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
 from tfinv.tflite.studies.outputs import measure_recipes
 from tfinv.tflite.studies.outputs import sentences as output_sentences
@@ -43,6 +46,7 @@ from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
 from tfinv.tflite.studies.result import StudyResult
 from tfinv.tflite.studies.sensitivities import choose_schemes, sensitivities, sentences
 from tfinv.tflite.studies.verdict import describe, trade_offs
+from tfinv.tflite.studies.workers import measure_ahead
 from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
@@ -55,6 +59,7 @@ _SCALE_SAMPLES = 200
 
 
 @accepts_folded
+@on_workers
 def study(
     model: KerasModel,
     train: Any,
@@ -70,6 +75,7 @@ def study(
     warping: Warping | None = None,
     output: Output | None = OUTPUT,
     seed: int = 0,
+    distribute: Any = None,
     progress: bool = True,
 ) -> StudyResult:
     """Quantize a trained model in every way and say what each does to its invariance and its answers.
@@ -102,6 +108,8 @@ def study(
         warping: padding and interpolation of transformed images, also of those that calibrate and train.
         output: folders for the files and for what an interrupted study goes on from; a function to report to.
         seed: seed of subsets, training and resampling.
+        distribute: workers for the measurements of the files, see `tfinv.evaluate`; None for those of
+            `tfinv.distributed`, or else this process.
         progress: show progress bars.
 
     Returns:
@@ -233,6 +241,7 @@ def _pieces(
     pieces: dict[str, Piece] = {}
     failed: dict[str, str] = {}
     reference: TFLiteModel | None = None
+    measure_ahead(recipes, store, materials, images, settings, identity)
     for number, recipe in enumerate(recipes, 1):
         name = recipe.name
         say(f"{name} ({number} of {len(recipes)}): {recipe.words}")
@@ -261,15 +270,20 @@ def _assembled(
     import pandas as pd
 
     seen = behaviours(pieces, test.y, transformations, metadata["seed"])
+    predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
+    metadata["pictured"] = most_flipped(seen, metadata["recipes"])
+    warping = Warping(metadata["padding"], metadata["interpolation"])
+    calibration = [pieces[name].calibration for name in seen]
+    answers = answers_of(predictions, calibration, seen, test, transformations, metadata["pictured"], warping)
     layers = _layers(pieces)
     rows = [_row(name, piece, seen.get(name), layers) for name, piece in pieces.items()]
     recipes = trade_offs(pd.DataFrame(rows))
     curves = [behaviour.to_frame(transformations).assign(model=name) for name, behaviour in seen.items()]
     first = pieces[REFERENCE]
     metadata["num_classes"] = None if first.predictions is None else first.predictions.num_classes
-    predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
+    told = describe(recipes, layers, seen, predictions, test.y, identities(transformations), metadata)
     return StudyResult(
-        verdict=tuple(describe(recipes, layers, seen, predictions, test.y, identities(transformations), metadata)),
+        verdict=(*told, *answer_sentences(answers, metadata["recipes"])),
         warnings=tuple(_warnings(pieces, failed, metadata["recipes"], test, scale)),
         recipes=recipes,
         layers=layers,
@@ -280,6 +294,7 @@ def _assembled(
         results={name: piece.results for name, piece in pieces.items()},
         predictions=predictions,
         metadata=metadata,
+        answers=answers,
     )
 
 
