@@ -44,6 +44,7 @@ from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, meas
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
 from tfinv.tflite.studies.result import StudyResult
+from tfinv.tflite.studies.samplers import samplers
 from tfinv.tflite.studies.sensitivities import choose_schemes, sensitivities, sentences
 from tfinv.tflite.studies.verdict import describe, trade_offs
 from tfinv.tflite.studies.workers import measure_ahead
@@ -192,6 +193,7 @@ def study(
         "interpolation": warping.interpolation,
         "input_scale": scale.text,
         "seed": seed,
+        "samplers": samplers(model),
         "recipes": {recipe.name: facts(recipe) for recipe in chosen},
         "hashes": identity,
         "environment": describe_environment(),
