@@ -21,6 +21,7 @@ from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.support.cache import Cache
 from tfinv.support.checks import received
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.faults import one_line
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
@@ -32,7 +33,6 @@ from tfinv.tflite.convert.channels import with_channels_last
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
-from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.kernels import XNNPACK, kernel_sets
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
@@ -45,6 +45,7 @@ from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, meas
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
 from tfinv.tflite.studies.result import StudyResult
+from tfinv.tflite.studies.samplers import samplers
 from tfinv.tflite.studies.sensitivities import choose_schemes, sensitivities, sentences
 from tfinv.tflite.studies.verdict import describe, trade_offs
 from tfinv.tflite.studies.workers import measure_ahead
@@ -195,6 +196,7 @@ def study(
         "interpolation": warping.interpolation,
         "input_scale": scale.text,
         "seed": seed,
+        "samplers": samplers(model),
         "recipes": {recipe.name: facts(recipe) for recipe in chosen},
         "hashes": identity,
         "environment": describe_environment(),
