@@ -142,7 +142,7 @@ def _modern(config: Any, names: dict[str, str]) -> Any:
         kind, settings = "ReLU", {**_without(settings, "theta"), "threshold": settings.get("theta", 1.0)}
         config = {**_without(config, "build_config"), "class_name": kind}
     if kind == "MultiHeadAttention":  # it is built by its call, which Keras 3 asks another shape for
-        config = _without(config, "build_config")
+        config = {**_without(config, "build_config"), "inbound_nodes": _named(config.get("inbound_nodes", []))}
     if kind == "TFOpLambda" and settings.get("function") == _ADD and (nodes := _sums(config.get("inbound_nodes"))):
         kind, settings = "Add", {"name": settings.get("name")}
         config = {"class_name": kind, "name": config.get("name"), "inbound_nodes": nodes}
@@ -192,6 +192,24 @@ def _sums(nodes: Any) -> list[Any]:
             return []
         summed.append([[*first[:3], {}], [*other[:3], {}]])
     return summed
+
+
+def _named(nodes: Any) -> Any:
+    """Calls of a layer on tensors by name, such as `attention(x, value=x)`, as Keras 3 writes them; others unchanged."""
+
+    def tensor(reference: Any) -> Any:
+        if not _is_reference(reference):
+            return reference
+        about = {"shape": [None], "dtype": "float32", "keras_history": reference[:3]}
+        return {"class_name": "__keras_tensor__", "config": about}
+
+    called = []
+    for node in nodes if isinstance(nodes, list) else ():
+        if not (isinstance(node, list) and len(node) == 1 and _is_reference(node[0]) and len(node[0]) == 4):
+            return nodes
+        options = {name: tensor(value) for name, value in node[0][3].items()}
+        called.append({"args": [tensor(node[0])], "kwargs": options})
+    return called
 
 
 def _single(tensors: Any) -> Any:
