@@ -195,7 +195,7 @@ def _sums(nodes: Any) -> list[Any]:
 
 
 def _named(nodes: Any) -> Any:
-    """Calls of a layer on tensors by name, such as `attention(x, value=x)`, as Keras 3 writes them; others unchanged."""
+    """Calls of a layer on tensors by name, such as `attention(x, value=x)`, as Keras 3 writes them; others as given."""
 
     def tensor(reference: Any) -> Any:
         if not _is_reference(reference):
