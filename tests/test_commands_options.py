@@ -41,7 +41,7 @@ EFFECTS = {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "padding", "interpolation"),
         *("memory_budget", "measured_samples", "confidence", "recipes", "train_samples", "calibration_samples"),
         *("epochs", "learning_rate", "sensitivity", "force", "seed"),
-        *("kernels", "kernel_samples", "output", "workers", "keep", "schemes"),
+        *("kernels", "kernel_samples", "output", "workers", "keep", "schemes", "decide", "margin"),
     },
     "redraw": {"folders"},
 }

@@ -226,8 +226,13 @@ def test_command(tmp_path, capsys):
     arguments = ["tflite", "--model", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path / "out")]
     arguments += ["--transformations", SET, "--max-samples", "40", "--measured-samples", "30", "--quiet"]
     options = ["--measures", "NormalizedVariance", "--input-scale", "-1..1"]
+    options += ["--decide", "equivalence", "--margin", "30 points"]
     assert main([*arguments, "--recipes", "float16", *options]) == 0
-    assert "Written to" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Written to" in printed and "Decided by intervals, margin 30 points, float16" in printed
+    assert set(pd.read_csv(tmp_path / "out" / "decisions.csv")["decision"]) == {"unchanged"}
+    assert main([*arguments, "--margin", "1 point"]) == 2
+    assert "--decide equivalence" in capsys.readouterr().err
     loaded = StudyResult.load(tmp_path / "out" / "study.npz")
     assert loaded.recipes["recipe"].tolist() == ["float32", "float16"] and loaded.metadata["input_scale"] == "-1..1"
     assert {"report.html", "report.md", "recipes.csv", "cache"} <= {path.name for path in (tmp_path / "out").iterdir()}
