@@ -25,6 +25,7 @@ EFFECTS = {
     "run": {"experiment", "overrides", "cache", "seed", "preset", "smoke", "force", "list", "workers"},
     "train": {
         *("architecture", "augmentation", "epochs", "batch_size", "learning_rate", "min_accuracy", "patience", "seed"),
+        *("invariance_loss", "invariance_layers", "invariance_transformations"),
     },
     "measure": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "batch_size", "padding"),
@@ -159,7 +160,7 @@ def test_the_main_command_refuses_what_changes_nothing(capsys: pytest.CaptureFix
     assert "--preset has no effect here: --smoke is a preset" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("source", ["keras", "integer"])
+@pytest.mark.parametrize("source", [pytest.param("keras", marks=pytest.mark.slow), "integer"])
 def test_options_of_measure_change_the_results(source: str, place: Path, tmp_path: Path):
     """One run with the defaults, and one per option that must differ from it in what was measured or recorded."""
     arguments = base("measure", source, place)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tfinv.tflite.comparison.measure_models import Measured, measure_models
     from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.convert.calibration import with_transformations
+    from tfinv.tflite.convert.calibration_images import extreme_images
+    from tfinv.tflite.convert.calibration_ranges import Ranges
     from tfinv.tflite.convert.equalization import equalize
     from tfinv.tflite.convert.match_keras_layers import layer_map
     from tfinv.tflite.convert.recipes import (
@@ -61,6 +63,7 @@ _HOME = {
     "Quantizing": "studies.options",
     "Materials": "studies.recipe",
     "RECIPES": "studies.recipes",
+    "Ranges": "convert.calibration_ranges",
     "Recipe": "studies.recipe",
     "Subsets": "comparison.options",
     "StudyResult": "studies.result",
@@ -75,6 +78,7 @@ _HOME = {
     "equalize": "convert.equalization",
     "float16": "convert.recipes",
     "float32": "convert.recipes",
+    "extreme_images": "convert.calibration_images",
     "fix_inputs": "files.fixed_inputs",
     "latency": "files.cost",
     "layer_map": "convert.match_keras_layers",
@@ -107,6 +111,7 @@ __all__ = [
     "QatConversion",
     "QatReport",
     "Quantizing",
+    "Ranges",
     "Recipe",
     "StudyResult",
     "Subsets",
@@ -119,6 +124,7 @@ __all__ = [
     "compare_kernels",
     "dynamic_int8",
     "equalize",
+    "extreme_images",
     "fix_inputs",
     "float16",
     "float32",

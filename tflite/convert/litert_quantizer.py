@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
@@ -48,6 +48,7 @@ def quantize_weights(
     compute: Literal["float", "integer"],
     only: str = ".*",
     skip: str | None = None,
+    algorithm: str = "min_max",
 ) -> bytes:
     """Store kernels as integers, one scale per channel; activations stay float.
 
@@ -57,12 +58,14 @@ def quantize_weights(
         compute: `"float"` gives back real kernels before they are used; `"integer"` quantizes activations on the fly.
         only: regular expression that the output tensor's name of an operator must match.
         skip: the same for operators that stay float; None for none.
+        algorithm: sets the ranges of kernels: `"min_max"`, `"mse"` or `"octav"`, where the tool has it for an operator.
     """
     from litert_quantizer import qtyping, recipe_manager
 
     manager = recipe_manager.RecipeManager()
     add = manager.add_dynamic_config if compute == "integer" else manager.add_weight_only_config
-    add(regex=only, operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=bits)
+    for key in _algorithms(algorithm):
+        add(regex=only, operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=bits, algorithm_key=key)
     _keep_float(manager, skip)
     return _quantize(content, manager, None)
 
@@ -76,6 +79,8 @@ def quantize_all(
     io: Io,
     only: str = ".*",
     skip: str | None = None,
+    clipped: Mapping[str, tuple[float, float]] | None = None,
+    algorithm: str = "min_max",
 ) -> bytes:
     """Store kernels (8 bits) and activations as integers, activation ranges from calibration images.
 
@@ -90,23 +95,27 @@ def quantize_all(
         io: type of inputs and outputs; `"int8"` means the activations' own integer type.
         only: see `quantize_weights`.
         skip: see `quantize_weights`.
+        clipped: ranges of activations by tensor name, in place of their minimum and maximum.
+        algorithm: see `quantize_weights`.
     """
     from litert_quantizer import qtyping, recipe_manager
 
     granularity = qtyping.QuantGranularity
     names = qtyping.TFLOperationName
     manager = recipe_manager.RecipeManager()
-    manager.add_static_config(
-        regex=only,
-        operation_name=names.ALL_SUPPORTED,
-        activation_num_bits=activation_bits,
-        weight_num_bits=8,
-        weight_granularity=granularity.CHANNELWISE if per_channel else granularity.TENSORWISE,
-    )
+    for key in _algorithms(algorithm):
+        manager.add_static_config(
+            regex=only,
+            operation_name=names.ALL_SUPPORTED,
+            activation_num_bits=activation_bits,
+            weight_num_bits=8,
+            weight_granularity=granularity.CHANNELWISE if per_channel else granularity.TENSORWISE,
+            algorithm_key=key,
+        )
     _keep_float(manager, skip)
     if io == "float32":
         _keep_boundary(manager, ".*")
-    return _unread_quantized(_quantize(content, manager, _ranges(content, batches, manager)))
+    return _unread_quantized(_quantize(content, manager, _clip(_ranges(content, batches, manager), clipped or {})))
 
 
 def calibrated_ranges(content: bytes, batches: Iterable[NDArray[np.float32]]) -> Any:
@@ -176,6 +185,23 @@ def _ranges(content: bytes, batches: Iterable[NDArray[np.float32]], manager: Any
     for batch in batches:
         ranges.calibrate({signature: [{name: batch}]}, manager)
     return ranges.get_model_qsvs()
+
+
+def _clip(ranges: Any, clipped: Mapping[str, tuple[float, float]]) -> Any:
+    """The ranges with those of some tensors replaced."""
+    for name, (low, high) in clipped.items():
+        if name in ranges:
+            before = ranges[name]
+            ranges[name] = {"min": np.full_like(before["min"], low), "max": np.full_like(before["max"], high)}
+    return ranges
+
+
+def _algorithms(name: str) -> list[str]:
+    """The keys of the rules to add, the general one first: an operator takes the last one that the tool has for it."""
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    keys = {"mse": AlgorithmName.MSE, "octav": AlgorithmName.OCTAV}
+    return [AlgorithmName.MIN_MAX_UNIFORM_QUANT, *([keys[name]] if name in keys else [])]
 
 
 def _all_outputs_read(content: bytes) -> bytes:
