@@ -66,7 +66,7 @@ def test_the_file_keeps_what_was_asked_as_an_evaluation_of_its_own_tells(choice)
 
 def test_the_choice_is_the_smallest_of_what_held_and_no_neighbour_that_is_smaller_holds(choice):
     held = choice.path[choice.path["outcome"] != "undone"]
-    assert held["holds"].all() or "size_ratio<0.9" in KEEP
+    assert held["holds"].all()
     assert choice.conversion.size == held["bytes"].min() < choice.files.set_index("file").loc["uniform int8", "bytes"]
     smaller = choice.neighbours[choice.neighbours["bytes_more"] < 0]
     assert not smaller["holds"].any()

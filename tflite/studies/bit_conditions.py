@@ -167,6 +167,7 @@ def _of_images(condition: Condition, columns: Sequence[NDArray[np.float64]]) -> 
     found = []
     for column in columns:
         low, high = paired_interval(column, TESTED)
+        low = low if condition.metric.endswith("_drop") else max(low, 0.0)  # a share is not negative
         found.append((Estimate(float(column.mean()), low, high), float(column.std())))
     value = max(estimate.value for estimate, _ in found)
     whole = Estimate(value, max(e.low for e, _ in found), max(e.high for e, _ in found))
