@@ -104,7 +104,7 @@ def test_what_was_chosen_is_saved_loaded_and_reported(choice, folder):
     assert json.loads((folder / "saved" / "recipe.json").read_text()) == loaded.recipe
     page = choice.report(folder / "report").read_text()
     for words in (
-        "keep what was asked",
+        "keep the conditions",
         "uniform int8",
         "same bytes by SQNR",
         "What neighbour files",
