@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from tfinv.tflite.files.model import TFLiteModel
     from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
     from tfinv.tflite.qat.train import qat_int8
+    from tfinv.tflite.studies.bit_choice import BitChoice
+    from tfinv.tflite.studies.bit_schemes import BIT_SCHEMES
+    from tfinv.tflite.studies.choose_bits import choose_bits
     from tfinv.tflite.studies.options import Output, Quantizing
     from tfinv.tflite.studies.recipe import Materials, Recipe
     from tfinv.tflite.studies.recipes import RECIPES
@@ -45,7 +48,9 @@ if TYPE_CHECKING:
     from tfinv.tflite.studies.study import study
 
 _HOME = {
+    "BIT_SCHEMES": "studies.bit_schemes",
     "Agreement": "qat.report",
+    "BitChoice": "studies.bit_choice",
     "Comparison": "comparison.comparison",
     "Conversion": "files.conversion",
     "KernelComparison": "comparison.kernels",
@@ -65,6 +70,7 @@ _HOME = {
     "TFLiteModel": "files.model",
     "agreement": "qat.report",
     "check_input_scale": "files.checks",
+    "choose_bits": "studies.choose_bits",
     "compare": "comparison.differences",
     "compare_files": "comparison.compare_files",
     "compare_kernels": "comparison.kernels",
@@ -90,8 +96,10 @@ _HOME = {
 }
 
 __all__ = [
+    "BIT_SCHEMES",
     "RECIPES",
     "Agreement",
+    "BitChoice",
     "Comparison",
     "Conversion",
     "KernelComparison",
@@ -110,6 +118,7 @@ __all__ = [
     "TFLiteModel",
     "agreement",
     "check_input_scale",
+    "choose_bits",
     "compare",
     "compare_files",
     "compare_kernels",

@@ -4,5 +4,17 @@ from tfinv.datasets.images import adapt
 from tfinv.datasets.loading import load, names
 from tfinv.datasets.normalization import ChannelStatistics, channel_statistics, normalize
 from tfinv.datasets.split import Dataset, Split
+from tfinv.datasets.stored import StoredImages, on_disk
 
-__all__ = ["ChannelStatistics", "Dataset", "Split", "adapt", "channel_statistics", "load", "names", "normalize"]
+__all__ = [
+    "ChannelStatistics",
+    "Dataset",
+    "Split",
+    "StoredImages",
+    "adapt",
+    "channel_statistics",
+    "load",
+    "names",
+    "normalize",
+    "on_disk",
+]

@@ -81,6 +81,36 @@ def names_in(path: Path) -> list[str]:
         return archive.names(path)
 
 
+def check_range(what: str, ends: NDArray[Any], images: NDArray[Any]) -> float:
+    """Refuse images that `load_npz` would refuse, from their smallest and largest value.
+
+    Args:
+        what: what to call them in an error.
+        ends: the two values.
+        images: the images, `(S, H, W)` or `(S, H, W, C)`, of which the values are not read.
+
+    Returns:
+        The largest value.
+    """
+    _check_images(what, images[:1])
+    _unit_range({"x": ends.reshape(2, 1, 1, 1)}, Path(what), [])
+    return float(ends[-1])
+
+
+def class_numbers(
+    labels: NDArray[Any], names: NDArray[Any] | None, path: Path, count: int
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The class numbers and names of `count` images, as `load_npz` reads them.
+
+    Raises:
+        ValueError: labels that cannot be used, or another number of them.
+    """
+    (numbers,), classes = _labels([labels], names, path)
+    if len(numbers) != count:
+        raise ValueError(f"{path}: x holds {count} images. Received: {len(numbers)} labels for them")
+    return numbers, classes
+
+
 def _unit_range(arrays: dict[str, NDArray[Any]], path: Path, notes: list[str]) -> dict[str, NDArray[Any]]:
     """Bring images to uint8 or to floats in [0, 1] by one rule for the whole file."""
     for key, x in arrays.items():

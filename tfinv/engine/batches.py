@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.input_scale import InputScale, check_unit_images
+from tfinv.datasets.dataset_part import DatasetPart
 from tfinv.datasets.given import as_array, as_labels, check_ends, check_finite, is_dataset, unpack
+from tfinv.datasets.stored import MappedArray, OnDisk
 from tfinv.statistics.resolution import check_size
 from tfinv.support.types import Images
 
@@ -39,7 +41,8 @@ class ImageBatches:
 
     Args:
         images: an array `(S, H, W, C)`, an object with such an array as `x` (and labels as `y`), or a
-            `tf.data.Dataset` of images `(H, W, C)`, of `(image, label)` pairs, or of batches of either.
+            `tf.data.Dataset` of images `(H, W, C)`, of `(image, label)` pairs, or of batches of either. Arrays that
+            are mapped from a file, and `datasets.on_disk`, are read block by block.
         batch_size: samples in a batch; the last may be shorter.
         labels: int `(S,)`; default: those that come with `images`.
         first: position of the first sample in the whole data, of which these may be a part.
@@ -65,12 +68,14 @@ class ImageBatches:
             if labels is not None:
                 raise ValueError("labels must come inside a tf.data.Dataset as (image, label). Received: both")
             self._dataset, self.has_labels = _rebatch(images, batch_size)
-            spec = self._dataset.element_spec
-            self.shape = tuple((spec[0] if self.has_labels else spec).shape[1:])
-            cardinality = int(self._dataset.unbatch().cardinality())
+            spec = _images_of(self._dataset.element_spec)
+            self.shape = tuple(spec.shape[1:])
+            of_images = len(spec.shape) == len(_images_of(images.element_spec).shape) + 1
+            cardinality = int((images if of_images else self._dataset.unbatch()).cardinality())
             self._count = [cardinality if cardinality >= 0 else None]
         else:
-            self._array = as_array(images)
+            self._array = as_array(images) if not isinstance(images, OnDisk) else images
+            self._array = MappedArray.of(images) or self._array
             count = len(self._array)
             self.shape = self._array.shape[1:]
             self._count = [count]
@@ -111,7 +116,7 @@ class ImageBatches:
 
         Of images in memory all, of a `tf.data.Dataset` those that were read since `noted`.
         """
-        if self._array is not None:
+        if self._array is not None and len(self._seen or {}) < len(self._chosen):
             index = self._chosen + self._first
             blocks = (slice(start, start + 256) for start in range(0, len(index), 256))
             known = [
@@ -134,22 +139,41 @@ class ImageBatches:
         other._cut = samples
         return other
 
-    def pieces(self, samples: int) -> Iterator[ImageBatches]:
-        """The same samples, so many at a time, in memory."""
+    @property
+    def stays_readable(self) -> bool:
+        """Whether another process can read any of the samples at any time."""
+        return self._array is not None or self._readable_part() is not None
+
+    def _readable_part(self) -> DatasetPart | None:
+        """All samples of a data set as another process can read them; None where it cannot."""
+        return None if self.count is None or self._seen is not None else DatasetPart.of(self._dataset, self.count)
+
+    def pieces(self, samples: int) -> Iterator[ImageBatches | UnreadPiece]:
+        """The same samples, so many at a time: as they travel to another process, which reads those of files itself."""
         if self._array is not None:
             for start in range(0, len(self._chosen), samples):
                 yield self.only(self._chosen[start : start + samples]).as_of_its_own()
             return
+        if (whole := self._readable_part()) is not None:
+            for part in whole.parts(samples):
+                yield UnreadPiece(part, self.batch_size, self._first + part.start, self.has_labels, self._scale)
+            return
         for batch in self.in_batches_of(samples):
             labels = batch.labels if self.has_labels else None
             yield ImageBatches(batch.images, self.batch_size, labels, int(batch.index[0])).scaled_by(self._scale)
+
+    def opened(self) -> ImageBatches:
+        """The samples themselves, see `UnreadPiece.opened`."""
+        return self
 
     def as_of_its_own(self) -> ImageBatches:
         """Samples that were chosen, without the others, as they travel to another process."""
         other = copy.copy(self)
         other._seen = None
         other._positions = self._chosen if self._positions is None else self._positions[self._chosen]
-        other._array, other._labels = self._array[self._chosen], self._labels[self._chosen]
+        on_disk = isinstance(self._array, OnDisk)
+        other._array = self._array.taken(self._chosen) if on_disk else self._array[self._chosen]
+        other._labels = self._labels[self._chosen]
         other._chosen = np.arange(len(self._chosen), dtype=np.int64)
         return other
 
@@ -198,7 +222,9 @@ class ImageBatches:
         """A hash that tells these samples from others; of a data set its description and first batch alone."""
         digest = hashlib.blake2b(digest_size=12)
         if self._array is not None:
-            for part in (self._array, self._labels, self._chosen):
+            stored = isinstance(self._array, OnDisk)
+            digest.update(self._array.fingerprint.encode() if stored else b"")
+            for part in (*(() if stored else (self._array,)), self._labels, self._chosen):
                 digest.update(f"{part.shape} {part.dtype}".encode())
                 for start in range(0, len(part), 256):
                     digest.update(np.ascontiguousarray(part[start : start + 256]).tobytes())
@@ -251,6 +277,35 @@ class ImageBatches:
             yield waiting
 
 
+@dataclass(frozen=True)
+class UnreadPiece:
+    """Some samples of a `tf.data.Dataset` that the process that gathers them reads itself.
+
+    Args:
+        part: what to read.
+        batch_size: samples in a batch.
+        first: position of the first sample in the whole data.
+        has_labels: whether labels come with the images.
+        scale: see `ImageBatches.scaled_by`.
+    """
+
+    part: DatasetPart
+    batch_size: int
+    first: int
+    has_labels: bool
+    scale: InputScale | None
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return self.part.count
+
+    def opened(self) -> ImageBatches:
+        """Read the samples."""
+        images, labels = self.part.read()
+        return ImageBatches(images, self.batch_size, labels, self.first).scaled_by(self.scale)
+
+
 def hashes(images: NDArray[np.float32], labels: NDArray[np.int64]) -> list[int]:
     """A signed number of 64 bits for every image and its label, equal for equal content alone."""
     numbers = []
@@ -261,14 +316,17 @@ def hashes(images: NDArray[np.float32], labels: NDArray[np.int64]) -> list[int]:
     return numbers
 
 
+def _images_of(spec: Any) -> Any:
+    return spec[0] if isinstance(spec, (tuple, list)) else spec
+
+
 def _rebatch(dataset: Any, batch_size: int) -> tuple[Any, bool]:
     import tensorflow as tf
 
-    spec = dataset.element_spec
-    has_labels = isinstance(spec, (tuple, list))
+    has_labels = isinstance(dataset.element_spec, (tuple, list))
+    spec = _images_of(dataset.element_spec)
     if has_labels:
         dataset = dataset.map(lambda *element: (element[0], element[1]))
-        spec = spec[0]
     rank = getattr(getattr(spec, "shape", None), "rank", None)
     if rank == 4:
         dataset = dataset.unbatch()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.engine.states import seen
 from tfinv.statistics import Context, Layer
 from tfinv.statistics.compiled.fused import FusedDispersion, groups
 from tfinv.support.lazy import tf
@@ -89,7 +90,7 @@ class Gatherer:
             self._others[layer.name] = others
             self._given[layer.name] = {}
             for statistic in dict.fromkeys(needed for taker in fitting for needed in taker.depends):
-                state = statistic.summary((given or {})[statistic][layer.name])
+                state = seen(statistic, (given or {})[statistic][layer.name])
                 variables = (tf.Variable(tf.constant(np.asarray(field), self._type_of(field))) for field in state)
                 self._given[layer.name][statistic] = type(state)(*variables)
 
@@ -103,7 +104,7 @@ class Gatherer:
         """Replace the finished states that this pass depends on."""
         for layer, by_statistic in self._given.items():
             for statistic, variables in by_statistic.items():
-                for variable, value in zip(variables, statistic.summary(given[statistic][layer]), strict=True):
+                for variable, value in zip(variables, seen(statistic, given[statistic][layer]), strict=True):
                     variable.assign(tf.constant(np.asarray(value), variable.dtype))
 
     def add(

@@ -65,6 +65,10 @@ def measured(
         setting.advance(samples * sum(run.images_per_sample for run in passes))
         return Results.from_arrays(finished)
     given = setting.given.get("" if intervals else label, {})
+    if setting.measure is not None and not setting.keep_statistics:
+        measured_elsewhere = setting.measure(layers, shards, passes, given, intervals)
+        if measured_elsewhere is not None:
+            return assembled(measured_elsewhere, {}, intervals, [shard.count or 0 for shard in shards])
     states = _gathered(setting, shards, passes, part, given)
     # A data set may not know its size before it has been read.
     sizes = [shard.count or 0 for shard in shards]

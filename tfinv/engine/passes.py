@@ -54,6 +54,8 @@ class Setting:
             gathered again.
         gather: gathers the states of a pass elsewhere: from the pass, shards, states that it depends on and a name for
             the checkpoint to the states of one shard after the other, by layer. None for in this process.
+        measure: gathers and measures elsewhere: from layers, shards, passes, finished states and intervals to what was
+            measured by layer, or None where `gather` must. None for in this process.
     """
 
     source: ActivationSource
@@ -70,6 +72,7 @@ class Setting:
     pieces: bool = True
     given: Mapping[str, States] = field(default_factory=dict)
     gather: Callable[[Any, Sequence[ImageBatches], States, str], Iterator[Mapping[str, LayerStates]]] | None = None
+    measure: Callable[..., Mapping[str, Any] | None] | None = None
 
 
 class Pass:

@@ -34,6 +34,21 @@ def widened(statistic: Statistic, state: Any) -> Any:
     )
 
 
+class Summary(NamedTuple):
+    """What `Statistic.summary` gives, where it is small and the state is not.
+
+    Args:
+        value: the summary.
+    """
+
+    value: Any
+
+
+def seen(statistic: Statistic, state: Any) -> Any:
+    """What statistics of a later pass get to see of a state, or of the summary that stands for it."""
+    return state.value if isinstance(state, Summary) else statistic.summary(state)
+
+
 class SampleStates(NamedTuple):
     """The states of one layer for all samples, and for the other samples that intervals need.
 

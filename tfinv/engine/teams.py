@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import tempfile
+import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tfinv.support.threads import THREADS
 
 TRIES = 4
 """How often a task is begun where its worker dies."""
 ANSWER_SECONDS = 10
+NAMES = {
+    "gather piece": "gather",
+    "gather parts": "gather",
+    "getitem": "part",
+    "added": "add",
+    "summarized": "summarize",
+    "measure part": "measure",
+}
+"""What tasks are called on the dashboard of an engine."""
 IDLE_SECONDS = 300
 """Local workers that have nothing to do for so long end."""
 
@@ -26,11 +37,14 @@ class Promise(Protocol):
         ...
 
 
+@runtime_checkable
 class Team(Protocol):
     """Workers that run functions."""
 
     size: int | None
     """Workers on this machine, which share its memory; None where they are elsewhere."""
+    holds: bool
+    """Whether results can stay with the workers, see `hold`."""
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Promise:
         """Run a function on a worker; what `share` gave arrives there as what `shared` reads."""
@@ -38,6 +52,19 @@ class Team(Protocol):
 
     def share(self, content: bytes) -> Any:
         """Something small that stands for the content in the arguments of many tasks."""
+        ...
+
+    def hold(self, function: Callable[..., Any], *arguments: Any, parts: int = 0) -> Sequence[Promise]:
+        """Run a function whose result stays with the workers; what stands for it can be an argument of further tasks.
+
+        Args:
+            function: gives a tuple where there are `parts`.
+            *arguments: as in `submit`.
+            parts: how many results there are; 0 for a single one that is no tuple.
+
+        Returns:
+            Promises of the results, which are fetched only where they are asked for.
+        """
         ...
 
     def close(self) -> None:
@@ -50,15 +77,15 @@ def as_team(distribute: Any) -> Team | None:
 
     Args:
         distribute: None for none; a number of local processes; `"ray"` or the address of a Dask scheduler; a Dask
-            client, the module `ray`, or any object with `submit(function, *arguments)` that gives futures.
+            client, the module `ray`, or any object with `submit(function, *arguments)` that gives futures; a `Team`.
 
     Raises:
         ValueError: a number below 1, an unknown name, an address that does not answer.
         ImportError: an engine that is not installed; the extra is named.
         TypeError: something else.
     """
-    if distribute is None:
-        return None
+    if distribute is None or isinstance(distribute, Team):
+        return distribute
     if isinstance(distribute, str) and distribute.isdigit():
         distribute = int(distribute)
     if isinstance(distribute, int) and not isinstance(distribute, bool):
@@ -106,7 +133,16 @@ def _named(text: str) -> Team:
     return OnDask(client, owned=True)
 
 
-class Local:
+class _Sending:
+    """A team whose results come to the driver."""
+
+    holds = False
+
+    def hold(self, function: Callable[..., Any], *arguments: Any, parts: int = 0) -> Sequence[Promise]:
+        raise NotImplementedError("these workers send their results to the driver")
+
+
+class Local(_Sending):
     """Processes of this machine, by loky; they are used again by the next evaluation with as many.
 
     Args:
@@ -245,14 +281,24 @@ class OnDask:
 
     def __init__(self, client: Any, *, owned: bool = False) -> None:
         self.size: int | None = None
+        self.holds = True
         self._client, self._owned = client, owned
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Promise:
+        return self._begin(function, arguments)
+
+    def hold(self, function: Callable[..., Any], *arguments: Any, parts: int = 0) -> Sequence[Promise]:
+        whole = self._begin(function, arguments)
+        return [self._begin(operator.getitem, (whole, part)) for part in range(parts)] if parts else [whole]
+
+    def _begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        name = function.__name__.replace("_", " ")
         with warnings.catch_warnings():
             # The images of a piece travel with their task, so that they survive the death of a worker.
             warnings.filterwarnings("ignore", message="Sending large graph")
             warnings.filterwarnings("ignore", message="Large object")
-            return self._client.submit(function, *arguments, pure=False, retries=0)
+            key = f"tfinv {NAMES.get(name, name)}-{uuid.uuid4().hex}"  # the dashboard groups by what stands before
+            return self._client.submit(function, *arguments, key=key, pure=False, retries=0)
 
     def share(self, content: bytes) -> Any:
         return content if len(content) < 2**16 else self._client.submit(bytes, content, pure=True)
@@ -275,6 +321,7 @@ class OnRay:
         except ImportError:
             raise ImportError("Ray must be installed for distribute='ray': pip install 'tfinv[ray]'") from None
         self.size: int | None = None
+        self.holds = True
         self._ray = ray
         if not ray.is_initialized():
             try:
@@ -286,7 +333,14 @@ class OnRay:
         self._run = ray.remote(num_cpus=1, max_retries=TRIES - 1)(_called)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Promise:
-        return _OfRay(self._ray, self._run.remote(function, *arguments))
+        return self.hold(function, *arguments)[0]
+
+    def hold(self, function: Callable[..., Any], *arguments: Any, parts: int = 0) -> Sequence[Promise]:
+        name = function.__name__.replace("_", " ")
+        run = self._run.options(num_returns=max(1, parts), name=f"tfinv {NAMES.get(name, name)}")
+        given = [argument.reference if isinstance(argument, _OfRay) else argument for argument in arguments]
+        references = run.remote(function, *given)
+        return [_OfRay(self._ray, reference) for reference in (references if parts > 1 else [references])]
 
     def share(self, content: bytes) -> Any:
         return self._ray.put(content)
@@ -297,11 +351,11 @@ class OnRay:
 
 class _OfRay:
     def __init__(self, ray: Any, reference: Any) -> None:
-        self._ray, self._reference = ray, reference
+        self._ray, self.reference = ray, reference
 
     def result(self) -> Any:
         try:
-            return self._ray.get(self._reference)
+            return self._ray.get(self.reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error)) from None
 
@@ -310,7 +364,7 @@ def _called(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-class Given:
+class Given(_Sending):
     """Whatever has `submit`; every task carries what is shared.
 
     Args:

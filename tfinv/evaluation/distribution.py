@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from tfinv.engine.teams import Team, as_team
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _AMBIENT: ContextVar[Team | None] = ContextVar("workers", default=None)
 
@@ -51,3 +55,16 @@ def team_of(distribute: Any) -> Iterator[Team | None]:
     finally:
         if team is not None:
             team.close()
+
+
+def on_workers(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function that evaluates several times run inside `distributed` where it is called with `distribute`."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs.get("distribute") is None:
+            return function(*args, **kwargs)
+        with distributed(kwargs["distribute"]):
+            return function(*args, **kwargs)
+
+    return wrapper

@@ -263,7 +263,8 @@ def _measure_groups(
                 bar.describe(f"measuring, layers {number + 1} of {len(groups)}")
                 part = replace(part, source=setting.source.select([layer.name for layer in layers]))
             if team is not None:
-                part = replace(part, gather=RemotePasses(team, part, layers))
+                remote = RemotePasses(team, part, layers)
+                part = replace(part, gather=remote, measure=remote.measure)
             if sampling.first_pass:
                 together = subsets if sampling.stratified else {"": batches}
                 results.append(first_states(part, layers, together))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,6 +172,18 @@ class WorstCase:
         """The transformation found, two parameters a line."""
         words = self.space.words(self.parameters[image]).split(", ")
         return [", ".join(words[start : start + 2]) for start in range(0, len(words), 2)]
+
+
+def joined(parts: Sequence[WorstCase], pictures: int) -> WorstCase:
+    """What was found for the images of several parts, with the pictures of the first so many."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.targets) for part in parts)])
+    by_image = ("targets", "upright", "grid_right", "right", "parameters", "answers", "tried")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in by_image}
+    shown = np.concatenate([part.shown + start for part, start in zip(parts, starts[:-1], strict=True)])[:pictures]
+    shots = np.concatenate([part.pictures for part in parts])[:pictures]
+    return replace(parts[0], **arrays, shown=shown, pictures=shots)
 
 
 def _share(flags: NDArray[np.bool_]) -> Estimate:

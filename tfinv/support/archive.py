@@ -28,6 +28,8 @@ HEADER = "header"
 _CUT = "it is damaged, cut short, or no .npz file"
 _END = 22
 """Bytes of the record that ends a zip file."""
+_LOCAL = 30
+"""Bytes of the record before every member of a zip file, without its name and its extra field."""
 _MOST_COMPRESSION = 1100
 """Deflate makes data at most 1032 times smaller."""
 _MEMBER = Rule(
@@ -147,6 +149,36 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
         return {_name(member): _array(archive, member) for member in archive.infolist()}
 
 
+def load_member(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
+    """One array of an `.npz` file, to be called inside `reading`; mapped from the file where it is not compressed.
+
+    The other members are not read.
+
+    Raises:
+        ValueError: there is no such array.
+    """
+    with _zip(path) as archive:
+        info = next((member for member in archive.infolist() if _name(member) == name), None)
+        if info is None:
+            known = ", ".join(_name(member) for member in archive.infolist())
+            raise ValueError(f"it has no array {name!r:.60}, only {known or 'none'}")
+        if info.compress_type != zipfile.ZIP_STORED:
+            if info.file_size > available():
+                raise MemoryError
+            return _array(archive, info)
+        with archive.open(info) as stream:
+            _check_size(stream, info.file_size, name)
+            start = stream.tell()
+            stream.seek(0)
+            shape, fortran, dtype = _head(stream, name)
+    with open(path, "rb") as file:  # the length of the extra field may differ from that of the directory of the file
+        file.seek(info.header_offset)
+        local = file.read(_LOCAL)
+    lengths = struct.unpack("<HH", local[-4:])
+    offset = info.header_offset + _LOCAL + sum(lengths) + start
+    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+
+
 def names(path: str | os.PathLike[str]) -> list[str]:
     """The names of the arrays of an `.npz` file, to be called inside `reading`."""
     with _zip(path) as archive:
@@ -248,15 +280,20 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
 
 def _check_size(stream: IO[bytes], size: int, name: str) -> None:
     """Compare the size that the head of an array declares with the size of its member."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"its array {name!r:.60} is of the unknown .npy version {version}")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    shape, _, dtype = _head(stream, name)
     if dtype.hasobject:
         raise ValueError(f"its array {name!r:.60} holds Python objects, which are never unpickled")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size - stream.tell():
         raise ValueError(f"its array {name!r:.60} is said to be {dtype} of shape {shape}, its bytes are another number")
+
+
+def _head(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype of an array, from its first bytes."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"its array {name!r:.60} is of the unknown .npy version {version}")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(stream)
 
 
 def _cause(error: BaseException) -> str:

@@ -12,11 +12,13 @@ import numpy as np
 from tfinv.activations.outputs import remarks
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
+from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.outputs.comparing import OutputComparison, are_classes, compare_outputs
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.faults import one_line
 from tfinv.support.types import Images
 from tfinv.tflite.comparison import answers_verdict, verdict
 from tfinv.tflite.comparison.answers import Answers, answers_of
@@ -32,7 +34,6 @@ from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
 from tfinv.tflite.files.cost import latency, memory_estimate
-from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.kernels import KERNELS, SLOW, kernel_sets
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set
@@ -47,6 +48,7 @@ MATCHING_SAMPLES, SCALE_SAMPLES, CHECK_SAMPLES = 32, 200, 8
 
 
 @accepts_folded
+@on_workers
 def compare_files(
     before: Source | TFLiteModel,
     after: Source | TFLiteModel,
@@ -61,6 +63,7 @@ def compare_files(
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
     seed: int = 0,
+    distribute: Any = None,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> Comparison:
@@ -97,6 +100,8 @@ def compare_files(
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`; None for no intervals.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
         seed: seed of the subsets and of resampling.
+        distribute: workers for the evaluations, see `tfinv.evaluate`; None for those of
+            `tfinv.distributed`, or else this process.
         progress: show progress bars.
         metadata: entries to add to the record.
 

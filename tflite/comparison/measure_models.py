@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv.datasets.given import unpack
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import block_size
+from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.results import Results
@@ -44,6 +45,7 @@ class Measured:
 
 
 @accepts_folded
+@on_workers
 def measure_models(
     models: Mapping[str, Any],
     images: Images,
@@ -58,6 +60,7 @@ def measure_models(
     batch_size: int | None = None,
     warping: Warping | None = None,
     memory_budget: int | float | str | None = None,
+    distribute: Any = None,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, Measured]:
@@ -95,6 +98,8 @@ def measure_models(
         batch_size: see `evaluate`.
         warping: padding and interpolation, see `evaluate`.
         memory_budget: see `evaluate`.
+        distribute: workers for the evaluations, see `tfinv.evaluate`; None for those of
+            `tfinv.distributed`, or else this process.
         progress: show progress bars.
         metadata: entries for all `Results.metadata`.
 

@@ -1,0 +1,143 @@
+"""States that stay with the workers: the numbers of one process, and values alone for the driver."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+
+import cloudpickle
+import distributed_evaluation
+import numpy as np
+import pytest
+from distributed_evaluation import SAMPLES, DyingTeam, assert_identical, evaluate, network
+
+import tfinv
+from tfinv.engine import reducing, teams
+from tfinv.engine.pieces import Total
+from tfinv.statistics import Layer, RowDispersion
+from tfinv.transformations import rotations
+
+cloudpickle.register_pickle_by_value(distributed_evaluation)
+ENGINES = [
+    pytest.param(name, marks=pytest.mark.skipif(importlib.util.find_spec(module) is None, reason=f"needs {name}"))
+    for name, module in (("dask", "distributed"), ("ray", "ray"))
+]
+
+
+class Counting:
+    """A team that counts the bytes of what comes back to the driver.
+
+    Args:
+        team: the workers.
+        holds: whether they may hold results.
+    """
+
+    def __init__(self, team, holds):
+        self._team, self.holds, self.size, self.received = team, holds, None, 0
+
+    def share(self, content):
+        return self._team.share(content)
+
+    def hold(self, function, *arguments, parts=0):
+        return self._team.hold(function, *arguments, parts=parts)
+
+    def close(self):
+        pass
+
+    def submit(self, function, *arguments):
+        return self._counted(self._team.submit(function, *arguments))
+
+    def _counted(self, promise):
+        fetch = promise.result
+
+        def result():
+            value = fetch()
+            self.received += len(pickle.dumps(value, 5))
+            return value
+
+        promise.result = result
+        return promise
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def team(request):
+    if request.param == "ray":
+        import ray
+
+        ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+        yield teams.OnRay()
+        ray.shutdown()
+        return
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield teams.OnDask(client)
+
+
+@pytest.mark.slow
+def test_states_that_stay_give_the_numbers_of_one_process(model, team):
+    for sampling in (None, tfinv.Sampling(0.9, shards=4), tfinv.Sampling(0.9, shards=4, interval="jackknife")):
+        whole = evaluate(model, sampling=sampling)
+        received = {}
+        for holds in (True, False):
+            counting = Counting(team, holds)
+            assert_identical(evaluate(model, counting, sampling=sampling), whole)
+            received[holds] = counting.received
+        print(sampling, received)
+        assert received[True] < received[False] / 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("at", [2, 5])  # in the first and in the second pass
+def test_a_killed_worker_costs_nothing_but_time(model, team, tmp_path, at, holds):
+    dying = DyingTeam(team, at, tmp_path, holds)
+    assert_identical(evaluate(model, dying), evaluate(model))
+    assert (tmp_path / "died").exists()
+    assert dying.began == [1, 2, 3, 4, 5, 6]  # three pieces in each of two passes
+
+
+def test_parts_are_balanced_and_complete():
+    layers = [Layer(str(k), (k + 1, 2), 2, rotations(2)) for k in range(40)]
+    parts = reducing.parts_of(layers)
+    assert sorted(name for part in parts for name in part) == sorted(layer.name for layer in layers)
+    units = [sum(2 * (int(name) + 1) for name in part) for part in parts]
+    assert len(parts) == 16
+    assert max(units) - min(units) <= 80  # no more than the largest layer
+    assert reducing.parts_of(layers[:3]) == [("2",), ("1",), ("0",)]
+
+
+def test_pieces_are_added_as_one_process_adds_them():
+    layer, statistic, rng = Layer("a", (3,), 2, rotations(2)), RowDispersion(), np.random.default_rng(0)
+    state = statistic.init(layer)
+
+    def piece(count):
+        fields = [rng.random(np.shape(field)).astype(np.asarray(field).dtype) for field in state]
+        return {"a": {statistic: type(state)(*fields)}}
+
+    pieces = [piece(k) for k in range(9)]
+    total = Total([layer], [statistic])
+    for one in pieces:
+        total.add(one, 1)
+
+    class Here:
+        def hold(self, function, *arguments, parts=0):
+            return [function(*arguments)]
+
+    chain = reducing.Chain(Here(), 1)
+    for one in pieces:
+        chain.add([one])
+    (joined,) = chain.totals()
+    for one, other in zip(joined["a"][statistic], total.states()["a"][statistic], strict=True):
+        np.testing.assert_array_equal(one, other)
+    first = reducing.added(None, pieces[0])["a"][statistic]
+    assert all(one is other for one, other in zip(first, pieces[0]["a"][statistic], strict=True))
+    assert SAMPLES == 600

@@ -1,0 +1,192 @@
+"""Images that stay on the disk are those that are loaded, and workers read their own."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from distributed_evaluation import MEASURES, assert_identical, images, network
+from PIL import Image
+
+import tfinv
+from tfinv import datasets
+from tfinv.datasets.dataset_part import DatasetPart
+from tfinv.engine import remote
+from tfinv.engine.batches import ImageBatches, UnreadPiece
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("folder")
+    for label in ("1", "2", "10"):
+        (root / label).mkdir()
+        for number in range(4):
+            pixels = RNG.integers(0, 256, (12, 10 + 2 * (number == 3), 3), np.uint8)
+            Image.fromarray(pixels).save(root / label / f"{number}.png")
+    return root
+
+
+def in_order(images, labels):
+    """Images and labels in an order that depends on nothing but their content."""
+    order = sorted(range(len(images)), key=lambda k: (labels[k], images[k].tobytes()))
+    return images[order], labels[order]
+
+
+@pytest.mark.parametrize("options", [{}, {"size": (8, 6)}, {"channels": 1}])
+def test_a_folder_that_is_read_late_is_the_one_that_is_loaded(folder, options):
+    late, loaded = datasets.on_disk(folder, **options), datasets.load(folder, hold_out=False, **options).train
+    assert late.x.shape == loaded.x.shape
+    assert late.classes == ("1", "2", "10")
+    for one, other in zip(in_order(late.x[:], late.y), in_order(loaded.x, loaded.y), strict=True):
+        np.testing.assert_array_equal(one, other)
+    some = late.take([7, 2])
+    np.testing.assert_array_equal(some.x[np.array([1])], late.x[2:3])
+    assert some.y.tolist() == [late.y[7], late.y[2]]
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        RNG.integers(0, 256, (9, 6, 5, 3), np.uint8),
+        RNG.random((9, 6, 5), np.float32),
+        RNG.random((9, 6, 5, 1)) * 255,
+        RNG.integers(0, 200, (9, 6, 5, 1), np.int32),
+        RNG.random((9, 6, 5, 1)) > 0.5,
+    ],
+    ids=["bytes", "unit", "floats to 255", "integers", "booleans"],
+)
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("size", [None, (4, 7)])
+def test_a_file_that_is_read_late_is_the_one_that_is_loaded(x, compressed, size, tmp_path):
+    path = tmp_path / "images.npz"
+    (np.savez_compressed if compressed else np.savez)(path, a=np.arange(3), x=x, y=np.arange(9) % 4)
+    late, loaded = datasets.on_disk(path, size=size), datasets.load(path, hold_out=False, size=size).train
+    np.testing.assert_array_equal(late.x[:], loaded.x)
+    np.testing.assert_array_equal(late.y, loaded.y)
+    np.testing.assert_array_equal(late.x.taken(np.array([8, 3, 5]))[1:], loaded.x[[3, 5]])
+    np.testing.assert_array_equal(late.subset(5, seed=1).x[:], loaded.subset(5, seed=1).x)
+
+
+def test_what_cannot_be_used_is_refused(tmp_path):
+    np.savez(tmp_path / "none.npz", z=np.zeros(3))
+    np.savez(tmp_path / "dark.npz", x=np.full((2, 4, 4, 1), 7.0))
+    np.savez(tmp_path / "labels.npz", x=np.zeros((2, 4, 4, 1), np.uint8), y=np.arange(3))
+    for name, match in [
+        ("none.npz", "must hold the array x. Received: z"),
+        ("dark.npz", "could mean either"),
+        ("labels.npz", "x holds 2 images. Received: 3 labels"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            datasets.on_disk(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"path must be an .npz file or a folder"):
+        datasets.on_disk(tmp_path / "nothing")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("stored") / "images.npz"
+    np.savez(path, x=images(), y=np.arange(len(images())) % 4)
+    return path
+
+
+def evaluate(given, distribute=None, **options):
+    return tfinv.evaluate(network(), given, "rotations(4)", MEASURES, distribute=distribute, progress=False, **options)
+
+
+class Weighing(ThreadPoolExecutor):
+    """Threads that get their tasks as other processes do, and note how large the samples of a task are."""
+
+    sizes: list[int]
+
+    def submit(self, function, *arguments):
+        content = pickle.dumps(arguments[-1])
+        self.sizes.append(len(content))
+        return super().submit(function, *arguments[:-1], pickle.loads(content))  # noqa: S301 its own
+
+
+def test_workers_read_files_themselves(stored, tmp_path):
+    import tensorflow as tf
+
+    whole = evaluate(images())
+    np.save(tmp_path / "images.npy", images())
+    record = tmp_path / "images.bin"
+    record.write_bytes(images().tobytes())
+
+    def decoded(line):
+        return tf.reshape(tf.io.decode_raw(line, tf.float32), (8, 8, 1))
+
+    given = {
+        "npz": datasets.on_disk(stored),
+        "mapped": np.load(tmp_path / "images.npy", mmap_mode="r"),
+        "tf.data": tf.data.FixedLengthRecordDataset(str(record), 4 * 64)
+        .map(decoded)
+        .apply(tf.data.experimental.assert_cardinality(600)),
+    }
+    for name, source in given.items():
+        with Weighing(2) as pool:
+            pool.sizes = []
+            assert_identical(evaluate(source, pool), whole)
+            assert len(pool.sizes) == 6, name
+            assert max(pool.sizes) < 8000, name  # the images of a task are 65536 bytes
+        assert_identical(evaluate(source), whole)
+    with Weighing(2) as pool:  # images in memory travel
+        pool.sizes = []
+        evaluate(images(), pool)
+        assert max(pool.sizes) > 65536
+
+
+def test_a_data_set_of_python_is_read_by_the_driver():
+    import tensorflow as tf
+
+    x = images()
+    spec = tf.TensorSpec((8, 8, 1), tf.float32)
+    python = tf.data.Dataset.from_generator(lambda: iter(x), output_signature=spec)
+    python = python.apply(tf.data.experimental.assert_cardinality(len(x)))
+    held = tf.data.Dataset.from_tensor_slices(np.repeat(x, 4, axis=0))
+    shuffled = tf.data.Dataset.range(600).shuffle(600).map(lambda k: tf.fill((8, 8, 1), tf.cast(k, tf.float32)))
+    for dataset in (python, held, shuffled):
+        batches = ImageBatches(dataset, 32)
+        assert DatasetPart.of(dataset.batch(8), 600) is None
+        assert not batches.stays_readable
+    pieces = list(ImageBatches(python, 32).pieces(256))
+    assert [piece.count for piece in pieces] == [256, 256, 88]
+    assert not any(isinstance(piece, UnreadPiece) for piece in pieces)
+
+
+def test_parts_of_a_data_set_are_read_in_any_order():
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.range(40).map(lambda k: (tf.fill((2, 2, 1), tf.cast(k, tf.float32)), k % 3))
+    batches = ImageBatches(dataset, 4)
+    pieces = list(batches.pieces(16))
+    assert all(isinstance(piece, UnreadPiece) for piece in pieces)
+    for number in (1, 2, 0, 0, 2):
+        read = list(copy.deepcopy(pieces[number]).opened())
+        expected = np.arange(16 * number, min(16 * number + 16, 40))
+        np.testing.assert_array_equal(np.concatenate([batch.images[:, 0, 0, 0] for batch in read]), expected)
+        np.testing.assert_array_equal(np.concatenate([batch.index for batch in read]), expected)
+        np.testing.assert_array_equal(np.concatenate([batch.labels for batch in read]), expected % 3)
+
+
+def test_lost_and_changed_files_are_told_with_the_worker(stored, tmp_path):
+    path = tmp_path / "images.npz"
+    path.write_bytes(stored.read_bytes())
+    given = datasets.on_disk(path)
+
+    class Losing(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            path.unlink(missing_ok=True)
+            return super().submit(*arguments)
+
+    with Losing(1) as pool, pytest.raises(OSError, match=r"No such file or directory on worker .*images.npz"):
+        evaluate(given, pool)
+    np.savez(path, x=images()[:1])
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match=r"must be the file that was opened"):
+        evaluate(given, pool)
+    assert remote.worker_name().count(":") == 1
