@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 
 import tfinv
 from tfinv import tflite
@@ -175,3 +177,33 @@ def test_a_head_without_images_is_said():
     content, _ = convert(lambda: freeze_call(head, (8,)), head)
     with pytest.raises(ValueError, match=r"it takes features, not images; measure the network that makes them"):
         tflite.TFLiteModel(content)
+
+
+def test_a_study_of_channels_first_gives_the_numbers_of_channels_last(images, tmp_path, capsys):
+    """In Python, and on the command line with the sizes of the images left open."""
+
+    def small(first: bool, size: int | None) -> keras.Model:
+        options = {"data_format": "channels_first" if first else "channels_last"}
+        inputs = keras.Input((3, size, size) if first else (size, size, 3))
+        x = keras.layers.Conv2D(4, 3, activation="relu", name="conv", **options)(inputs)
+        x = keras.layers.GlobalAveragePooling2D(name="pool", **options)(x)
+        return keras.Model(inputs, keras.layers.Dense(3, name="logits")(x), name="net")
+
+    shown = images
+    first, last = small(True, shown.shape[1]), small(False, shown.shape[1])
+    last.set_weights(first.get_weights())
+    options = {"measures": "NormalizedVariance", "sampling": None, "progress": False}
+    both = [tflite.study(model, shown, shown, "rotations(2)", "static_int8", **options) for model in (first, last)]
+    assert both[0].layers["layer"].tolist() == [f"net/{name}" for name in both[1].layers["layer"]]
+    assert_allclose(both[0].layers[["before", "after"]], both[1].layers[["before", "after"]], rtol=1e-5)
+    opened = small(True, None)
+    opened.set_weights(first.get_weights())
+    opened.save(tmp_path / "open.keras")
+    np.savez(tmp_path / "data.npz", x=np.tile(shown, (4, 1, 1, 1)), y=np.arange(40) % 2)
+    size = [str(side) for side in shown.shape[1:3]]
+    command = ["tflite", "--model", str(tmp_path / "open.keras"), "--data", str(tmp_path / "data.npz"), "--recipes",
+               "float16", "--measures", "NormalizedVariance", "--transformations", "rotations(2)", "--quiet",
+               "--input-size", *size, "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main(command) == 0, capsys.readouterr().err
+    table = pd.read_csv(tmp_path / "out" / "layers.csv")
+    assert table["layer"].tolist() == ["net/conv", "net/pool", "net/logits"]

@@ -506,6 +506,50 @@ def test_files_of_keras_2_give_the_same_values(keras_2: Any, tmp_path: Path, suf
     assert [path.name for path in tmp_path.iterdir()] == [f"old{suffix}"]
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_attention_and_sums_of_keras_2_give_the_same_values(keras_2: Any, tmp_path: Path, suffix: str) -> None:
+    """`attention(x, value=y)` names its tensors, and `x + y` is a call of a function there."""
+    k = keras_2
+    k.utils.set_random_seed(2)
+    inputs = k.Input((4, 4, 3))
+    tokens = k.layers.Dense(8, name="tokens")(k.layers.Reshape((16, 3))(inputs))
+    others = k.layers.Dense(8, name="a/b")(tokens)
+    x = k.layers.MultiHeadAttention(2, 4, name="attention")(tokens, value=others, key=tokens) + tokens
+    x = k.layers.GlobalAveragePooling1D()(k.layers.LayerNormalization()(x + others))
+    model = k.Model(inputs, k.layers.Dense(3)(x))
+    images = np.random.default_rng(0).random((3, 4, 4, 3), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(tmp_path / f"old{suffix}")
+        k.Model(inputs, x * 2.0).save(tmp_path / f"doubled{suffix}")
+        k.Model(inputs, x + 2.0).save(tmp_path / f"added{suffix}")
+    loaded = models.load(tmp_path / f"old{suffix}")
+    np.testing.assert_allclose(np.asarray(loaded(images)), model.predict(images, verbose=0), atol=1e-6)
+    assert {"attention", "a_b"} <= {layer.name for layer in loaded.layers}
+    for other in ("doubled", "added"):
+        with pytest.raises(ValueError, match=r"the class 'TFOpLambda' of Keras 2; .*load_model\("):
+            models.load(tmp_path / f"{other}{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_convnext_of_keras_2_gives_the_same_values(keras_2: Any, tmp_path: Path, suffix: str) -> None:
+    convnext = importlib.import_module("tf_keras.src.applications.convnext")
+    keras_2.utils.set_random_seed(3)
+    model = convnext.ConvNeXt(
+        depths=[1, 1, 1, 1], projection_dims=[4, 6, 6, 6], drop_path_rate=0.1, weights=None, input_shape=(32, 32, 3),
+        classes=3, classifier_activation=None, model_name="small", default_size=32, include_preprocessing=True,
+    )  # fmt: skip
+    for weight in model.weights:  # the factors of its layers begin near 0
+        weight.assign(np.random.default_rng(weight.shape.rank).normal(0.5, 0.3, weight.shape))
+    images = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(tmp_path / f"old{suffix}")
+    expected = model.predict(images, verbose=0)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(np.asarray(models.load(tmp_path / f"old{suffix}")(images)), expected, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_settings_of_keras_2_that_change_values_are_refused_with_a_way_out(

@@ -54,6 +54,20 @@ def test_images_outside_what_the_input_scale_maps_from_are_refused():
     np.testing.assert_allclose(profile(network(1 / 255), data * 255)["out"].values, plain, rtol=1e-4)
 
 
+def test_a_batch_beyond_memory_and_threads_beyond_reason_are_refused():
+    file = float32(network())
+    told = r"batch_size must be at most [\d,]+ here: the activations of an image take [\d,]+ bytes.*Received: 100000000"
+    with pytest.raises(ValueError, match=told):
+        TFLiteModel(file, batch_size=10**8)
+    with pytest.raises(ValueError, match=r"num_threads must be at most 1024. Received: 1000000"):
+        TFLiteModel(file, num_threads=10**6)
+    np.testing.assert_allclose(
+        TFLiteModel(file, batch_size=64, num_threads=2).predict(images()),
+        TFLiteModel(file).predict(images()),
+        atol=1e-6,
+    )
+
+
 def test_endless_data_is_refused_everywhere():
     endless = tf.data.Dataset.from_tensor_slices((images(), np.arange(24) % 3)).repeat()
     for data in (endless, endless.batch(4)):

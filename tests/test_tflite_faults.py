@@ -126,6 +126,19 @@ def test_a_run_that_takes_too_long_is_left_and_the_loop_is_named(monkeypatch):
     np.testing.assert_allclose(model.predict(images(None)), logits(images(None)), atol=1e-5)
 
 
+def test_the_limit_of_a_run_is_set_by_the_environment(monkeypatch):
+    model = TFLiteModel(file_of(looping))
+    monkeypatch.setenv("TFINV_RUN_SECONDS", "0.2")
+    with pytest.raises(ValueError, match=r"did not end a run in 0.2 s; .*set TFINV_RUN_SECONDS to more seconds"):
+        model.predict(images(3))
+    for wrong in ("soon", "0", "nan"):
+        monkeypatch.setenv("TFINV_RUN_SECONDS", wrong)
+        with pytest.raises(ValueError, match=rf"TFINV_RUN_SECONDS must be a number of seconds above 0. .*'{wrong}'"):
+            invocation.limit()
+    monkeypatch.setenv("TFINV_RUN_SECONDS", "")
+    assert invocation.limit() == invocation.LIMIT
+
+
 def test_a_run_is_timed_out_in_the_threads_of_an_evaluation(monkeypatch):
     model = TFLiteModel(file_of(looping))
     monkeypatch.setattr(invocation, "LIMIT", 0.3)

@@ -101,17 +101,13 @@ def _study(options: argparse.Namespace) -> int:
     from tfinv.evaluation import Sampling
     from tfinv.support.cache import Cache
     from tfinv.tflite import Output, Subsets, study
+    from tfinv.tflite.convert.channels import with_channels_last
 
     start = time.monotonic()
     refuse_elsewhere("tflite", "a Keras model", options.model)
     if is_tflite(options.model):
         raise ValueError(f"model must be a Keras model; compare reads .tflite files. Received: {options.model!r}")
     opened = open_model(options.model, options.input_scale, options.layer_class, options.input_size)
-    if opened.layout == "nchw":
-        raise ValueError(
-            f"model must have the channels of its images last to be converted; put keras.layers.Permute((3, 1, 2)) in "
-            f"front of it. Received: {options.model!r}, which has them first"
-        )
     print(printable(opened.said))
     fitted = load_fitting(options, opened, trains=True)
     if options.keep is not None:
@@ -120,7 +116,8 @@ def _study(options: argparse.Namespace) -> int:
     if options.layers is None:  # layers are named as the float file names them, which is not made yet
         source = opened.source(fitted.shape)
         plan_memory(source, len(fitted.measured), transformations, measures, options, options.confidence)
-    model = opened.model if options.input_size is None else fixed_size(opened.model, fitted.shape)
+    model = with_channels_last(opened.model)
+    model = model if options.input_size is None else fixed_size(model, fitted.shape)
 
     def say(text: str) -> None:
         if not options.quiet:

@@ -24,11 +24,17 @@ RETIRED: dict[str, Any] = {
     "kernel_constraint": None,
     "kernel_initializer": ANY,
     "rng_type": ANY,
+    "query_shape": ANY,
+    "key_shape": ANY,
+    "value_shape": ANY,
+    "softmax_robust_masking": False,
     "trainable": ANY,
 }
 """Settings of Keras 2 by the value without effect. Initial values and seeds have none: weights are stored, and
-random layers do nothing where nothing is trained."""
+random layers do nothing where nothing is trained. Shapes of attention are those of the layers before it."""
 _CALLS = ("TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty")
+_ADD = "__operators__.add"
+"""The sum of two tensors, which Keras 2 writes as a call of a function."""
 GONE = (*_CALLS, "LocallyConnected1D", "LocallyConnected2D", "CuDNNGRU", "CuDNNLSTM")
 """Classes of Keras 2 that Keras 3 does not have."""
 _POLICIES = ("Policy", "PolicyV1", "DTypePolicy")
@@ -135,6 +141,11 @@ def _modern(config: Any, names: dict[str, str]) -> Any:
     if kind == "ThresholdedReLU":
         kind, settings = "ReLU", {**_without(settings, "theta"), "threshold": settings.get("theta", 1.0)}
         config = {**_without(config, "build_config"), "class_name": kind}
+    if kind == "MultiHeadAttention":  # it is built by its call, which Keras 3 asks another shape for
+        config = {**_without(config, "build_config"), "inbound_nodes": _named(config.get("inbound_nodes", []))}
+    if kind == "TFOpLambda" and settings.get("function") == _ADD and (nodes := _sums(config.get("inbound_nodes"))):
+        kind, settings = "Add", {"name": settings.get("name")}
+        config = {"class_name": kind, "name": config.get("name"), "inbound_nodes": nodes}
     if kind == "BatchNormalization" and isinstance(settings.get("axis"), list) and len(settings["axis"]) == 1:
         settings = {**settings, "axis": settings["axis"][0]}
     result = {**config, "config": _modern(_from_zero(_without(settings, *_retired(kind, settings))), names)}
@@ -166,6 +177,39 @@ def _from_zero(settings: dict[str, Any]) -> dict[str, Any]:
         "input_layers": _single(settings["input_layers"]),
         "output_layers": _single(counted(settings["output_layers"])),
     }
+
+
+def _sums(nodes: Any) -> list[Any]:
+    """The calls of `x + y` on two tensors as calls of a layer `Add`; none where one of them adds something else."""
+    summed = []
+    for node in nodes if isinstance(nodes, list) else ():
+        # a call is [name, number, output, {"y": the same, "name": None}], alone or in a list of calls
+        first = node[0] if isinstance(node, list) and len(node) == 1 and isinstance(node[0], list) else node
+        if not (_is_reference(first) and len(first) == 4 and isinstance(first[3], dict)):
+            return []
+        other = first[3].get("y")
+        if not _is_reference(other) or set(first[3]) - {"y", "name"}:
+            return []
+        summed.append([[*first[:3], {}], [*other[:3], {}]])
+    return summed
+
+
+def _named(nodes: Any) -> Any:
+    """Calls of a layer on tensors by name, such as `attention(x, value=x)`, as Keras 3 writes them; others as given."""
+
+    def tensor(reference: Any) -> Any:
+        if not _is_reference(reference):
+            return reference
+        about = {"shape": [None], "dtype": "float32", "keras_history": reference[:3]}
+        return {"class_name": "__keras_tensor__", "config": about}
+
+    called = []
+    for node in nodes if isinstance(nodes, list) else ():
+        if not (isinstance(node, list) and len(node) == 1 and _is_reference(node[0]) and len(node[0]) == 4):
+            return nodes
+        options = {name: tensor(value) for name, value in node[0][3].items()}
+        called.append({"args": [tensor(node[0])], "kwargs": options})
+    return called
 
 
 def _single(tensors: Any) -> Any:

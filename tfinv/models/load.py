@@ -69,7 +69,7 @@ def load(
             f"path must name a readable Keras model. Received: {str(path)!r}, which is damaged or cut short"
         )
     classes = subclasses(stand_ins or {})
-    known = {**(custom_objects or {}), **classes}
+    known = {**_unexported(), **(custom_objects or {}), **classes}
     try:
         with renewed(file) if is_legacy(file) else nullcontext(file) as readable:
             model = keras.saving.load_model(readable, custom_objects=known, compile=False, safe_mode=True)
@@ -80,6 +80,13 @@ def load(
         raise ValueError(
             f"path must name a readable Keras model. Received: {str(path)!r}: {_reason(error, file)}"
         ) from error
+
+
+def _unexported() -> dict[str, Any]:
+    """Layers of networks in `keras.applications` that Keras has, but does not find by their name in a file."""
+    from keras.src.applications import convnext
+
+    return {name: getattr(convnext, name) for name in ("LayerScale", "StochasticDepth") if hasattr(convnext, name)}
 
 
 def _reason(error: Exception, file: Path) -> str:

@@ -6,11 +6,14 @@ import errno
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+LEFT_OVER = 3600.0
+"""A partial file that nobody has written to for so many seconds was left by a process that was killed."""
 LONGEST_NAME = 255
 """Bytes in the name of a file or folder, on the usual file systems."""
 
@@ -30,6 +33,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(target)
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -41,6 +45,19 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _remove_left_over(target: Path) -> None:
+    """Remove partial files of this target that a killed process left behind."""
+    beginning, oldest = f".{target.name}.", time.time() - LEFT_OVER
+    try:
+        with os.scandir(target.parent) as entries:
+            left = [entry for entry in entries if entry.name.startswith(beginning) and entry.name.endswith(".part")]
+        for entry in left:
+            if entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime < oldest:
+                os.unlink(entry.path)
+    except OSError:
+        pass  # another process removed it first, or the folder cannot be read, which writing to it will say
 
 
 def check_output_folder(name: str, path: str | os.PathLike[str]) -> None:

@@ -45,10 +45,10 @@ def flips_sentence(answers: Answers) -> str:
     total = float(answers.flips["flips"].mean())
     if not total:
         return "No answer changed under any transformation."
-    shares = {kind: float(answers.flips[kind].mean()) / total for kind in KINDS}
+    harmful, beneficial, neutral = (f"{100 * float(answers.flips[kind].mean()) / total:.0f} %" for kind in KINDS)
     return (
-        f"Of the answers that changed, {shares['harmful']:.0%} went from right to wrong, {shares['beneficial']:.0%} "
-        f"from wrong to right, {shares['neutral']:.0%} from one wrong class to another."
+        f"Of the answers that changed, {harmful} went from right to wrong, {beneficial} from wrong to right, {neutral} "
+        "from one wrong class to another."
     )
 
 

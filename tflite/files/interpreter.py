@@ -253,6 +253,11 @@ def single_input(graph: Graph) -> FileTensor:
     return tensor
 
 
+def activation_bytes(graph: Graph) -> int:
+    """Bytes that the activations of one image take as float32, all layers together."""
+    return sum(abs(int(np.prod(graph.tensors[index].shape[1:]))) * 4 for index in graph.activations)
+
+
 def _affordable_batch(graph: Graph) -> int:
     """32 images, or fewer where their activations would not fit the budget."""
     sizes = (abs(int(np.prod(graph.tensors[index].shape))) * 4 for index in graph.activations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -10,7 +11,8 @@ from typing import Any
 from tfinv.tflite.files.flatbuffer import Graph
 
 LIMIT = 300.0
-"""Seconds that one run of a file may take."""
+"""Seconds that one run of a file may take, where the environment variable `VARIABLE` says nothing."""
+VARIABLE = "TFINV_RUN_SECONDS"
 QUICK = 0.02
 """A file without loops whose last run took less, in seconds, runs in the calling thread, which cannot be left."""
 _LOOPING = ("WHILE", "CUSTOM")
@@ -59,7 +61,7 @@ class Invocation:
         """Run once.
 
         Raises:
-            ValueError: the run takes longer than `LIMIT`; the loops that the file holds are named.
+            ValueError: the run takes longer than `limit()`; the loops that the file holds are named.
             RuntimeError: the interpreter's own error.
             InterruptedError: another thread called `stop`.
         """
@@ -80,15 +82,19 @@ class Invocation:
                 raised.append(error)
 
         self._stopped.clear()
+        seconds = limit()
         self._running = threading.Thread(target=one, name="tflite", daemon=True)
         self._running.start()
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + seconds
         while self._running.is_alive():
             self._running.join(_LOOK)
             if self._stopped.is_set():
                 raise InterruptedError(f"the run of the file {self._name} was left")
             if time.monotonic() > end:
-                raise ValueError(f"the file {self._name} did not end a run in {LIMIT:g} s{self._suspects()}")
+                raise ValueError(
+                    f"the file {self._name} did not end a run in {seconds:g} s{self._suspects()}. "
+                    f"If it only needs longer, set {VARIABLE} to more seconds"
+                )
         self._running = None
         if raised:
             raise raised[0]
@@ -98,6 +104,24 @@ class Invocation:
             return ""
         named = ", ".join(place(self._graph, operator.index) for operator in self._loops)
         return f"; it holds what may have no end: {named}"
+
+
+def limit() -> float:
+    """Seconds that one run of a file may take.
+
+    Raises:
+        ValueError: the environment variable holds no number above 0.
+    """
+    text = os.environ.get(VARIABLE, "")
+    if not text.strip():
+        return LIMIT
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise ValueError(f"{VARIABLE} must be a number of seconds above 0. Received: {text!r}")
+    return seconds
 
 
 def run(interpreter: Any) -> None:

@@ -21,6 +21,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.checks import whole_number
+from tfinv.support.memory import available
 from tfinv.support.threads import worker_threads
 from tfinv.support.types import Images
 from tfinv.tflite.files.conversion import Conversion
@@ -28,7 +29,7 @@ from tfinv.tflite.files.flatbuffer import FileTensor, Graph
 from tfinv.tflite.files.input_scale import InputScale, told_by_file
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
 from tfinv.tflite.files.input_shape import first_channels, told_layout, with_input_size
-from tfinv.tflite.files.interpreter import Runner
+from tfinv.tflite.files.interpreter import Runner, activation_bytes
 from tfinv.tflite.files.kernels import TFLM, XNNPACK, kernel_sets
 from tfinv.tflite.files.layer_map import LayerMap
 from tfinv.tflite.files.runners import new_runner
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from tfinv.activations.source import Worker
 
 _ACTIVATIONS = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
+MOST_THREADS = 1024
+"""Threads that an interpreter may be asked for; far more than processors have, and few enough to be started."""
 Source = Conversion | bytes | str | os.PathLike[str]
 
 
@@ -87,7 +90,7 @@ class TFLiteModel:
 
     Raises:
         ValueError: not an intact TFLite file, or one that the interpreter refuses (with its words), several inputs, an
-            unknown layer or input scale.
+            unknown layer or input scale, a batch whose activations do not fit into memory.
         FileNotFoundError: no such file.
     """
 
@@ -117,8 +120,8 @@ class TFLiteModel:
         """The kernel set that computes the file."""
         self.runner = _runner(
             self.graph,
-            _positive("batch_size", batch_size),
-            _positive("num_threads", num_threads),
+            _affordable(self.graph, _positive("batch_size", batch_size)),
+            _threads(num_threads),
             self.kernels,
             self.name,
         )
@@ -462,6 +465,28 @@ def _runner(graph: Graph, batch: int | None, threads: int | None, kernels: str, 
 
         probe(graph.content, kernels)
     return new_runner(graph, batch, threads, kernels=kernels, name=name)
+
+
+def _affordable(graph: Graph, batch: int | None) -> int | None:
+    """A batch size whose activations fit into memory; the interpreter itself would fail, or run out of memory."""
+    if batch is None or batch == 1:
+        return batch
+    bytes_each = activation_bytes(graph)
+    most = max(1, available() // max(1, bytes_each))
+    if batch > most:
+        raise ValueError(
+            f"batch_size must be at most {most:,} here: the activations of an image take {bytes_each:,} bytes, all "
+            f"layers together. Received: {batch}"
+        )
+    return batch
+
+
+def _threads(count: int | None) -> int | None:
+    """A number of threads that an interpreter can start."""
+    count = _positive("num_threads", count)
+    if count is not None and count > MOST_THREADS:
+        raise ValueError(f"num_threads must be at most {MOST_THREADS}. Received: {count}")
+    return count
 
 
 def _positive(name: str, value: int | None) -> int | None:

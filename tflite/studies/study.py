@@ -29,6 +29,7 @@ from tfinv.tflite.comparison.compare_files import MEASURES
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
+from tfinv.tflite.convert.channels import with_channels_last
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
@@ -95,7 +96,8 @@ def study(
         ['float32', 'float16', 'weight_int4']
 
     Args:
-        model: a functional or sequential Keras 3 classifier; it is not changed.
+        model: a functional or sequential Keras 3 model; it is not changed. One that has the channels of its images
+            first is converted behind a layer that moves them there.
         train: images in [0, 1] for calibration and training: a `Split`, a pair `(x, y)` or an array.
         test: images to measure on, of the same kinds. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`; also those of transformed calibration and training.
@@ -122,6 +124,7 @@ def study(
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {received(model)}")
+    model = with_channels_last(model)
     chosen, transformations, measures = choose(recipes), as_set(transformations), as_measures(measures)
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
     quantizing, output = checked(Quantizing, quantizing), checked(Output, output)
