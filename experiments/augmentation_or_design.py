@@ -112,10 +112,10 @@ EXPERIMENT = Experiment(
     source="Quiroga et al. 2018, abstract; Cohen and Welling 2016 on mnist-rot",
     minutes={"smoke": 1, "cpu": 35, "full": 1200},
     **standard(
-        {"sizes": (50, 200), "updates": 4, "maps": 2, "networks": ("simple_conv", "p4cnn", "ti_pooling")},
+        {"sizes": (50, 200), "updates": 4, "maps": 2, "networks": ("simple_conv", "ti_pooling")},
         {"sizes": (100, 300, 1000, 3000, 10000), "updates": 5000, "maps": 10, "train_samples": 20000},
         sizes=(100, 1000, 10000),
-        updates=500,
+        updates=1000,
         train_samples=10000,
         maps=5,
         networks=("simple_conv", "st_cnn", "ti_pooling", "z2cnn", "p4cnn"),
