@@ -9,7 +9,7 @@ transformer or group convolutions do, at the cost of training alone.
 Expected: with few images the designs are ahead of augmentation; with many they are not.
 
     python -m tfinv.run augmentation_or_design
-    python -m tfinv.run augmentation_or_design networks=simple_conv,p4cnn sizes=100,300,1000
+    python -m tfinv.run augmentation_or_design networks=p4cnn sizes=100,300,1000
 
 Duration on 2 cores: smoke 1 min, cpu 35 min (estimated), full (a GPU) 20 h.
 """

@@ -9,7 +9,7 @@ accuracy, so invariance can be placed in different layers.
 Expected: all convolutions, or all dense layers, recover what retraining all layers does, with other profiles.
 
     python -m tfinv.run retraining
-    python -m tfinv.run retraining sets=conv1,conv5,fc1
+    python -m tfinv.run retraining sets="'conv1', 'conv5', 'fc1'"
 
 Duration on 2 cores: smoke 20 s, cpu 25 min (estimated), full (a GPU is advised) 10 h.
 """

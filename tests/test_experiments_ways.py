@@ -59,6 +59,9 @@ def test_all_designs_take_part_with_the_sizes_of_the_settings():
     assert all("augmentation" not in options for options in designs(settings).values())
     few = SimpleNamespace(**{**vars(settings), "networks": ("p4cnn",)})
     assert list(designs(few)) == ["p4cnn, pooling in every layer", "p4cnn"]
+    for wrong in (("p4cnn,z2cnn",), ("p4cnn", "p4_cnn"), ()):
+        with pytest.raises(ValueError, match=r"networks must be among simple_conv, st_cnn, .*Received: \("):
+            designs(SimpleNamespace(**{**vars(settings), "networks": wrong}))
 
 
 def test_every_number_of_images_gets_the_same_updates():
