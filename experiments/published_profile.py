@@ -10,8 +10,8 @@ Expected: the published means by layer; two runs of the same setting differed by
 The source leaves open how long and from which initial weights the network was trained (here with Adam, there perhaps
 with Adadelta), and all images that it was measured on are more than preset cpu takes: these are varied one by one. One
 number cannot be rebuilt: the same-equivariance of the first layers is a mean over units of a quotient without an upper
-bound. In two networks trained on 6000 images, 1 % of the units of the first convolution made 72 and 99 % of its sum, with
-means of 11 and 177 and medians of .38 and .42: networks trained alike differ more than layers do, and one was published.
+bound. In two networks trained on 6000 images, 1 % of the units of the first convolution made 72 and 99 % of its sum,
+with means of 11 and 177 and medians of .38 and .42: networks trained alike differ more than layers do.
 
 Duration on 2 cores: smoke 20 s, cpu 30 min (estimated), full 60 min.
 """
