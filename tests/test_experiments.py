@@ -192,7 +192,7 @@ REDRAWN = ("accuracy", "feature_maps", "measures_look", "sample_sizes", "trainin
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in REDRAWN else [pytest.mark.slow]) for name in ORDER]
+    "name", [pytest.param(name, marks=[] if name == "accuracy" else [pytest.mark.slow]) for name in ORDER]
 )
 def test_smoke(name: str, runs: Path, cache: Path):
     experiment = find_experiment(name)
@@ -221,6 +221,7 @@ def test_a_second_run_trains_and_measures_nothing(cache: Path, tmp_path: Path, m
     assert before is not None and after is not None and before.text == after.text
 
 
+@pytest.mark.slow
 def test_every_kind_of_figure_is_drawn_again_without_tensorflow(runs: Path, cache: Path, tmp_path: Path):
     kinds = set()
     for name in REDRAWN:

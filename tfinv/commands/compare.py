@@ -54,6 +54,7 @@ def _compare(options: argparse.Namespace) -> int:
     )
 
     from tfinv.commands.data import load_fitting
+    from tfinv.commands.elsewhere import refuse_elsewhere
     from tfinv.commands.planning import plan_memory
     from tfinv.commands.sources import open_model, scale_words
     from tfinv.evaluation import Sampling
@@ -73,6 +74,7 @@ def _compare(options: argparse.Namespace) -> int:
     decided = [condition for condition in conditions if condition.metric in DECISIONS]
     if decided and options.decide != "equivalence":
         raise ValueError(f"fail-if {decided[0].metric} needs --decide equivalence --margin. Received: {decided[0]}")
+    refuse_elsewhere("compare", "two .tflite files", options.before, options.after)
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
     warping, kinds = shared.warping(options), stated(options.output)
     how = {"size": options.input_size, "layout": options.layout, "fixed": options.fixed_inputs}

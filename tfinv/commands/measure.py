@@ -16,8 +16,10 @@ from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
     from tfinv.activations import ActivationModel
+    from tfinv.activations.foreign import ForeignModel
     from tfinv.commands.data import Fitted
     from tfinv.commands.sources import Opened
+    from tfinv.datasets import Split, StoredImages
     from tfinv.outputs import OutputChange
     from tfinv.results import Results
     from tfinv.tflite import KernelComparison, TFLiteModel
@@ -37,6 +39,7 @@ examples:
   python -m tfinv.run measure --model model.keras --data images/ --precision 0.02 \\
       --measures NormalizedVariance AccuracyUnder WorstCaseAccuracy --out runs/few
   python -m tfinv.run measure --model plain.keras augmented.keras int8.tflite --data images/ --out runs/three
+  python -m tfinv.run measure --model net.keras net.onnx saved_model/ --data images/ --out runs/converted
   python -m tfinv.run measure --model face.tflite --data faces/ --output "landmarks(dimensions=3)" --out runs/face
 """
 
@@ -70,17 +73,20 @@ def _measure(options: argparse.Namespace) -> int:
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
+    from tfinv.commands.late import late_images
     from tfinv.commands.planning import plan_memory
 
+    late = None if options.part is None else late_images(options, common_shape(models))
+    if late is not None:  # a part reads its own images alone
+        return _measure_part(options, models[0], late.images, late.id, late.shape, measures, transformations, warping)
     fitted = load_fitting(options, common_shape(models))
-    part = None if options.part is None else parts.parse_part(options.part, len(fitted.measured))
+    if options.part is not None:
+        given = fitted.measured, fitted.dataset.id, fitted.shape
+        return _measure_part(options, models[0], *given, measures, transformations, warping)
     labels = _short_names(names)
     sources = [model.source(fitted.shape, options.layers) for model in models]
     for source in sources:
         plan_memory(source, len(fitted.measured), transformations, measures, options, _confidence(options))
-    if part is not None:
-        print(parts.measure_part(part, models[0], sources[0], fitted, options, measures, transformations, warping))
-        return 0
     found, changes, warnings = {}, {}, list(fitted.notes)
     for label, model, source in zip(labels, models, sources, strict=True):
         found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping, kinds)
@@ -95,10 +101,33 @@ def _measure(options: argparse.Namespace) -> int:
     return 0
 
 
+def _measure_part(
+    options: argparse.Namespace,
+    model: Opened,
+    images: Split | StoredImages,
+    name: str,
+    shape: tuple[int, int, int],
+    measures: Any,
+    transformations: Any,
+    warping: Any,
+) -> int:
+    from tfinv.commands.planning import plan_memory
+
+    part = parts.parse_part(options.part, len(images))
+    source = model.source(shape, options.layers)
+    plan_memory(source, len(images), transformations, measures, options, _confidence(options))
+    print(parts.measure_part(part, model, source, images, name, options, measures, transformations, warping))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = shared.parser("measure", "Measure every layer of models on images of your own.", _EPILOG)
     parser.add_argument(
-        "--model", required=True, nargs="+", help=f"{shared.MODEL_HELP}, or a .tflite file; several are compared"
+        "--model",
+        required=True,
+        nargs="+",
+        help=f"{shared.MODEL_HELP}, a .tflite or .onnx file, or a folder with a SavedModel; several, of any kinds, are "
+        "compared",
     )
     shared.add_data(parser)
     shared.add_transformations(parser)
@@ -191,7 +220,7 @@ def _short_names(names: Sequence[str]) -> list[str]:
 def _measured(
     label: str,
     model: Opened,
-    source: ActivationModel | TFLiteModel,
+    source: ActivationModel | TFLiteModel | ForeignModel,
     fitted: Fitted,
     options: argparse.Namespace,
     measures: Any,
@@ -213,7 +242,7 @@ def _measured(
         from tfinv.tflite.files.checks import scale_warnings
 
         warnings = [*scale_warnings(source, fitted.measured.x), *warnings]
-    warnings = [f"{label}: {text}" for text in warnings]
+    warnings = [f"{label}: {text}" for text in (*getattr(source, "notes", ()), *warnings)]
     for text in warnings:
         print(printable(f"warning: {text}"), file=sys.stderr)
     if "accuracy" in facts:
