@@ -132,10 +132,10 @@ def test_pieces_are_added_as_one_process_adds_them():
         def hold(self, function, *arguments, parts=0):
             return [function(*arguments)]
 
-    chain = reducing.Chain(Here(), 1)
+    totals = reducing.Totals(Here(), 1)
     for one in pieces:
-        chain.add([one])
-    (joined,) = chain.totals()
+        totals.add([one])
+    (joined,) = totals.by_part()
     for one, other in zip(joined["a"][statistic], total.states()["a"][statistic], strict=True):
         np.testing.assert_array_equal(one, other)
     first = reducing.added(None, pieces[0])["a"][statistic]

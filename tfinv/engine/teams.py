@@ -339,7 +339,7 @@ class OnRay:
         name = function.__name__.replace("_", " ")
         run = self._run.options(num_returns=max(1, parts), name=f"tfinv {NAMES.get(name, name)}")
         given = [argument.reference if isinstance(argument, _OfRay) else argument for argument in arguments]
-        references = run.remote(function, *given)
+        references: Any = run.remote(function, *given)
         return [_OfRay(self._ray, reference) for reference in (references if parts > 1 else [references])]
 
     def share(self, content: bytes) -> Any:
