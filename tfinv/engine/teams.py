@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import tempfile
+import threading
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
@@ -194,14 +196,24 @@ class Local(_Sending):
 
 
 def _settle_in() -> None:
-    """In a new local process: keep it, however much TensorFlow, a model and its states take.
+    """In a new local process: keep it, however much TensorFlow, a model and its states take, while its driver lives.
 
-    loky replaces a process that has grown by 300 MB, which it takes for a leak.
+    loky replaces a process that has grown by 300 MB, which it takes for a leak. Where the driver is killed, its
+    processes would hold their memory until they are idle for `IDLE_SECONDS`.
     """
     from loky import process_executor
 
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
     if hasattr(process_executor, "_MAX_MEMORY_LEAK_SIZE"):
         process_executor._MAX_MEMORY_LEAK_SIZE = 2**62
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent ended."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 class _Retried:
