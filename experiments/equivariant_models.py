@@ -32,26 +32,16 @@ from tfinv.experiments import (
     save_profiles,
     standard,
 )
+from tfinv.experiments._shared.designs import designs
 from tfinv.experiments._shared.right_angles import changed_answers, changed_answers_int8, multiplications
 
 
 def answer(run: Run) -> Finding:
     """Train every network over seeds; accuracy, change of answers, profile, size and int8 file of each."""
     study, settings = StandardStudy(run), run.settings
-    kinds: dict[str, dict[str, Any]] = {
-        "simple_conv, upright": {"architecture": "simple_conv", "augmentation": None},
-        "simple_conv": {"architecture": "simple_conv"},
-        "st_cnn": {"architecture": "st_cnn", "filters": settings.filters, "dense": settings.dense},
-        "ti_pooling": {"architecture": "ti_pooling", "filters": settings.filters // 2, "dense": settings.dense},
-        "z2cnn": {"architecture": "z2cnn", "filters": 2 * settings.maps},
-        "p4cnn, pooling in every layer": {
-            "architecture": "p4cnn",
-            "filters": 2 * settings.maps,
-            "pooling": "every_layer",
-        },
-        "p4cnn": {"architecture": "p4cnn", "filters": settings.maps},
-    }
-    chosen = {name: options for name, options in kinds.items() if options["architecture"] in settings.networks}
+    chosen = designs(settings)
+    if "simple_conv" in chosen:
+        chosen = {"simple_conv, upright": {"architecture": "simple_conv", "augmentation": None}, **chosen}
     rows, profiles, errors, changes = [], {}, {}, {}
     for name, options in chosen.items():
         given = {"augmentation": ROTATED, **options}

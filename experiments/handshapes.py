@@ -28,13 +28,11 @@ from tfinv.experiments import (
     save_profiles,
     standard,
 )
-from tfinv.transformations import parse
 
 
 def answer(run: Run) -> Finding:
     """Train each network plain and augmented on each version of the data; test upright and rotated."""
     study, settings = StandardStudy(run), run.settings
-    upright = int(np.argmin([abs(transformation.degrees) for transformation in parse(settings.transformations)]))  # type: ignore[union-attr]
     rows, lines, accuracies, checks = [], {}, {}, {}
     for version in settings.versions:
         data = study.load(version)
@@ -42,7 +40,7 @@ def answer(run: Run) -> Finding:
             for training, augmentation in (("plain", None), ("augmented", ROTATED)):
                 networks = {s: study.trained(s, augmentation, data=data, architecture=name) for s in study.seeds}
                 shares = np.stack([study.accuracy(network, data=data) for network in networks.values()])
-                for test, values in (("upright", shares[:, upright]), ("rotated", shares.mean(axis=1))):
+                for test, values in (("upright", shares[:, study.upright]), ("rotated", shares.mean(axis=1))):
                     accuracies[version, name, training, test] = values
                     interval = Interval.of(values)
                     rows.append((version, name, f"{training}, {test}", interval.mean, interval.low, interval.high))

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from ai_edge_litert import interpreter
+from group_networks import digits, images, restless, run_file, turned
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tfinv import datasets, models, tflite
@@ -16,24 +16,6 @@ from tfinv.transformations import Affine, warp
 from tfinv.transformations.groups import GROUPS, P4, P4M, TurnGroup
 
 CONVOLUTIONS = {"p4": P4Conv2D, "p4m": P4MConv2D}
-
-
-def turned(images: np.ndarray, group: str, element: int) -> np.ndarray:
-    return np.stack([GROUPS[group].turned(image, element) for image in images])
-
-
-def images(count: int, size: int = 28, channels: int = 1) -> np.ndarray:
-    return np.random.default_rng(3).random((count, size, size, channels), dtype=np.float32)
-
-
-def restless(model: keras.Model, seed: int = 0) -> keras.Model:
-    """Biases, offsets and moving statistics as after training, instead of zeros and ones."""
-    generator = np.random.default_rng(seed)
-    for weight in model.weights:
-        if len(weight.shape) == 1:
-            spread = generator.uniform(0.5, 1.5, weight.shape)
-            weight.assign(spread if weight.name in ("gamma", "moving_variance") else 0.3 * (spread - 1))
-    return model
 
 
 @pytest.mark.parametrize("group", [P4, P4M])
@@ -141,8 +123,8 @@ def test_bad_options_are_named():
         GroupPooling("p6")
     with pytest.raises(ValueError, match="multiple of 8 channels"):
         GroupBatchNormalization("p4m")(keras.Input((8, 8, 4)))
-    for shape in ((28, 30, 1), (29, 29, 1)):
-        with pytest.raises(ValueError, match="square and of even size"):
+    for shape, message in (((28, 30, 1), "must be square"), ((29, 29, 1), "square and of even size")):
+        with pytest.raises(ValueError, match=message):
             models.p4cnn(shape, 10)
 
 
@@ -226,31 +208,9 @@ def test_a_file_holds_plain_convolutions_alone(float_file):
     assert tflite.float32(plain).operators == {"CONV_2D": 7, "MAX_POOL_2D": 1, "REDUCE_MAX": 1}
 
 
-def digits(count: int = 64) -> np.ndarray:
-    """Real images: handwritten digits in a black frame of 28x28 pixels."""
-    x = datasets.load("digits").test.subset(count, seed=0).x
-    border = (28 - x.shape[1]) // 2
-    return np.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
-
-
 @pytest.fixture(scope="module")
 def float_file(network) -> tflite.Conversion:
     return tflite.float32(network)
-
-
-def run_file(content: bytes, inputs: np.ndarray, kernels: str) -> np.ndarray:
-    """The output of a file by XNNPACK or by the reference kernels, for all images at once."""
-    kinds = interpreter.OpResolverType
-    runner = interpreter.Interpreter(
-        model_content=content,
-        num_threads=1,
-        experimental_op_resolver_type=kinds.AUTO if kernels == "xnnpack" else kinds.BUILTIN_REF,
-    )
-    runner.resize_tensor_input(runner.get_input_details()[0]["index"], inputs.shape)
-    runner.allocate_tensors()
-    runner.set_tensor(runner.get_input_details()[0]["index"], inputs)
-    runner.invoke()
-    return runner.get_tensor(runner.get_output_details()[0]["index"])
 
 
 @pytest.mark.parametrize("kernels", ["xnnpack", "reference"])
@@ -265,11 +225,62 @@ def test_a_static_int8_file_is_invariant_bit_for_bit(float_file, per_channel: bo
         assert_array_equal(run_file(file.content, turned(x, "p4", element), kernels), logits)
 
 
-def test_an_int8_file_with_ordinary_batch_normalization_is_not_invariant():
+@pytest.mark.parametrize("shared", [True, False])
+def test_ordinary_batch_normalization_changes_answers_under_a_turn_in_float_and_int8(shared: bool):
+    """Of two networks that differ in this alone, one gives turned digits other answers, the other never does."""
     image = keras.Input((28, 28, 1))
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(P4Conv2D(4, 3, lifting=True)(image)))
-    x = GroupPooling()(keras.layers.GlobalMaxPooling2D()(P4Conv2D(10, 3)(x)))
-    pictures = digits()
-    file = tflite.static_int8(restless(keras.Model(image, x)), pictures)
-    logits, other = (run_file(file.content, turned(pictures, "p4", g), "xnnpack") for g in (0, 1))
-    assert np.abs(logits - other).max() > 0.1
+    x = P4Conv2D(4, 3, lifting=True, kernel_initializer=keras.initializers.HeNormal(seed=0))(image)
+    x = GroupBatchNormalization()(x) if shared else keras.layers.BatchNormalization()(x)
+    x = P4Conv2D(10, 3, kernel_initializer=keras.initializers.HeNormal(seed=1))(keras.layers.ReLU()(x))
+    x = GroupPooling(name="logits")(keras.layers.GlobalMaxPooling2D()(x))
+    model, pictures = restless(keras.Model(image, x)), digits()
+    content = tflite.static_int8(model, pictures).content
+    for logits in (lambda shown: np.asarray(model(shown)), lambda shown: run_file(content, shown, "xnnpack")):
+        upright, moved = logits(pictures), logits(turned(pictures, "p4", 1))
+        changed = float((upright.argmax(1) != moved.argmax(1)).mean())
+        assert (changed == 0) if shared else (changed > 0.05)
+        assert (np.abs(upright - moved).max() < 1e-5) == shared
+
+
+def test_pruning_the_base_kernels_keeps_the_invariance(network):
+    """80 % of every base kernel are set to zero, the smallest; the bank turns the zeros with the rest."""
+    pruned = keras.models.clone_model(network)
+    pruned.set_weights(network.get_weights())
+    for layer in convolutions(pruned):
+        kernel = np.asarray(layer.kernel)
+        layer.kernel.assign(np.where(np.abs(kernel) < np.quantile(np.abs(kernel), 0.8), 0, kernel))
+        assert 0.75 < float((np.asarray(layer.bank()) == 0).mean()) < 0.85
+    x = digits(16)
+    logits = np.asarray(pruned(x))
+    assert np.abs(logits - network(x)).max() > 0.01 < logits.std(0).max()
+    content = tflite.static_int8(pruned, x).content
+    stored = run_file(content, x, "xnnpack")
+    for element in range(1, 4):
+        assert_allclose(pruned(turned(x, "p4", element)), logits, atol=1e-5)
+        assert_array_equal(run_file(content, turned(x, "p4", element), "xnnpack"), stored)
+
+
+@pytest.mark.slow
+def test_quantization_aware_training_keeps_the_invariance_bit_for_bit():
+    data = datasets.load("digits")
+    model = restless(models.build("p4cnn", data.train.x.shape[1:], 10, seed=0, filters=2))
+    before = [layer.get_weights()[0] for layer in convolutions(model)]
+    trained = tflite.qat_int8(model, data.train.subset(96, seed=0), 1, progress=False)
+    assert trained.report is not None and trained.report.agreement.classes > 0.9
+    assert all(np.array_equal(kernel, layer.kernel) for kernel, layer in zip(before, convolutions(model), strict=True))
+    x = np.asarray(data.test.x[:64])
+    logits = run_file(trained.content, x, "xnnpack")
+    assert len(np.unique(logits)) > 20
+    for element in range(1, 4):
+        assert_array_equal(run_file(trained.content, turned(x, "p4", element), "xnnpack"), logits)
+
+
+def test_the_other_route_of_training_names_the_layers_that_it_cannot_take():
+    images = datasets.load("digits").train
+    small = models.build("p4cnn", images.x.shape[1:], 10, filters=1)
+    with pytest.raises(ValueError, match=r"'tfmot' can rebuild.* try route 'keras'.*'conv1' \(P4Conv2D\)"):
+        tflite.qat_int8(small, images.subset(64, seed=0), 1, route="tfmot", progress=False)
+
+
+def convolutions(model: keras.Model) -> list[P4Conv2D]:
+    return [layer for layer in model.layers if isinstance(layer, P4Conv2D)]

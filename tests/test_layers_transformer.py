@@ -204,6 +204,23 @@ def test_sets_that_are_no_group_are_said_so():
         TIPooling(lambda pictures: pictures)
 
 
+def test_the_model_of_the_authors(tmp_path):
+    options = {"initializer": "zeros", "filters": 40}
+    assert models.ti_pooling_laptev((28, 28, 1), 10, **options).count_params() == 13_308_170
+    model = models.build("ti_pooling_laptev", (28, 28, 1), 10, seed=0, filters=4, dense=32)
+    assert model.get_layer("pad").output.shape == (None, 32, 32, 1)
+    assert len(model.get_layer("pool_over_transformations").transformations) == 24
+    model.save(tmp_path / "net.keras")
+    assert_array_equal(models.load(tmp_path / "net.keras")(images(2, 28)), model(images(2, 28)))
+    for size in (28, 27):
+        options = {"filters": 4, "dense": 16, "transformations": "rotations(4)"}
+        model = models.build("ti_pooling_laptev", (size, size, 1), 3, seed=0, **options)
+        x = images(3, size)
+        logits = np.asarray(model(x))
+        assert logits.std(0).min() > 1e-5
+        assert_allclose(model(np.rot90(x, axes=(1, 2))), logits, atol=1e-6)
+
+
 def test_the_model_of_the_study_and_its_file(tmp_path):
     assert models.ti_pooling((28, 28, 1), 10).count_params() == 236_282
     model = models.build("ti_pooling", (12, 12, 1), 3, seed=0, filters=2, dense=4)

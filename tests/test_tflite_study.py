@@ -25,6 +25,7 @@ from tfinv.tflite import (
     StudyResult,
     Subsets,
     TFLiteModel,
+    compare_files,
     float32,
     sensitivity,
     static_int8,
@@ -317,3 +318,72 @@ def test_sensitivity_quantizes_all_calls_of_a_shared_layer_together():
     )
     assert sorted(frame["layer"]) == ["logits", "shared@1"]
     assert np.isfinite(frame["relative"]).all() and (frame["relative"] != 0).all()
+
+
+def test_answers_of_every_recipe_are_those_of_a_comparison(result, tmp_path):
+    """Flips by kind and class, calibration and decisions of a recipe equal those that `compare_files` gives for it."""
+    conversions = files()
+    found = compare_files(
+        conversions["float32"], conversions["weight_int4"], splits()[1], SET, measures="NormalizedVariance",
+        subsets=Subsets(measured_samples=None), sampling=Sampling(0.95, shards=10), progress=False,
+    )  # fmt: skip
+    answers = result.answers
+
+    def of(frame: pd.DataFrame, column: str = "recipe", name: str = "weight_int4") -> pd.DataFrame:
+        return frame[frame[column] == name].drop(columns=column).reset_index(drop=True)
+
+    pd.testing.assert_frame_equal(of(answers.flips), found.answers.flips)
+    tested = ["p_holm", "pays"]
+    pd.testing.assert_frame_equal(of(answers.classes).drop(columns=tested), found.answers.classes.drop(columns=tested))
+    for name, other in (("float32", "float32"), ("weight_int4", "weight_int4")):
+        expected = of(found.answers.calibration, "model", other)
+        pd.testing.assert_frame_equal(of(answers.calibration, "model", name), expected)
+        pd.testing.assert_frame_equal(
+            of(answers.at_least, "model", name), of(found.answers.at_least, "model", other), check_like=True
+        )
+    pd.testing.assert_frame_equal(result.flipped("weight_int4").drop(columns="recipe"), found.flipped())
+    assert set(result.flipped()["recipe"]) <= {*CHOSEN} and len(result.flipped()) == round(
+        80 * answers.flips["flips"].sum()
+    )
+    decided = result.decide("3 points", "20%")
+    rows, expected = of(decided.answers.decisions), found.decide("3 points", "20%").answers.decisions
+    both = rows[rows["quantity"].isin(expected["quantity"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(both, expected)
+    assert [text.startswith("**Decided by intervals, margin 3 points and 20 %, ") for text in decided.verdict] == [
+        *[True] * len(CHOSEN),
+        *[False] * len(result.verdict),
+    ]
+    assert decided.decide("1 point").verdict[len(CHOSEN) :] == result.verdict
+    decided.save(tmp_path / "study.npz")
+    again = StudyResult.load(tmp_path / "study.npz").answers
+    for name in ("flips", "classes", "calibration", "decisions", "at_least"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(decided.answers, name), check_dtype=False)
+    assert_allclose(again.pictures, answers.pictures)
+    with pytest.raises(ValueError, match=r"recipe must be one of float32, .*Received: 'int2'"):
+        result.flipped("int2")
+
+
+def test_p_values_of_all_recipes_and_classes_are_corrected_together(result):
+    classes = result.answers.classes
+    order = np.argsort(classes["p_value"].to_numpy())
+    stepped, expected = 0.0, np.empty(len(classes))
+    for rank, row in enumerate(order):
+        stepped = max(stepped, min(1.0, (len(classes) - rank) * classes["p_value"].iloc[row]))
+        expected[row] = stepped
+    assert_allclose(classes["p_holm"], expected)
+    assert len(classes) == len(CHOSEN) * len(np.unique(splits()[1].y))
+
+
+def test_report_tells_of_harm_calibration_and_decisions(result, tmp_path):
+    result.decide("3 points").report(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    for heading in ("What is decided", "Answers that recipes change, by kind", "Right under how many transformations",
+                    "Which answers changed", "How far confidence can be trusted"):  # fmt: skip
+        assert f"## {heading}" in text
+    assert result.metadata["pictured"] in {*CHOSEN} - {"qat_int4_augmented"}
+    for name in ("flipped", "flips", "flips_by_class", "calibration", "decisions", "right_at_least"):
+        assert len(pd.read_csv(tmp_path / f"{name}.csv"))
+    assert any("Right under every transformation" in text for text in result.verdict)
+    assert any("from right to wrong" in text for text in result.verdict)
+    assert any("Expected calibration error" in text for text in result.verdict)
+    assert any(" pay" in text for text in result.verdict)

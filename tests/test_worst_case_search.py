@@ -64,6 +64,39 @@ def test_a_window_between_the_points_of_the_grid_is_found(blobs):
     assert (again.parameters == found.parameters).all(), "the same seed finds the same"
 
 
+class Counter:
+    """Errs on no image, or on some under some maps, and counts its batches and the images that differ in them."""
+
+    def __init__(self, errs: bool) -> None:
+        self.errs, self.sizes, self.different = errs, [], 0
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        self.sizes.append(len(images))
+        self.different += len({image.tobytes() for image in images})
+        lead = images[:, 0, 0, 0] - 0.3 if self.errs else np.ones(len(images))
+        return np.stack([lead, np.zeros_like(lead)], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("images", "budget", "batch"), [(10, 50, 16), (40, 30, 16), (7, 33, 64), (90, 20, 64)])
+@pytest.mark.parametrize("errs", [False, True])
+def test_every_batch_is_full_of_new_proposals(rng, images, budget, batch, errs):
+    """As many batches as full ones need, counted, for the untransformed images, the grid and the refinement."""
+    model, shown = Counter(errs), rng.random((images, 9, 9, 1)).astype(np.float32)
+    options = {"labels": np.zeros(images, int), "budget": budget, "batch_size": batch, "progress": False}
+    found = tfinv.worst_case(model, shown, {"rotation": 30, "translation": 0.1}, **options)
+    assert set(model.sizes) == {batch}
+    grid = images * found.grid_points
+    if errs:
+        assert not found.right.all()
+        most = -(-images // batch) + -(-int(found.tried.sum()) // batch) + 3  # a short last one of each of three parts
+        assert len(model.sizes) <= most
+    else:
+        parts = (images, grid, images * budget - grid)
+        assert found.tried.tolist() == [budget] * images
+        assert len(model.sizes) == sum(-(-part // batch) for part in parts)
+    assert model.different >= found.tried.sum()
+
+
 @pytest.fixture(scope="module")
 def some():
     images, classes = digits()

@@ -157,6 +157,7 @@ class Run:
         augmentation: str | Mapping[str, Any] | None = None,
         seed: int | None = None,
         options: Mapping[str, Any] | None = None,
+        invariance: Mapping[str, Any] | None = None,
         **training: Any,
     ) -> Any:
         """A trained model, from the cache where it was trained before.
@@ -168,6 +169,8 @@ class Run:
                 `AffineAugmentation` such as `{"rotation": 180.0}`; None for plain training.
             seed: default: the run's.
             options: of the architecture.
+            invariance: `layers` and `weight` of an `InvarianceLoss`, and under `ranges` those of its
+                `AffineAugmentation`; None trains without.
             **training: arguments of `tfinv.training.train`, such as `epochs`.
 
         Returns:
@@ -175,7 +178,7 @@ class Run:
         """
         from tfinv import models
         from tfinv.models.load import is_file_name
-        from tfinv.training import train
+        from tfinv.training import InvarianceLoss, train
         from tfinv.transformations import AffineAugmentation
 
         seed = self.seed if seed is None else seed
@@ -189,6 +192,8 @@ class Run:
             "versions": environment.versions("tensorflow", "keras"),
         }
 
+        if invariance is not None:
+            config["invariance"] = dict(invariance)
         if is_file_name(architecture) and Path(architecture).is_file():
             config["architecture_digest"] = hashlib.sha256(Path(architecture).read_bytes()).hexdigest()
 
@@ -206,7 +211,12 @@ class Run:
             model = models.build(architecture, data.input_shape, data.num_classes, **(options or {}))
             ranges = augmentation if isinstance(augmentation, Mapping) else {"transformations": augmentation}
             layer = None if augmentation is None else AffineAugmentation(**ranges, seed=seed)
-            result = train(model, data.train, augmentation=layer, seed=seed, progress=self.progress, **training)
+            added = None
+            if invariance is not None:
+                drawn = AffineAugmentation(**invariance["ranges"])
+                added = InvarianceLoss(drawn, invariance["layers"], invariance["weight"])
+            shown = {"augmentation": layer, "invariance": added, "progress": self.progress}
+            result = train(model, data.train, seed=seed, **shown, **training)
             model.save(folder / "model.keras")
             result.history.to_csv(folder / "history.csv", index=False)
             summary = {"seconds": result.seconds, "restarts": result.restarts, "accuracy": float(result.accuracy)}

@@ -19,6 +19,7 @@ from tfinv.commands.arguments import add_workers
 from tfinv.commands.effects import parse, refuse_idle
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
 from tfinv.support.extensions import load_file
+from tfinv.support.faults import one_line
 from tfinv.support.files import check_output_folder
 from tfinv.support.interrupt import lasting_interrupt
 from tfinv.support.lazy import quiet_tensorflow_import, select_tensorflow_backend
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(
             printable(
-                f"tfinv: the memory is full ({_one_line(error)}); finished stages are kept, use fewer or smaller "
+                f"tfinv: the memory is full ({one_line(error)}); finished stages are kept, use fewer or smaller "
                 "images or free memory, and run the same command again"
             ),
             file=sys.stderr,
@@ -78,12 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         if _is_full(error):
             print(
-                f"tfinv: the disk is full ({_one_line(error)}); finished stages are kept, make room and run the same "
+                f"tfinv: the disk is full ({one_line(error)}); finished stages are kept, make room and run the same "
                 "command again to go on",
                 file=sys.stderr,
             )
             return EXIT_FAILED
-        print(printable(f"tfinv: {_one_line(error)}"), file=sys.stderr)
+        print(printable(f"tfinv: {one_line(error)}"), file=sys.stderr)
         return EXIT_USAGE
 
 
@@ -235,11 +236,6 @@ def _is_full(error: BaseException) -> bool:
     """Whether a file could not be written because the disk is full; some libraries lose the number."""
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return isinstance(error, OSError) and (error.errno in numbers or os.strerror(errno.ENOSPC) in str(error))
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
 
 
 if __name__ == "__main__":

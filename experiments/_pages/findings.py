@@ -24,7 +24,8 @@ ORDER = (
     *("other_dataset", "complexity", "diversity", "random_weights", "initialisation", "during_training"),
     *("batch_normalization", "activation_function", "kernel_size", "max_pooling", "models_compared", "stratified"),
     *("aggregation", "same_equivariance", "feature_maps", "handshapes"),
-    *("equivariant_models",),
+    *("equivariant_models", "augmentation_or_design", "retraining", "transformation_regression", "transfer"),
+    *("handshape_models", "hyper_parameters", "compression"),
     *("published_accuracy", "published_global", "published_profile", "worst_case"),
 )
 """The study's questions in the order in which they are numbered, and four comparisons with published numbers."""

@@ -105,7 +105,7 @@ def _table(path: Path) -> Any:
 def _profile(path: Path, measure: str = "", x_label: str = "", y_label: str = "", **options: Any) -> Figure:
     from tfinv import plots
 
-    frame = _table(path)
+    frame = _table(path).astype({"layer": str})
     if measure:
         frame["measure"] = measure
     lines = {str(name): rows.drop(columns="line") for name, rows in frame.groupby("line", sort=False)}

@@ -111,6 +111,13 @@ class StandardStudy:
         return range(self.run.seed, self.run.seed + self.settings.seeds)
 
     @property
+    def upright(self) -> int:
+        """The position of the transformation of the set that turns images least."""
+        from tfinv.transformations import parse
+
+        return min(enumerate(parse(self.settings.transformations)), key=lambda pair: abs(pair[1].degrees))[0]  # type: ignore[union-attr]
+
+    @property
     def families(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
         """The study's families: the set that measures, and the ranges that training draws from."""
         settings = self.settings

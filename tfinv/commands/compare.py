@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
+from tfinv.commands.deciding import add_deciding, check_margin, idle_margin
 from tfinv.commands.effects import parse, refuse_idle
 from tfinv.commands.outputs import add_fixed_inputs, add_output, stated
 from tfinv.support.safe_text import printable
@@ -48,16 +49,16 @@ def _compare(options: argparse.Namespace) -> int:
         options,
         {
             "allow_unmatched": not options.fail_if and "there is no --fail-if to pass",
-            "margin": options.decide != "equivalence" and "it is the margin of --decide equivalence",
+            "margin": idle_margin(options),
         },
     )
 
     from tfinv.commands.data import load_fitting
+    from tfinv.commands.elsewhere import refuse_elsewhere
     from tfinv.commands.planning import plan_memory
     from tfinv.commands.sources import open_model, scale_words
     from tfinv.evaluation import Sampling
     from tfinv.tflite.comparison.compare_files import compare_files
-    from tfinv.tflite.comparison.decisions import parse_margins
     from tfinv.tflite.comparison.gate import DECISIONS, check, parse_condition
     from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.files.checks import scales_of_pair
@@ -69,10 +70,11 @@ def _compare(options: argparse.Namespace) -> int:
     lonely = [str(condition) for condition in conditions if condition.metric.startswith("kernel_")]
     if lonely and len(kernels) < 2:
         raise ValueError(f"--fail-if {lonely[0]} needs --kernels with two sets, such as xnnpack,reference")
-    if options.decide == "equivalence":
-        parse_margins(options.margin)
-    elif decided := [condition for condition in conditions if condition.metric in DECISIONS]:
+    check_margin(options)
+    decided = [condition for condition in conditions if condition.metric in DECISIONS]
+    if decided and options.decide != "equivalence":
         raise ValueError(f"fail-if {decided[0].metric} needs --decide equivalence --margin. Received: {decided[0]}")
+    refuse_elsewhere("compare", "two .tflite files", options.before, options.after)
     measures, transformations = shared.measures(options.measures), shared.transformations(options.transformations)
     warping, kinds = shared.warping(options), stated(options.output)
     how = {"size": options.input_size, "layout": options.layout, "fixed": options.fixed_inputs}
@@ -153,20 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_kernels(parser)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
     parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")
-    parser.add_argument(
-        "--decide",
-        choices=("point", "equivalence"),
-        default="point",
-        help="judge by measured numbers (point, default), or by intervals against --margin: unchanged, changed, or "
-        "inconclusive and about how many images that takes",
-    )
-    parser.add_argument(
-        "--margin",
-        nargs="+",
-        default=[],
-        metavar="SIZE",
-        help="of --decide equivalence, what counts as no change: '1 point' of accuracy, '5%%' of a layer's mean",
-    )
+    add_deciding(parser)
     parser.add_argument(
         "--allow-unmatched",
         nargs="+",

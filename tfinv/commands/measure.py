@@ -16,6 +16,7 @@ from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
     from tfinv.activations import ActivationModel
+    from tfinv.activations.foreign import ForeignModel
     from tfinv.commands.data import Fitted
     from tfinv.commands.sources import Opened
     from tfinv.datasets import Split, StoredImages
@@ -38,6 +39,7 @@ examples:
   python -m tfinv.run measure --model model.keras --data images/ --precision 0.02 \\
       --measures NormalizedVariance AccuracyUnder WorstCaseAccuracy --out runs/few
   python -m tfinv.run measure --model plain.keras augmented.keras int8.tflite --data images/ --out runs/three
+  python -m tfinv.run measure --model net.keras net.onnx saved_model/ --data images/ --out runs/converted
   python -m tfinv.run measure --model face.tflite --data faces/ --output "landmarks(dimensions=3)" --out runs/face
 """
 
@@ -121,7 +123,11 @@ def _measure_part(
 def _parser() -> argparse.ArgumentParser:
     parser = shared.parser("measure", "Measure every layer of models on images of your own.", _EPILOG)
     parser.add_argument(
-        "--model", required=True, nargs="+", help=f"{shared.MODEL_HELP}, or a .tflite file; several are compared"
+        "--model",
+        required=True,
+        nargs="+",
+        help=f"{shared.MODEL_HELP}, a .tflite or .onnx file, or a folder with a SavedModel; several, of any kinds, are "
+        "compared",
     )
     shared.add_data(parser)
     shared.add_transformations(parser)
@@ -214,7 +220,7 @@ def _short_names(names: Sequence[str]) -> list[str]:
 def _measured(
     label: str,
     model: Opened,
-    source: ActivationModel | TFLiteModel,
+    source: ActivationModel | TFLiteModel | ForeignModel,
     fitted: Fitted,
     options: argparse.Namespace,
     measures: Any,
@@ -236,7 +242,7 @@ def _measured(
         from tfinv.tflite.files.checks import scale_warnings
 
         warnings = [*scale_warnings(source, fitted.measured.x), *warnings]
-    warnings = [f"{label}: {text}" for text in warnings]
+    warnings = [f"{label}: {text}" for text in (*getattr(source, "notes", ()), *warnings)]
     for text in warnings:
         print(printable(f"warning: {text}"), file=sys.stderr)
     if "accuracy" in facts:

@@ -11,11 +11,13 @@ from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_firs
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.activations.layout import CHANNELS, Layout, as_images, input_layout
 from tfinv.commands import arguments as shared
+from tfinv.commands.elsewhere import Kind, kind_elsewhere, open_elsewhere
 from tfinv.support import archive
 from tfinv.support.types import KerasModel, Model
 
 if TYPE_CHECKING:
     from tfinv.activations import ActivationModel
+    from tfinv.activations.foreign import ForeignModel
     from tfinv.tflite import TFLiteModel
 
 OPEN = "{} leaves the size of its images open, {}: give --input-size HEIGHT WIDTH"
@@ -27,7 +29,7 @@ class Opened:
 
     Args:
         name: as the user wrote it.
-        model: a Keras model, or a `TFLiteModel`.
+        model: a Keras model, a `TFLiteModel`, an `OnnxModel` or a `SavedModel`.
         shape: `(H, W, C)` of its images; None where open.
         scale: how images in [0, 1] become model inputs.
         scale_from: `"given"`, or what else tells the scale.
@@ -49,14 +51,14 @@ class Opened:
         first = "; channels first, as the model has them" if self.layout == "nchw" else ""
         return scale_words(self.scale, self.scale_from) + first
 
-    def source(self, image_shape: Sequence[int], layers: Any = None) -> ActivationModel | TFLiteModel:
+    def source(self, image_shape: Sequence[int], layers: Any = None) -> ActivationModel | TFLiteModel | ForeignModel:
         """The model as a source of the activations of chosen layers.
 
         Args:
             image_shape: `(H, W, C)` of the images.
             layers: see `tfinv.evaluate`.
         """
-        if is_tflite(self.name):
+        if is_tflite(self.name) or kind_elsewhere(self.name):
             return self.model if layers is None else self.model.select(layers)
         from tfinv.activations import ActivationModel
 
@@ -78,7 +80,7 @@ def is_tflite(name: str) -> bool:
 
 def takes_layer_classes(names: Sequence[str]) -> bool:
     """Whether one of the models is a Keras file, which may hold unknown classes."""
-    return any(not is_tflite(name) and not name.startswith(APPLICATIONS) for name in names)
+    return any(not (is_tflite(name) or kind_elsewhere(name) or name.startswith(APPLICATIONS)) for name in names)
 
 
 def open_model(
@@ -92,7 +94,7 @@ def open_model(
     """Open a model by the name that a user gives.
 
     Args:
-        name: a `.keras`, `.h5` or `.tflite` file, or `keras.applications.NAME`.
+        name: a `.keras`, `.h5`, `.tflite` or `.onnx` file, a folder with a SavedModel, or `keras.applications.NAME`.
         scale: of `--input-scale`; None for what the model tells: its own preprocessing for a network of Keras, the
             range of its integers for a `.tflite` file, 0..255 behind a first layer that rescales it, otherwise 0..1.
         layer_classes: of `--layer-class`.
@@ -106,7 +108,9 @@ def open_model(
     """
     given = None if scale is None else parse_scale(shared.input_scale(scale))
     values = None if fixed is None else read_fixed(fixed)
-    if is_tflite(name):
+    if kind := kind_elsewhere(name):
+        opened = _open_elsewhere(name, kind, given, size, layout, values)
+    elif is_tflite(name):
         opened = _open_tflite(name, given, size, layout, values)
     else:
         opened = _open_keras(name, given, layer_classes, layout, values)
@@ -145,9 +149,34 @@ def _open_tflite(
         if size is None or "input_size must be a size that the model leaves open" not in str(error):
             raise
         return _sized(_open_tflite(name, scale, None, layout, fixed), size)  # says why the size has no effect
-    outputs = [model.runner.shape(index) for index in model.graph.outputs]
-    count = outputs[0][-1] if len(outputs) == 1 and len(outputs[0]) == 2 and outputs[0][-1] > 1 else None
+    outputs = [model.runner.shape(index)[1:] for index in model.graph.outputs]
+    count = outputs[0][0] if len(outputs) == 1 and len(outputs[0]) == 1 and outputs[0][0] > 1 else None
     return Opened(name, model, model.input_shape, model.input_scale, model.scale_from, count, model.layout)
+
+
+def _open_elsewhere(
+    name: str,
+    kind: Kind,
+    scale: InputScale | None,
+    size: Sequence[int] | None,
+    layout: Layout | None,
+    fixed: Mapping[str, Any] | None,
+) -> Opened:
+    if fixed is not None:
+        raise ValueError(
+            f"--fixed-inputs takes models of Keras and TFLite; give {name} one input of images. Received: {name}"
+        )
+    origin = "default" if scale is None else "given"
+    scale = scale or parse_scale("0..1")
+    try:
+        model = open_elsewhere(name, kind, scale, size, layout)
+    except ValueError as error:
+        if size is None or "input_size must be a size that the model leaves open" not in str(error):
+            raise
+        return _sized(_open_elsewhere(name, kind, scale, None, layout, fixed), size)  # says why it has no effect
+    outputs = [output.shape for output in model.outputs]
+    count = outputs[0][0] if len(outputs) == 1 and len(outputs[0]) == 1 and outputs[0][0] > 1 else None
+    return Opened(name, model, model.input_shape, scale, origin, count, model.layout)
 
 
 def _open_keras(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
+from tfinv.commands import choose_bits
+from tfinv.commands.deciding import add_deciding, check_margin, idle_margin
 from tfinv.commands.effects import parse, refuse_idle
 from tfinv.commands.outputs import add_output, stated
 from tfinv.support.safe_text import printable
@@ -18,13 +20,20 @@ if TYPE_CHECKING:
     from tfinv.tflite import Recipe
 
 _EPILOG = """\
-writes report.html, report.md, recipes.csv, layers.csv, curves.csv, operators.csv, study.npz, the files as
-files/<recipe>.tflite and node data for the Model Explorer viewer as model_explorer/<recipe>/*.json into --out;
+writes report.html, report.md, tables as .csv (recipes, layers, curves, operators, flipped and more), study.npz, the
+files as files/<recipe>.tflite and node data for the Model Explorer viewer as model_explorer/<recipe>/*.json into --out;
 finished files and measurements are kept in --out/cache, the same command again goes on from there
 
-example:
+examples:
   python -m tfinv.run tflite --model model.keras --data mnist --transformations "rotations(16)" --recipes all \\
       --out runs/study
+  python -m tfinv.run tflite --model model.keras --data mnist --recipes static_int8 weight_int4 \\
+      --decide equivalence --margin "1 point" "5%" --out runs/decided
+  python -m tfinv.run tflite --model model.keras --data mnist --transformations "rotations(16)" \\
+      --keep "output_profile_increase<2%" "transformed_accuracy_drop<0.5%" --out runs/bits
+
+with --keep, writes model.tflite, recipe.json for litert-quantizer, path.png, report.html, report.md, bits.npz and
+tables as .csv into --out
 """
 
 
@@ -56,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
         metavar="SCHEME",
         help="also quantize one layer at a time, and all but one, by weight_int4, weight_int8 or static_int8",
     )
+    add_deciding(parser)
+    choose_bits.add_keep(parser)
     parser.add_argument("--force", action="store_true", help="make everything anew")
     options = parse(parser, shared.with_signs(arguments))
 
@@ -72,8 +83,10 @@ def _study(options: argparse.Namespace) -> int:
     from tfinv.tflite.studies.sensitivities import choose_schemes
 
     # before anything that takes long
+    choose_bits.check(options)
     kernels = kernel_sets(options.kernels)
-    refuse_idle(options, {"kernel_samples": shared.idle_kernels(kernels)})
+    refuse_idle(options, {"kernel_samples": shared.idle_kernels(kernels), "margin": idle_margin(options)})
+    check_margin(options)
     recipes, schemes = shared.recipes(options.recipes), choose_schemes(options.sensitivity)
     quantizing = Quantizing(options.calibration_samples, options.epochs, options.learning_rate, schemes)
     transformations = shared.transformations(options.transformations)
@@ -82,6 +95,7 @@ def _study(options: argparse.Namespace) -> int:
     _check(options, recipes, schemes)
 
     from tfinv.commands.data import load_fitting
+    from tfinv.commands.elsewhere import refuse_elsewhere
     from tfinv.commands.planning import offering_flags, plan_memory
     from tfinv.commands.sources import fixed_size, is_tflite, open_model
     from tfinv.evaluation import Sampling
@@ -89,6 +103,7 @@ def _study(options: argparse.Namespace) -> int:
     from tfinv.tflite import Output, Subsets, study
 
     start = time.monotonic()
+    refuse_elsewhere("tflite", "a Keras model", options.model)
     if is_tflite(options.model):
         raise ValueError(f"model must be a Keras model; compare reads .tflite files. Received: {options.model!r}")
     opened = open_model(options.model, options.input_scale, options.layer_class, options.input_size)
@@ -99,6 +114,9 @@ def _study(options: argparse.Namespace) -> int:
         )
     print(printable(opened.said))
     fitted = load_fitting(options, opened, trains=True)
+    if options.keep is not None:
+        model = opened.model if options.input_size is None else fixed_size(opened.model, fitted.shape)
+        return choose_bits.choose(options, model, fitted, opened.scale)
     if options.layers is None:  # layers are named as the float file names them, which is not made yet
         source = opened.source(fitted.shape)
         plan_memory(source, len(fitted.measured), transformations, measures, options, options.confidence)
@@ -132,6 +150,8 @@ def _study(options: argparse.Namespace) -> int:
             seed=options.seed,
             progress=not options.quiet,
         )
+    if options.decide == "equivalence":
+        result = result.decide(*options.margin)
     result.save(options.out / "study.npz")
     result.report(options.out)
     result.model_explorer(options.out / "model_explorer")

@@ -72,11 +72,11 @@ def load_folder(path: Path, request: Request) -> Dataset:
         parts = _hold_out(parts[0], path, request.seed)
     arrays: list[Any] = []
     for part in parts:
-        part = _sample(part, request)
-        images, kept = _decode_files(part, (height, width, channels), notes)
+        part = sample_files(part, request)
+        images, kept = decode_files(part, (height, width, channels), notes)
         if not kept:
             raise ValueError(f"{path} must hold readable images. Received: only damaged files in one split")
-        arrays += [np.stack(images), _labels(kept)]
+        arrays += [np.stack(images), labels_of(kept)]
     arrays = 2 * arrays if len(parts) == 1 else arrays
     return finish(path.name, classes, SplitArrays(*arrays), request, tuple(notes))
 
@@ -103,7 +103,9 @@ def class_files_of(
     return parts[-1 if test else 0], classes, shape
 
 
-def read_image(path: Path, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+def read_image(
+    path: Path, shape: tuple[int, int, int], decode: Callable[[Path], NDArray[Any]] = decode
+) -> NDArray[np.float32]:
     """Decode one file, float32 in [0, 1], and bring it to `(H, W, C)`.
 
     Raises:
@@ -177,10 +179,14 @@ def _read_headers(files: list[ImageFile], notes: list[str]) -> tuple[list[ImageF
     return _without_damaged(files, headers, notes)
 
 
-def _decode_files(
-    files: list[ImageFile], shape: tuple[int, int, int], notes: list[str]
+def decode_files(
+    files: list[ImageFile],
+    shape: tuple[int, int, int],
+    notes: list[str],
+    decode: Callable[[Path], NDArray[Any]] = decode,
 ) -> tuple[list[NDArray[np.float32]], list[ImageFile]]:
-    images = _each_readable(files, lambda file: read_image(file.path, shape), "reading images")
+    """Images of one shape in the order of the files, and the files without the damaged ones, which are noted."""
+    images = _each_readable(files, lambda file: read_image(file.path, shape, decode), "reading images")
     kept, images = _without_damaged(files, images, notes)
     return images, kept
 
@@ -230,19 +236,20 @@ def _target_shape(headers: Sequence[Header], request: Request, notes: list[str])
 def _hold_out(files: list[ImageFile], path: Path, seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
     count = len(files)
     try:
-        train, test = stratified_split(_labels(files), count, round(TEST_FRACTION * count), seed)
+        train, test = stratified_split(labels_of(files), count, round(TEST_FRACTION * count), seed)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return [files[k] for k in train], [files[k] for k in test]
 
 
-def _sample(files: list[ImageFile], request: Request) -> list[ImageFile]:
+def sample_files(files: list[ImageFile], request: Request) -> list[ImageFile]:
     """Choose before decoding: of a large folder, only what was asked for is read."""
     n = len(files) if request.max_samples is None else min(request.max_samples, len(files))
-    return [files[k] for k in stratified_sample(_labels(files), len(files), n, request.seed)]
+    return [files[k] for k in stratified_sample(labels_of(files), len(files), n, request.seed)]
 
 
-def _labels(files: list[ImageFile]) -> NDArray[np.int64] | None:
+def labels_of(files: list[ImageFile]) -> NDArray[np.int64] | None:
+    """Class numbers of files; None where they have none."""
     labels = np.array([file.label for file in files], np.int64)
     return None if labels.min(initial=0) < 0 else labels
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfinv.datasets.folder import load_folder
+from tfinv.datasets.handshapes import NAMES as HANDSHAPE_NAMES
+from tfinv.datasets.handshapes import load_handshapes
 from tfinv.datasets.known import load_cifar10, load_digits, load_fashion_mnist, load_mnist
 from tfinv.datasets.lsa16 import NAMES as LSA16_NAMES
 from tfinv.datasets.lsa16 import load_lsa16
@@ -25,6 +27,7 @@ _LOADERS: dict[str, Callable[[Request], Dataset]] = {
     "fashion_mnist": load_fashion_mnist,
     "cifar10": load_cifar10,
     **{name: partial(load_lsa16, name) for name in LSA16_NAMES},
+    **{name: partial(load_handshapes, name) for name in HANDSHAPE_NAMES},
 }
 
 
@@ -45,8 +48,10 @@ def load(
     """Load training and test images, float32 in [0, 1].
 
     Known names: `digits` comes with scikit-learn; `mnist`, `fashion_mnist` and `cifar10` are read from the folder
-    that `TFINV_DATA` names, or downloaded by Keras; `lsa16`, `lsa16_upright` and `lsa16_multirot` are read from
-    `TFINV_DATA`. A path is an `.npz` file (`x`, `y`, optionally `x_test`, `y_test`) or a folder of class folders.
+    that `TFINV_DATA` names, or downloaded by Keras; `lsa16`, `lsa16_upright` and `lsa16_multirot`, and the handshapes
+    of other sign languages (`rwth`, `ciarp`, `irish`, `nus1`, `nus2`, `pugeault_a`, `pugeault_b`, `psl`, `jsl`,
+    `indian_a`, `indian_b`), are read from `TFINV_DATA`. A path is an `.npz` file (`x`, `y`, optionally `x_test`,
+    `y_test`) or a folder of class folders.
     docs/data.md says where everything comes from and goes.
 
     Example:

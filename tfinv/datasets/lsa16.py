@@ -62,7 +62,7 @@ def load_lsa16(name: str, request: Request) -> Dataset:
     path = find(*_FILES[name])
     if path is None:
         raise missing(name, _WHERE_FROM, _layout(name))
-    x, y, subject = _from_folder(path) if path.is_dir() else _from_npz(path)
+    x, y, subject = _from_folder(path, request) if path.is_dir() else _from_npz(path)
     if not np.isin(TEST_SUBJECTS, subject).all() or set(np.unique(subject)) <= set(TEST_SUBJECTS):
         raise ValueError(
             f"{path} must hold subjects 1 to 10, of which {TEST_SUBJECTS} are held out. "
@@ -83,8 +83,9 @@ def _from_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     return arrays["x"], arrays["y"], arrays["subject"]
 
 
-def _from_folder(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Images named CLASS_SUBJECT_REPETITION.png, classes from 1, as the authors publish them."""
+def _from_folder(path: Path, request: Request) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Images named CLASS_SUBJECT_REPETITION.png, classes from 1, as the authors publish them, in the size asked for."""
+    height, width = request.size or (SIZE, SIZE)
     files = [
         (file, match)
         for file in sorted(path.rglob("*"))
@@ -95,7 +96,7 @@ def _from_folder(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     images = []
     for file, _ in files:
         try:
-            images.append(adapt(unit(decode(file))[None], (SIZE, SIZE, 3))[0].clip(0, 1))
+            images.append(adapt(unit(decode(file))[None], (height, width, 3))[0].clip(0, 1))
         except UNREADABLE as error:
             raise ValueError(f"{file} is not a readable image: {error}") from error
     numbers = np.array([[int(number) for number in match.groups()] for _, match in files])

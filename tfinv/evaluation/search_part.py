@@ -207,8 +207,11 @@ class _Search:
         used = np.zeros(len(self._targets), np.int64)
         queue = np.flatnonzero(~self.fooled)
         while queue.size:
-            several = max(1, -(-self._batch // queue.size))  # few images left: several proposals of one in a batch
             some = queue[: self._batch]
+            remaining = limit - used[some]
+            several = max(1, -(-self._batch // queue.size))  # few images left: several proposals of one in a batch
+            while np.minimum(remaining, several).sum() < self._batch and several < remaining.max():
+                several += 1
             places = np.repeat(some, several)
             numbers = used[places] + np.tile(np.arange(several), len(some))
             kept = np.flatnonzero(numbers < limit)[: self._batch]

@@ -154,6 +154,16 @@ def check_counts(**counts: Any) -> None:
         whole_number(name, value, 1)
 
 
+def check_dropout(dropout: Any) -> None:
+    """Refuse what is no share of activations to leave out.
+
+    Raises:
+        ValueError: not a number of at least 0 and below 1.
+    """
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be a number of at least 0 and below 1. Received: {dropout!r}")
+
+
 def _is_count(value: Any) -> bool:
     return not isinstance(value, bool) and hasattr(value, "__index__") and int(value) >= 1
 

@@ -9,14 +9,20 @@ from typing import Any
 
 from tfinv.activations.input_scale import APPLICATIONS
 from tfinv.models.all_convolutional import all_convolutional
+from tfinv.models.binary_net import binary_net
 from tfinv.models.ffnet import ffnet
+from tfinv.models.inception import inception
+from tfinv.models.lenet import lenet
 from tfinv.models.load import is_file_name, load
 from tfinv.models.mobilenet_small import mobilenet_small
+from tfinv.models.p4_all_convolutional import p4_all_convolutional
+from tfinv.models.p4_resnet import p4_resnet
 from tfinv.models.p4cnn import p4cnn, z2cnn
 from tfinv.models.resnet import resnet
 from tfinv.models.simple_conv import simple_conv
 from tfinv.models.st_cnn import st_cnn
 from tfinv.models.ti_pooling import ti_pooling
+from tfinv.models.ti_pooling_laptev import ti_pooling_laptev
 from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
 from tfinv.support.checks import close_match
@@ -33,10 +39,16 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
         ffnet,
         mobilenet_small,
         tutorial_cnn,
+        lenet,
         p4cnn,
         z2cnn,
         st_cnn,
         ti_pooling,
+        inception,
+        binary_net,
+        p4_resnet,
+        p4_all_convolutional,
+        ti_pooling_laptev,
     )
 }
 

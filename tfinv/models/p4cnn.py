@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from tfinv.models.blocks import BATCH_NORMALIZATION_EPSILON, BATCH_NORMALIZATION_MOMENTUM, check_counts, image_input
+from tfinv.models.blocks import Blocks, check_counts, check_dropout
+from tfinv.models.group_blocks import GroupBlocks, GroupName, square_input
 from tfinv.support.checks import one_of
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
-GroupName = Literal["p4", "p4m"]
 Rotations = Literal["output", "every_layer"]
 
 
@@ -57,31 +57,24 @@ def p4cnn(
 
     Source: Cohen and Welling 2016, "Group equivariant convolutional networks", section 8.1.
     """
-    from tfinv import layers
+    from tfinv.layers import SymmetricMaxPooling2D
 
     check_counts(filters=filters)
-    one_of("group", group, GroupName)
     one_of("pooling", pooling, Rotations)
     early = pooling == "every_layer"
-    convolution = {"p4": layers.P4Conv2D, "p4m": layers.P4MConv2D}[group]
+    blocks = GroupBlocks(group, batch_normalization, initializer)
     image = _image(input_shape, classes)
-
-    def conv(x: Tensor, width: int, kernel: int, lifting: bool, label: str) -> Tensor:
-        return convolution(width, kernel, lifting=lifting, kernel_initializer=initializer, name=label)(x)
-
     x = image
     for number in range(1, 3 + _after_pooling(image)):
-        x = conv(x, filters, 3, early or number == 1, f"conv{number}")
+        x = blocks.conv(x, filters, 3, f"conv{number}", lifting=early or number == 1)
         if early:
-            x = layers.GroupPooling(group, name=f"turns{number}")(x)
-        if batch_normalization:
-            x = _normalized(x, None if early else group, f"bn{number}")
-        x = keras.layers.ReLU(name=f"act{number}")(x)
+            x = blocks.pool(x, f"turns{number}")
+        x = keras.layers.ReLU(name=f"act{number}")(blocks.norm(x, f"bn{number}", turns=not early))
         if number == 2:
-            x = layers.SymmetricMaxPooling2D(2, name="pool")(x)
-    x = conv(x, classes, 4, early, "class_maps")
+            x = SymmetricMaxPooling2D(2, name="pool")(x)
+    x = blocks.conv(x, classes, 4, "class_maps", lifting=early)
     x = keras.layers.GlobalMaxPooling2D(name="positions")(x)
-    return keras.Model(image, layers.GroupPooling(group, name="logits")(x), name=name)
+    return keras.Model(image, blocks.pool(x, "logits"), name=name)
 
 
 def z2cnn(
@@ -119,28 +112,25 @@ def z2cnn(
     Source: Cohen and Welling 2016, "Group equivariant convolutional networks", section 8.1.
     """
     check_counts(filters=filters)
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be a number of at least 0 and below 1. Received: {dropout!r}")
+    check_dropout(dropout)
+    blocks = Blocks("relu", batch_normalization, initializer)
     image = _image(input_shape, classes)
     x = image
     for number in range(1, 3 + _after_pooling(image)):
-        x = keras.layers.Conv2D(filters, 3, kernel_initializer=initializer, name=f"conv{number}")(x)
-        if batch_normalization:
-            x = _normalized(x, None, f"bn{number}")
-        x = keras.layers.ReLU(name=f"act{number}")(x)
+        x = blocks.conv(x, filters, 3, f"conv{number}", padding="valid")
+        x = blocks.act(blocks.norm(x, f"bn{number}"), f"act{number}")
         if number != 2 and dropout:
             x = keras.layers.Dropout(dropout, name=f"dropout{number}")(x)
         if number == 2:
             x = keras.layers.MaxPooling2D(2, name="pool")(x)
-    x = keras.layers.Conv2D(classes, 4, kernel_initializer=initializer, name="class_maps")(x)
+    x = blocks.conv(x, classes, 4, "class_maps", padding="valid")
     return keras.Model(image, keras.layers.GlobalMaxPooling2D(name="logits")(x), name=name)
 
 
 def _image(input_shape: Any, classes: Any) -> Tensor:
     """The input of both networks: a 4x4 convolution follows the pooling of an even size."""
-    image = image_input(input_shape, classes, at_least=12)
-    height, width = image.shape[1:3]
-    if height != width or height % 2:
+    image = square_input(input_shape, classes, at_least=12)
+    if image.shape[1] % 2:
         raise ValueError(f"input_shape must be square and of even size for this model. Received: {input_shape!r}")
     return image
 
@@ -148,16 +138,3 @@ def _image(input_shape: Any, classes: Any) -> Tensor:
 def _after_pooling(image: Tensor) -> int:
     """How many 3x3 convolutions have room between the pooling and the 4x4 convolution, at most 4."""
     return min(4, (image.shape[1] // 2 - 2 - 4) // 2)
-
-
-def _normalized(x: Tensor, group: GroupName | None, name: str) -> Tensor:
-    from tfinv import layers
-
-    options: dict[str, Any] = {
-        "momentum": BATCH_NORMALIZATION_MOMENTUM,
-        "epsilon": BATCH_NORMALIZATION_EPSILON,
-        "name": name,
-    }
-    if group is None:
-        return keras.layers.BatchNormalization(**options)(x)
-    return layers.GroupBatchNormalization(group, **options)(x)

@@ -16,11 +16,13 @@ def tutorial_cnn(
     dense: int = 128,
     activation: str = "relu",
     batch_normalization: bool = False,
+    kernel_size: int = 3,
+    dilation: int = 1,
     normalization: tuple[float, float] | None = None,
     initializer: str = "glorot_uniform",
     name: str = "tutorial_cnn",
 ) -> keras.Model:
-    """`conv f, act, pool, conv 2f, act, pool, flatten, dense d, act, logits`, 3x3 kernels.
+    """`conv f, act, pool, conv 2f, act, pool, flatten, dense d, act, logits`.
 
     Example:
         >>> from tfinv.models import tutorial_cnn
@@ -34,6 +36,8 @@ def tutorial_cnn(
         dense: units `d` of the hidden dense layer.
         activation: see `Blocks`.
         batch_normalization: normalize after each convolution.
+        kernel_size: side of both kernels, odd or even.
+        dilation: dilation of the first convolution.
         normalization: mean and standard deviation of the training images' pixels; a first layer `normalize` subtracts
             the one and divides by the other. Of all MNIST (0.1307, 0.3081).
         initializer: see `Blocks`.
@@ -45,7 +49,7 @@ def tutorial_cnn(
     Raises:
         ValueError: an option of the wrong kind or an image smaller than 4x4.
     """
-    check_counts(filters=filters, dense=dense)
+    check_counts(filters=filters, dense=dense, kernel_size=kernel_size, dilation=dilation)
     blocks = Blocks(activation, batch_normalization, initializer)
     image = image_input(input_shape, classes, at_least=4)
     x = image
@@ -53,7 +57,8 @@ def tutorial_cnn(
         mean, deviation = check_normalization(normalization)
         x = keras.layers.Rescaling(1 / deviation, -mean / deviation, name="normalize")(x)
     for number, width in enumerate((filters, 2 * filters), start=1):
-        x = blocks.norm(blocks.conv(x, width, 3, f"conv{number}"), f"bn{number}")
+        spread = dilation if number == 1 else 1
+        x = blocks.norm(blocks.conv(x, width, kernel_size, f"conv{number}", dilation=spread), f"bn{number}")
         x = keras.layers.MaxPooling2D(name=f"pool{number}")(blocks.act(x, f"act{number}"))
     x = blocks.dense(keras.layers.Flatten(name="flatten")(x), dense, "fc1")
     return keras.Model(image, blocks.dense(blocks.act(x, "fc1_act"), classes, "logits"), name=name)

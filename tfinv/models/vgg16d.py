@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfinv.models.blocks import Blocks, check_counts, image_input
+from tfinv.models.blocks import Blocks, check_counts, check_dropout, image_input
 from tfinv.support.lazy import keras
 
 CONVOLUTIONS = (2, 2, 3, 3)
@@ -51,8 +51,7 @@ def vgg16d(
     K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015.
     """
     check_counts(filters=filters, dense=dense)
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be at least 0 and less than 1. Received: {dropout!r}")
+    check_dropout(dropout)
     blocks = Blocks(activation, batch_normalization, initializer)
     dense_blocks = Blocks(dense_activation, False, initializer)
     image = image_input(input_shape, classes, at_least=16)

@@ -19,6 +19,7 @@ from tfinv.support.lazy import keras
 from tfinv.support.progress import Progress
 from tfinv.support.types import KerasModel
 from tfinv.training.accuracy import LabelledImages, accuracy, accuracy_under
+from tfinv.training.invariance import Activations, InvarianceLoss
 from tfinv.training.seeding import attempt_seed, draw_new_weights, seed_generators, seed_layer
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class TrainingResult:
 
     Args:
         history: one row per epoch of the attempt that was kept: `epoch` from 1, `loss`, `accuracy` (means over the
-            epoch, on augmented images in training mode) and, with validation data, `val_loss` and `val_accuracy`.
+            epoch, on augmented images in training mode), with an `InvarianceLoss` its terms `invariance` and, where it
+            distils, `distillation`, and with validation data `val_loss` and `val_accuracy`.
         seconds: wall time of all attempts.
         restarts: attempts that were thrown away for missing `min_accuracy`.
         accuracy: of the trained model at inference, without augmentation, on the validation data, or on the training
@@ -67,6 +69,8 @@ class _Plan:
     max_restarts: int
     progress: bool
     callbacks: tuple[Any, ...]
+    invariance: InvarianceLoss | None
+    activations: Activations | None
 
     def __post_init__(self) -> None:
         least = {"epochs": 1, "batch_size": 1, "seed": 0, "patience": 1, "max_restarts": 0}
@@ -76,6 +80,8 @@ class _Plan:
                 whole_number(name, value, minimum)
         if self.augmentation is not None and not callable(self.augmentation):
             raise TypeError(f"augmentation must be a function of images. Received: {received(self.augmentation)}")
+        if self.invariance is not None:
+            kind_of("invariance", self.invariance, InvarianceLoss, "an InvarianceLoss")
         rate, accuracy = self.learning_rate, self.min_accuracy
         if rate is None or isinstance(rate, (bool, str)):
             raise TypeError(f"learning_rate must be a positive number or a Keras schedule. Received: {rate!r}")
@@ -120,6 +126,8 @@ def train(
     max_restarts: int = 3,
     progress: bool = True,
     callbacks: Sequence[Any] = (),
+    invariance: InvarianceLoss | None = None,
+    activations: Activations | None = None,
 ) -> TrainingResult:
     """Train a classifier in place, with Adam on the cross-entropy of its logits.
 
@@ -155,6 +163,10 @@ def train(
         max_restarts: how often at most. Afterwards the best attempt is kept, with a warning.
         progress: show a progress bar with loss and accuracy.
         callbacks: Keras callbacks for `fit`.
+        invariance: what is added to the loss, so that layers become invariant; the history then has its term under
+            `invariance`. Validation computes the plain loss.
+        activations: gives the activations of the layers that `invariance` names, in inference mode; None reads them
+            from the model.
 
     Returns:
         How it went; the weights are in `model`.
@@ -180,6 +192,8 @@ def train(
         max_restarts=max_restarts,
         progress=progress,
         callbacks=tuple(callbacks),
+        invariance=invariance,
+        activations=activations,
     )
     started = time.perf_counter()
     history, reached, restarts = _attempts(model, plan)
@@ -230,9 +244,12 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
     if validation is not None:
         validation = as_dataset(validation, max(256, plan.batch_size), False, None, False, None, True)
     fitted_model = plain(model)
+    objective = _objective(output_activation(fitted_model), fitted_model.output_shape[-1])
+    if plan.invariance is not None:
+        fitted_model = _with_invariance(fitted_model, plan, plan.invariance, seed)
     fitted_model.compile(
         optimizer=keras.optimizers.Adam(plan.rate()),
-        **_objective(output_activation(fitted_model), fitted_model.output_shape[-1]),
+        **objective,
         jit_compile=False,  # XLA compiles for 20 s what trains in 10, and lacks the warp
     )
     _make_variables(fitted_model, plan.train)
@@ -251,6 +268,13 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
     history["epoch"] = np.arange(1, len(history) + 1)
     first = [name for name in ("epoch", "loss", "accuracy", "val_loss", "val_accuracy") if name in history]
     return history.reindex(columns=[*first, *(name for name in history if name not in first)])
+
+
+def _with_invariance(model: KerasModel, plan: _Plan, invariance: InvarianceLoss, seed: int) -> KerasModel:
+    from tfinv.training.invariance_training import InvarianceTraining  # here: it imports Keras
+
+    seed_layer(invariance.draw, plan.train.x[:1], seed + 1)  # apart from the augmentation
+    return InvarianceTraining(model, invariance, plan.activations)
 
 
 def _make_variables(model: KerasModel, train: LabelledImages) -> None:

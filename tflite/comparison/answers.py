@@ -30,7 +30,7 @@ _PREFIX = "answers."
 
 @dataclass(frozen=True)
 class Answers:
-    """Tables on the answers of two files.
+    """Tables on the answers of two files; those of a study begin with the column `recipe`, the name of the second file.
 
     Args:
         at_least: one row a model and k: share of images that are right under at least k transformations.
@@ -55,7 +55,7 @@ class Answers:
     @classmethod
     def none(cls) -> Answers:
         """Empty tables."""
-        return cls(**_tables({}))
+        return cls(**tables_of({}))
 
     def to_frames(self) -> dict[str, pd.DataFrame]:
         """The tables by the name that a file gives them."""
@@ -79,7 +79,7 @@ class Answers:
         pictures = member(arrays, f"{_PREFIX}pictures", "uint8", (len(shown), 2, None, None, None))
         given = f"{_PREFIX}labels" in arrays
         labels = member(arrays, f"{_PREFIX}labels", "int64", (None,)) if given else None
-        tables = _tables({name: frames[f"{_PREFIX}{name}"] for name in _FRAMES if f"{_PREFIX}{name}" in frames})
+        tables = tables_of({name: frames[f"{_PREFIX}{name}"] for name in _FRAMES if f"{_PREFIX}{name}" in frames})
         return cls(**tables, labels=labels, shown=shown, pictures=pictures)
 
 
@@ -107,11 +107,9 @@ def answers_of(
 
     before, after = (predictions[name] for name in names)
     labels, words = images.y, list(transformations.labels)
-    rows = flipped_rows(before, after, labels, words)
-    shown = _chosen(rows)
-    pictures = _pictures(images.x, shown, transformations, warping)
+    gallery = changed_images(before, after, images, transformations, warping)
     if labels is None:
-        return Answers(**_tables({}), shown=shown, pictures=pictures)
+        return Answers(**tables_of({}), **gallery)
     moved = ~identities(transformations)
     moved = moved if moved.any() else ~moved
     frames = [behaviour.at_least_frame().assign(model=name) for name, behaviour in zip(names, seen, strict=True)]
@@ -121,10 +119,30 @@ def answers_of(
         "classes": flips_by_class(before, after, labels, moved),
         "calibration": calibration_table(scores, labels, words, moved),
     }
-    return Answers(**_tables(tables), labels=labels, shown=shown, pictures=pictures)
+    return Answers(**tables_of(tables), labels=labels, **gallery)
 
 
-def _tables(known: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def changed_images(
+    before: Predictions,
+    after: Predictions,
+    images: Split,
+    transformations: TransformationSet,
+    warping: Warping,
+) -> dict[str, NDArray[Any]]:
+    """`shown` and `pictures` of `Answers`: images that two models answer differently.
+
+    Args:
+        before: of the reference.
+        after: of the other model.
+        images: that both were shown.
+        transformations: under which.
+        warping: of the transformed images.
+    """
+    shown = _chosen(flipped_rows(before, after, images.y, list(transformations.labels)))
+    return {"shown": shown, "pictures": _pictures(images.x, shown, transformations, warping)}
+
+
+def tables_of(known: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """Every table by name; those that are not known are empty."""
     import pandas as pd
 

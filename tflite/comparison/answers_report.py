@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from tfinv import plots
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
+from tfinv.tflite.comparison.answers import Answers
 from tfinv.tflite.comparison.flips import KINDS
 from tfinv.tflite.comparison.report_parts import curve_axis
 
@@ -38,20 +40,22 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
 
 def add(report: Report, comparison: Comparison) -> None:
     """Worst cases, flips by kind and class, pictures of what changed, calibration; what is not known is left out."""
-    answers = comparison.answers
+    answers, names = comparison.answers, comparison.names
+    curves = comparison.curves[comparison.curves["model"] == names[0]] if len(comparison.curves) else comparison.curves
     if len(answers.decisions):
-        _add_decisions(report, answers.decisions)
+        add_decisions(report, answers.decisions)
     if len(answers.at_least):
-        _add_worst_cases(report, comparison)
+        add_worst_cases(report, answers.at_least)
     if len(answers.flips):
-        _add_flips(report, comparison)
+        add_flips(report, answers.flips, answers.classes, curves, names[1])
     if len(answers.pictures):
-        _add_pictures(report, comparison)
+        add_pictures(report, answers, comparison.flipped(), names)
     if len(answers.calibration):
-        _add_calibration(report, comparison)
+        add_calibration(report, answers.calibration, curves, names)
 
 
-def _add_decisions(report: Report, frame: pd.DataFrame) -> None:
+def add_decisions(report: Report, frame: pd.DataFrame) -> None:
+    """What is decided and the table of decisions."""
     report.section(
         "What is decided",
         "`unchanged`: the 90 % interval lies inside the margin, two one-sided tests at 5 %. `changed`: not so, and the "
@@ -71,8 +75,13 @@ def _in_unit(value: float, unit: str, name: str) -> str:
     return f"{100 * value:{sign}.2f} {'points' if unit == 'points' else '%'}"
 
 
-def _add_worst_cases(report: Report, comparison: Comparison) -> None:
-    frame = comparison.answers.at_least
+def add_worst_cases(report: Report, frame: pd.DataFrame) -> None:
+    """The share of images that are right under at least k transformations.
+
+    Args:
+        report: what to add to.
+        frame: see `Answers.at_least`.
+    """
     report.section(
         "Right under how many transformations",
         "The share of images that are classified right under at least k of the transformations. At the left: right "
@@ -87,8 +96,16 @@ def _add_worst_cases(report: Report, comparison: Comparison) -> None:
     report.figure(figure, f"{text} Bands are 95 % intervals.", f"{text} {spoken}.", name="right_at_least")
 
 
-def _add_flips(report: Report, comparison: Comparison) -> None:
-    answers, after = comparison.answers, comparison.names[1]
+def add_flips(report: Report, flips: pd.DataFrame, classes: pd.DataFrame, curves: pd.DataFrame, after: str) -> None:
+    """Answers that changed, by kind and class.
+
+    Args:
+        report: what to add to.
+        flips: see `Answers.flips`.
+        classes: see `Answers.classes`.
+        curves: of one model, for the axis.
+        after: name of the second model.
+    """
     report.section(
         "Which answers changed",
         f"`harmful`: right before and wrong with {after}; `beneficial`: wrong before and right; `neutral`: from one "
@@ -96,18 +113,17 @@ def _add_flips(report: Report, comparison: Comparison) -> None:
     )
     text = "Answers that changed, by kind, under each transformation."
     kinds = [
-        answers.flips[["number"]].assign(model=kind, share=answers.flips[kind], low=answers.flips[f"{kind}_low"],
-                                         high=answers.flips[f"{kind}_high"])
+        flips[["number"]].assign(model=kind, share=flips[kind], low=flips[f"{kind}_low"], high=flips[f"{kind}_high"])
         for kind in KINDS
-    ]  # fmt: skip
-    frame, axis = _placed(_concatenated(kinds), comparison)
+    ]
+    frame, axis = placed(_concatenated(kinds), curves)
     figure = plots.accuracy_curve(frame, y="share", y_label="share of images", **axis)
     figure.axes[0].set_ylim(0, max(1.15 * float(frame["high"].max()), 0.01))
-    spoken = "; ".join(f"{kind} {100 * answers.flips[kind].mean():.1f} % on average" for kind in KINDS)
+    spoken = "; ".join(f"{kind} {100 * flips[kind].mean():.1f} % on average" for kind in KINDS)
     report.figure(figure, f"{text} Bands are 95 % intervals.", f"{text} {spoken}.", name="flips_by_kind")
     formats = dict.fromkeys(("flips", *KINDS), _SHARE)
-    report.table(answers.flips[["number", "transformation", "flips", *KINDS]], text, formats, collapsed=True)
-    _add_classes(report, answers.classes)
+    report.table(flips[["number", "transformation", "flips", *KINDS]], text, formats, collapsed=True)
+    _add_classes(report, classes)
 
 
 def _add_classes(report: Report, classes: pd.DataFrame) -> None:
@@ -133,8 +149,16 @@ def _add_classes(report: Report, classes: pd.DataFrame) -> None:
     )
 
 
-def _add_pictures(report: Report, comparison: Comparison) -> None:
-    answers, rows = comparison.answers, comparison.flipped().set_index(["image", "number"])
+def add_pictures(report: Report, answers: Answers, flipped: pd.DataFrame, names: tuple[str, str]) -> None:
+    """Images that changed, upright and transformed, with both answers.
+
+    Args:
+        report: what to add to.
+        answers: with `shown` and `pictures`.
+        flipped: of the same two models, see `flips.flipped_rows`.
+        names: of the two.
+    """
+    rows = flipped.set_index(["image", "number"])
     captions = []
     for image, number in answers.shown:
         row = rows.loc[(image, number)]
@@ -143,7 +167,7 @@ def _add_pictures(report: Report, comparison: Comparison) -> None:
             f"{row['kind']}{truth}\nimage {image}, {row['transformation']}\n"
             f"{row['before']} ({row['confidence_before']:.0%}) → {row['after']} ({row['confidence_after']:.0%})"
         )
-    first, second = comparison.names
+    first, second = names
     text = (
         f"Images that {first} and {second} answer differently, those first of which both are most certain: upright and "
     )
@@ -154,8 +178,18 @@ def _add_pictures(report: Report, comparison: Comparison) -> None:
     report.figure(plots.captioned_images(answers.pictures, captions), text, f"{text} {spoken}.", name="changed_images")
 
 
-def _add_calibration(report: Report, comparison: Comparison) -> None:
-    frame = comparison.answers.calibration
+def add_calibration(
+    report: Report, frame: pd.DataFrame, curves: pd.DataFrame, names: Sequence[str], *, fitted: bool = True
+) -> None:
+    """Calibration error under every transformation, and tables.
+
+    Args:
+        report: what to add to.
+        frame: see `Answers.calibration`.
+        curves: of one model, for the axis.
+        names: of the models that are drawn.
+        fitted: draw curves with a temperature fitted upright too.
+    """
     report.section(
         "How far confidence can be trusted",
         "`ece` is the expected calibration error over 15 bins, `nll` the negative log likelihood. `upright fit`: with "
@@ -166,18 +200,15 @@ def _add_calibration(report: Report, comparison: Comparison) -> None:
     moved = frame[frame["number"] >= 0]
     several = [
         moved[["number"]].assign(model=f"{name}{words}", ece=moved[column])[moved["model"] == name]
-        for name in comparison.names
-        for column, words in (("ece", ""), ("ece_upright_fit", ", upright fit"))
+        for name in names
+        for column, words in (("ece", ""), ("ece_upright_fit", ", upright fit"))[: 1 + fitted]
     ]
-    shown, axis = _placed(_concatenated(several), comparison)
+    shown, axis = placed(_concatenated(several), curves)
     figure = plots.accuracy_curve(shown, y="ece", y_label="calibration error", **axis)
     figure.axes[0].set_ylim(0, max(1.15 * float(shown["ece"].max()), 0.01))
-    text = (
-        "Expected calibration error under each transformation, as the models are and with a temperature fitted upright."
-    )
-    spoken = "; ".join(
-        f"{name} {moved[moved['model'] == name]['ece'].mean():.3f} on average" for name in comparison.names
-    )
+    text = "Expected calibration error under each transformation, as the models are"
+    text += " and with a temperature fitted upright." if fitted else "."
+    spoken = "; ".join(f"{name} {moved[moved['model'] == name]['ece'].mean():.3f} on average" for name in names)
     report.figure(figure, text, f"{text} {spoken}.", name="calibration")
     numbers = [name for name in frame if name.startswith(("ece", "nll"))]
     formats = dict.fromkeys(numbers, ".3f") | {"accuracy": _SHARE}
@@ -191,9 +222,13 @@ def _add_calibration(report: Report, comparison: Comparison) -> None:
     report.table(frame, "Calibration under each transformation", formats, collapsed=True)
 
 
-def _placed(frame: pd.DataFrame, comparison: Comparison) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The frame with what it is drawn against, and the arguments that name that axis."""
-    curves = comparison.curves[comparison.curves["model"] == comparison.names[0]]
+def placed(frame: pd.DataFrame, curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The frame with what it is drawn against, and the arguments that name that axis.
+
+    Args:
+        frame: with the column `number`.
+        curves: of one model, one row a transformation.
+    """
     x, x_label, _ = curve_axis(curves)
     places = dict(zip(curves["number"], curves[x], strict=True))
     return frame.assign(**{x: frame["number"].map(places)}), {"x": x, "x_label": x_label}

@@ -18,6 +18,7 @@ from tfinv.outputs.comparing import OutputComparison, are_classes, compare_outpu
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.faults import one_line
 from tfinv.support.types import Images
 from tfinv.tflite.comparison import answers_verdict, verdict
 from tfinv.tflite.comparison.answers import Answers, answers_of
@@ -33,7 +34,6 @@ from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
 from tfinv.tflite.files.cost import latency, memory_estimate
-from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.kernels import KERNELS, SLOW, kernel_sets
 from tfinv.tflite.files.model import Source, TFLiteModel
 from tfinv.transformations import TransformationSet, as_set

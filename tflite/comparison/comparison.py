@@ -1,4 +1,4 @@
-"""What a comparison of two files found: tables, words, a report, one file to keep (comparison)."""
+"""What a comparison of two files found: tables, words, a report, one file to keep."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ class Comparison:
     metadata: Mapping[str, Any] = field(repr=False)
     kernels: KernelComparison | None = field(default=None, repr=False)
     answers: Answers = field(default_factory=Answers.none, repr=False)
+    outputs: OutputComparison | None = field(default=None, repr=False)
 
     def flipped(self) -> pd.DataFrame:
         """All answers that the second file gives differently, see `tfinv.tflite.comparison.flips.flipped_rows`."""
@@ -123,8 +124,6 @@ class Comparison:
         kept = [text for text in self.verdict if not text.startswith(DECIDED)]
         answers = replace(self.answers, decisions=frame)
         return replace(self, answers=answers, verdict=(sentence(frame, str(parsed)), *kept))
-
-    outputs: OutputComparison | None = field(repr=False, default=None)
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table of layers: `layers` with the columns of `fidelity` joined to them."""

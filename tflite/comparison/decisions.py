@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from tfinv.results import Results
     from tfinv.tflite.comparison.comparison import Comparison
+    from tfinv.tflite.comparison.predictions import Predictions
 
 _FORM = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*(points?|%)\s*", re.IGNORECASE)
 DECIDED = "**Decided by intervals"
@@ -93,18 +95,58 @@ def decisions(comparison: Comparison, margins: Margins) -> pd.DataFrame:
     Raises:
         ValueError: a margin that the comparison has no numbers for.
     """
+    curves = comparison.curves[comparison.curves["model"] == comparison.names[0]]
+    return decided(
+        (comparison.before, comparison.after),
+        comparison.layers,
+        int(comparison.metadata["measured_samples"]),
+        [comparison.predictions.get(name) for name in comparison.names],
+        comparison.answers.labels,
+        (curves["transformation"] != "identity").to_numpy(bool) if len(curves) else np.zeros(0, bool),
+        margins,
+    )
+
+
+def decided(
+    results: tuple[Results, Results],
+    layers: pd.DataFrame,
+    samples: int,
+    predictions: Sequence[Predictions | None],
+    labels: NDArray[np.int64] | None,
+    moved: NDArray[np.bool_],
+    margins: Margins,
+) -> pd.DataFrame:
+    """What is decided on two models.
+
+    Args:
+        results: of the reference and of the other model, layers named as in the reference.
+        layers: one row a measure and layer, as `compare` gives.
+        samples: images that layers were measured on.
+        predictions: of both models; None for one that is no classifier.
+        labels: int64 `(S,)`, of the images; None where there are none.
+        moved: bool `(T,)`, which transformations count; all count where none does.
+        margins: what counts as no change.
+
+    Returns:
+        See `decisions`.
+
+    Raises:
+        ValueError: a margin that there are no numbers for.
+    """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
     if margins.points is not None:
-        if comparison.answers.labels is None:
+        before, after = predictions
+        if labels is None or before is None or after is None:
             raise ValueError("margin in points needs images with labels and classifiers. Received: no accuracies")
-        rows += [_of_changes(name, change, margins.points) for name, change in _changes(comparison).items()]
+        changes = _changes(before, after, labels, moved if moved.any() else ~moved)
+        rows += [_of_changes(name, change, margins.points) for name, change in changes.items()]
     if margins.relative is not None:
-        layers = list(_of_layers(comparison, margins.relative))
-        if not layers:
+        of_layers = list(_of_layers(results, layers, samples, margins.relative))
+        if not of_layers:
             raise ValueError("margin in per cent needs intervals of layer means. Received: a comparison without")
-        rows += layers
+        rows += of_layers
     return pd.DataFrame(rows)
 
 
@@ -142,14 +184,10 @@ def _named(row: dict[Any, Any], decision: str) -> str:
     return f"{text})"
 
 
-def _changes(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
+def _changes(
+    before: Predictions, after: Predictions, labels: NDArray[np.int64], moved: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
     """By quantity what changed for every image, in [-1, 1]."""
-    labels = comparison.answers.labels
-    assert labels is not None
-    curves = comparison.curves[comparison.curves["model"] == comparison.names[0]]
-    moved = (curves["transformation"] != "identity").to_numpy(bool)
-    moved = moved if moved.any() else ~moved
-    before, after = (comparison.predictions[name] for name in comparison.names)
     right = [answers.transformed == labels[:, None] for answers in (before, after)]
     upright = [answers.upright == labels for answers in (before, after)]
 
@@ -180,13 +218,15 @@ def _of_changes(name: str, change: NDArray[np.float64], margin: float) -> dict[s
     }
 
 
-def _of_layers(comparison: Comparison, margin: float) -> Iterable[dict[str, Any]]:
+def _of_layers(
+    results: tuple[Results, Results], layers: pd.DataFrame, samples: int, margin: float
+) -> Iterable[dict[str, Any]]:
     """A row for every layer that has an interval; that it changed is said with intervals that hold for all at once."""
-    samples = int(comparison.metadata["measured_samples"])
-    for measure in dict.fromkeys(comparison.layers["measure"]):
-        known = comparison.layers[comparison.layers["measure"] == measure].set_index("layer")
+    before, after = results
+    for measure in dict.fromkeys(layers["measure"]):
+        known = layers[layers["measure"] == measure].set_index("layer")
         pairs = {str(layer): str(layer) for layer in known.index}
-        for row in layer_rows(comparison.before[measure], comparison.after[measure], pairs, TESTED, simultaneous=False):
+        for row in layer_rows(before[measure], after[measure], pairs, TESTED, simultaneous=False):
             tested = float(row["relative_low"]), float(row["relative_high"])
             if not math.isfinite(sum(tested)):
                 continue

@@ -118,10 +118,13 @@ def flips_by_class(
         row |= {kind: float((part == code).mean()) for code, kind in enumerate(KINDS, 1)}
         row |= {"worse": worse, "better": better, "p_value": mcnemar(worse, better)}
         rows.append(row)
-    frame = pd.DataFrame(rows)
-    frame["p_holm"] = corrected(frame["p_value"].to_numpy(np.float64), "holm")
-    frame["pays"] = (frame["p_holm"] < SIGNIFICANCE) & (frame["worse"] > frame["better"])
-    return frame
+    return with_holm(pd.DataFrame(rows))
+
+
+def with_holm(classes: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `flips_by_class`, of one pair of models or of several, with `p_holm` and `pays` for all rows together."""
+    p_holm = corrected(classes["p_value"].to_numpy(np.float64), "holm")
+    return classes.assign(p_holm=p_holm, pays=(p_holm < SIGNIFICANCE) & (classes["worse"] > classes["better"]))
 
 
 def mcnemar(worse: int, better: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.foreign import ForeignModel
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.statistics.classification import chosen
 from tfinv.support.checks import kind_of
@@ -39,7 +40,7 @@ def self_check(model: TFLiteModel, images: Images = None) -> SelfCheck:
     return model.self_check(images)
 
 
-def scores_of(model: TFLiteModel | ActivationModel, images: Images) -> NDArray[np.float32]:
+def scores_of(model: TFLiteModel | ActivationModel | ForeignModel, images: Images) -> NDArray[np.float32]:
     """The first output of a model, where its classes are read: float32 `(N, *U)`.
 
     Args:
@@ -47,12 +48,13 @@ def scores_of(model: TFLiteModel | ActivationModel, images: Images) -> NDArray[n
         images: `(N, H, W, C)` in [0, 1].
     """
     if not isinstance(model, TFLiteModel):
-        return model.predict(images)
+        outputs = model.predict(images)
+        return next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
     return model.runner.read(model.model_inputs(images), {"scores": model.scores})["scores"].copy()
 
 
 def check_input_scale(
-    model: TFLiteModel | ActivationModel,
+    model: TFLiteModel | ActivationModel | ForeignModel,
     images: Images,
     labels: Any,
     scales: Sequence[Any] = ("0..1", "0..255", "-1..1"),
@@ -60,7 +62,7 @@ def check_input_scale(
     """A warning if another input scale gives a far better accuracy; nothing else reports this error.
 
     Args:
-        model: the file, or a Keras model as an `ActivationModel`, with the input scale in use.
+        model: the file, a Keras model as an `ActivationModel`, or a model from elsewhere, with the input scale in use.
         images: `(N, H, W, C)` in [0, 1], some dozen or more.
         labels: class numbers `(N,)`.
         scales: what to try instead.
@@ -76,7 +78,7 @@ def check_input_scale(
     if labels.shape != (len(images),):
         raise ValueError(f"labels must be one class number per image, {len(images)}. Received: shape {labels.shape}")
 
-    def accuracy(candidate: TFLiteModel | ActivationModel) -> float:
+    def accuracy(candidate: TFLiteModel | ActivationModel | ForeignModel) -> float:
         outputs = scores_of(candidate, images).reshape(len(labels), -1)
         return float((chosen(outputs, candidate.outputs[0].threshold) == labels).mean())
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.source import ImageError
+from tfinv.support.faults import one_line
 from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph
@@ -224,11 +225,6 @@ def describe_kernels(interpreter: Any, kernels: str, *, preserve: bool) -> str:
     listed = [operator for operator in operators if operator["op_name"] != "DELEGATE"]
     taken = sum(any(int(i) in delegated for i in operator["outputs"]) for operator in listed)
     return f"XNNPACK ({taken} of {len(listed)} operators)"
-
-
-def one_line(error: BaseException | str) -> str:
-    """An error message as one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _computes_shapes(graph: Graph) -> bool:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.support.faults import one_line
 from tfinv.support.quiet import quiet
 from tfinv.tflite.files.buffers import Buffers
 from tfinv.tflite.files.flatbuffer import Graph, declared_outputs
-from tfinv.tflite.files.interpreter import Runner, one_line, single_input
+from tfinv.tflite.files.interpreter import Runner, single_input
 from tfinv.tflite.files.invocation import Invocation
 from tfinv.tflite.files.kernels import TFLM, check_installed
 from tfinv.tflite.files.tensors import quantize

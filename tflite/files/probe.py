@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tfinv.support.faults import one_line
 from tfinv.tflite.files.flatbuffer import check_identifier, read_graph
-from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.kernels import TFLM, XNNPACK
 from tfinv.tflite.files.runners import new_runner
 

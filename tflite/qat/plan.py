@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.keras_graph import plain
+from tfinv.activations.layer_graph import flatten
 from tfinv.activations.outputs import output_activation
+from tfinv.activations.selection import select_names
 from tfinv.statistics.classification import chosen, threshold_of
 from tfinv.support.checks import whole_number
 from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.calibration import calibration_batches
 from tfinv.training.accuracy import LabelledImages
+from tfinv.training.invariance import InvarianceLoss
 
 _CALIBRATION_IMAGES = 512
 _COMPARED_IMAGES = 256
@@ -37,6 +40,7 @@ class QatPlan:
         labels: theirs, int64 `(N,)`; None where there are none.
         augmented: `calibration` under the augmentation; sets the ranges too. None without an augmentation.
         augmentation: the run's own copy of what the user gave.
+        invariance: what is added to the loss; None for nothing.
     """
 
     model: KerasModel
@@ -45,6 +49,7 @@ class QatPlan:
     labels: NDArray[np.int64] | None
     augmented: NDArray[np.float32] | None
     augmentation: Callable[..., Any] | None
+    invariance: InvarianceLoss | None
     epochs: int
     learning_rate: float
     batch_size: int
@@ -89,14 +94,20 @@ class QatPlan:
         """What a conversion records, as JSON values."""
         augmentation = None if self.augmentation is None else _describe(self.augmentation)
         names = ("epochs", "learning_rate", "batch_size", "io", "seed", "weight_bits")
-        return {name: getattr(self, name) for name in names} | {
+        recorded = {name: getattr(self, name) for name in names} | {
             "augmentation": augmentation,
             "calibration_images": len(self.ranges),
         }
+        return recorded if self.invariance is None else recorded | {"invariance": repr(self.invariance)}
 
 
 def make_plan(
-    model: KerasModel, data: Any, calibration: Images, augmentation: Callable[..., Any] | None, **options: Any
+    model: KerasModel,
+    data: Any,
+    calibration: Images,
+    augmentation: Callable[..., Any] | None,
+    invariance: InvarianceLoss | None = None,
+    **options: Any,
 ) -> QatPlan:
     """Check the arguments of `qat_int8`, draw calibration images, and augment them.
 
@@ -115,7 +126,25 @@ def make_plan(
     keras.utils.set_random_seed(options["seed"])
     seeded = _own_copy(augmentation, options["seed"])
     augmented = None if seeded is None or calibration is not None else _augment(seeded, upright)
-    return QatPlan(model, images, upright, labels, augmented, seeded, **options)
+    return QatPlan(model, images, upright, labels, augmented, seeded, invariance, **options)
+
+
+def watched_names(plan: QatPlan, available: Iterable[str]) -> list[str]:
+    """The layers that the invariance loss names, among those of the user's model whose output a file has.
+
+    Args:
+        plan: with an invariance loss.
+        available: labels of layers.
+
+    Raises:
+        ValueError: a layer that is not among them.
+    """
+    assert plan.invariance is not None
+    kinds = {call.label: type(call.layer) for call in flatten(plan.model).calls}
+    fused = dict.fromkeys(kinds.keys() - set(available), "it is fused into another operator of the file, or none")
+    return select_names(
+        {name: kind for name, kind in kinds.items() if name not in fused}, plan.invariance.layers, fused
+    )
 
 
 def outputs(model: KerasModel, images: NDArray[np.float32]) -> NDArray[np.float32]:

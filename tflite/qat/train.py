@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from tfinv.activations.layer_graph import flatten
+from tfinv.support.checks import kind_of
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.litert_quantizer import Io
 from tfinv.tflite.qat.integer_file import to_integer_file
 from tfinv.tflite.qat.match_scopes import output_label, quantized_layer_map
-from tfinv.tflite.qat.plan import QatPlan, make_plan
+from tfinv.tflite.qat.plan import QatPlan, make_plan, watched_names
 from tfinv.tflite.qat.report import QatConversion, QatReport, RouteResult, agreement
+from tfinv.training.invariance import InvarianceLoss
 
 Route = Literal["keras", "tfmot"]
 
@@ -34,6 +36,7 @@ def qat_int8(
     seed: int = 0,
     weight_bits: int = 8,
     progress: bool = True,
+    invariance: InvarianceLoss | None = None,
 ) -> QatConversion:
     """Fine-tune a model with weights and activations rounded as in the integer file, then convert it.
 
@@ -70,6 +73,9 @@ def qat_int8(
         seed: of the order of images, the augmentation and dropout. Equal seeds give equal files on the same machine.
         weight_bits: of the kernels, 8 or 4 (route `"keras"` only).
         progress: show a progress bar.
+        invariance: what is added to the loss, so that layers keep their invariance or become invariant. Its layers are
+            those of `model` whose output exists in the file: of a convolution and the ReLU after it, the ReLU. With a
+            `Distillation`, route `"keras"` alone; the teacher may be `model`.
 
     Returns:
         The file; `report` says how training went, how far the file agrees with the trained model, and which
@@ -89,11 +95,17 @@ def qat_int8(
         raise ValueError(f"route must be one of {get_args(Route)}. Received: {route!r}")
     if route == "tfmot" and weight_bits != 8:
         raise ValueError(f"weight_bits must be 8 for route 'tfmot'. Received: {weight_bits!r}")
+    if invariance is not None:
+        kind_of("invariance", invariance, InvarianceLoss, "an InvarianceLoss")
+    if route == "tfmot" and invariance is not None and invariance.distillation is not None:
+        raise ValueError("invariance must be without a teacher for route 'tfmot'. Received: a Distillation")
     started = time.perf_counter()
     flatten(model)  # a model that no route can read fails here, before data are touched
     with _without_retracing_warnings():
         options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "io": io, "seed": seed}
-        plan = make_plan(model, data, calibration, augmentation, **options, weight_bits=weight_bits, progress=progress)
+        plan = make_plan(
+            model, data, calibration, augmentation, invariance, **options, weight_bits=weight_bits, progress=progress
+        )
         return _finish(plan, route, _by_keras(plan) if route == "keras" else _by_tfmot(plan), started)
 
 
@@ -113,6 +125,8 @@ def _by_keras(plan: QatPlan) -> RouteResult:
         augmentation=plan.augmentation,
         seed=plan.seed,
         progress=plan.progress,
+        invariance=plan.invariance,
+        activations=None if plan.invariance is None else trained.watched(watched_names(plan, trained.layers)),
     )
     output = _output_of(plan)
     file = to_integer_file(
@@ -121,7 +135,7 @@ def _by_keras(plan: QatPlan) -> RouteResult:
     return RouteResult(
         file,
         trained.steps,
-        {name: [float(value) for value in fitted.history[name]] for name in ("loss", "accuracy")},
+        {name: [float(value) for value in fitted.history[name]] for name in fitted.history if name != "epoch"},
         before,
         plan.accuracy(trained.model),
         agreement(trained.activations, file.conversion(trained.steps, output), plan.compared),

@@ -23,6 +23,8 @@ from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
 from tfinv.support.files import write_json
 from tfinv.support.types import KerasModel
+from tfinv.tflite.comparison.behaviour import identities
+from tfinv.tflite.comparison.confidence import calibration_table
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import measure_models
 from tfinv.tflite.comparison.observing import Observer, PairedRun
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from tfinv.datasets import Split
     from tfinv.transformations import TransformationSet
 
-_KIND, _VERSION = "tfinv-study-piece", 1
+_KIND, _VERSION = "tfinv-study-piece", 2
 _FACTS = {"unmatched": [str], "classifies": bool}
 _MATCHING_SAMPLES = 32
 
@@ -81,6 +83,7 @@ class Piece:
         predictions: class and confidence of every image; None where the output is not one number a class.
         fidelity: against the reference, one row a matched layer; empty for the reference itself.
         unmatched: layers without a partner in the reference.
+        calibration: see `calibration_table`; empty without labels.
     """
 
     conversion: Conversion
@@ -88,7 +91,8 @@ class Piece:
     results: Results
     predictions: Predictions | None
     fidelity: pd.DataFrame
-    unmatched: tuple[str, ...] = ()
+    unmatched: tuple[str, ...]
+    calibration: pd.DataFrame
 
 
 def fingerprint(*arrays: Any) -> str:
@@ -180,18 +184,19 @@ def measured(
         "fidelity_samples": settings.fidelity_samples,
         "layers": None if settings.layers is None else list(reference.layer_shapes),
         "version": versions("tfinv"),
+        "layout": _VERSION,
     }
 
     def make(folder: Path) -> None:
-        results, predictions, fidelity, unmatched = _measure(recipe, conversion, reference, images, settings, progress)
-        arrays = {} if predictions is None else predictions.to_arrays()
+        piece = _measure(recipe, conversion, facts, reference, images, settings, progress)
+        arrays = {} if piece.predictions is None else piece.predictions.to_arrays()
         save_parts(
             folder / "measured.npz",
             _KIND,
             _VERSION,
-            {"unmatched": list(unmatched), "classifies": predictions is not None},
-            frames={"fidelity": fidelity},
-            results={"results": results},
+            {"unmatched": list(piece.unmatched), "classifies": piece.predictions is not None},
+            frames={"fidelity": piece.fidelity, "calibration": piece.calibration},
+            results={"results": piece.results},
             arrays=arrays,
             full_precision=True,  # a study that goes on gives the numbers of one that was never interrupted
         )
@@ -200,7 +205,8 @@ def measured(
         with loaded_parts(folder / "measured.npz", _KIND, _VERSION, _FACTS) as (known, frames, results, arrays):
             predictions = Predictions.from_arrays(arrays) if known["classifies"] else None
             unmatched = tuple(known["unmatched"])
-            return Piece(conversion, facts, results["results"], predictions, frames["fidelity"], unmatched)
+            tables = frames["fidelity"], unmatched, frames["calibration"]
+            return Piece(conversion, facts, results["results"], predictions, *tables)
 
     return cache.get("measurement", config, make, load)
 
@@ -208,11 +214,12 @@ def measured(
 def _measure(
     recipe: str,
     conversion: Conversion,
+    facts: Mapping[str, Any],
     reference: TFLiteModel,
     images: tuple[Split, Split],
     settings: Settings,
     progress: bool,
-) -> tuple[Results, Predictions | None, pd.DataFrame, tuple[str, ...]]:
+) -> Piece:
     import pandas as pd
 
     from tfinv.tflite.comparison.compare_files import renamed
@@ -236,8 +243,14 @@ def _measure(
         progress=progress,
         metadata={"recipe": recipe, "seed": settings.seed},
     )[recipe]
+    calibration = pd.DataFrame()
+    if measured.scores is not None and test.y is not None:
+        moved = ~identities(settings.transformations)
+        names = list(settings.transformations.labels)
+        calibration = calibration_table({recipe: measured.scores}, test.y, names, moved if moved.any() else ~moved)
     if matched is None:
-        return measured.results, measured.predictions, pd.DataFrame({"layer": []}), ()
+        empty = pd.DataFrame({"layer": []})
+        return Piece(conversion, facts, measured.results, measured.predictions, empty, (), calibration)
     observers = {"reference": Observer(reference), recipe: Observer(model)}
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
@@ -246,7 +259,8 @@ def _measure(
     )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
-    return renamed(measured.results, matched), measured.predictions, fidelity, matched.unmatched_before
+    results = renamed(measured.results, matched)
+    return Piece(conversion, facts, results, measured.predictions, fidelity, matched.unmatched_before, calibration)
 
 
 def _matched(reference: TFLiteModel, model: TFLiteModel, images: Split) -> Match:

@@ -17,6 +17,7 @@ from tfinv.tflite.comparison import kernel_report
 from tfinv.tflite.comparison import report_parts as parts
 from tfinv.tflite.comparison.kernel_words import kernel_note
 from tfinv.tflite.files.kernels import XNNPACK
+from tfinv.tflite.studies import answers_report
 from tfinv.tflite.studies.outputs import add_to_report as add_outputs
 from tfinv.tflite.studies.recipes import REFERENCE
 from tfinv.tflite.studies.sensitivities import add_to_report as add_sensitivity
@@ -35,6 +36,9 @@ _TERMS = (
     "interval",
     "change beyond noise",
     "flip rate",
+    "worst case",
+    "harmful flip",
+    "calibration error",
     "consistency",
     "collapse",
     "calibration",
@@ -57,6 +61,7 @@ def write(result: StudyResult, folder: Path) -> Path:
     for name in ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves"):
         if name not in _SOMETIMES or len(getattr(result, name)):
             write_text(folder / f"{name}.csv", to_csv(getattr(result, name)))
+    answers_report.write_tables(result, folder)
     if result.kernels is not None:
         kernel_report.write_tables(result.kernels, folder)
     report = build(result)
@@ -73,7 +78,8 @@ def build(result: StudyResult) -> Report:
         report.section("Before you trust it", "\n".join(f"- {text}" for text in result.warnings))
     _recipes(report, result)
     _accuracy(report, result)
-    add_outputs(report, result.outputs, result.output_curves)
+    answers_report.add(report, result, _shown(result))
+    add_outputs(report, result.outputs, result.output_curves, result.output_example)
     _invariance(report, result)
     add_sensitivity(report, result.sensitivity, about["measures"][0])
     _layers(report, result)

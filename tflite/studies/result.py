@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tfinv.outputs.comparing import FACTS as OUTPUT_FACTS
+from tfinv.outputs.comparing import OutputComparison
 from tfinv.results import Results
+from tfinv.tflite.comparison.answers import Answers
+from tfinv.tflite.comparison.decisions import DECIDED, decided, parse_margins, sentence
 from tfinv.tflite.comparison.kernels import KERNEL_FACTS, KernelComparison
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
-from tfinv.tflite.studies.recipes import RECIPES
+from tfinv.tflite.studies.answers import flipped
+from tfinv.tflite.studies.recipes import RECIPES, REFERENCE
 from tfinv.tflite.studies.recipes import facts as recipe_facts
 
 if TYPE_CHECKING:
@@ -23,7 +30,7 @@ VERSION = 3
 OLDER = (2,)
 _FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves")
 _FACTS = {"verdict": [str], "warnings": [str], "failed": {str: str}, "predictions": [str], "metadata": dict}
-_FACTS["kernels?"] = KERNEL_FACTS
+_FACTS |= {"kernels?": KERNEL_FACTS, "output_example?": [OUTPUT_FACTS]}
 
 
 def _empty() -> pd.DataFrame:
@@ -55,6 +62,11 @@ class StudyResult:
         outputs: one row per recipe and output that is no class: `output, kind, error, before, after, difference, low,
             high, upright_between, between`; empty for a classifier.
         output_curves: one row per recipe (`model`), output, quantity and transformation.
+        output_example: the outputs of float32 and of the recipe that is furthest from it, with pictures; None for a
+            classifier, and for studies that earlier versions saved.
+        answers: which answers recipes change and what that costs, worst cases, calibration, decisions; tables of flips,
+            classes and decisions with the column `recipe`; pictures of the recipe `metadata["pictured"]`. Empty where
+            the model is no classifier, and for studies that earlier versions saved.
     """
 
     verdict: tuple[str, ...]
@@ -71,6 +83,64 @@ class StudyResult:
     kernels: KernelComparison | None = field(default=None, repr=False)
     outputs: pd.DataFrame = field(repr=False, default_factory=_empty)
     output_curves: pd.DataFrame = field(repr=False, default_factory=_empty)
+    output_example: OutputComparison | None = field(default=None, repr=False)
+    answers: Answers = field(default_factory=Answers.none, repr=False)
+
+    def flipped(self, recipe: str | None = None) -> pd.DataFrame:
+        """All answers that recipes change, see `tfinv.tflite.comparison.flips.flipped_rows`, with the column `recipe`.
+
+        Args:
+            recipe: of this one alone; None for all.
+
+        Raises:
+            ValueError: a recipe that is not in the study.
+        """
+        if recipe is not None and recipe not in set(self.recipes["recipe"]):
+            raise ValueError(f"recipe must be one of {', '.join(self.recipes['recipe'])}. Received: {recipe!r}")
+        if REFERENCE not in self.predictions:
+            return _empty()
+        names = self.curves[self.curves["model"] == REFERENCE]["transformation"].tolist()
+        return flipped(self.predictions, self.answers.labels, names, recipe)
+
+    def decide(self, *margins: str) -> StudyResult:
+        """Decide by intervals what every recipe changed, see `Comparison.decide`.
+
+        Args:
+            margins: `"1 point"` (percentage points of accuracy, upright, transformed and worst case), `"5%"` (of the
+                mean of every layer), or both.
+
+        Returns:
+            The study with the table `answers.decisions`, which begins with the column `recipe`, and the decisions as
+            the first sentences of the verdict.
+
+        Raises:
+            ValueError: a margin without a unit, or one that the study has no numbers for.
+        """
+        import pandas as pd
+
+        parsed, frames, said = parse_margins(margins), [], []
+        curves = self.curves[self.curves["model"] == REFERENCE] if len(self.curves) else self.curves
+        moved = (curves["transformation"] != "identity").to_numpy(bool) if len(curves) else np.zeros(0, bool)
+        for name in self.recipes["recipe"]:
+            if name == REFERENCE:
+                continue
+            frame = decided(
+                (self.results[REFERENCE], self.results[name]),
+                self.layers[self.layers["recipe"] == name],
+                int(self.metadata["measured_samples"]),
+                [self.predictions.get(one) for one in (REFERENCE, name)],
+                self.answers.labels,
+                moved,
+                parsed,
+            )
+            said.append(sentence(frame, f"{parsed}, {name}"))
+            frame.insert(0, "recipe", name)
+            frames.append(frame)
+        if not frames:
+            raise ValueError("decide needs a recipe besides float32. Received: a study of float32 alone")
+        kept = [text for text in self.verdict if not text.startswith(DECIDED)]
+        answers = replace(self.answers, decisions=pd.concat(frames, ignore_index=True))
+        return replace(self, answers=answers, verdict=(*said, *kept))
 
     def to_frame(self) -> pd.DataFrame:
         """One tidy table: `layers` with the recipe's size and accuracies beside each row."""
@@ -101,6 +171,11 @@ class StudyResult:
         if self.kernels is not None:
             facts["kernels"] = self.kernels.facts()
             frames |= self.kernels.frames()
+        frames |= self.answers.to_frames()
+        arrays |= self.answers.to_arrays()
+        if self.output_example is not None:
+            told, more = self.output_example.to_parts("output_example.")
+            facts["output_example"], arrays = [told], {**arrays, **more}
         save_parts(
             path,
             FORMAT,
@@ -124,7 +199,11 @@ class StudyResult:
             predictions = {
                 name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
             }
+            examples = [
+                OutputComparison.from_parts(told, arrays, "output_example.") for told in facts.get("output_example", [])
+            ]
             return cls(
+                output_example=examples[0] if examples else None,
                 verdict=tuple(facts["verdict"]),
                 warnings=tuple(facts["warnings"]),
                 failed=facts["failed"],
@@ -134,6 +213,7 @@ class StudyResult:
                 # files of earlier versions have no tables of outputs
                 **{name: frames[name] for name in _FRAMES if name in frames or not name.startswith("output")},
                 kernels=KernelComparison.of(facts["kernels"], frames) if "kernels" in facts else None,
+                answers=Answers.from_parts(frames, arrays),
             )
 
     def report(self, folder: str | os.PathLike[str]) -> Path:

@@ -21,6 +21,7 @@ from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.support.cache import Cache
 from tfinv.support.checks import received
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.faults import one_line
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
@@ -31,10 +32,11 @@ from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.files.checks import check_input_scale
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.input_scale import input_scale as parse_scale
-from tfinv.tflite.files.interpreter import one_line
 from tfinv.tflite.files.kernels import XNNPACK, kernel_sets
 from tfinv.tflite.files.model import TFLiteModel, layer_names
 from tfinv.tflite.qat.train import _without_retracing_warnings
+from tfinv.tflite.studies.answers import answers_of, most_flipped
+from tfinv.tflite.studies.answers import sentences as answer_sentences
 from tfinv.tflite.studies.options import OUTPUT, QUANTIZING, SUBSETS, Output, Quantizing
 from tfinv.tflite.studies.outputs import measure_recipes
 from tfinv.tflite.studies.outputs import sentences as output_sentences
@@ -42,6 +44,7 @@ from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, meas
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
 from tfinv.tflite.studies.result import StudyResult
+from tfinv.tflite.studies.samplers import samplers
 from tfinv.tflite.studies.sensitivities import choose_schemes, sensitivities, sentences
 from tfinv.tflite.studies.verdict import describe, trade_offs
 from tfinv.tflite.studies.workers import measure_ahead
@@ -165,7 +168,7 @@ def study(
         cache = output.cache
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
-        pieces, summary, output_curves = measure_recipes(
+        pieces, summary, output_curves, output_example = measure_recipes(
             pieces, few, transformations, subsets.outputs, scale, warping, progress
         )
         reference = pieces[REFERENCE].conversion
@@ -190,6 +193,7 @@ def study(
         "interpolation": warping.interpolation,
         "input_scale": scale.text,
         "seed": seed,
+        "samplers": samplers(model),
         "recipes": {recipe.name: facts(recipe) for recipe in chosen},
         "hashes": identity,
         "environment": describe_environment(),
@@ -197,7 +201,7 @@ def study(
     result = _assembled(pieces, failed, test, transformations, metadata, scale)
     verdict = (*output_sentences(summary), *result.verdict, *sentences(sensitive, keys[0]))
     warnings = (*result.warnings, *notes)
-    result = replace(result, outputs=summary, output_curves=output_curves)
+    result = replace(result, outputs=summary, output_curves=output_curves, output_example=output_example)
     by_kernels = None
     if len(chosen_kernels) > 1:
         models = {name: TFLiteModel(piece.conversion, input_scale=scale, probe=False) for name, piece in pieces.items()}
@@ -268,15 +272,20 @@ def _assembled(
     import pandas as pd
 
     seen = behaviours(pieces, test.y, transformations, metadata["seed"])
+    predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
+    metadata["pictured"] = most_flipped(seen, metadata["recipes"])
+    warping = Warping(metadata["padding"], metadata["interpolation"])
+    calibration = [pieces[name].calibration for name in seen]
+    answers = answers_of(predictions, calibration, seen, test, transformations, metadata["pictured"], warping)
     layers = _layers(pieces)
     rows = [_row(name, piece, seen.get(name), layers) for name, piece in pieces.items()]
     recipes = trade_offs(pd.DataFrame(rows))
     curves = [behaviour.to_frame(transformations).assign(model=name) for name, behaviour in seen.items()]
     first = pieces[REFERENCE]
     metadata["num_classes"] = None if first.predictions is None else first.predictions.num_classes
-    predictions = {name: piece.predictions for name, piece in pieces.items() if piece.predictions is not None}
+    told = describe(recipes, layers, seen, predictions, test.y, identities(transformations), metadata)
     return StudyResult(
-        verdict=tuple(describe(recipes, layers, seen, predictions, test.y, identities(transformations), metadata)),
+        verdict=(*told, *answer_sentences(answers, metadata["recipes"])),
         warnings=tuple(_warnings(pieces, failed, metadata["recipes"], test, scale)),
         recipes=recipes,
         layers=layers,
@@ -287,6 +296,7 @@ def _assembled(
         results={name: piece.results for name, piece in pieces.items()},
         predictions=predictions,
         metadata=metadata,
+        answers=answers,
     )
 
 

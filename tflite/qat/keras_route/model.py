@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from tfinv.activations.layer_graph import LayerGraph, fill_in, flatten
 from tfinv.support.lazy import select_tensorflow_backend
-from tfinv.support.types import Images, KerasModel
+from tfinv.support.types import Images, KerasModel, Tensor
 from tfinv.tflite.qat.keras_route.rules import refuse_unknown, rewrite_call
 from tfinv.tflite.qat.keras_route.steps import Rewriter, Role, Step
 from tfinv.tflite.qat.match_scopes import NamedStep
@@ -47,6 +47,11 @@ class FakeQuantizedModel:
     def _activations(self) -> Any:
         model = keras.Model(self.model.inputs, self.layers)
         return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+    def watched(self, names: Iterable[str]) -> Callable[[Tensor], dict[str, Tensor]]:
+        """What gives some layers of `layers` for images, rounded as in the file by the ranges of the moment."""
+        model = keras.Model(self.model.inputs, {name: self.layers[name] for name in names})
+        return lambda images: model(images, training=False)
 
     def activations(self, images: Images) -> dict[str, NDArray[np.float32]]:
         """What the layers give, rounded as in the file.

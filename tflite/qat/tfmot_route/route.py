@@ -21,10 +21,11 @@ from tfinv.support.progress import Progress
 from tfinv.support.types import KerasModel
 from tfinv.tflite.qat.integer_file import IntegerFile
 from tfinv.tflite.qat.match_scopes import NamedStep
-from tfinv.tflite.qat.plan import QatPlan, outputs
+from tfinv.tflite.qat.plan import QatPlan, outputs, watched_names
 from tfinv.tflite.qat.report import Agreement, RouteResult
 from tfinv.tflite.qat.tfmot_route.spec import Spec, make_spec
 from tfinv.tflite.qat.tfmot_route.weights import Carried
+from tfinv.training.seeding import seed_layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +77,11 @@ def _write(folder: Path, plan: QatPlan, spec: Spec, output: str, carried: list[C
         "learning_rate": plan.learning_rate,
         "io": plan.io,
         "compared": len(plan.compared),
+        "invariance": None,
     }
+    if plan.invariance is not None:
+        available = [call.label for call in spec.calls if not call.is_identity]
+        options["invariance"] = {"layers": watched_names(plan, available), "weight": plan.invariance.weight}
     (folder / "spec.json").write_text(json.dumps(asdict(spec) | options), encoding="utf-8")
     weights: dict[str, Any] = {
         key: array for named in carried for key, array in zip(named.keys, named.arrays, strict=True)
@@ -109,6 +114,8 @@ def _feed(stream: IO[bytes], plan: QatPlan) -> None:
     """Write all epochs in the form of `tfmot_worker.read_batches`."""
     data: Any = plan.data
     batches = as_dataset(data, plan.batch_size, True, plan.seed, False, plan.augmentation, True)
+    if plan.invariance is not None:
+        seed_layer(plan.invariance.draw, plan.data.x[:1], plan.seed + 1)  # apart from the augmentation
     steps = -(-len(plan.data) // plan.batch_size) * plan.epochs
     try:
         with Progress(f"training {plan.model.name} (tfmot)", steps, "step", shown=plan.progress) as bar:
@@ -117,6 +124,8 @@ def _feed(stream: IO[bytes], plan: QatPlan) -> None:
                 for images, labels in batches.as_numpy_iterator():
                     stream.write(json.dumps(list(images.shape)).encode() + b"\n")
                     stream.write(np.ascontiguousarray(images, np.float32).tobytes())
+                    if plan.invariance is not None:
+                        stream.write(np.asarray(plan.invariance.transformed(images), np.float32).tobytes())
                     stream.write(np.ascontiguousarray(labels, np.int64).tobytes())
                     bar.advance()
                 stream.write(b"[]\n")

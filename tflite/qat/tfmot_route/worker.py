@@ -46,44 +46,90 @@ def main(folder: Path, stream: BinaryIO) -> None:
     set_ranges(quantized, images["ranges"])
     share_scales(quantized, spec)
     outputs: dict[str, Any] = {"before": predict(quantized, images["calibration"])}
-    history = train(_up_to_logits(quantized, spec), spec, stream)
+    steps = _steps(spec)
+    model = _up_to_logits(quantized, spec)
+    if spec["invariance"]:
+        outputs_of = _layer_outputs(quantized, steps)
+        watched = tf_keras.Model(quantized.input, {name: outputs_of[name] for name in spec["invariance"]["layers"]})
+        model = with_invariance(model, watched, spec["invariance"]["weight"])
+    history = train(model, spec, stream)
     share_scales(quantized, spec)
     outputs["after"] = predict(quantized, images["calibration"])
     np.savez(folder / "outputs.npz", **outputs)  # type: ignore[arg-type]
     tuned: dict[str, Any] = tuned_weights(quantized, spec)
     np.savez(folder / "tuned.npz", **tuned)  # type: ignore[arg-type]
-    _convert(folder, quantized, spec, images, history)
+    _convert(folder, quantized, spec, steps, images, history)
 
 
 def train(model: KerasModel, spec: dict[str, Any], stream: BinaryIO) -> dict[str, list[float]]:
-    """Train on the stream; give back loss and accuracy by epoch."""
+    """Train on the stream; give back loss and accuracy by epoch, and the term of an invariance loss."""
     import tf_keras
 
+    added = spec["invariance"]
     single = model.output_shape[-1] == 1
     loss = tf_keras.losses.BinaryCrossentropy if single else tf_keras.losses.SparseCategoricalCrossentropy
     metric = tf_keras.metrics.BinaryAccuracy("accuracy", threshold=0.0) if single else "accuracy"
     model.compile(tf_keras.optimizers.Adam(spec["learning_rate"]), loss(from_logits=True), metrics=[metric])
-    history: dict[str, list[float]] = {"loss": [], "accuracy": []}
+    history: dict[str, list[float]] = {"loss": [], "accuracy": []} | ({"invariance": []} if added else {})
     for _ in range(spec["epochs"]):
         logs: dict[str, Any] = {}
         model.reset_metrics()
-        for images, labels in read_batches(stream):
+        for images, labels in read_batches(stream, paired=bool(added)):
             logs = model.train_on_batch(images, labels, reset_metrics=False, return_dict=True)
             if not np.isfinite(logs["loss"]):
                 raise ValueError(
                     f"learning_rate must be small enough for a finite loss. Received: {spec['learning_rate']!r}"
                 )
+        if added:  # tf_keras counts the cross entropy alone
+            logs["loss"] += added["weight"] * logs["invariance"]
         for name in history:
             history[name].append(float(logs[name]))
     return history
 
 
-def read_batches(stream: BinaryIO) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """The batches of one epoch: a line with the shape `[N, H, W, C]`, float32 images, int64 labels; `[]` ends it."""
+def with_invariance(model: KerasModel, watched: KerasModel, weight: float) -> KerasModel:
+    """A model of the pair `(images, transformed images)` that is trained with the term of an invariance loss.
+
+    Args:
+        model: gives logits for images.
+        watched: gives `{layer: activation}` for images, from the same layers.
+        weight: of the term.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    from tfinv.training.invariance import mean_term
+
+    class Invariance(tf_keras.Model):
+        output_shape = model.output_shape
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.trained = model
+            self.term = tf_keras.metrics.Mean(name="invariance")
+
+        def call(self, pair: Any, training: bool = False) -> Any:
+            return self.trained(pair[0], training=training)
+
+        def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Any:
+            term = mean_term(*(watched(images, training=False) for images in x))
+            self.term.update_state(term, tf.shape(y)[0])
+            return super().compute_loss(x, y, y_pred, sample_weight) + weight * term
+
+    return Invariance()
+
+
+def read_batches(stream: BinaryIO, paired: bool = False) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    """The batches of one epoch: a line with the shape `[N, H, W, C]`, float32 images, int64 labels; `[]` ends it.
+
+    Args:
+        stream: holds them.
+        paired: the images are followed by as many transformed ones; then the first member of a batch is the pair.
+    """
     while shape := json.loads(stream.readline() or b"null"):
         count = int(np.prod(shape))
-        images = np.frombuffer(_exactly(stream, 4 * count), np.float32).reshape(shape)
-        yield images, np.frombuffer(_exactly(stream, 8 * shape[0]), np.int64)
+        parts = [np.frombuffer(_exactly(stream, 4 * count), np.float32).reshape(shape) for _ in range(1 + paired)]
+        yield tuple(parts) if paired else parts[0], np.frombuffer(_exactly(stream, 8 * shape[0]), np.int64)
     if shape is None:
         raise EOFError("the training data ended early")
 
@@ -104,22 +150,20 @@ def _up_to_logits(quantized: Any, spec: dict[str, Any]) -> Any:
     return tf_keras.Model(quantized.input, quantized.get_layer(f"quant_{name}").input)
 
 
-def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Images, history: Any) -> None:
+def _convert(
+    folder: Path, quantized: Any, spec: dict[str, Any], steps: list[NamedStep], images: Images, history: Any
+) -> None:
     import tf_keras
 
     from tfinv.tflite.qat.integer_file import to_integer_file
     from tfinv.tflite.qat.report import agreement
 
-    steps = _steps(spec)
     file = to_integer_file(
         lambda image: quantized(image, training=False), quantized, images["ranges"], steps, spec["label"], spec["io"]
     )
     conversion = file.conversion(steps, spec["label"])
     assert conversion.layers is not None
-    tensors: dict[str, Any] = {}
-    for position, step in enumerate(steps):  # the last step of a label gives its output
-        calls = [earlier.name for earlier in steps[:position]].count(step.name)
-        tensors[step.label] = quantized.get_layer(step.name).get_output_at(calls)
+    tensors = _layer_outputs(quantized, steps)
     taps = tf_keras.Model(quantized.input, {label: tensors[label] for label in conversion.layers.matched})
     compared = agreement(
         lambda batch: taps(batch, training=False), conversion, images["calibration"][: spec["compared"]]
@@ -135,6 +179,15 @@ def _convert(folder: Path, quantized: Any, spec: dict[str, Any], images: Images,
         "not_compared": compared.not_compared,
     }
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def _layer_outputs(quantized: Any, steps: list[NamedStep]) -> dict[str, Any]:
+    """The symbolic output of each of the user's layers, by label."""
+    tensors: dict[str, Any] = {}
+    for position, step in enumerate(steps):  # the last step of a label gives its output
+        calls = [earlier.name for earlier in steps[:position]].count(step.name)
+        tensors[step.label] = quantized.get_layer(step.name).get_output_at(calls)
+    return tensors
 
 
 def _steps(spec: dict[str, Any]) -> list[NamedStep]:
