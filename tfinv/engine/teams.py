@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import queue
 import tempfile
 import threading
 import time
@@ -126,13 +127,37 @@ def _named(text: str) -> Team:
     except ImportError:
         raise ImportError(f"Dask must be installed to reach {text}: pip install 'tfinv[dask]'") from None
     try:
-        client = Client(text, timeout=ANSWER_SECONDS, set_as_default=False)
+        client = _answered(lambda: Client(text, timeout=ANSWER_SECONDS, set_as_default=False))
     except (OSError, ValueError) as error:  # a timeout is an OSError
         raise ValueError(
             f"distribute must be the address of a Dask scheduler that answers within {ANSWER_SECONDS} s. "
             f"Received: {text} ({' '.join(str(error).split())[:120]})"
         ) from None
     return OnDask(client, owned=True)
+
+
+def _answered(connect: Callable[[], Any]) -> Any:
+    """What a connection gives; whoever takes it and says nothing keeps `connect` longer than it was told to wait.
+
+    Raises:
+        TimeoutError: no answer.
+    """
+    answers: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put((connect(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        made, error = answers.get(timeout=ANSWER_SECONDS + 1)
+    except queue.Empty:
+        raise TimeoutError("no answer") from None
+    if error is not None:
+        raise error
+    return made
 
 
 class _Sending:
