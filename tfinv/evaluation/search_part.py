@@ -82,8 +82,7 @@ class Asker:
     def __init__(
         self, model: Model, image_shape: tuple[int, ...], space: SearchSpace, warping: Warping, batch: int
     ) -> None:
-        self.made_of = (model, image_shape, space, warping, batch)
-        """What it can be made of again, in another process."""
+        self._made_of = (model, image_shape, space, warping, batch)
         self.space, self.batch, self._batch = space, batch, min(batch, 4096)
         self._x = np.zeros((0, *image_shape), np.float32)
         height, width = image_shape[:2]
@@ -107,6 +106,10 @@ class Asker:
             raise TypeError(f"model must be a Keras model or have predict. Received: {type(model).__name__}")
         self._threshold = threshold_of(activation)
         self._outputs = np.zeros((0, 2), np.float32)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It is made anew in another process."""
+        return Asker, self._made_of
 
     def of(self, x: NDArray[np.float32]) -> Asker:
         """The same for some images."""
