@@ -29,6 +29,7 @@ from tfinv.activations.steps import (
 )
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
+from tfinv.support.faults import RUNS, told
 from tfinv.support.types import Images
 
 if TYPE_CHECKING:
@@ -268,7 +269,9 @@ class ForeignModel(ABC):
             if count < wanted:
                 fill = part[-1:] if count else np.zeros((1, *inputs.shape[1:]), np.float32)
                 part = np.concatenate([part, np.repeat(fill, wanted - count, axis=0)])
-            blocks.append([array[:count] for array in compute(part)])
+            with told(RUNS):
+                arrays = compute(part)
+            blocks.append([array[:count] for array in arrays])
         return [
             np.concatenate(parts) if len(blocks) > 1 else parts[0] for parts in map(list, zip(*blocks, strict=True))
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from tfinv.activations.outputs import output_activation
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
 from tfinv.statistics.classification import chosen, correct, threshold_of
 from tfinv.support.checks import whole_number
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model, Tensor
@@ -203,7 +205,8 @@ def _classes(
     with Progress("accuracy", classes.size, "img", shown=progress) as bar:
         for start in range(0, len(x), step):
             images = x[start : start + step]
-            logits = np.asarray(predict(images))
+            with told(RUNS, model) if isinstance(model, keras.Model) else nullcontext():
+                logits = np.asarray(predict(images))
             if np.isnan(logits).any():
                 raise ValueError("model must give finite logits. Received: NaN")
             if logits.shape[-1] == 1 and not isinstance(model, keras.Model):
