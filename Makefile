@@ -43,7 +43,7 @@ install-dev: $(VENV)/.installed-dev
 run: $(VENV)/.installed  ## the main job: train, measure, quantize, report (runs/quickstart/report.html)
 	$(BIN)/python -m tfinv.run $(ARGS)
 
-test: $(VENV)/.installed-dev  ## all tests but the slow ones (make test ARGS="-m slow" runs those)
+test: $(VENV)/.installed-dev  ## the quick tests (make test ARGS="-m slow" runs the slow ones, "-m long" the longest)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 supported: $(VENV)/.installed-dev  ## the wheel, other Pythons and the lowest versions (make supported ARGS="3.12")

@@ -93,7 +93,7 @@ EXPERIMENT = Experiment(
         {"epochs": 100, "resnet_filters": 64},
         dataset="lsa16",
         versions=("lsa16", "lsa16_upright"),
-        models=("lenet", "vgg16d", "resnet", "simple_conv"),
+        models=("lenet", "vgg16d", "resnet", "inception", "simple_conv"),
         resnet_filters=8,
         dropout=0.25,
         epochs=30,

@@ -53,7 +53,7 @@ SAME = 0.03
 def answer(run: Run) -> Finding:
     """Retrain each set of layers; compare accuracy, recovery and profile with those of retraining all."""
     study, settings = StandardStudy(run), run.settings
-    options = {"batch_normalization": True} if settings.batch_normalization else {}
+    options: dict[str, Any] = {"batch_normalization": True} if settings.batch_normalization else {}
     plain = {seed: study.trained(seed, **options) for seed in study.seeds}
     sets = chosen_sets(plain[run.seed], settings.sets)
     upright = int(np.argmin([abs(turn.degrees) for turn in parse(settings.transformations)]))  # type: ignore[union-attr]

@@ -6,13 +6,13 @@ classifiers and of untrained networks of the same architecture, and once more on
 
 Source: thesis and the experiments of 2021, task of same-equivariance: regression of min-max scaled parameters, relative
 absolute error (RAE) below 0.30 counts as trained. There inverses of composed maps were wrong and borders counted.
-Expected: same-equivariance depends neither on what was learnt nor on the data: the profiles agree. Differences of profiles are relative, as
-`tfinv.experiments.distance` defines them: what networks of one kind with two seeds differ by is taken off.
+Expected: same-equivariance depends neither on what was learnt nor on the data: the profiles agree. Differences of
+profiles are relative, and what two networks of one kind differ by is taken off (`tfinv.experiments.distance`).
 
     python -m tfinv.run transformation_regression
     python -m tfinv.run transformation_regression regressed=rotation seeds=5
 
-Duration on 2 cores: smoke 30 s, cpu 30 min (estimated), full (a GPU is advised) 20 h.
+Duration on 2 cores: smoke 30 s, cpu 35 min (estimated), full (a GPU is advised) 20 h.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ EXPERIMENT = Experiment(
     question="Are networks that must tell the transformation more same-equivariant than networks that classify?",
     run=answer,
     source="thesis and 2021 experiments, task of same-equivariance (regression of the transformation's parameters)",
-    minutes={"smoke": 0.5, "cpu": 30, "full": 1200},
+    minutes={"smoke": 0.5, "cpu": 35, "full": 1200},
     **standard(
         {"other": "digits", "other_size": 4, "regression_epochs": 2, "regressed": ("rotation",)},
         {"regression_epochs": 45},
         families=True,
         other="cifar10",
         other_size=None,
-        regression_epochs=15,
+        regression_epochs=25,
         regressed=("rotation", "scale", "translation"),
     ),
 )

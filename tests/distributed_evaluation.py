@@ -50,27 +50,40 @@ class DyingTeam:
 
     Args:
         team: the workers.
-        at: number of the task.
+        at: number of the task that gathers a piece.
         folder: where the worker notes that it has died, so that it does so once.
+        holds: whether states may stay with the workers.
     """
 
-    def __init__(self, team: Any, at: int, folder: Path) -> None:
+    def __init__(self, team: Any, at: int, folder: Path, holds: bool = False) -> None:
         self._team, self._at, self._note = team, at, folder / "died"
         self._tasks = 0
-        self.size = 2
+        self.size, self.holds = 2, holds
         self.began: list[int] = []
 
     def submit(self, function: Any, *arguments: Any) -> Any:
+        return self._team.submit(*self._deadly(function), *arguments)
+
+    def hold(self, function: Any, *arguments: Any, parts: int = 0) -> Any:
+        return self._team.hold(*self._deadly(function), *arguments, parts=parts)
+
+    def _deadly(self, function: Any) -> tuple[Any, ...]:
+        if function not in (remote.gather_piece, remote.gather_parts):
+            return (function,)
         self._tasks += 1
         self.began.append(self._tasks)
-        if self._tasks == self._at:
-            return self._team.submit(die_first, str(self._note), *arguments)
-        return self._team.submit(function, *arguments)
+        return (die_first, str(self._note), function) if self._tasks == self._at else (function,)
+
+    def share(self, content: bytes) -> Any:
+        return self._team.share(content)
+
+    def close(self) -> None:
+        """The workers live on."""
 
 
-def die_first(note: str, *arguments: Any) -> Any:
+def die_first(note: str, function: Any, *arguments: Any) -> Any:
     """Gather a piece in a worker; the first time it is killed instead."""
     if not Path(note).exists():
         Path(note).write_text(str(os.getpid()))
         os.kill(os.getpid(), signal.SIGKILL)
-    return remote.gather_piece(*arguments)
+    return function(*arguments)

@@ -41,7 +41,7 @@ EFFECTS = {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "padding", "interpolation"),
         *("memory_budget", "measured_samples", "confidence", "recipes", "train_samples", "calibration_samples"),
         *("epochs", "learning_rate", "sensitivity", "force", "seed"),
-        *("kernels", "kernel_samples", "output", "workers"),
+        *("kernels", "kernel_samples", "output", "workers", "keep", "schemes"),
     },
     "redraw": {"folders"},
 }
@@ -56,6 +56,7 @@ VALUES = {
     "train_samples": ["5"],
     "epochs": ["2"],
     "learning_rate": ["0.1"],
+    "schemes": ["int8"],
 }
 IDLE = {
     ("measure", "keras"): {"seed": "draws a subset", "input_size": "takes images of 8x8"},
@@ -69,6 +70,7 @@ IDLE = {
         "train_samples": "no recipe trains or calibrates",
         "epochs": "no recipe trains",
         "learning_rate": "no recipe trains",
+        "schemes": "there is no --keep",
         "input_size": "8x8",
     },
     ("tflite", "application"): {"layer_class": "the model is no Keras file"},
@@ -158,7 +160,7 @@ def test_the_main_command_refuses_what_changes_nothing(capsys: pytest.CaptureFix
     assert "--preset has no effect here: --smoke is a preset" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("source", ["keras", "integer"])
+@pytest.mark.parametrize("source", [pytest.param("keras", marks=pytest.mark.slow), "integer"])
 def test_options_of_measure_change_the_results(source: str, place: Path, tmp_path: Path):
     """One run with the defaults, and one per option that must differ from it in what was measured or recorded."""
     arguments = base("measure", source, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from test_outputs_change import finder, spots
 
 from tfinv.commands.outputs import stated
@@ -32,6 +33,17 @@ def measure(folder, out, *models, output=("point=landmarks", "score=class")):
     )  # fmt: skip
 
 
+def redrawn(out):
+    """Delete all figures of a folder and draw them again; what they were."""
+    before = {path.name: np.asarray(Image.open(path)) for path in out.glob("*.png")}
+    for name in before:
+        (out / name).unlink()
+    assert main(["redraw", str(out)]) == 0
+    for name, pixels in before.items():
+        np.testing.assert_array_equal(np.asarray(Image.open(out / name)), pixels, name)
+    return set(before)
+
+
 def test_what_output_says_is_read():
     assert stated(None) is None and stated(["landmarks"]) == Landmarks()
     found = stated(["StatefulPartitionedCall:0=landmarks(dimensions=3)", "b=class"])
@@ -54,16 +66,18 @@ def test_measure_reports_all_outputs_of_a_model(folder, tmp_path, capsys):
     page = (tmp_path / "report.html").read_text()
     assert "Output point" in page and "score of score" in page
     assert (tmp_path / "pictures-point.png").exists() and (tmp_path / "output-picture.png").exists()
+    assert redrawn(tmp_path) >= {"pictures-point.png", "output-picture.png", "output-point.png", "profile_0.png"}
 
 
 @pytest.mark.slow
 def test_measure_draws_the_outputs_of_several_models_together(folder, tmp_path, capsys):
-    assert measure(folder, tmp_path, "right.keras", "wrong.keras") == 0
+    assert measure(folder, tmp_path, "wrong.keras", "right.keras") == 0
     assert "wrong: point as landmarks: mean distance" in capsys.readouterr().out.replace("* ", "")
     table = pd.read_csv(tmp_path / "outputs.csv")
     worst = table[table["quantity"] == "distance"].groupby("model")["mean"].max()
     assert worst["right"] < 1e-5 < 0.05 < worst["wrong"]
     assert (tmp_path / "outputs-right.npz").exists()
+    assert "output-point.png" in redrawn(tmp_path), "with the models in the order of the command"
 
 
 def test_a_kind_that_does_not_fit_is_one_line_of_an_error(folder, tmp_path, capsys):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import itertools
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfinv.commands.parts import parse_part
 from tfinv.results import Results
@@ -48,6 +51,39 @@ def test_parts_in_two_rounds_are_one_measurement(arguments, tmp_path, capsys):
     (parts / "part-1-of-2.npz").unlink()
     assert main(["merge", str(parts), "--out", str(merged)]) == 2
     assert "parts must be complete. Received: 1 of 2, without 1" in capsys.readouterr().err
+
+
+def test_parts_of_a_folder_are_those_of_the_images_that_are_loaded(tmp_path):
+    from tfinv.commands.data import load_fitting
+    from tfinv.commands.late import late_images
+    from tfinv.commands.sources import Opened
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in ("0", "3"):
+            (tmp_path / "folder" / split / label).mkdir(parents=True)
+            for number in range(6):
+                pixels = rng.integers(0, 256, (9, 8, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "folder" / split / label / f"{number}.png")
+    np.savez(tmp_path / "file.npz", x=rng.random((9, 8, 8)), x_test=rng.random((11, 8, 8)), y=[0] * 9, y_test=[1] * 11)
+    for data, options in itertools.product(
+        ("folder", "file.npz"), ({}, {"max_samples": 7}, {"max_samples": 9, "measured_samples": 4}, {"seed": 3})
+    ):
+        given = {
+            "max_samples": None,
+            "measured_samples": None,
+            "labels": None,
+            "input_size": None,
+            "seed": 0,
+            **options,
+        }
+        model = Opened("model", None, (8, 8, 1), None, "", 4, "nhwc")
+        asked = argparse.Namespace(data=str(tmp_path / data), **given)
+        loaded, late = load_fitting(asked, model).measured, late_images(asked, model)
+        np.testing.assert_array_equal(late.images.x[:], loaded.x)
+        np.testing.assert_array_equal(late.images.y, loaded.y)
+    asked.data = "digits"
+    assert late_images(asked, model) is None
 
 
 @pytest.mark.slow

@@ -26,8 +26,6 @@ from tfinv.run import main
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"tfinv": ROOT / "tfinv", "tfinv.tflite": ROOT / "tflite", "tfinv.experiments": ROOT / "experiments"}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-SLOW_PAGES = ("docs/gallery.md",)
-"""Its functions are those of test_plots.py, its figures are looked at in test_gallery.py."""
 COMMANDS = ("measure", "train", "tflite", "compare", "redraw")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -183,8 +181,7 @@ def run_command(command: str, folder: Path) -> None:
 
 
 def page_to_run(page: Path) -> Any:
-    name = str(page.relative_to(ROOT))
-    return pytest.param(page, id=name, marks=[pytest.mark.slow] if name in SLOW_PAGES else [])
+    return pytest.param(page, id=str(page.relative_to(ROOT)), marks=[] if page.parent == ROOT else [pytest.mark.slow])
 
 
 @pytest.mark.parametrize("page", [page_to_run(page) for page in PAGES])

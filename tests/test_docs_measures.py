@@ -73,7 +73,7 @@ def test_measures_that_are_one_share_are_bars_with_intervals():
     assert (low, high) == pytest.approx((0.2044, 0.3020), abs=1e-4)  # Wilson's interval of 75 of 300
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_figures_can_be_made_again(tmp_path):
     assert {path.stem for path in _measure_figures.make(tmp_path)} == set(DRAWINGS)
     for path in tmp_path.glob("*.png"):

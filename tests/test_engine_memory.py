@@ -184,7 +184,7 @@ print(before, peak, results["NormalizedVariance"]["predictions"].mean)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_resnet50_at_full_size_stays_within_8_gib():
     budget = 5 * 2**30
     done = subprocess.run([sys.executable, "-c", SCRIPT, str(budget)], capture_output=True, text=True, check=False)

@@ -136,7 +136,8 @@ def test_correlation_agreement_and_slope():
 
 
 def test_all_questions_are_there():
-    assert sorted([*ORDER, "quickstart", "quantization"]) == sorted(experiment_names()) and len(ORDER) == 29
+    others = ("quickstart", "quantization", "invariance_training")
+    assert sorted([*ORDER, *others]) == sorted(experiment_names()) and len(ORDER) == 34
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -191,7 +192,7 @@ REDRAWN = ("accuracy", "feature_maps", "measures_look", "sample_sizes", "trainin
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in REDRAWN else [pytest.mark.slow]) for name in ORDER]
+    "name", [pytest.param(name, marks=[] if name == "accuracy" else [pytest.mark.slow]) for name in ORDER]
 )
 def test_smoke(name: str, runs: Path, cache: Path):
     experiment = find_experiment(name)
@@ -220,6 +221,7 @@ def test_a_second_run_trains_and_measures_nothing(cache: Path, tmp_path: Path, m
     assert before is not None and after is not None and before.text == after.text
 
 
+@pytest.mark.slow
 def test_every_kind_of_figure_is_drawn_again_without_tensorflow(runs: Path, cache: Path, tmp_path: Path):
     kinds = set()
     for name in REDRAWN:

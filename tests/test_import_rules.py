@@ -39,6 +39,7 @@ CIRCLE_EXCEPTIONS: dict[tuple[str, str], str] = {
     ("tfinv.tflite.comparison.answers_report", "tfinv.tflite.comparison.comparison"): "names the type of an argument",
     ("tfinv.tflite.comparison.decisions", "tfinv.tflite.comparison.comparison"): "names the type of an argument",
     ("tfinv.tflite.studies.answers_report", "tfinv.tflite.studies.result"): "names the type of an argument",
+    ("tfinv.tflite.studies.bit_report", "tfinv.tflite.studies.bit_choice"): "names the type of an argument",
     ("tfinv.tflite.studies.report", "tfinv.tflite.studies.result"): "names the type of an argument",
 }
 """Imports that close a circle, and why they may: they happen late, or never."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import tensorflow as tf
 
 from tfinv import datasets, evaluate, models
 from tfinv.commands.train import main as command
-from tfinv.run import main
+from tfinv.experiment import run_experiment
+from tfinv.run import find_experiment, main
 from tfinv.training import Distillation, InvarianceLoss, InvarianceTraining, train
 from tfinv.training.invariance import layer_term
 from tfinv.transformations import Affine, AffineAugmentation
@@ -266,3 +268,17 @@ def test_the_command_trains_with_it(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             command(["--data", "digits", "--out", str(tmp_path), *given])
+
+
+@pytest.mark.slow
+def test_the_experiment_compares_networks_that_saw_equally_many_images(tmp_path: Path) -> None:
+    finding = run_experiment(find_experiment("invariance_training"), preset="smoke", out=tmp_path, progress=False)
+    assert finding is not None and finding.verdict == "inconclusive" and finding.table is not None
+    names = list(finding.table["network"])
+    assert names[0] == "upright, float32" and "augmented, then loss, int4" in names and len(names) == 10
+    epochs = {}
+    for path in (tmp_path / "cache" / "model").glob("*/config.json"):
+        config = json.loads(path.read_text())
+        shown = 2 if "invariance" in config else 1
+        epochs[path] = shown * len(pd.read_csv(path.parent / "history.csv"))
+    assert len(epochs) == 4 and len(set(epochs.values())) == 1

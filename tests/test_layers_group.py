@@ -10,7 +10,7 @@ import pytest
 from group_networks import digits, images, restless, run_file, turned
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tfinv import models, tflite
+from tfinv import datasets, models, tflite
 from tfinv.layers import GroupBatchNormalization, GroupPooling, P4Conv2D, P4MConv2D, SymmetricMaxPooling2D
 from tfinv.transformations import Affine, warp
 from tfinv.transformations.groups import GROUPS, P4, P4M, TurnGroup
@@ -225,11 +225,62 @@ def test_a_static_int8_file_is_invariant_bit_for_bit(float_file, per_channel: bo
         assert_array_equal(run_file(file.content, turned(x, "p4", element), kernels), logits)
 
 
-def test_an_int8_file_with_ordinary_batch_normalization_is_not_invariant():
+@pytest.mark.parametrize("shared", [True, False])
+def test_ordinary_batch_normalization_changes_answers_under_a_turn_in_float_and_int8(shared: bool):
+    """Of two networks that differ in this alone, one gives turned digits other answers, the other never does."""
     image = keras.Input((28, 28, 1))
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(P4Conv2D(4, 3, lifting=True)(image)))
-    x = GroupPooling()(keras.layers.GlobalMaxPooling2D()(P4Conv2D(10, 3)(x)))
-    pictures = digits()
-    file = tflite.static_int8(restless(keras.Model(image, x)), pictures)
-    logits, other = (run_file(file.content, turned(pictures, "p4", g), "xnnpack") for g in (0, 1))
-    assert np.abs(logits - other).max() > 0.1
+    x = P4Conv2D(4, 3, lifting=True, kernel_initializer=keras.initializers.HeNormal(seed=0))(image)
+    x = GroupBatchNormalization()(x) if shared else keras.layers.BatchNormalization()(x)
+    x = P4Conv2D(10, 3, kernel_initializer=keras.initializers.HeNormal(seed=1))(keras.layers.ReLU()(x))
+    x = GroupPooling(name="logits")(keras.layers.GlobalMaxPooling2D()(x))
+    model, pictures = restless(keras.Model(image, x)), digits()
+    content = tflite.static_int8(model, pictures).content
+    for logits in (lambda shown: np.asarray(model(shown)), lambda shown: run_file(content, shown, "xnnpack")):
+        upright, moved = logits(pictures), logits(turned(pictures, "p4", 1))
+        changed = float((upright.argmax(1) != moved.argmax(1)).mean())
+        assert (changed == 0) if shared else (changed > 0.05)
+        assert (np.abs(upright - moved).max() < 1e-5) == shared
+
+
+def test_pruning_the_base_kernels_keeps_the_invariance(network):
+    """80 % of every base kernel are set to zero, the smallest; the bank turns the zeros with the rest."""
+    pruned = keras.models.clone_model(network)
+    pruned.set_weights(network.get_weights())
+    for layer in convolutions(pruned):
+        kernel = np.asarray(layer.kernel)
+        layer.kernel.assign(np.where(np.abs(kernel) < np.quantile(np.abs(kernel), 0.8), 0, kernel))
+        assert 0.75 < float((np.asarray(layer.bank()) == 0).mean()) < 0.85
+    x = digits(16)
+    logits = np.asarray(pruned(x))
+    assert np.abs(logits - network(x)).max() > 0.01 < logits.std(0).max()
+    content = tflite.static_int8(pruned, x).content
+    stored = run_file(content, x, "xnnpack")
+    for element in range(1, 4):
+        assert_allclose(pruned(turned(x, "p4", element)), logits, atol=1e-5)
+        assert_array_equal(run_file(content, turned(x, "p4", element), "xnnpack"), stored)
+
+
+@pytest.mark.slow
+def test_quantization_aware_training_keeps_the_invariance_bit_for_bit():
+    data = datasets.load("digits")
+    model = restless(models.build("p4cnn", data.train.x.shape[1:], 10, seed=0, filters=2))
+    before = [layer.get_weights()[0] for layer in convolutions(model)]
+    trained = tflite.qat_int8(model, data.train.subset(96, seed=0), 1, progress=False)
+    assert trained.report is not None and trained.report.agreement.classes > 0.9
+    assert all(np.array_equal(kernel, layer.kernel) for kernel, layer in zip(before, convolutions(model), strict=True))
+    x = np.asarray(data.test.x[:64])
+    logits = run_file(trained.content, x, "xnnpack")
+    assert len(np.unique(logits)) > 20
+    for element in range(1, 4):
+        assert_array_equal(run_file(trained.content, turned(x, "p4", element), "xnnpack"), logits)
+
+
+def test_the_other_route_of_training_names_the_layers_that_it_cannot_take():
+    images = datasets.load("digits").train
+    small = models.build("p4cnn", images.x.shape[1:], 10, filters=1)
+    with pytest.raises(ValueError, match=r"'tfmot' can rebuild.* try route 'keras'.*'conv1' \(P4Conv2D\)"):
+        tflite.qat_int8(small, images.subset(64, seed=0), 1, route="tfmot", progress=False)
+
+
+def convolutions(model: keras.Model) -> list[P4Conv2D]:
+    return [layer for layer in model.layers if isinstance(layer, P4Conv2D)]

@@ -189,7 +189,7 @@ def residual(data_folder: Path) -> tuple[Callable[[np.ndarray], np.ndarray], np.
     return profile, images, profile(images[:1200])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("samples", "draws", "nearly_all", "all_of_them"), [(40, 10, 0.06, 0.08), (150, 10, 0.03, 0.03)]
 )

@@ -11,11 +11,14 @@ from numpy.testing import assert_allclose
 
 import tfinv
 from tfinv import models
+from tfinv.datasets import Split
 from tfinv.layers import GroupPooling, P4Conv2D
 from tfinv.measures import NormalizedVarianceSE, RepresentationEquivariance, parse
+from tfinv.results import LayerResult
 from tfinv.status import Status
 from tfinv.transformations import Affine, TransformationSet, rotations, warp
 from tfinv.transformations.groups import P4M
+from tfinv.uncertainty import paired_units
 
 
 def images(count: int = 6, size: int = 28) -> np.ndarray:
@@ -82,7 +85,55 @@ def test_values_equal_the_definition_in_float64(action: Any):
             error += ((np.asarray(actual[j], np.float64) - expected) ** 2).sum(axes)
             norm += (expected**2).sum(axes)
         assert_allclose(result[name].values, np.sqrt(error / norm), rtol=1e-4, atol=1e-5)
+        assert result[name].mean == pytest.approx(np.sqrt(error.sum() / norm.sum()), rel=1e-4, abs=1e-5)
     assert parse(measure.key) == measure
+
+
+def nearly_dead() -> keras.Model:
+    """Three maps: two ordinary ones, and one that the darkest corner of an image alone can wake."""
+    image = keras.Input((8, 8, 1))
+    layer = keras.layers.Conv2D(3, 3, activation="relu", name="conv")
+    model = keras.Model(image, layer(image))
+    kernel = np.zeros((3, 3, 1, 3), np.float32)
+    kernel[:, 0, 0, 0], kernel[0, 2, 0, 1], kernel[:, 0, 0, 2] = 1, 1, 1
+    layer.set_weights([kernel, np.array([0, 0, -2.9], np.float32)])
+    return model
+
+
+def test_the_number_of_a_layer_does_not_hang_on_a_map_that_is_nearly_dead(tmp_path: Any):
+    data = np.zeros((6, 8, 8, 1), np.float32)
+    data[:] = np.random.default_rng(0).random((6, 8, 8, 1)) * 0.9
+    data[:, 2, 1:4] = 1.0  # a row of three, which the third map finds once it is turned
+    data[0, 4:7, 4] = 0.967  # and a column that hardly reaches it upright
+    measure, sampling = RepresentationEquivariance("spatial"), tfinv.Sampling(0.9, shards=3)
+    results = tfinv.evaluate(nearly_dead(), data, rotations(4), [measure], sampling=sampling, progress=False)
+    layer = results[measure]["conv"]
+    assert layer.status.tolist() == [Status.VALID] * 3
+    assert layer.values[2] > 20 * layer.values[:2].max(), "kept per map"
+    assert layer.mean < 1.5 * layer.values[:2].max(), "but hardly part of the layer's number"
+
+    results.save(tmp_path / "results.npz")
+    again = tfinv.Results.load(tmp_path / "results.npz")
+    assert again[measure]["conv"].mean == layer.mean
+    profile = again[measure].profile().iloc[0]
+    assert profile["mean"] == layer.mean and profile["low"] <= layer.mean <= profile["high"]
+
+    split, sampling = Split(data, np.arange(6) % 2), tfinv.Sampling(stratified=True)
+    results = tfinv.evaluate(nearly_dead(), split, rotations(4), [measure], sampling=sampling, progress=False)
+    assert results[measure]["conv"].mean < 1.5 * layer.values[:2].max()
+
+
+def test_paired_layers_keep_the_weights_of_their_maps():
+    valid = np.zeros(3, np.uint8)
+    first = LayerResult(np.array([0.5, 1.0, 900.0]), valid, weights=np.array([4.0, 1.0, 0.0]))
+    second = LayerResult(np.array([0.5, 2.0, 900.0]), valid, weights=np.array([1.0, 1.0, 0.0]))
+    before, after = paired_units(first, second).means
+    assert before == pytest.approx(np.sqrt((4 * 0.25 + 1) / 5)) == first.mean
+    assert after == pytest.approx(np.sqrt((0.25 + 4) / 2)) == second.mean
+    with pytest.raises(ValueError, match=r"weights must have the shape of values, \(3,\). Received: \(2,\)"):
+        LayerResult(first.values, valid, weights=np.ones(2))
+    with pytest.raises(ValueError, match=r"weights must be at least 0. Received: -1.0"):
+        LayerResult(first.values, valid, weights=np.array([1.0, -1.0, 1.0]))
 
 
 def test_layers_that_know_no_action_and_other_transformations_are_not_applicable():

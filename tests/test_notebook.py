@@ -49,6 +49,7 @@ def test_it_is_stored_with_its_outputs_and_nothing_of_a_machine(stored: nbformat
             assert image.convert("L").getextrema()[0] < 128, "the figure is blank"
 
 
+@pytest.mark.slow
 def test_it_runs_and_finds_what_it_found(stored: nbformat.NotebookNode, tmp_path: Path):
     fresh = nbformat.read(NOTEBOOK, as_version=4)
     for cell in fresh.cells:

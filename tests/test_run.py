@@ -72,7 +72,8 @@ def test_a_second_run_reuses_stages(quickstart, capsys):
     assert (quickstart / "profile.csv").read_text() == first
 
 
-@pytest.mark.parametrize("experiment", ["stratified", pytest.param("quickstart", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", ["stratified", "quickstart"])
 def test_an_interrupted_run_goes_on_and_a_run_made_anew_gives_the_same_numbers(experiment, tmp_path):
     arguments = [experiment, "--smoke", "--seed", "5", "--out"]
     process = subprocess.Popen([*RUN, *arguments, "out"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -179,6 +179,7 @@ def load_hook():
 # --- in a browser ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_page_fits_a_phone_and_asks_for_nothing_from_elsewhere(browser, pages):
     for path in pages:
         seen = browser.open(path, 390)

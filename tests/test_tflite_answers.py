@@ -20,6 +20,7 @@ from tfinv.tflite.comparison.confidence import (
 )
 from tfinv.tflite.comparison.flips import flip_kinds, flipped_rows, flips_by_class, flips_by_transformation, mcnemar
 from tfinv.tflite.comparison.predictions import Predictions
+from tfinv.tflite.files.interpreter import Runner
 from tfinv.transformations import parse, warp
 
 SAMPLES, SET = 80, "rotations(4)"
@@ -143,6 +144,26 @@ def comparison():
     files = float32(trained(residual_network)), static_int8(trained(residual_network), images[:150])
     data = images[1400 : 1400 + SAMPLES], classes[1400 : 1400 + SAMPLES]
     return compare_files(*files, data, SET, measures="NormalizedVariance", progress=False), files, data
+
+
+def test_answers_are_computed_from_what_was_asked_already(comparison, monkeypatch):
+    """With labels, interpreters are fed exactly as many images as without: the check of the input scale aside."""
+    _, files, (images, classes) = comparison
+    monkeypatch.setattr("tfinv.tflite.comparison.compare_files.check_input_scale", lambda *_: "")
+    feed, fed = Runner.feed, []
+
+    def counting(runner: Runner, inputs: np.ndarray) -> None:
+        fed.append(len(inputs))
+        feed(runner, inputs)
+
+    monkeypatch.setattr(Runner, "feed", counting)
+    counts = {}
+    for name, data in (("with", (images[:20], classes[:20])), ("without", images[:20])):
+        fed.clear()
+        found = compare_files(*files, data, "rotations(2)", measures="NormalizedVariance", progress=False)
+        counts[name] = sum(fed)
+        assert len(found.answers.calibration) == (6 if name == "with" else 0)
+    assert counts["with"] == counts["without"] > 2 * 2 * 2 * 20
 
 
 def test_a_comparison_holds_the_answers_of_both_files(comparison, tmp_path):

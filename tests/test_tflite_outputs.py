@@ -108,4 +108,11 @@ def test_a_study_measures_the_outputs_of_every_recipe(tmp_path):
     found.save(tmp_path / "study.npz")
     read = StudyResult.load(tmp_path / "study.npz")
     assert read.outputs.equals(found.outputs)
-    assert "Error of every output" in read.report(tmp_path / "report").read_text()
+    furthest = table["between"].idxmax()
+    assert read.output_example.after.metadata["recipe"] == furthest
+    assert read.output_example.summary()["between"].item() == table.loc[furthest, "between"]
+    assert read.output_example.after.pictures.shape == (1, 4, 16, 16, 1)
+    page = read.report(tmp_path / "report").read_text()
+    assert "Error of every output" in page
+    for name in ("float32", furthest):
+        assert f"with what {name} found in " in page

@@ -49,6 +49,7 @@ def by_tfmot(plain: Any, digits: datasets.Dataset) -> QatConversion:
 
 
 @needs_tfmot
+@pytest.mark.slow
 def test_tfmot_gives_an_integer_file_that_agrees(by_tfmot: QatConversion, plain: Any, digits: Any) -> None:
     report = by_tfmot.report
     assert report is not None and by_tfmot.is_integer and report.float_fallback == ()
@@ -61,6 +62,7 @@ def test_tfmot_gives_an_integer_file_that_agrees(by_tfmot: QatConversion, plain:
 
 
 @needs_tfmot
+@pytest.mark.slow
 def test_tfmot_matches_every_layer(by_tfmot: QatConversion) -> None:
     assert by_tfmot.report is not None and by_tfmot.layers is not None
     assert by_tfmot.report.calibrated == ()
@@ -69,6 +71,7 @@ def test_tfmot_matches_every_layer(by_tfmot: QatConversion) -> None:
 
 
 @needs_tfmot
+@pytest.mark.slow
 def test_the_tuned_weights_come_back(by_tfmot: QatConversion, plain: Any, digits: datasets.Dataset) -> None:
     tuned = by_tfmot.model
     assert isinstance(tuned, keras.Model) and tuned is not plain

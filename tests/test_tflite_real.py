@@ -141,6 +141,7 @@ def check_recipes(result: StudyResult, names: list[str]) -> None:
 QUICK = ["float32", "static_int8", "static_int8_per_tensor_equalized", "weight_int4", "qat_int8"]
 
 
+@pytest.mark.slow
 def test_recipes_of_each_kind_on_visual_wake_words(wake_word_model, handshapes):
     few = handshapes.subset(12, 0)
     options = {
@@ -153,7 +154,7 @@ def test_recipes_of_each_kind_on_visual_wake_words(wake_word_model, handshapes):
     check_recipes(result, QUICK)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_recipe_on_visual_wake_words(wake_word_model, handshapes):
     options = {"measures": "NormalizedVariance", "quantizing": Quantizing(16)}
     result = study(wake_word_model, handshapes, handshapes, "rotations(4)", progress=False, **options)

@@ -289,12 +289,13 @@ def measured_mean(block: np.ndarray) -> float:
     return layer_number(normalized_variance(block))
 
 
+@pytest.mark.slow
 def test_intervals_contain_the_truth_about_as_often_as_they_say():
     # Four standard errors of a share of 0.8 over 200 rounds.
     assert covered(200, 1, 0.8) == pytest.approx(0.8, abs=0.113)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 @pytest.mark.parametrize(("interval", "rounds"), [("jackknife", 1500), ("bootstrap", 500)])
 def test_coverage_of_many_rounds(confidence, interval, rounds):
@@ -373,7 +374,7 @@ def sparse_layer(rng: np.random.Generator, samples: int, units: int = 20) -> np.
     return fires * np.maximum(0, rng.exponential(size=fires.shape) + 0.5 * rng.normal(size=(samples, 8, units)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("interval", "rounds"), [("jackknife", 600), ("bootstrap", 300)])
 def test_intervals_of_sparse_layers_contain_the_truth(interval, rounds):
     truth = measured_mean(sparse_layer(np.random.default_rng(98), 200_000))
@@ -392,6 +393,7 @@ def test_two_statistics_of_one_measure_are_not_compared(rng):
         difference(before, after)
 
 
+@pytest.mark.slow
 def test_differences_of_nothing_are_rarely_called_real():
     rng = np.random.default_rng(5)
     real = []
@@ -498,7 +500,7 @@ def test_bootstrap_intervals_reach_beyond_the_outermost_draw_where_many_layers_d
     assert [-low, high] == pytest.approx([exact, exact], rel=0.2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("interval", ["jackknife", "bootstrap"])
 def test_any_of_many_layers_is_rarely_called_real_where_nothing_differs(interval):
     rng = np.random.default_rng(7)

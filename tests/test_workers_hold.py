@@ -9,7 +9,7 @@ import cloudpickle
 import distributed_evaluation
 import numpy as np
 import pytest
-from distributed_evaluation import SAMPLES, assert_identical, evaluate, network
+from distributed_evaluation import SAMPLES, DyingTeam, assert_identical, evaluate, network
 
 import tfinv
 from tfinv.engine import reducing, teams
@@ -35,8 +35,14 @@ class Counting:
     def __init__(self, team, holds):
         self._team, self.holds, self.size, self.received = team, holds, None, 0
 
-    def __getattr__(self, name):
-        return getattr(self._team, name)
+    def share(self, content):
+        return self._team.share(content)
+
+    def hold(self, function, *arguments, parts=0):
+        return self._team.hold(function, *arguments, parts=parts)
+
+    def close(self):
+        pass
 
     def submit(self, function, *arguments):
         return self._counted(self._team.submit(function, *arguments))
@@ -77,11 +83,7 @@ def team(request):
 
 
 @pytest.mark.slow
-def test_states_that_stay_give_the_numbers_of_one_process(model, team, monkeypatch):
-    from tfinv.evaluation import distribution
-
-    monkeypatch.setattr(distribution, "as_team", lambda distribute: distribute)
-    monkeypatch.setattr(Counting, "close", lambda self: None, raising=False)
+def test_states_that_stay_give_the_numbers_of_one_process(model, team):
     for sampling in (None, tfinv.Sampling(0.9, shards=4), tfinv.Sampling(0.9, shards=4, interval="jackknife")):
         whole = evaluate(model, sampling=sampling)
         received = {}
@@ -91,6 +93,16 @@ def test_states_that_stay_give_the_numbers_of_one_process(model, team, monkeypat
             received[holds] = counting.received
         print(sampling, received)
         assert received[True] < received[False] / 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("at", [2, 5])  # in the first and in the second pass
+def test_a_killed_worker_costs_nothing_but_time(model, team, tmp_path, at, holds):
+    dying = DyingTeam(team, at, tmp_path, holds)
+    assert_identical(evaluate(model, dying), evaluate(model))
+    assert (tmp_path / "died").exists()
+    assert dying.began == [1, 2, 3, 4, 5, 6]  # three pieces in each of two passes
 
 
 def test_parts_are_balanced_and_complete():

@@ -29,6 +29,7 @@ _LAYER = {
     "name": str,
     "note": str,
     "effective?": bool,
+    "weights?": bool,
     "trim?": Rule(float, lambda value: 0 <= value < 0.5, "a number of at least 0 and below 0.5"),
     "replicates?": bool,
     "draws?": bool,
@@ -64,6 +65,8 @@ class LayerResult:
         trim: share of the valid units, at least 0 and below 0.5, that `mean` leaves out at both ends.
         effective_samples: float64, same shape: how many samples of equal response would give as precise a value;
             NaN for a unit that responds to nothing. None where the measure does not compute it.
+        weights: float64, same shape, at least 0: how much the square of each unit counts in `mean`. None where `mean`
+            is the plain one.
     """
 
     values: NDArray[np.float64]
@@ -71,6 +74,7 @@ class LayerResult:
     note: str = ""
     trim: float = 0.0
     effective_samples: NDArray[np.float64] | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.trim < 0.5:
@@ -78,13 +82,15 @@ class LayerResult:
         values, status = np.asarray(self.values, np.float64), np.asarray(self.status, np.uint8)
         if values.shape != status.shape:
             raise ValueError(f"values and status must have one shape. Received: {values.shape} and {status.shape}")
-        if self.effective_samples is not None:
-            effective = np.asarray(self.effective_samples, np.float64)
-            if effective.shape != values.shape:
-                raise ValueError(
-                    f"effective_samples must have the shape of values, {values.shape}. Received: {effective.shape}"
-                )
-            object.__setattr__(self, "effective_samples", effective)
+        for name in ("effective_samples", "weights"):
+            if (given := getattr(self, name)) is None:
+                continue
+            array = np.asarray(given, np.float64)
+            if array.shape != values.shape:
+                raise ValueError(f"{name} must have the shape of values, {values.shape}. Received: {array.shape}")
+            object.__setattr__(self, name, array)
+        if self.weights is not None and not (self.weights >= 0).all():
+            raise ValueError(f"weights must be at least 0. Received: {float(self.weights.min())}")
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "status", status)
 
@@ -100,10 +106,17 @@ class LayerResult:
 
     @property
     def mean(self) -> float:
-        """Mean over valid units, without the lowest and the highest `trim` of them; NaN where there is none."""
+        r"""Mean over valid units, without the lowest and the highest `trim` of them; NaN where there is none.
+
+        With `weights`, the root of the weighted mean of squares: `\sqrt{\sum_u w_u v_u^2 / \sum_u w_u}`.
+        """
         valid = self.valid
         if not valid.size:
             return float("nan")
+        if self.weights is not None:
+            weights = self.weights[self.status == Status.VALID]
+            total = float(weights.sum())
+            return float(np.sqrt(np.square(valid) @ weights / total)) if total > 0 else float("nan")
         cut = int(self.trim * valid.size)
         if cut:  # a partition is enough: which of the units in the middle comes first does not matter
             valid = np.partition(valid, (cut, valid.size - cut - 1))[cut : valid.size - cut]
@@ -362,6 +375,9 @@ def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, 
             if layer.effective_samples is not None:
                 arrays[f"{prefix}e{place}"] = layer.effective_samples
                 layers[-1]["effective"] = True
+            if layer.weights is not None:
+                arrays[f"{prefix}w{place}"] = layer.weights
+                layers[-1]["weights"] = True
             if replicates is not None and name in replicates.means:
                 arrays[f"{prefix}r{place}"] = replicates.means[name]
                 layers[-1]["replicates"] = True
@@ -402,4 +418,5 @@ def _layer(described: Mapping[str, Any], prefix: str, place: str, arrays: Mappin
             f"its array '{prefix}s{place}' must hold codes of Status up to {max(Status)}, and reaches {codes.max()}"
         )
     effective = member(arrays, f"{prefix}e{place}", "float64", numbers.shape) if described.get("effective") else None
-    return LayerResult(numbers, codes, described["note"], described.get("trim", 0.0), effective)
+    weights = member(arrays, f"{prefix}w{place}", "float64", numbers.shape) if described.get("weights") else None
+    return LayerResult(numbers, codes, described["note"], described.get("trim", 0.0), effective, weights)

@@ -58,6 +58,7 @@ class PairedUnits:
         gained: the same for units that are valid after and not before.
         trim: share that the means leave out at both ends, that of the layer before.
         silenced: how many of the lost units fell silent: they are dead or sparse after.
+        weights: float64 `(P,)` twice, of the units before and after; None where the means are plain ones.
     """
 
     before: NDArray[np.float64]
@@ -66,12 +67,16 @@ class PairedUnits:
     gained: tuple[tuple[int, ...], ...]
     trim: float = 0.0
     silenced: int = 0
+    weights: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] = (None, None)
 
     @property
     def means(self) -> tuple[float, float]:
         """The number of the layer before and after, over the units that are valid in both; NaN where there is none."""
         codes = np.zeros(self.before.shape, np.uint8)
-        first, second = (LayerResult(values, codes, trim=self.trim).mean for values in (self.before, self.after))
+        first, second = (
+            LayerResult(values, codes, trim=self.trim, weights=weights).mean
+            for values, weights in zip((self.before, self.after), self.weights, strict=True)
+        )
         return first, second
 
     @property
@@ -120,7 +125,9 @@ def paired_units(before: LayerResult, after: LayerResult) -> PairedUnits:
         for mask in (was & ~stays, stays & ~was)
     )
     silenced = int((was & np.isin(after.status, (Status.DEAD, Status.SPARSE))).sum())
-    return PairedUnits(before.values[was & stays], after.values[was & stays], lost, gained, before.trim, silenced)
+    both = was & stays
+    first, second = (None if layer.weights is None else layer.weights[both] for layer in (before, after))
+    return PairedUnits(before.values[both], after.values[both], lost, gained, before.trim, silenced, (first, second))
 
 
 def difference(

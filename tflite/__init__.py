@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tfinv.tflite.comparison.measure_models import Measured, measure_models
     from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.convert.calibration import with_transformations
+    from tfinv.tflite.convert.calibration_images import extreme_images
+    from tfinv.tflite.convert.calibration_ranges import Ranges
     from tfinv.tflite.convert.equalization import equalize
     from tfinv.tflite.convert.match_keras_layers import layer_map
     from tfinv.tflite.convert.recipes import (
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from tfinv.tflite.files.model import TFLiteModel
     from tfinv.tflite.qat.report import Agreement, QatConversion, QatReport, agreement
     from tfinv.tflite.qat.train import qat_int8
+    from tfinv.tflite.studies.bit_choice import BitChoice
+    from tfinv.tflite.studies.bit_schemes import BIT_SCHEMES
+    from tfinv.tflite.studies.choose_bits import choose_bits
     from tfinv.tflite.studies.options import Output, Quantizing
     from tfinv.tflite.studies.recipe import Materials, Recipe
     from tfinv.tflite.studies.recipes import RECIPES
@@ -43,7 +48,9 @@ if TYPE_CHECKING:
     from tfinv.tflite.studies.study import study
 
 _HOME = {
+    "BIT_SCHEMES": "studies.bit_schemes",
     "Agreement": "qat.report",
+    "BitChoice": "studies.bit_choice",
     "Comparison": "comparison.comparison",
     "Conversion": "files.conversion",
     "KernelComparison": "comparison.kernels",
@@ -56,12 +63,14 @@ _HOME = {
     "Quantizing": "studies.options",
     "Materials": "studies.recipe",
     "RECIPES": "studies.recipes",
+    "Ranges": "convert.calibration_ranges",
     "Recipe": "studies.recipe",
     "Subsets": "comparison.options",
     "StudyResult": "studies.result",
     "TFLiteModel": "files.model",
     "agreement": "qat.report",
     "check_input_scale": "files.checks",
+    "choose_bits": "studies.choose_bits",
     "compare": "comparison.differences",
     "compare_files": "comparison.compare_files",
     "compare_kernels": "comparison.kernels",
@@ -69,6 +78,7 @@ _HOME = {
     "equalize": "convert.equalization",
     "float16": "convert.recipes",
     "float32": "convert.recipes",
+    "extreme_images": "convert.calibration_images",
     "fix_inputs": "files.fixed_inputs",
     "latency": "files.cost",
     "layer_map": "convert.match_keras_layers",
@@ -86,8 +96,10 @@ _HOME = {
 }
 
 __all__ = [
+    "BIT_SCHEMES",
     "RECIPES",
     "Agreement",
+    "BitChoice",
     "Comparison",
     "Conversion",
     "KernelComparison",
@@ -99,17 +111,20 @@ __all__ = [
     "QatConversion",
     "QatReport",
     "Quantizing",
+    "Ranges",
     "Recipe",
     "StudyResult",
     "Subsets",
     "TFLiteModel",
     "agreement",
     "check_input_scale",
+    "choose_bits",
     "compare",
     "compare_files",
     "compare_kernels",
     "dynamic_int8",
     "equalize",
+    "extreme_images",
     "fix_inputs",
     "float16",
     "float32",

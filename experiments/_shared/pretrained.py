@@ -11,6 +11,7 @@ from tfinv.activations.input_scale import APPLICATIONS
 from tfinv.datasets.sources import find, missing
 from tfinv.support import environment
 from tfinv.support.types import KerasModel
+from tfinv.training.seeding import draw_new_weights
 
 if TYPE_CHECKING:
     from tfinv.experiments._shared.standard import StandardStudy
@@ -20,6 +21,9 @@ FILES = {
     "mobilenet_v1": ("models/vww_mobilenet_v1/model.keras", "0..1"),
 }
 """File below `TFINV_DATA` and input scale of networks of MLPerf Tiny, see https://github.com/mlcommons/tiny."""
+
+STAND_INS = {"DW": "DepthwiseConv2D"}
+"""The depthwise convolution of the MobileNet has a class of its own that does what Keras' does."""
 
 
 def network_of(study: StandardStudy, name: str, seed: int, *, trained: bool) -> ActivationModel:
@@ -47,7 +51,9 @@ def network_of(study: StandardStudy, name: str, seed: int, *, trained: bool) -> 
         if path is None:
             raise missing(name, "it from https://github.com/mlcommons/tiny", place)
         config["digest"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        model = models.load(path) if trained else models.build(str(path), None, None, seed=seed)
+        model = models.load(path, stand_ins=STAND_INS)
+        if not trained:
+            draw_new_weights(model, seed)
     elif name.startswith(APPLICATIONS):
         scale = name
         model = _application(name) if trained else models.build(name, None, 1000, seed=seed)

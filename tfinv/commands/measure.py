@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfinv.activations.foreign import ForeignModel
     from tfinv.commands.data import Fitted
     from tfinv.commands.sources import Opened
+    from tfinv.datasets import Split, StoredImages
     from tfinv.outputs import OutputChange
     from tfinv.results import Results
     from tfinv.tflite import KernelComparison, TFLiteModel
@@ -72,17 +73,20 @@ def _measure(options: argparse.Namespace) -> int:
         for name, scale in zip(names, scales, strict=True)
     ]
     from tfinv.commands.data import common_shape, load_fitting
+    from tfinv.commands.late import late_images
     from tfinv.commands.planning import plan_memory
 
+    late = None if options.part is None else late_images(options, common_shape(models))
+    if late is not None:  # a part reads its own images alone
+        return _measure_part(options, models[0], late.images, late.id, late.shape, measures, transformations, warping)
     fitted = load_fitting(options, common_shape(models))
-    part = None if options.part is None else parts.parse_part(options.part, len(fitted.measured))
+    if options.part is not None:
+        given = fitted.measured, fitted.dataset.id, fitted.shape
+        return _measure_part(options, models[0], *given, measures, transformations, warping)
     labels = _short_names(names)
     sources = [model.source(fitted.shape, options.layers) for model in models]
     for source in sources:
         plan_memory(source, len(fitted.measured), transformations, measures, options, _confidence(options))
-    if part is not None:
-        print(parts.measure_part(part, models[0], sources[0], fitted, options, measures, transformations, warping))
-        return 0
     found, changes, warnings = {}, {}, list(fitted.notes)
     for label, model, source in zip(labels, models, sources, strict=True):
         found[label], said = _measured(label, model, source, fitted, options, measures, transformations, warping, kinds)
@@ -94,6 +98,25 @@ def _measure(options: argparse.Namespace) -> int:
         dict(zip(labels, sources, strict=True)), kernels, fitted, options, measures, transformations, warping
     )
     _write(found, changes, options, fitted, warnings, by_kernels)
+    return 0
+
+
+def _measure_part(
+    options: argparse.Namespace,
+    model: Opened,
+    images: Split | StoredImages,
+    name: str,
+    shape: tuple[int, int, int],
+    measures: Any,
+    transformations: Any,
+    warping: Any,
+) -> int:
+    from tfinv.commands.planning import plan_memory
+
+    part = parts.parse_part(options.part, len(images))
+    source = model.source(shape, options.layers)
+    plan_memory(source, len(images), transformations, measures, options, _confidence(options))
+    print(parts.measure_part(part, model, source, images, name, options, measures, transformations, warping))
     return 0
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from tfinv.commands.data import Fitted
     from tfinv.commands.sources import Opened
+    from tfinv.datasets import Split, StoredImages
 
 THRESHOLDS = "thresholds.npz"
 FIRST, FINAL = "first", "part"
@@ -71,7 +71,8 @@ def measure_part(
     part: Part,
     model: Opened,
     source: Any,
-    fitted: Fitted,
+    images: Split | StoredImages,
+    name: str,
     options: argparse.Namespace,
     measures: Any,
     transformations: Any,
@@ -80,6 +81,17 @@ def measure_part(
     """Measure a part and write its file.
 
     Measures of two passes take two rounds: without `thresholds.npz` in the folder this is the first one.
+
+    Args:
+        part: which one.
+        model: the model.
+        source: its activations.
+        images: all images, of which the part is read.
+        name: of the data.
+        options: of the command.
+        measures: the measures.
+        transformations: the set.
+        warping: see `evaluate`.
 
     Returns:
         What was done, for the user.
@@ -104,7 +116,7 @@ def measure_part(
     path: Path = options.out / part.file(FIRST if first_round else FINAL)
     results = evaluate(
         source,
-        fitted.measured.take(np.arange(part.first, part.last)),
+        images.take(np.arange(part.first, part.last)),
         transformations,
         measures,
         batch_size=options.batch_size,
@@ -114,7 +126,7 @@ def measure_part(
         checkpoint=path.with_suffix(".checkpoint") if options.checkpoint else None,
         progress=not options.quiet,
         metadata={
-            "dataset": fitted.dataset.id,
+            "dataset": name,
             "model_file": model.name,
             "seed": options.seed,
             "input_scale_from": model.scale_from,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfinv.commands import arguments as shared
+from tfinv.commands import choose_bits
 from tfinv.commands.deciding import add_deciding, check_margin, idle_margin
 from tfinv.commands.effects import parse, refuse_idle
 from tfinv.commands.outputs import add_output, stated
@@ -28,6 +29,11 @@ examples:
       --out runs/study
   python -m tfinv.run tflite --model model.keras --data mnist --recipes static_int8 weight_int4 \\
       --decide equivalence --margin "1 point" "5%" --out runs/decided
+  python -m tfinv.run tflite --model model.keras --data mnist --transformations "rotations(16)" \\
+      --keep "output_profile_increase<2%" "transformed_accuracy_drop<0.5%" --out runs/bits
+
+with --keep, writes model.tflite, recipe.json for litert-quantizer, path.png, report.html, report.md, bits.npz and
+tables as .csv into --out
 """
 
 
@@ -60,6 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         help="also quantize one layer at a time, and all but one, by weight_int4, weight_int8 or static_int8",
     )
     add_deciding(parser)
+    choose_bits.add_keep(parser)
     parser.add_argument("--force", action="store_true", help="make everything anew")
     options = parse(parser, shared.with_signs(arguments))
 
@@ -76,6 +83,7 @@ def _study(options: argparse.Namespace) -> int:
     from tfinv.tflite.studies.sensitivities import choose_schemes
 
     # before anything that takes long
+    choose_bits.check(options)
     kernels = kernel_sets(options.kernels)
     refuse_idle(options, {"kernel_samples": shared.idle_kernels(kernels), "margin": idle_margin(options)})
     check_margin(options)
@@ -106,6 +114,9 @@ def _study(options: argparse.Namespace) -> int:
         )
     print(printable(opened.said))
     fitted = load_fitting(options, opened, trains=True)
+    if options.keep is not None:
+        model = opened.model if options.input_size is None else fixed_size(opened.model, fitted.shape)
+        return choose_bits.choose(options, model, fitted, opened.scale)
     if options.layers is None:  # layers are named as the float file names them, which is not made yet
         source = opened.source(fitted.shape)
         plan_memory(source, len(fitted.measured), transformations, measures, options, options.confidence)

@@ -3,8 +3,8 @@
 from tfinv.datasets.images import adapt
 from tfinv.datasets.loading import load, names
 from tfinv.datasets.normalization import ChannelStatistics, channel_statistics, normalize
-from tfinv.datasets.on_disk import StoredImages, on_disk
 from tfinv.datasets.split import Dataset, Split
+from tfinv.datasets.stored import StoredImages, on_disk
 
 __all__ = [
     "ChannelStatistics",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -74,6 +75,7 @@ class DatasetPart:
 
         Raises:
             ValueError: fewer elements than there were.
+            FileNotFoundError: a file that this process does not have.
         """
         key = hashlib.blake2b(self.graph, digest_size=12).hexdigest()
         position, elements = _READERS.pop(key, (0, None))
@@ -81,9 +83,12 @@ class DatasetPart:
             variant = tf.raw_ops.DatasetFromGraph(graph_def=self.graph)
             dataset = tf.data.experimental.from_variant(variant, self.spec).prefetch(tf.data.AUTOTUNE)
             position, elements = self.start, dataset.skip(self.start).as_numpy_iterator()
-        for _ in range(self.start - position):
-            next(elements, None)
-        read = [element for _, element in zip(range(self.count), elements, strict=False)]
+        try:
+            for _ in range(self.start - position):
+                next(elements, None)
+            read = [element for _, element in zip(range(self.count), elements, strict=False)]
+        except tf.errors.NotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, error.message) from None
         if len(read) < self.count:
             raise ValueError(
                 f"images must be the dataset that was opened. Received: {self.start + len(read)} elements, "

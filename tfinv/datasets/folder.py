@@ -81,22 +81,26 @@ def load_folder(path: Path, request: Request) -> Dataset:
     return finish(path.name, classes, SplitArrays(*arrays), request, tuple(notes))
 
 
-def class_files_of(path: Path, request: Request) -> tuple[list[ImageFile], tuple[str, ...], tuple[int, int, int]]:
+def class_files_of(
+    path: Path, request: Request, test: bool = False
+) -> tuple[list[ImageFile], tuple[str, ...], tuple[int, int, int]]:
     """The readable files of a folder, which are not decoded; the class names; and the shape to bring the images to.
 
     Args:
-        path: the folder; of one with a `train` and a `test` folder the training images.
+        path: the folder.
         request: size and channels.
+        test: of a folder with a `train` and a `test` folder take the latter.
 
     Raises:
         ValueError: no readable image.
     """
     notes: list[str] = []
     parts, classes = _list_files(path, notes)
-    files, headers = _read_headers(parts[0], notes)
-    if not files:
+    parts, headers = zip(*(_read_headers(part, notes) for part in parts), strict=True)
+    if not all(parts):
         raise ValueError(f"{path} must hold readable images ({', '.join(sorted(SUFFIXES))}). Received: none")
-    return files, classes, _target_shape(headers, request, notes)
+    shape = _target_shape([header for part in headers for header in part], request, notes)
+    return parts[-1 if test else 0], classes, shape
 
 
 def read_image(

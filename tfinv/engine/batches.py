@@ -13,7 +13,7 @@ import numpy as np
 from tfinv.activations.input_scale import InputScale, check_unit_images
 from tfinv.datasets.dataset_part import DatasetPart
 from tfinv.datasets.given import as_array, as_labels, check_ends, check_finite, is_dataset, unpack
-from tfinv.datasets.on_disk import MappedArray, OnDisk
+from tfinv.datasets.stored import MappedArray, OnDisk
 from tfinv.statistics.resolution import check_size
 from tfinv.support.types import Images
 
@@ -68,9 +68,10 @@ class ImageBatches:
             if labels is not None:
                 raise ValueError("labels must come inside a tf.data.Dataset as (image, label). Received: both")
             self._dataset, self.has_labels = _rebatch(images, batch_size)
-            spec = self._dataset.element_spec
-            self.shape = tuple((spec[0] if self.has_labels else spec).shape[1:])
-            cardinality = int(self._dataset.unbatch().cardinality())
+            spec = _images_of(self._dataset.element_spec)
+            self.shape = tuple(spec.shape[1:])
+            of_images = len(spec.shape) == len(_images_of(images.element_spec).shape) + 1
+            cardinality = int((images if of_images else self._dataset.unbatch()).cardinality())
             self._count = [cardinality if cardinality >= 0 else None]
         else:
             self._array = as_array(images) if not isinstance(images, OnDisk) else images
@@ -115,7 +116,7 @@ class ImageBatches:
 
         Of images in memory all, of a `tf.data.Dataset` those that were read since `noted`.
         """
-        if self._array is not None:
+        if self._array is not None and len(self._seen or {}) < len(self._chosen):
             index = self._chosen + self._first
             blocks = (slice(start, start + 256) for start in range(0, len(index), 256))
             known = [
@@ -315,14 +316,17 @@ def hashes(images: NDArray[np.float32], labels: NDArray[np.int64]) -> list[int]:
     return numbers
 
 
+def _images_of(spec: Any) -> Any:
+    return spec[0] if isinstance(spec, (tuple, list)) else spec
+
+
 def _rebatch(dataset: Any, batch_size: int) -> tuple[Any, bool]:
     import tensorflow as tf
 
-    spec = dataset.element_spec
-    has_labels = isinstance(spec, (tuple, list))
+    has_labels = isinstance(dataset.element_spec, (tuple, list))
+    spec = _images_of(dataset.element_spec)
     if has_labels:
         dataset = dataset.map(lambda *element: (element[0], element[1]))
-        spec = spec[0]
     rank = getattr(getattr(spec, "shape", None), "rank", None)
     if rank == 4:
         dataset = dataset.unbatch()

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from tfinv.engine.pieces import Total, piece_size
 from tfinv.engine.reducing import Chain, Measuring, finished, measure_part, parts_of, split, summarized
 from tfinv.engine.states import LayerStates, Summary, copied, seen
 from tfinv.engine.teams import Promise, Team, shared
-from tfinv.measures.base import required_statistics
+from tfinv.measures.base import check_enough, required_statistics
 from tfinv.statistics import Layer, Statistic
 from tfinv.support.environment import versions
 from tfinv.support.threads import THREADS, worker_threads
@@ -93,7 +94,12 @@ class RemotePasses:
                 if not waiting or waiting[0][0] != position:
                     break
                 _, piece, promise = waiting.popleft()
-                total.add(promise.result(), piece.count or 0)
+                try:
+                    total.add(promise.result(), piece.count or 0)
+                except BaseException:
+                    if checkpoint and len(total):  # what was finished survives
+                        checkpoint.tick(part, total.samples, total.arrays, now=True)
+                    raise
                 self._setting.advance((piece.count or 0) * run.images_per_sample)
                 if checkpoint:
                     checkpoint.tick(part, total.samples, total.arrays)
@@ -129,6 +135,7 @@ class RemotePasses:
             return None
         if not all(shard.count and shard.stays_readable for shard in shards):
             return None
+        check_enough(setting.measures, sum(shard.count or 0 for shard in shards), len(setting.transformations))
         parts, finished_states = parts_of(layers), dict(given)
         by_pass = []
         for number, run in enumerate(passes):
@@ -250,26 +257,32 @@ def gather_piece(
         ValueError: other versions than those of the driver; see `Pass.run` for others.
         OSError: with the name of the worker.
     """
-    with _LOCK:
-        try:
-            known = _PASSES.get(task.key, {})
-            run = known.get(task.statistics)
-            if run is None:
-                run = _made(task, shared(setting))
-                _PASSES[task.key] = {**known, task.statistics: run}
-            _PASSES.move_to_end(task.key)
-            while len(_PASSES) > KEPT:
-                _PASSES.popitem(last=False)
-            states = run.run(piece.opened(), pickle.loads(shared(given)), "")  # noqa: S301 from the driver, as this function is
-            return {
-                layer: {statistic: copied(state) for statistic, state in by_statistic.items()}
-                for layer, by_statistic in states.items()
-            }
-        except MemoryError as error:
-            raise MemoryError(f"{error} on worker {worker_name()}") from None
-        except OSError as error:
-            text = f"{error.strerror or error} on worker {worker_name()}"
-            raise (OSError(text) if error.errno is None else OSError(error.errno, text, error.filename)) from None
+    with _LOCK, errors_with_worker():
+        known = _PASSES.get(task.key, {})
+        run = known.get(task.statistics)
+        if run is None:
+            run = _made(task, shared(setting))
+            _PASSES[task.key] = {**known, task.statistics: run}
+        _PASSES.move_to_end(task.key)
+        while len(_PASSES) > KEPT:
+            _PASSES.popitem(last=False)
+        states = run.run(piece.opened(), pickle.loads(shared(given)), "")  # noqa: S301 from the driver, as this is
+        return {
+            layer: {statistic: copied(state) for statistic, state in by_statistic.items()}
+            for layer, by_statistic in states.items()
+        }
+
+
+@contextmanager
+def errors_with_worker() -> Iterator[None]:
+    """Let errors of files and of memory end with the name of this process."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryError(f"{error} on worker {worker_name()}".strip()) from None
+    except OSError as error:
+        text = f"{error.strerror or error} on worker {worker_name()}"
+        raise (OSError(text) if error.errno is None else OSError(error.errno, text, error.filename)) from None
 
 
 def worker_name() -> str:

@@ -9,7 +9,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tfinv.support.threads import THREADS
 
@@ -37,6 +37,7 @@ class Promise(Protocol):
         ...
 
 
+@runtime_checkable
 class Team(Protocol):
     """Workers that run functions."""
 
@@ -76,15 +77,15 @@ def as_team(distribute: Any) -> Team | None:
 
     Args:
         distribute: None for none; a number of local processes; `"ray"` or the address of a Dask scheduler; a Dask
-            client, the module `ray`, or any object with `submit(function, *arguments)` that gives futures.
+            client, the module `ray`, or any object with `submit(function, *arguments)` that gives futures; a `Team`.
 
     Raises:
         ValueError: a number below 1, an unknown name, an address that does not answer.
         ImportError: an engine that is not installed; the extra is named.
         TypeError: something else.
     """
-    if distribute is None:
-        return None
+    if distribute is None or isinstance(distribute, Team):
+        return distribute
     if isinstance(distribute, str) and distribute.isdigit():
         distribute = int(distribute)
     if isinstance(distribute, int) and not isinstance(distribute, bool):

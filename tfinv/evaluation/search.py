@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
-from tfinv.engine.remote import one_thread, pickled
+from tfinv.engine.remote import errors_with_worker, one_thread, pickled
 from tfinv.engine.teams import Team, shared
 from tfinv.evaluation.distribution import team_of
 from tfinv.evaluation.options import Warping, checked
@@ -122,7 +122,7 @@ def search_remotely(
 
 
 def _search_in_worker(key: str, content: Any, *arguments: Any) -> WorstCase:
-    with _LOCK:
+    with _LOCK, errors_with_worker():
         asker = _ASKERS.get(key)
         if asker is None:
             one_thread()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def classes_of(batches: ImageBatches) -> dict[int, ImageBatches]:
@@ -59,4 +62,10 @@ def _mean(results: Sequence[LayerResult]) -> LayerResult:
         np.where(count > 0, Status.VALID, results[0].status),
         note,
         results[0].trim,
+        weights=_mean_weights(results),
     )
+
+
+def _mean_weights(results: Sequence[LayerResult]) -> NDArray[np.float64] | None:
+    weights = [result.weights for result in results if result.weights is not None]
+    return np.mean(weights, axis=0) if weights else None

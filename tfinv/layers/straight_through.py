@@ -53,8 +53,9 @@ class UnitInterval(keras.constraints.Constraint):
     """Keeps weights in `[-1, 1]`: beyond it the sign has no gradient, and a weight would never come back.
 
     Example:
+        >>> import numpy as np
         >>> from tfinv.layers.straight_through import UnitInterval
-        >>> UnitInterval()([-3.0, 0.5]).numpy().tolist()
+        >>> UnitInterval()(np.array([-3.0, 0.5], "float32")).numpy().tolist()
         [-1.0, 0.5]
     """
 

@@ -26,6 +26,16 @@ class RepresentationEquivariance(Measure):
         RE(c) = \sqrt{\frac{\sum_{s, j} \|f(t_j(x_s))_c - (\rho(t_j) f(x_s))_c\|^2}
         {\sum_{s, j} \|(\rho(t_j) f(x_s))_c\|^2}},   \quad 0/0 \to 1, \; x/0 \to \infty
 
+    The number of a layer is the same quotient of sums over all its valid maps, so that every map counts by its size:
+
+        RE = \sqrt{\frac{\sum_c \sum_{s, j} \|f(t_j(x_s))_c - (\rho(t_j) f(x_s))_c\|^2}
+        {\sum_c \sum_{s, j} \|(\rho(t_j) f(x_s))_c\|^2}}
+
+    A plain mean over maps would hang on those that hardly respond to the untransformed images: their quotients may be
+    hundreds. A map that does not respond to them at all has no value (`SAMPLE_CONSTANT`) and does not count.
+
+    Two unrelated maps of mean 0 and equal size read `sqrt(2)`, and a map that vanishes under transformations reads 1.
+
     The action `rho` moves the positions of feature maps as the transformation moves those of the image, and may permute
     channels. Positions whose source left the frame do not count.
 
@@ -69,5 +79,5 @@ class RepresentationEquivariance(Measure):
 
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         state = states[self.requires[0]]
-        error, norm = (np.sqrt(squares.sum(axis=0)) for squares in (state.error, state.norm))
-        return LayerResult(*quotient(error, norm))
+        error, norm = (squares.sum(axis=0) for squares in (state.error, state.norm))
+        return LayerResult(*quotient(np.sqrt(error), np.sqrt(norm)), weights=norm)

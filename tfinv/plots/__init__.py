@@ -14,6 +14,7 @@ from tfinv.plots.profile import profile
 from tfinv.plots.quantization import before_after, pareto
 from tfinv.plots.relative_error import relative_error_map
 from tfinv.plots.saving import save, to_data_uri
+from tfinv.plots.search_path import search_path
 from tfinv.plots.style import PALETTE
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "profile",
     "relative_error_map",
     "save",
+    "search_path",
     "to_data_uri",
 ]

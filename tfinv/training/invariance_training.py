@@ -75,7 +75,7 @@ class InvarianceTraining(keras.Model):
         term = self.added.term(self._activations, x, teacher)
         self._invariance.update_state(term, tf.shape(x)[0])
         loss += self.added.weight * tf.cast(term, loss.dtype)
-        if self.added.distillation is not None:
+        if self.added.distillation is not None and self._teacher is not None:
             distilled = self._logits_loss.compute_loss(self._teacher.model(x, training=False), y_pred)
             self._distilled.update_state(distilled, tf.shape(x)[0])
             loss += self.added.distillation.weight * tf.cast(distilled, loss.dtype)

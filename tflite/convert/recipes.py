@@ -14,6 +14,8 @@ import numpy as np
 from tfinv.support.quiet import quiet
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.calibration import calibration_batches
+from tfinv.tflite.convert.calibration_bias import correct_biases
+from tfinv.tflite.convert.calibration_ranges import Ranges, activation_ranges
 from tfinv.tflite.convert.freezing import to_tflite
 from tfinv.tflite.convert.litert_quantizer import Io, quantize_all, quantize_weights, quantizer_version
 from tfinv.tflite.convert.match_keras_layers import layer_map
@@ -79,21 +81,32 @@ def dynamic_int8(model: KerasModel) -> Conversion:
     return _quantized(_reference(model), "dynamic_int8", {}, partial(quantize_weights, bits=8, compute="integer"))
 
 
-def weight_int4(model: KerasModel) -> Conversion:
+def weight_int4(model: KerasModel, calibration: Images = None, *, ranges: Ranges | None = None) -> Conversion:
     """Kernels stored as int4, one scale per channel, and given back as float32 before use; activations are float32.
 
     The tool has no 4-bit depthwise convolution; those kernels stay float32 and are listed in `float_kernels`.
 
     Args:
         model: see `float32`; or its `float32` conversion, which saves time where several recipes are wanted.
+        calibration: see `static_int8`; only for the correction of biases.
+        ranges: how the ranges of kernels are set, and whether biases are corrected; None for their true ranges.
 
     Returns:
         The file, with float inputs and outputs.
 
     Raises:
-        TypeError, ValueError: see `float32`.
+        TypeError: see `float32`.
+        ValueError: see `float32`; a correction of biases without calibration images, or ranges for activations.
     """
-    return _quantized(_reference(model), "weight_int4", {}, partial(quantize_weights, bits=4, compute="float"))
+    ranges = _ranges(ranges)
+    if ranges.activations != "min_max":
+        raise ValueError(f"ranges must leave the activations, which are float. Received: {ranges}")
+    if ranges.bias_correction and calibration is None:
+        raise ValueError("calibration must be given to correct biases. Received: None")
+    tool = partial(quantize_weights, bits=4, compute="float", algorithm=ranges.weights)
+    reference = _reference(model)
+    images = list(_batches(reference, calibration)) if ranges.bias_correction else []
+    return _quantized(reference, "weight_int4", _recorded(ranges), _with_corrected_biases(tool, ranges, images))
 
 
 def static_int8(
@@ -104,6 +117,7 @@ def static_int8(
     io: Io = "float32",
     equalize: bool = False,
     float_layers: Sequence[str] = (),
+    ranges: Ranges | None = None,
 ) -> Conversion:
     """Kernels and activations as int8, computed with integers throughout; ranges from calibration images.
 
@@ -128,6 +142,7 @@ def static_int8(
             `"int8"` is for devices that handle no floats at all.
         equalize: first equalize channel ranges across layers (`tfinv.tflite.convert.equalization.equalize`).
         float_layers: names of Keras layers whose operators stay in float32, such as a `SpatialTransformer`.
+        ranges: how ranges are set, and whether biases are corrected; None for the true minimum and maximum.
 
     Returns:
         The file.
@@ -150,7 +165,8 @@ def static_int8(
         model = equalize_channels(model)
     if float_layers:
         options["float_layers"] = [float_layers] if isinstance(float_layers, str) else list(float_layers)
-    return _static(model, "static_int8", calibration, options, 8, per_channel, io)
+    ranges = _ranges(ranges)
+    return _static(model, "static_int8", calibration, options | _recorded(ranges), 8, per_channel, io, ranges)
 
 
 def static_int16x8(model: KerasModel, calibration: Images, *, io: Io = "float32") -> Conversion:
@@ -184,15 +200,54 @@ def _reference(model: KerasModel) -> Conversion:
 
 
 def _static(
-    model: KerasModel, recipe: str, calibration: Images, options: dict[str, Any], bits: int, per_channel: bool, io: Io
+    model: KerasModel,
+    recipe: str,
+    calibration: Images,
+    options: dict[str, Any],
+    bits: int,
+    per_channel: bool,
+    io: Io,
+    ranges: Ranges | None = None,
 ) -> Conversion:
-    reference = _reference(model)
-    shape = reference.graph.tensors[reference.graph.inputs[0]].shape[1:]
-    images = _Counter(calibration_batches(calibration, shape, _batch_size(reference)))
+    reference, ranges = _reference(model), _ranges(ranges)
+    images: Any = _Counter(_batches(reference, calibration))
+    given = images if ranges == Ranges() else list(images)  # other ranges read them more than once
     skip = _operators_of(options.get("float_layers", ()), reference)
-    tool = partial(quantize_all, activation_bits=bits, per_channel=per_channel, io=io, skip=skip)
-    result = _quantized(reference, recipe, options, lambda content: tool(content, images))
+    clipped = activation_ranges(reference.graph, given, ranges, bits)
+    tool = partial(
+        quantize_all,
+        batches=given,
+        activation_bits=bits,
+        per_channel=per_channel,
+        io=io,
+        skip=skip,
+        clipped=clipped,
+        algorithm=ranges.weights,
+    )
+    result = _quantized(reference, recipe, options, _with_corrected_biases(tool, ranges, given))
     return replace(result, options={**options, "calibration_images": images.count})
+
+
+def _batches(reference: Conversion, calibration: Images) -> Iterator[Any]:
+    shape = reference.graph.tensors[reference.graph.inputs[0]].shape[1:]
+    return calibration_batches(calibration, shape, _batch_size(reference))
+
+
+def _with_corrected_biases(tool: Callable[[bytes], bytes], ranges: Ranges, images: Any) -> Callable[[bytes], bytes]:
+    """A quantizer that quantizes twice, the second time with corrected biases, if that was asked for."""
+    if not ranges.bias_correction:
+        return tool
+    return lambda content: tool(correct_biases(content, tool(content), images))
+
+
+def _ranges(ranges: Any) -> Ranges:
+    if ranges is not None and not isinstance(ranges, Ranges):
+        raise TypeError(f"ranges must be a Ranges. Received: {ranges!r}")
+    return ranges or Ranges()
+
+
+def _recorded(ranges: Ranges) -> dict[str, Any]:
+    return {} if ranges == Ranges() else {"ranges": ranges.to_json()}
 
 
 def _operators_of(layers: Sequence[str], reference: Conversion) -> str | None:

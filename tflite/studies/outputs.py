@@ -10,11 +10,12 @@ import numpy as np
 
 from tfinv.evaluation.options import Warping
 from tfinv.outputs.comparing import OutputComparison, are_classes, changes_of
-from tfinv.outputs.report import draw_curve
+from tfinv.outputs.report import draw_curve, figures, picture_file
 from tfinv.report import Report
 from tfinv.tflite.files.input_scale import InputScale
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.tflite.studies.pieces import Piece
+from tfinv.tflite.studies.recipes import REFERENCE
 from tfinv.transformations import TransformationSet
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def measure_recipes(
     scale: InputScale,
     warping: Warping,
     progress: bool,
-) -> tuple[dict[str, Piece], pd.DataFrame, pd.DataFrame]:
+) -> tuple[dict[str, Piece], pd.DataFrame, pd.DataFrame, OutputComparison | None]:
     """The outputs of the files of all recipes, which see the same transformed images.
 
     Args:
@@ -45,15 +46,16 @@ def measure_recipes(
 
     Returns:
         The pieces, without predictions where the first output is no list of classes; one row per recipe and output,
-        see `OutputComparison.summary`; and one row per recipe (`model`), output, quantity and transformation, see
-        `OutputChange.to_frame`. Both tables are empty for a classifier.
+        see `OutputComparison.summary`; one row per recipe (`model`), output, quantity and transformation, see
+        `OutputChange.to_frame`; and the reference with the recipe whose outputs are furthest from it, with pictures.
+        Both tables are empty for a classifier, and there is no comparison.
     """
     import pandas as pd
 
     models = {name: TFLiteModel(piece.conversion, input_scale=scale, probe=False) for name, piece in pieces.items()}
     first = next(iter(models))
     if are_classes(models[first], images.x, stated, images.y):
-        return dict(pieces), pd.DataFrame(), pd.DataFrame()
+        return dict(pieces), pd.DataFrame(), pd.DataFrame(), None
     changes, between = changes_of(
         models,
         images,
@@ -61,7 +63,7 @@ def measure_recipes(
         stated,
         warping=warping,
         floor=True,
-        pictures=0,
+        pictures=1,
         batch_size=None,
         progress=progress,
         metadata=None,
@@ -76,7 +78,24 @@ def measure_recipes(
     kept = dict(pieces)
     if outputs and outputs[0].kind != "class":
         kept = {name: replace(piece, predictions=None) for name, piece in pieces.items()}
-    return kept, summary, pd.concat(curves, ignore_index=True)
+    furthest = _furthest(summary)
+    drawn = None
+    if furthest is not None:
+        after = replace(changes[furthest], metadata={**changes[furthest].metadata, "recipe": furthest})
+        drawn = OutputComparison(changes[first], after, between[furthest])
+    return kept, summary, pd.concat(curves, ignore_index=True), drawn
+
+
+def _furthest(summary: pd.DataFrame) -> str | None:
+    """The recipe whose outputs are furthest from the reference's, by the mean over outputs; None where none is known.
+
+    Outputs count alike: the distances of each are taken as shares of the largest.
+    """
+    if summary.empty:
+        return None
+    largest = summary.groupby("output")["between"].transform("max")
+    shares = (summary["between"] / largest.where(largest > 0)).groupby(summary["recipe"], sort=False).mean()
+    return str(shares.idxmax()) if shares.notna().any() else str(summary["recipe"].iloc[0])
 
 
 def sentences(summary: pd.DataFrame) -> Iterator[str]:
@@ -96,13 +115,14 @@ def sentences(summary: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def add_to_report(report: Report, summary: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """A section with the errors of all outputs of all recipes, and a figure per output.
+def add_to_report(report: Report, summary: pd.DataFrame, curves: pd.DataFrame, drawn: OutputComparison | None) -> None:
+    """A section with the errors of all outputs of all recipes, a figure per output, and pictures of what was found.
 
     Args:
         report: what to add to.
         summary: of `measure_recipes`.
         curves: likewise.
+        drawn: the reference and the recipe that is furthest from it; None for no pictures.
     """
     if summary.empty:
         return
@@ -114,8 +134,16 @@ def add_to_report(report: Report, summary: pd.DataFrame, curves: pd.DataFrame) -
     numbers = ("before", "after", "difference", "low", "high", "upright_between", "between")
     columns = ["recipe", *(column for column in summary if column != "recipe")]
     report.table(summary[columns], "Error of every output", dict.fromkeys(numbers, ".4f"))
-    for name, rows in summary.groupby("output", sort=False):
-        error = rows["error"].iloc[0]
-        drawn = curves[(curves["output"] == name) & (curves["quantity"] == error)]
+    for name, of_output in summary.groupby("output", sort=False):
+        error = of_output["error"].iloc[0]
+        rows = curves[(curves["output"] == name) & (curves["quantity"] == error)]
         text = f"Error of {name} ({error}) against the transformation, all recipes on the same images."
-        report.figure(draw_curve(drawn, error), text, text, name=f"output_{name}")
+        report.figure(draw_curve(rows, error), text, text, name=f"output_{name}")
+    if drawn is None:
+        return
+    furthest = drawn.after.metadata.get("recipe", "")
+    for which, change in ((REFERENCE, drawn.before), (furthest, drawn.after)):
+        made = figures({which: change})
+        for name in (output.name for output in change.outputs if picture_file(output.name) in made):
+            text = f"One image under its transformations with what {which} found in {name} and what was to be expected."
+            report.figure(made[picture_file(name)], text, text, name=f"pictures_{name}_{which}")

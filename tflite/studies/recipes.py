@@ -9,6 +9,7 @@ from tfinv.support.extensions import installed, installed_names
 from tfinv.tflite.convert import recipes as convert
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.studies.recipe import Materials, Recipe
+from tfinv.tflite.studies.samplers import FLOAT_SAMPLER, samplers
 
 REFERENCE = "float32"
 """The recipe that all others are compared with."""
@@ -51,6 +52,13 @@ def _qat(materials: Materials, augmented: bool, bits: int = 8, route: Any = "ker
         weight_bits=bits,
         progress=materials.progress,
     )
+
+
+def _float_sampler(materials: Materials) -> Conversion:
+    layers = samplers(materials.model)
+    if not layers:
+        raise ValueError(f"model must have a SpatialTransformer for {FLOAT_SAMPLER}. Received: none")
+    return convert.static_int8(materials.model, materials.upright, float_layers=layers)
 
 
 def _static(name: str, words: str, **options: Any) -> Recipe:
@@ -129,7 +137,17 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 """All recipes by name: those of tfinv, from most to least precise storage, then registered ones."""
-_BUILT_IN = dict(RECIPES)
+_OF_ALL = tuple(RECIPES.values())
+ON_REQUEST: dict[str, Recipe] = {
+    FLOAT_SAMPLER: Recipe(
+        FLOAT_SAMPLER,
+        "static_int8 with the samplers of spatial transformers in float32",
+        _float_sampler,
+        calibrates=True,
+    )
+}
+"""Recipes for some models only: `"all"` leaves them out."""
+_BUILT_IN = RECIPES | ON_REQUEST
 
 
 def register(recipe: Recipe) -> Recipe:
@@ -153,8 +171,8 @@ def register(recipe: Recipe) -> Recipe:
 
 
 def names() -> list[str]:
-    """Names of all recipes: those of tfinv, then registered and installed ones."""
-    return list(dict.fromkeys([*RECIPES, *installed_names(GROUP)]))
+    """Names of all recipes: those of tfinv, then registered ones, those for some models only, and installed ones."""
+    return list(dict.fromkeys([*RECIPES, *ON_REQUEST, *installed_names(GROUP)]))
 
 
 def choose(recipes: str | Recipe | Sequence[str | Recipe]) -> tuple[Recipe, ...]:
@@ -166,14 +184,14 @@ def choose(recipes: str | Recipe | Sequence[str | Recipe]) -> tuple[Recipe, ...]
         ['float32', 'weight_int4']
 
     Args:
-        recipes: `"all"` for all recipes of tfinv, a name, a `Recipe`, or several of these.
+        recipes: `"all"` for all recipes of tfinv that any model can take, a name, a `Recipe`, or several of these.
 
     Raises:
         TypeError: neither a name nor a `Recipe`.
         ValueError: an unknown name (the known ones are listed), two recipes of one name, or none.
     """
     wanted = [recipes] if isinstance(recipes, (str, Recipe)) else list(recipes)
-    listed = [recipe for item in wanted for recipe in (_BUILT_IN.values() if item == "all" else [_recipe(item)])]
+    listed = [recipe for item in wanted for recipe in (_OF_ALL if item == "all" else [_recipe(item)])]
     if not listed:
         raise ValueError(f"recipes must be 'all' or names among {', '.join(names())}. Received: none")
     chosen = {REFERENCE: RECIPES[REFERENCE]}
@@ -196,6 +214,8 @@ def is_built_in(recipe: Recipe) -> bool:
 def _recipe(item: str | Recipe) -> Recipe:
     if not isinstance(item, str):
         return _check(item)
+    if item in ON_REQUEST:
+        return ON_REQUEST[item]
     if item not in RECIPES and (recipe := installed(GROUP, item)) is not None:
         register(recipe)
     if item not in RECIPES:

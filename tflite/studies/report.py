@@ -79,7 +79,7 @@ def build(result: StudyResult) -> Report:
     _recipes(report, result)
     _accuracy(report, result)
     answers_report.add(report, result, _shown(result))
-    add_outputs(report, result.outputs, result.output_curves)
+    add_outputs(report, result.outputs, result.output_curves, result.output_example)
     _invariance(report, result)
     add_sensitivity(report, result.sensitivity, about["measures"][0])
     _layers(report, result)

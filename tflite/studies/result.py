@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.outputs.comparing import FACTS as OUTPUT_FACTS
+from tfinv.outputs.comparing import OutputComparison
 from tfinv.results import Results
 from tfinv.tflite.comparison.answers import Answers
 from tfinv.tflite.comparison.decisions import DECIDED, decided, parse_margins, sentence
@@ -28,7 +30,7 @@ VERSION = 3
 OLDER = (2,)
 _FRAMES = ("recipes", "layers", "curves", "operators", "sensitivity", "outputs", "output_curves")
 _FACTS = {"verdict": [str], "warnings": [str], "failed": {str: str}, "predictions": [str], "metadata": dict}
-_FACTS["kernels?"] = KERNEL_FACTS
+_FACTS |= {"kernels?": KERNEL_FACTS, "output_example?": [OUTPUT_FACTS]}
 
 
 def _empty() -> pd.DataFrame:
@@ -60,6 +62,8 @@ class StudyResult:
         outputs: one row per recipe and output that is no class: `output, kind, error, before, after, difference, low,
             high, upright_between, between`; empty for a classifier.
         output_curves: one row per recipe (`model`), output, quantity and transformation.
+        output_example: the outputs of float32 and of the recipe that is furthest from it, with pictures; None for a
+            classifier, and for studies that earlier versions saved.
         answers: which answers recipes change and what that costs, worst cases, calibration, decisions; tables of flips,
             classes and decisions with the column `recipe`; pictures of the recipe `metadata["pictured"]`. Empty where
             the model is no classifier, and for studies that earlier versions saved.
@@ -79,6 +83,7 @@ class StudyResult:
     kernels: KernelComparison | None = field(default=None, repr=False)
     outputs: pd.DataFrame = field(repr=False, default_factory=_empty)
     output_curves: pd.DataFrame = field(repr=False, default_factory=_empty)
+    output_example: OutputComparison | None = field(default=None, repr=False)
     answers: Answers = field(default_factory=Answers.none, repr=False)
 
     def flipped(self, recipe: str | None = None) -> pd.DataFrame:
@@ -168,6 +173,9 @@ class StudyResult:
             frames |= self.kernels.frames()
         frames |= self.answers.to_frames()
         arrays |= self.answers.to_arrays()
+        if self.output_example is not None:
+            told, more = self.output_example.to_parts("output_example.")
+            facts["output_example"], arrays = [told], {**arrays, **more}
         save_parts(
             path,
             FORMAT,
@@ -191,7 +199,11 @@ class StudyResult:
             predictions = {
                 name: Predictions.from_arrays(arrays, f"{number}.") for number, name in enumerate(facts["predictions"])
             }
+            examples = [
+                OutputComparison.from_parts(told, arrays, "output_example.") for told in facts.get("output_example", [])
+            ]
             return cls(
+                output_example=examples[0] if examples else None,
                 verdict=tuple(facts["verdict"]),
                 warnings=tuple(facts["warnings"]),
                 failed=facts["failed"],

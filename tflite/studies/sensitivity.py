@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -25,6 +24,7 @@ from tfinv.tflite.convert.litert_quantizer import quantize_all, quantize_weights
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import read_graph
 from tfinv.tflite.files.model import TFLiteModel
+from tfinv.tflite.studies.bit_schemes import LayerGroup, groups_of
 from tfinv.transformations import TransformationSet, as_set
 from tfinv.uncertainty import layer_rows
 
@@ -112,13 +112,16 @@ def sensitivity(
     before = base.results[chosen.key]
     output = first.output_layer if first.output_layer in before else list(before)[-1]
     rows, afters, kept = [], [], []
-    for layer in _layers(first):
-        content = _quantized(reference, first, layer, scheme, "one", calibration)
+    for group in groups_of(first):
+        layer = group.name
+        if layer not in first.layer_tensors:  # operators without kernels, or a step inside a layer
+            continue
+        content = _quantized(reference, first, group, scheme, "one", calibration)
         if not Conversion(content, scheme).integer_tensors:
             kept.append(layer)
             continue
         if mode == "all_but_one":
-            content = _quantized(reference, first, layer, scheme, mode, calibration)
+            content = _quantized(reference, first, group, scheme, mode, calibration)
         mapped = reference.layers.transfer(reference.graph, read_graph(content)) if reference.layers else None
         file = Conversion(content, scheme, {"layer": layer, "mode": mode}, mapped)
         after = measured({"quantized": TFLiteModel(file, input_scale=input_scale, probe=False)})["quantized"]
@@ -147,30 +150,11 @@ def _check(scheme: str, mode: str, calibration: Images) -> None:
         raise ValueError("calibration must be images for scheme 'static_int8'. Received: None")
 
 
-def _layers(model: TFLiteModel) -> list[str]:
-    """Layers whose operator reads a kernel; of several calls of one layer the first stands for all."""
-    names: dict[tuple[int, ...], str] = {}
-    for name in model.layer_tensors:
-        if kernels := _kernels(model, name):
-            names.setdefault(kernels, name)
-    return list(names.values())
-
-
-def _kernels(model: TFLiteModel, layer: str) -> tuple[int, ...]:
-    """Numbers of the constants of two or more dimensions that the operator of a layer reads."""
-    graph = model.graph
-    kernels = {tensor.index for tensor in graph.weights().values() if len(tensor.shape) > 1}
-    return tuple(index for index in graph.producers[model.layer_tensors[layer].index].inputs if index in kernels)
-
-
 def _quantized(
-    reference: Conversion, model: TFLiteModel, layer: str, scheme: Scheme, mode: Mode, calibration: Images
+    reference: Conversion, model: TFLiteModel, group: LayerGroup, scheme: Scheme, mode: Mode, calibration: Images
 ) -> bytes:
-    """The float file with one layer, or all but one, quantized."""
-    # The calls of a shared layer read one constant, which cannot be quantized for one of them alone.
-    calls = [name for name in model.layer_tensors if _kernels(model, name) == _kernels(model, layer)]
-    pattern = f"^(?:{'|'.join(re.escape(model.layer_tensors[name].name) for name in calls)})"
-    scope: dict[str, Any] = {"only": pattern} if mode == "one" else {"skip": pattern}
+    """The float file with one layer and all its calls, or all but these, quantized."""
+    scope: dict[str, Any] = {"only": group.scope} if mode == "one" else {"skip": group.scope}
     with quiet():
         if scheme == "static_int8":
             batches = calibration_batches(calibration, model.input_shape, 64)

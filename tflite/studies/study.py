@@ -44,6 +44,7 @@ from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, made, meas
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.recipes import REFERENCE, choose, facts
 from tfinv.tflite.studies.result import StudyResult
+from tfinv.tflite.studies.samplers import samplers
 from tfinv.tflite.studies.sensitivities import choose_schemes, sensitivities, sentences
 from tfinv.tflite.studies.verdict import describe, trade_offs
 from tfinv.tflite.studies.workers import measure_ahead
@@ -167,7 +168,7 @@ def study(
         cache = output.cache
         store = cache if isinstance(cache, Cache) else Cache(cache or Path(folder), report=say)
         pieces, failed = _pieces(chosen, store, materials, (test, few), settings, identity, say)
-        pieces, summary, output_curves = measure_recipes(
+        pieces, summary, output_curves, output_example = measure_recipes(
             pieces, few, transformations, subsets.outputs, scale, warping, progress
         )
         reference = pieces[REFERENCE].conversion
@@ -192,6 +193,7 @@ def study(
         "interpolation": warping.interpolation,
         "input_scale": scale.text,
         "seed": seed,
+        "samplers": samplers(model),
         "recipes": {recipe.name: facts(recipe) for recipe in chosen},
         "hashes": identity,
         "environment": describe_environment(),
@@ -199,7 +201,7 @@ def study(
     result = _assembled(pieces, failed, test, transformations, metadata, scale)
     verdict = (*output_sentences(summary), *result.verdict, *sentences(sensitive, keys[0]))
     warnings = (*result.warnings, *notes)
-    result = replace(result, outputs=summary, output_curves=output_curves)
+    result = replace(result, outputs=summary, output_curves=output_curves, output_example=output_example)
     by_kernels = None
     if len(chosen_kernels) > 1:
         models = {name: TFLiteModel(piece.conversion, input_scale=scale, probe=False) for name, piece in pieces.items()}

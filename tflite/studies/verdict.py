@@ -12,6 +12,7 @@ from tfinv.tflite.comparison.behaviour import Behaviour, behaviour
 from tfinv.tflite.comparison.report_parts import measure_name
 from tfinv.tflite.comparison.verdict import MATERIAL, collapse_sentences, invariance_sentence, rank_agreement
 from tfinv.tflite.studies.recipes import REFERENCE
+from tfinv.tflite.studies.samplers import FLOAT_SAMPLER, sampler_sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ REPAIRS = (
     ),
     ("static_int8", "qat_int8", "8-bit training on upright images instead of calibration alone"),
     ("static_int8", "qat_int8_augmented", "8-bit training on transformed images instead of calibration alone"),
+    ("static_int8", FLOAT_SAMPLER, "The samplers of spatial transformers in float32 instead of int8"),
     ("float32_tuned", "qat_int8", "Rounding to 8 bits in training, against the same training without it,"),
     (
         "float32_tuned_augmented",
@@ -64,7 +66,7 @@ def describe(
         predictions: by recipe.
         labels: int `(S,)`; None where there are none.
         is_identity: bool `(T,)`, which transformations change nothing.
-        metadata: of the study, with `measures`, `recipes` and `seed`.
+        metadata: of the study, with `measures`, `recipes` and `seed`; `samplers` names those of spatial transformers.
     """
     sentences = []
     for name, answers in seen.items():
@@ -73,6 +75,7 @@ def describe(
     if REFERENCE in seen:
         sentences += collapse_sentences(seen[REFERENCE], seen[REFERENCE], (REFERENCE, REFERENCE))[:1]
     measure = metadata["measures"][0]
+    sentences += sampler_sentences(layers[layers["measure"] == measure], metadata.get("samplers", ()))
     sentences += _invariance(layers[layers["measure"] == measure], measure)
     sentences += _units(layers[layers["measure"] == measure])
     sentences += _answers(seen, metadata["recipes"])

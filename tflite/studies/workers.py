@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.engine.memory import parse_budget
-from tfinv.engine.remote import one_thread, pickled, worker_name
+from tfinv.engine.remote import errors_with_worker, one_thread, pickled, worker_name
 from tfinv.engine.teams import shared
 from tfinv.evaluation.distribution import distributed, team_of
 from tfinv.support.cache import Cache
@@ -97,7 +97,7 @@ def measure_file(content: Any, name: str, conversion: Conversion, facts: Any) ->
         return worker_name()
     model = TFLiteModel(reference, input_scale=scale, probe=False)
     try:
-        with distributed(None):
+        with distributed(None), errors_with_worker():
             measured(Cache(Path(mark).parent), name, conversion, facts, model, images, settings, identity, False)
     except CANNOT:
         return ""  # whoever measures it again hears why

@@ -80,12 +80,14 @@ class StoredImages:
         return self.take(stratified_sample(self.y, len(self), n, seed))
 
 
-def on_disk(path: str | os.PathLike[str], *, size: Any = None, channels: int | None = None) -> StoredImages:
+def on_disk(
+    path: str | os.PathLike[str], *, size: Any = None, channels: int | None = None, test: bool = False
+) -> StoredImages:
     """Images of an `.npz` file or a folder that are read block by block, where and when they are needed.
 
-    They are those of `load(path, hold_out=False).train`, in the order of the file or folder. `evaluate` reads them
-    with as little memory as a block takes, and with `distribute` every worker reads its own: it needs the same file or
-    folder under the same path.
+    They are those of `load(path, hold_out=False).train` or `.test`, in the order of the file or folder. `evaluate`
+    reads them with as little memory as a block takes, and with `distribute` every worker reads its own: it needs the
+    same file or folder under the same path.
 
     Example:
         >>> import tempfile, pathlib
@@ -102,6 +104,7 @@ def on_disk(path: str | os.PathLike[str], *, size: Any = None, channels: int | N
             is read once per process); or a folder of images or of class folders.
         size: height and width to resize to, or one number for both; None keeps those of the source.
         channels: 1 or 3; None keeps those of the source.
+        test: take the test images, where the source has some of its own.
 
     Returns:
         What `evaluate` takes as `images`.
@@ -114,7 +117,7 @@ def on_disk(path: str | os.PathLike[str], *, size: Any = None, channels: int | N
     place = Path(path).expanduser().resolve()
     request = Request.checked(size, channels, 0, None, False)
     if place.is_dir():
-        files, classes, shape = class_files_of(place, request)
+        files, classes, shape = class_files_of(place, request, test)
         labels = np.array([file.label for file in files], np.int64)
         x = FolderImages(tuple(str(file.path) for file in files), shape)
         return StoredImages(x, None if labels.min() < 0 else labels, classes)
@@ -122,6 +125,7 @@ def on_disk(path: str | os.PathLike[str], *, size: Any = None, channels: int | N
         raise FileNotFoundError(f"path must be an .npz file or a folder; there is no such. Received: {path}")
     known = names_in(place)
     suffix = "" if "x" in known else "_train"
+    suffix = "_test" if test and "x_test" in known else suffix
     if f"x{suffix}" not in known:
         raise ValueError(f"{path} must hold the array x. Received: {', '.join(known) or 'none'}")
     raw = _opened(str(place), f"x{suffix}")
@@ -259,7 +263,15 @@ class FolderImages:
         if not files:
             return np.empty((0, *self.image_shape), np.float32)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return np.stack(list(pool.map(lambda file: read_image(Path(file), self.image_shape), files)))
+            return np.stack(list(pool.map(self._read, files)))
+
+    def _read(self, file: str) -> NDArray[np.float32]:
+        try:
+            return read_image(Path(file), self.image_shape)
+        except OSError as error:
+            if error.errno is not None:  # it is not there
+                raise
+            raise ValueError(f"images must be readable files. Received: {file} ({error})") from None
 
     def taken(self, chosen: NDArray[np.integer]) -> FolderImages:
         return replace(self, files=tuple(self.files[int(k)] for k in chosen))

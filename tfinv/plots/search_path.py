@@ -1,0 +1,109 @@
+"""The path of a search: the size of every file that was tried against what a condition asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.plots.axes import short_names
+from tfinv.plots.figure import legend, new_figure, note, set_plot_height
+from tfinv.plots.frames import need_columns, numbers
+from tfinv.plots.style import INK, MUTED, PALETTE, styled
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "start": {"marker": "s", "color": PALETTE[0], "label": "start"},
+    "kept": {"marker": "o", "color": PALETTE[0], "label": "kept"},
+    "undone": {"marker": "X", "color": PALETTE[1], "label": "undone"},
+}
+
+
+@styled
+def search_path(
+    frame: pd.DataFrame,
+    conditions: Mapping[str, float],
+    *,
+    others: pd.DataFrame | None = None,
+    labels: Mapping[str, str] | None = None,
+    factors: Mapping[str, float] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw size against one or more quantities with their limits: kept steps joined, undone ones as crosses.
+
+    Example:
+        >>> import pandas as pd, tfinv.plots
+        >>> rows = [("start", 8192, 0.001), ("kept", 6144, 0.012), ("undone", 5120, 0.03)]
+        >>> frame = pd.DataFrame(rows, columns=["outcome", "bytes", "flips"])
+        >>> figure = tfinv.plots.search_path(frame, {"flips": 0.02})
+        >>> figure.axes[0].lines[0].get_xdata().tolist()
+        [8.0, 6.0]
+
+    Args:
+        frame: one row per file in the order of the search, with `outcome` (`"start"`, `"kept"` or `"undone"`), `bytes`,
+            a column for every condition, and optionally the ends of its interval, `"NAME low"` and `"NAME high"`.
+        conditions: by column the limit, drawn as a dashed line; one panel each.
+        others: further files with `file`, `bytes` and the same columns, drawn hollow with their names.
+        labels: text of the y axis by column; by default the column.
+        factors: by column what values are multiplied with, such as 100 for per cent.
+        title: text above the axes.
+
+    Returns:
+        The figure.
+
+    Raises:
+        TypeError, ValueError: a missing column, no row, no condition.
+    """
+    need_columns(frame, ("outcome", "bytes", *conditions), "frame")
+    if frame.empty or not conditions:
+        raise ValueError("frame and conditions must hold a row and a column. Received: none")
+    figure = new_figure()
+    panels: Sequence[Axes] = np.atleast_1d(figure.subplots(len(conditions), 1, sharex=True)).tolist()
+    for axes, (column, limit) in zip(panels, conditions.items(), strict=True):
+        factor = (factors or {}).get(column, 1.0)
+        _draw(axes, frame, column, factor)
+        if others is not None:
+            _draw_others(axes, others, column, factor)
+        axes.axhline(factor * limit, color=INK, linewidth=1, linestyle=(0, (4, 2)), label="limit")
+        axes.set_ylabel((labels or {}).get(column, column))
+        axes.margins(0.1, 0.12)
+    panels[-1].set_xlabel("size of the file, KiB")
+    panels[0].set_title(title or "")
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    legend(figure, list(entries.values()), list(entries))
+    note(figure, "Bars are 90 % intervals. Numbers count the steps.")
+    set_plot_height(figure, panels, 2.4 * len(panels))
+    return figure
+
+
+def _draw(axes: Axes, frame: pd.DataFrame, column: str, factor: float) -> None:
+    sizes, values = numbers(frame, "bytes") / 1024, factor * numbers(frame, column)
+    good = (frame["outcome"] != "undone").to_numpy(bool)
+    axes.plot(sizes[good], values[good], color=PALETTE[0], linewidth=1.2, zorder=2)
+    if {f"{column} low", f"{column} high"} <= set(frame):
+        low, high = (factor * numbers(frame, f"{column} {end}") for end in ("low", "high"))
+        reach = np.nan_to_num(np.clip(np.stack([values - low, high - values]), 0, None))
+        axes.errorbar(sizes, values, reach, fmt="none", ecolor=MUTED, elinewidth=0.8, capsize=2, zorder=1)
+    for outcome, look in _LOOKS.items():
+        rows = (frame["outcome"] == outcome).to_numpy(bool)
+        if rows.any():
+            axes.scatter(sizes[rows], values[rows], s=34, zorder=3, linewidth=0, **look)
+    for number, (size, value) in enumerate(zip(sizes, values, strict=True)):
+        if good[number] and np.isfinite(value):
+            axes.annotate(str(number), (size, value), (4, 4), textcoords="offset points", fontsize=7, color=MUTED)
+
+
+def _draw_others(axes: Axes, others: pd.DataFrame, column: str, factor: float) -> None:
+    need_columns(others, ("file", "bytes", column), "others")
+    sizes, values = numbers(others, "bytes") / 1024, factor * numbers(others, column)
+    axes.scatter(sizes, values, s=40, facecolors="none", edgecolors=INK, linewidth=1, zorder=4, label="for comparison")
+    for name, size, value in zip(short_names([str(n) for n in others["file"]], 20), sizes, values, strict=True):
+        if np.isfinite(value):
+            axes.annotate(name, (size, value), (5, -9), textcoords="offset points", fontsize=7, color=INK)
