@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Compute = Callable[["NDArray[np.float32]"], "list[NDArray[Any]]"]
+Runs = Callable[["NDArray[np.float32]"], "list[NDArray[Any]]"]
 """Arrays, one per tensor that was asked for, for model inputs `(N, ...)` as the model has them."""
 TOGETHER = 64
 """Images that a model with an open batch runs at a time."""
@@ -106,11 +106,11 @@ class ForeignModel(ABC):
         """Where the model has the channels of its images."""
         self._first = first_channels(network.steps, self.layout)
         self._names, self._usual = layer_names(network.steps, by_keras=network.by_keras)
-        self._prepared: dict[tuple[str, ...] | None, Compute] = {}
+        self._prepared: dict[tuple[str, ...] | None, Runs] = {}
         self._choose(layers)
 
     @abstractmethod
-    def _prepare(self, keys: tuple[str, ...] | None) -> Compute:
+    def _prepare(self, keys: tuple[str, ...] | None) -> Runs:
         """What computes the tensors of some steps, by their keys; None for the outputs of the model."""
 
     @property

@@ -163,8 +163,8 @@ def as_labels(labels: Any, count: int, argument: str = "labels") -> NDArray[np.i
             return array.argmax(axis=1)
         several = ((array == 0) | (array == 1)).all() and (array.sum(axis=1) > 1).any()
         hint = (
-            "; for several labels of one image, give the column of one label and the model's unit for it, or all columns "
-            "to tfinv.training.label_accuracy"
+            "; for several labels of one image, give the column of one label and the model's unit for it, or all "
+            "columns to tfinv.training.label_accuracy"
         )
         raise ValueError(
             f"{argument} must be {count} integers or one-hot rows, one per image{hint if several else ''}. Received: "
