@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.foreign import Runs, End, ForeignModel, Network
+from tfinv.activations.foreign import End, ForeignModel, Network, Runs
 from tfinv.activations.foreign_inputs import image_input, sized
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.layout import Layout, checked_layout, told_by_shape
