@@ -14,6 +14,7 @@ from tfinv.evaluation.options import Warping
 from tfinv.evaluation.search_result import WorstCase
 from tfinv.evaluation.search_space import SearchSpace
 from tfinv.statistics.classification import threshold_of
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras, tf
 from tfinv.support.types import Model
 from tfinv.transformations.draws import backward_matrices
@@ -97,7 +98,13 @@ class Asker:
         if isinstance(model, keras.Model):
             activation = output_activation(model)
             answer = tf.function(lambda images: show(model, images), autograph=False)
-            self._predict = answer.get_concrete_function(tf.TensorSpec((None, *image_shape), tf.float32))
+            compiled = answer.get_concrete_function(tf.TensorSpec((None, *image_shape), tf.float32))
+
+            def predict(images: Any) -> Any:
+                with told(RUNS, model):
+                    return compiled(images)
+
+            self._predict = predict
         elif callable(getattr(model, "predict", None)):
             first: Any = next(iter(getattr(model, "outputs", ())), None)
             activation = getattr(first, "activation", "")
