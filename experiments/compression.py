@@ -1,12 +1,12 @@
 """What pruning, distillation and int8 do to the invariance of a network, alone and combined.
 
 A network trained with rotations is trained on for some epochs, with and without pruning; a narrower one learns from its
-answers, or without them. Each is measured in float32 and as a static int8 file. A network that is equivariant by
-design is pruned in its base kernels.
+answers, or without them; a binary one and one that is equivariant by design, pruned in its base kernels, are compared.
+Each is measured in float32 and as a static int8 file.
 
 Source: the question is this project's own; Zhu and Gupta 2017 (pruning), Hinton et al. 2015 (distillation).
-Expected: half of the weights can go without loss, nine tenths cost accuracy; a distilled network beats one of its size
-that learns alone; int8 adds nothing to either; an equivariant network stays invariant.
+Expected: half of the weights can go without loss, nine tenths cost accuracy; distillation helps a small network; int8
+costs nothing more; an equivariant network stays invariant.
 
     python -m tfinv.run compression
 
@@ -37,8 +37,7 @@ from tfinv.experiments import (
 from tfinv.experiments._shared.compression import both_files, distilled, fine_tuned
 from tfinv.experiments._shared.right_angles import changed_answers
 
-BEFORE = "uncompressed"
-POINTS = 0.03  # a difference of accuracy below this counts as none
+BEFORE, POINTS = "uncompressed", 0.03  # a difference of accuracy below the latter counts as none
 
 
 def answer(run: Run) -> Finding:
@@ -88,6 +87,7 @@ def _networks(study: StandardStudy, seed: int) -> dict[str, Any]:
         networks[f"pruned {share:.0%}"] = fine_tuned(study, wide, share, seed)
     networks["half width alone"] = study.trained(seed, ROTATED, **narrow)
     networks["half width distilled"] = distilled(study, wide, "simple_conv", narrow, seed)
+    networks["binary"] = study.trained(seed, ROTATED, architecture="binary_net", filters=settings.filters)
     turned = study.trained(seed, ROTATED, architecture="p4cnn", filters=settings.maps)
     networks["p4cnn"] = fine_tuned(study, turned, 0.0, seed)
     networks[f"p4cnn pruned {settings.shares[-1]:.0%}"] = fine_tuned(study, turned, settings.shares[-1], seed)

@@ -10,7 +10,7 @@ Expected: P4CNN errs less than P4CNN with pooling in every layer, that less than
 TI-pooling do not change under right angles.
 
     python -m tfinv.run equivariant_models
-    python -m tfinv.run equivariant_models networks=z2cnn,p4cnn
+    python -m tfinv.run equivariant_models networks="'z2cnn', 'p4cnn'"
 
 Duration on 2 cores: smoke 1 min, cpu 40 min (estimated), full (a GPU) 20 h.
 """

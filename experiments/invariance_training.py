@@ -65,7 +65,7 @@ def answer(run: Run) -> Finding:
             for bits in (0, 4):
                 name = f"augmented, then {how}, {'int4' if bits else 'float32'}"
                 made.setdefault(name, []).append(_tuned_figures(study, networks["augmented"], how, bits, seed))
-    profiles = {name: pd.DataFrame([figures["profile"] for figures in rows]) for name, rows in made.items()}
+    profiles = {name: pd.DataFrame([dict(figures["profile"]) for figures in rows]) for name, rows in made.items()}
     table = pd.DataFrame(
         {
             "network": name,
@@ -180,7 +180,7 @@ def _kept(study: StandardStudy, config: dict[str, Any], seed: int, make: Callabl
             "upright": float(upright.mean()),
             "mean": float(right.mean()),
             "worst": float(right.all(axis=1).mean()),
-            "profile": dict(zip(profile["layer"], map(float, profile["mean"]), strict=True)),
+            "profile": [[layer, float(mean)] for layer, mean in zip(profile["layer"], profile["mean"], strict=True)],
         }
         write_json(folder / "figures.json", figures)
 

@@ -53,8 +53,8 @@ evaluate(network(), 2, checkpoint=Checkpoint(sys.argv[2], every=0))
 def test_a_driver_that_is_killed_goes_on_and_counts_nothing_twice(tmp_path):
     path = tmp_path / "state.npz"
     arguments = [sys.executable, "-c", DRIVER, str(Path(__file__).parent), str(path)]
-    killed = subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
-    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    killed = subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
     assert path.exists()
     model, counts = network(), []
 
@@ -105,6 +105,33 @@ def test_a_silent_address_is_told_in_time():
         with pytest.raises(ValueError, match=r"a Dask scheduler that answers within 10 s. Received: tcp://127.0.0.1"):
             teams.as_team(address)
         assert time.monotonic() - start < 20
+
+
+def run_file(content: bytes, x: np.ndarray) -> np.ndarray:
+    """In a worker: the outputs of a file, opened anew."""
+    from tfinv.tflite import TFLiteModel
+
+    return TFLiteModel(content)(x)["logits"]
+
+
+@pytest.mark.slow
+@NEEDS_DASK
+def test_two_hundred_tasks_of_a_file_under_the_profiler_of_dask_need_no_second_try():
+    from distributed import Client, LocalCluster
+
+    from tfinv.tflite import TFLiteModel, static_int8
+
+    content, x = static_int8(network(), images()[:32]).content, images()[:100]
+    expected = TFLiteModel(content)(x)["logits"]
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        futures = [client.submit(run_file, content, x, pure=False, retries=0) for _ in range(200)]
+        for outputs in client.gather(futures):  # an error of any try is raised here
+            np.testing.assert_array_equal(outputs, expected)
+        assert client.profile()["count"] > 0  # it looked at the frames of the workers
 
 
 def small_files() -> None:

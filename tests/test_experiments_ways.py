@@ -45,9 +45,10 @@ def study_with(folder: Path, **settings: Any) -> StandardStudy:
 
 def test_all_designs_take_part_with_the_sizes_of_the_settings():
     names = ("simple_conv", "st_cnn", "ti_pooling", "z2cnn", "p4cnn")
-    settings = SimpleNamespace(filters=8, dense=16, maps=3, networks=names)
+    settings = SimpleNamespace(filters=8, dense=16, maps=3, networks=names, augmented=("p4cnn",))
     assert list(networks(settings)) == [
         AUGMENTED,
+        "p4cnn, augmented",
         "simple_conv",
         "st_cnn",
         "ti_pooling",
@@ -56,9 +57,13 @@ def test_all_designs_take_part_with_the_sizes_of_the_settings():
         "p4cnn",
     ]
     assert networks(settings)[AUGMENTED]["augmentation"] == ROTATED
+    assert networks(settings)["p4cnn, augmented"] == {**designs(settings)["p4cnn"], "augmentation": ROTATED}
     assert all("augmentation" not in options for options in designs(settings).values())
     few = SimpleNamespace(**{**vars(settings), "networks": ("p4cnn",)})
     assert list(designs(few)) == ["p4cnn, pooling in every layer", "p4cnn"]
+    for wrong in (("p4cnn,z2cnn",), ("p4cnn", "p4_cnn"), ()):
+        with pytest.raises(ValueError, match=r"networks must be among simple_conv, st_cnn, .*Received: \("):
+            designs(SimpleNamespace(**{**vars(settings), "networks": wrong}))
 
 
 def test_every_number_of_images_gets_the_same_updates():

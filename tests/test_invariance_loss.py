@@ -282,3 +282,5 @@ def test_the_experiment_compares_networks_that_saw_equally_many_images(tmp_path:
         shown = 2 if "invariance" in config else 1
         epochs[path] = shown * len(pd.read_csv(path.parent / "history.csv"))
     assert len(epochs) == 4 and len(set(epochs.values())) == 1
+    for path in (tmp_path / "cache" / "keep").glob("*/figures.json"):
+        assert [layer for layer, _ in json.loads(path.read_text())["profile"]][-1] == "logits", "network order"

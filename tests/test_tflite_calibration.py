@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from tfinv import tflite
+from tfinv.activations.input_scale import input_scale
+from tfinv.datasets import Split
 from tfinv.tflite import (
+    RECIPES,
+    Materials,
     Ranges,
     TFLiteModel,
     extreme_images,
@@ -21,6 +25,7 @@ from tfinv.tflite import (
 from tfinv.tflite.convert.calibration_bias import correct_biases, mean_shift
 from tfinv.tflite.convert.calibration_ranges import GrowingHistogram, activation_ranges
 from tfinv.tflite.files.flatbuffer import read_graph
+from tfinv.transformations import as_set
 
 GENERATOR = np.random.default_rng(0)
 
@@ -132,6 +137,7 @@ def test_corrected_biases_keep_the_means(recipe: str, reference: Any, images: An
 
     plain, corrected = file(None), file(Ranges(bias_correction=True))
     assert shift(corrected) < (0.5 if recipe == "weight_int4" else 0.9) * shift(plain)
+    assert len(corrected.content) < len(plain.content) + 500
     assert corrected.operators == plain.operators and corrected.layers.matched.keys() == plain.layers.matched.keys()
 
 
@@ -140,7 +146,10 @@ def test_equal_biases_are_corrected_apart(reference: Any, images: Any) -> None:
     content = correct_biases(reference.content, quantized.content, [images])
     before, after = read_graph(reference.content), read_graph(content)
     kernels = [operator for operator in after.operators if len(operator.inputs) == 3]
-    assert len(kernels) == 4 and len({operator.inputs[2] for operator in kernels}) == 4
+    assert len(kernels) == 4
+    assert len({after.tensors[operator.inputs[2]].buffer for operator in kernels}) == 4
+    shared = [operator.inputs[2] for operator in before.operators if len(operator.inputs) == 3]
+    assert len(set(shared)) < 4, "the test needs operators that share a bias"
     for operator, old in zip(after.operators, before.operators, strict=True):
         assert (operator.name, operator.outputs) == (old.name, old.outputs)
     point = next(operator for operator in kernels if operator.outputs[0] == reference.layers.matched["point"])
@@ -193,3 +202,14 @@ def test_extreme_images_give_the_file_of_all(reference: Any, images: Any) -> Non
     assert all(any(np.array_equal(image, other) for other in every) for image in chosen)
     assert static_int8(reference, chosen).content == static_int8(reference, every).content
     assert static_int8(reference, chosen[:1]).content != static_int8(reference, every).content
+
+
+def test_recipes_of_a_study_use_them(images: Any) -> None:
+    model, split = network(), Split(images, np.zeros(len(images), int))
+    materials = Materials(model, split, as_set("rotations(4)"), input_scale("0..1"), calibration_samples=64)
+    ranges = {"static_int8_clipped": Ranges("mse", bias_correction=True)}
+    for name, expected in (ranges | {"weight_int4_corrected": Ranges(bias_correction=True)}).items():
+        file = RECIPES[name].make(materials)
+        assert file.options["ranges"] == expected.to_json()
+        convert = static_int8 if name in ranges else weight_int4
+        assert file.content == convert(model, materials.transformed, ranges=expected).content

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import cloudpickle
 import distributed_evaluation
 import numpy as np
 import pytest
-from distributed_evaluation import SAMPLES, DyingTeam, assert_identical, evaluate, network
+from distributed_evaluation import SAMPLES, DyingTeam, assert_identical, evaluate, images, network
 
 import tfinv
 from tfinv.engine import reducing, teams
+from tfinv.engine.passes import Pass
 from tfinv.engine.pieces import Total
 from tfinv.statistics import Layer, RowDispersion
 from tfinv.transformations import rotations
@@ -132,12 +134,51 @@ def test_pieces_are_added_as_one_process_adds_them():
         def hold(self, function, *arguments, parts=0):
             return [function(*arguments)]
 
-    chain = reducing.Chain(Here(), 1)
+    totals = reducing.Totals(Here(), 1)
     for one in pieces:
-        chain.add([one])
-    (joined,) = chain.totals()
+        totals.add([one])
+    (joined,) = totals.by_part()
     for one, other in zip(joined["a"][statistic], total.states()["a"][statistic], strict=True):
         np.testing.assert_array_equal(one, other)
     first = reducing.added(None, pieces[0])["a"][statistic]
     assert all(one is other for one, other in zip(first, pieces[0]["a"][statistic], strict=True))
     assert SAMPLES == 600
+
+
+def test_states_are_sent_as_they_were_gathered(model, monkeypatch):
+    """Floats of 4 bytes are not widened for the way."""
+    sent, held = [], []
+    run = Pass.run
+
+    def running(self, *arguments, **options):
+        states = run(self, *arguments, **options)
+        held.append(types_of(states))
+        return states
+
+    class Noting(ThreadPoolExecutor):
+        def submit(self, function, *arguments):
+            def noted():
+                states = function(*arguments)
+                sent.append(types_of(states))
+                return states
+
+            return super().submit(noted)
+
+    monkeypatch.setattr(Pass, "run", running)
+    with Noting(1) as pool:
+        tfinv.evaluate(
+            model, images()[:300], "rotations(4)", "NormalizedVariance", distribute=pool, batch_size=16, progress=False
+        )
+    assert len(sent) == 2  # pieces of 256 and of 44 samples
+    assert sent == held[:2]
+    assert any("float32" in kinds.values() for kinds in sent)
+
+
+def types_of(states):
+    """The dtype of every array of states."""
+    return {
+        (layer, statistic.key, field): str(np.asarray(array).dtype)
+        for layer, by_statistic in states.items()
+        for statistic, state in by_statistic.items()
+        for field, array in state._asdict().items()
+    }

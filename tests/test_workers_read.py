@@ -110,35 +110,40 @@ class Weighing(ThreadPoolExecutor):
         return super().submit(function, *arguments[:-1], pickle.loads(content))  # noqa: S301 its own
 
 
-def test_workers_read_files_themselves(stored, tmp_path):
+def source_of(kind, stored, tmp_path):
+    """The images of the evaluation in one of several kinds of files."""
+    if kind == "npz":
+        return datasets.on_disk(stored)
+    if kind == "mapped":
+        np.save(tmp_path / "images.npy", images())
+        return np.load(tmp_path / "images.npy", mmap_mode="r")
     import tensorflow as tf
 
-    whole = evaluate(images())
-    np.save(tmp_path / "images.npy", images())
-    record = tmp_path / "images.bin"
-    record.write_bytes(images().tobytes())
+    (tmp_path / "images.bin").write_bytes(images().tobytes())
+    records = tf.data.FixedLengthRecordDataset(str(tmp_path / "images.bin"), 4 * 64)
+    records = records.map(lambda line: tf.reshape(tf.io.decode_raw(line, tf.float32), (8, 8, 1)))
+    return records.apply(tf.data.experimental.assert_cardinality(600))
 
-    def decoded(line):
-        return tf.reshape(tf.io.decode_raw(line, tf.float32), (8, 8, 1))
 
-    given = {
-        "npz": datasets.on_disk(stored),
-        "mapped": np.load(tmp_path / "images.npy", mmap_mode="r"),
-        "tf.data": tf.data.FixedLengthRecordDataset(str(record), 4 * 64)
-        .map(decoded)
-        .apply(tf.data.experimental.assert_cardinality(600)),
-    }
-    for name, source in given.items():
-        with Weighing(2) as pool:
-            pool.sizes = []
-            assert_identical(evaluate(source, pool), whole)
-            assert len(pool.sizes) == 6, name
-            assert max(pool.sizes) < 8000, name  # the images of a task are 65536 bytes
-        assert_identical(evaluate(source), whole)
-    with Weighing(2) as pool:  # images in memory travel
+@pytest.mark.parametrize(
+    "kind", ["npz", pytest.param("mapped", marks=pytest.mark.slow), pytest.param("tf.data", marks=pytest.mark.slow)]
+)
+def test_workers_read_files_themselves(kind, stored, tmp_path):
+    whole, source = evaluate(images()), source_of(kind, stored, tmp_path)
+    with Weighing(2) as pool:
         pool.sizes = []
-        evaluate(images(), pool)
-        assert max(pool.sizes) > 65536
+        assert_identical(evaluate(source, pool), whole)
+    assert len(pool.sizes) == 6
+    assert max(pool.sizes) < 8000  # the images of a task are 65536 bytes
+    if kind != "npz":
+        assert_identical(evaluate(source), whole)
+
+
+def test_images_in_memory_travel_with_their_tasks():
+    with Weighing(2) as pool:
+        pool.sizes = []
+        tfinv.evaluate(network(), images(), "rotations(4)", "NormalizedVariance", distribute=pool, progress=False)
+    assert min(pool.sizes) > 88 * 256
 
 
 def test_a_data_set_of_python_is_read_by_the_driver():

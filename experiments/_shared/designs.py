@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tfinv.support.checks import close_match
+
 
 def designs(settings: Any) -> dict[str, Mapping[str, Any]]:
     """Architecture and options of each network by its name, at the sizes that the settings give.
@@ -15,6 +17,9 @@ def designs(settings: Any) -> dict[str, Mapping[str, Any]]:
 
     Returns:
         Arguments of `StandardStudy.trained`.
+
+    Raises:
+        ValueError: another architecture, or none.
     """
     kinds: dict[str, Mapping[str, Any]] = {
         "simple_conv": {"architecture": "simple_conv"},
@@ -28,4 +33,9 @@ def designs(settings: Any) -> dict[str, Mapping[str, Any]]:
         },
         "p4cnn": {"architecture": "p4cnn", "filters": settings.maps},
     }
+    known = list(dict.fromkeys(options["architecture"] for options in kinds.values()))
+    unknown = [name for name in settings.networks if name not in known]
+    if unknown or not settings.networks:
+        hint = close_match(unknown[0], known) if unknown else ""
+        raise ValueError(f"networks must be among {', '.join(known)}.{hint} Received: {settings.networks!r}")
     return {name: options for name, options in kinds.items() if options["architecture"] in settings.networks}

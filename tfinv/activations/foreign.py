@@ -29,6 +29,7 @@ from tfinv.activations.steps import (
 )
 from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
+from tfinv.support.faults import RUNS, told
 from tfinv.support.types import Images
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Compute = Callable[["NDArray[np.float32]"], "list[NDArray[Any]]"]
+Runs = Callable[["NDArray[np.float32]"], "list[NDArray[Any]]"]
 """Arrays, one per tensor that was asked for, for model inputs `(N, ...)` as the model has them."""
 TOGETHER = 64
 """Images that a model with an open batch runs at a time."""
@@ -105,11 +106,11 @@ class ForeignModel(ABC):
         """Where the model has the channels of its images."""
         self._first = first_channels(network.steps, self.layout)
         self._names, self._usual = layer_names(network.steps, by_keras=network.by_keras)
-        self._prepared: dict[tuple[str, ...] | None, Compute] = {}
+        self._prepared: dict[tuple[str, ...] | None, Runs] = {}
         self._choose(layers)
 
     @abstractmethod
-    def _prepare(self, keys: tuple[str, ...] | None) -> Compute:
+    def _prepare(self, keys: tuple[str, ...] | None) -> Runs:
         """What computes the tensors of some steps, by their keys; None for the outputs of the model."""
 
     @property
@@ -268,7 +269,9 @@ class ForeignModel(ABC):
             if count < wanted:
                 fill = part[-1:] if count else np.zeros((1, *inputs.shape[1:]), np.float32)
                 part = np.concatenate([part, np.repeat(fill, wanted - count, axis=0)])
-            blocks.append([array[:count] for array in compute(part)])
+            with told(RUNS):
+                arrays = compute(part)
+            blocks.append([array[:count] for array in arrays])
         return [
             np.concatenate(parts) if len(blocks) > 1 else parts[0] for parts in map(list, zip(*blocks, strict=True))
         ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel, Tensor
 
@@ -145,7 +146,8 @@ def show(model: KerasModel, images: Tensor) -> Tensor:
     """
     symbols = getattr(model, "_inputs_struct", None)
     given = keras.tree.pack_sequence_as(symbols, [images]) if isinstance(symbols, (dict, list, tuple)) else images
-    return keras.tree.flatten(model(given, training=False))[0]
+    with told(RUNS, model):
+        return keras.tree.flatten(model(given, training=False))[0]
 
 
 def plain(model: KerasModel) -> KerasModel:
@@ -164,7 +166,8 @@ def at_rest(layer: Any, arguments: tuple[Any, ...], options: Mapping[str, Any], 
     """Call a layer as `model(images, training=False)` does."""
     if getattr(layer, "_call_has_training_arg", False):
         options = {**options, "training": False}
-    return layer(*arguments, **options)
+    with told(RUNS, layer=f"layer {layer.name!r} ({type(layer).__name__})"):
+        return layer(*arguments, **options)
 
 
 def output_names(calls: Sequence[KerasCall]) -> list[list[str]]:

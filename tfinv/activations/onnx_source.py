@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.foreign import Compute, End, ForeignModel, Network
+from tfinv.activations.foreign import End, ForeignModel, Network, Runs
 from tfinv.activations.foreign_inputs import image_input, needed, sized
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.layout import Layout, checked_layout, told_by_shape
@@ -121,7 +121,7 @@ class OnnxModel(ForeignModel):
         )
         super().__init__(network, layers, input_scale, layout)
 
-    def _prepare(self, keys: tuple[str, ...] | None) -> Compute:
+    def _prepare(self, keys: tuple[str, ...] | None) -> Runs:
         wanted = [end.name for end in self.network.ends] if keys is None else list(keys)
         session = _session(self._bytes, wanted, plain=keys is None)
         kind = _REALS[self._type]

@@ -70,8 +70,8 @@ def remarks(outputs: Sequence[ModelOutput]) -> list[str]:
     if outputs and outputs[0].tells_labels:
         found.append(
             f"the output {names[0]} has {outputs[0].shape[-1]} sigmoid units, which may tell several labels of one "
-            "image: predictions are its largest unit; for a label by itself, give "
-            "keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
+            "image: predictions are its largest unit; the output kind labels counts every label; for one by itself, "
+            "give keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
         )
     return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.foreign import Compute, End, ForeignModel, Network
+from tfinv.activations.foreign import End, ForeignModel, Network, Runs
 from tfinv.activations.foreign_inputs import image_input, sized
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.layout import Layout, checked_layout, told_by_shape
@@ -91,7 +91,7 @@ class SavedModel(ForeignModel):
         network = Network(_id(folder), tuple(images.shape[1:]), batch, steps, ends, skipped, by_keras=True)
         super().__init__(network, layers, input_scale, layout)
 
-    def _prepare(self, keys: tuple[str, ...] | None) -> Compute:
+    def _prepare(self, keys: tuple[str, ...] | None) -> Runs:
         definition = tf.compat.v1.GraphDef.FromString(self._content)
         imported = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(definition, name=""), [])
         wanted = list(self._ends.values()) if keys is None else list(keys)

@@ -36,6 +36,7 @@ from tfinv.activations.outputs import ModelOutput, output_activation, scores_beh
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel, Tensor
 
@@ -208,7 +209,8 @@ class ActivationModel:
         Returns:
             `{layer: tensor (N, *U)}` in network order.
         """
-        outputs = self.model(self.input_scale(images), training=False)
+        with told(RUNS, self.keras_model):
+            outputs = self.model(self.input_scale(images), training=False)
         return {name: outputs[name] for name in self._layer_shapes}
 
     def resolutions(self, images: NDArray[np.float32]) -> dict[str, Resolution]:

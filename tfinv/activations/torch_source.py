@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.foreign import Compute, End, ForeignModel, Network
+from tfinv.activations.foreign import End, ForeignModel, Network, Runs
 from tfinv.activations.foreign_inputs import needed
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.layout import Layout, as_inputs, checked_layout
@@ -92,7 +92,7 @@ class TorchModel(ForeignModel):
         network = Network(_id(module), shape, None, steps, ends, skipped)
         super().__init__(network, layers, input_scale, layout)
 
-    def _prepare(self, keys: tuple[str, ...] | None) -> Compute:
+    def _prepare(self, keys: tuple[str, ...] | None) -> Runs:
         def compute(inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
             trace = _trace(self.module, inputs, keys=keys)
             found = [tensor for _, _, tensor in trace.ends] if keys is None else [trace.tensors[key] for key in keys]

@@ -27,7 +27,7 @@ def add_keep(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="COND",
         help="instead of following recipes, choose bits layer by layer for the smallest file for which these hold, "
-        'such as "output_profile_increase<2%%" "transformed_accuracy_drop<0.5%%"; see --fail-if of compare for the names. '
+        'such as "output_profile_increase<2%%" "transformed_accuracy_drop<0.5%%"; see --fail-if of compare for names. '
         "Exit code 3 if one on size or latency is not reached",
     )
     parser.add_argument(

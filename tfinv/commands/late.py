@@ -49,7 +49,6 @@ def late_images(options: argparse.Namespace, model: Opened) -> LateImages | None
         ValueError: see `load_fitting`.
     """
     from tfinv import datasets
-    from tfinv.datasets.as_split import subset
 
     height, width, channels = model.shape
     path = Path(options.data).expanduser()
@@ -59,9 +58,13 @@ def late_images(options: argparse.Namespace, model: Opened) -> LateImages | None
     stored = datasets.on_disk(path, size=size, channels=channels, test=True)
     if path.is_dir():  # drawn as `load` draws them, in its order
         stored = stored.subset(min(options.max_samples or len(stored), len(stored)), options.seed)
-    stored = subset(stored, options.max_samples, options.seed)
+    stored = _subset(stored, options.max_samples, options.seed)
     mapping = read_labels(options.labels) if options.labels else None
     stand_ins = datasets.Split(np.zeros((len(stored), 1, 1, 1), np.float32), stored.y)
     labels = as_outputs(stand_ins, stored.classes, model.outputs, mapping).images.y
-    stored = subset(replace(stored, y=labels), options.measured_samples, options.seed)
+    stored = _subset(replace(stored, y=labels), options.measured_samples, options.seed)
     return LateImages(stored, f"{path.name}-{stored.x.fingerprint}")
+
+
+def _subset(images: StoredImages, count: int | None, seed: int) -> StoredImages:
+    return images if count is None or count >= len(images) else images.subset(count, seed)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from tfinv.transformations import TransformationSet
 
 OUTPUT_HELP = (
-    "what outputs mean: class, vector, landmarks, boxes, mask, map or embedding, of the first output, or NAME=KIND of "
-    "any, perhaps with options as in \"landmarks(dimensions=3, unit='fractions')\"; default: guessed from the shapes"
+    "what outputs mean: class, vector, landmarks, boxes, mask, map, embedding or labels, of the first output, or NAME="
+    "KIND of any, perhaps with options as in \"landmarks(dimensions=3, unit='fractions')\"; default: guessed from the "
+    "shapes"
 )
 _NAMED = re.compile(r"([^()=]+)=(.+)", re.DOTALL)
 

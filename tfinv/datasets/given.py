@@ -162,7 +162,10 @@ def as_labels(labels: Any, count: int, argument: str = "labels") -> NDArray[np.i
         if ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
             return array.argmax(axis=1)
         several = ((array == 0) | (array == 1)).all() and (array.sum(axis=1) > 1).any()
-        hint = "; for several labels of one image, give the column of one label and the model's unit for it"
+        hint = (
+            "; for several labels of one image, give the column of one label and the model's unit for it, or all "
+            "columns to tfinv.training.label_accuracy"
+        )
         raise ValueError(
             f"{argument} must be {count} integers or one-hot rows, one per image{hint if several else ''}. Received: "
             f"rows of shape {array.shape} that do not hold a single 1"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -28,29 +29,29 @@ _SCANNED = 1024
 """Images that are looked at together for the range of their values."""
 
 
-@runtime_checkable
-class OnDisk(Protocol):
+class OnDisk(ABC):
     """What reads images when it is indexed; it is small when it is sent to another process."""
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """`(S, H, W, C)`."""
-        ...
 
     @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """Text that changes when the files or the choice of images change; no image is read for it."""
-        ...
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         """Some images, by a slice or by their positions."""
-        ...
 
+    @abstractmethod
     def taken(self, chosen: NDArray[np.integer]) -> OnDisk:
         """Some of the images, still on the disk."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def on_disk(
 
 
 @dataclass(frozen=True)
-class MappedArray:
+class MappedArray(OnDisk):
     """An array that is mapped from a file, such as one of `np.load(..., mmap_mode="r")`.
 
     Args:
@@ -191,7 +192,7 @@ class MappedArray:
 
 
 @dataclass(frozen=True)
-class NpzImages:
+class NpzImages(OnDisk):
     """Images of one array of an `.npz` file.
 
     Args:
@@ -236,7 +237,7 @@ class NpzImages:
 
 
 @dataclass(frozen=True)
-class FolderImages:
+class FolderImages(OnDisk):
     """Images of files that are decoded when they are needed.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from tfinv.measures import Measure
 from tfinv.measures.base import required_statistics
 from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.resolution import Resolution
+from tfinv.support.faults import RUNS, told
 from tfinv.support.interrupt import postponed_interrupt
 from tfinv.support.lazy import tf
 from tfinv.support.types import Images, Tensor
@@ -191,12 +192,18 @@ class Pass:
 
     def _one(self, batch: Batch, number: int, gatherer: Gatherer) -> None:
         try:
-            self._step(batch.images, batch.index, batch.labels)
+            with self._told():
+                self._step(batch.images, batch.index, batch.labels)
         except ImageError as error:
             raise ValueError(f"{error.text}, on {self._place(error.position, batch)}") from None
         if number % CHECK_EVERY == 0:
             gatherer.check_finite()
         self.setting.advance(len(batch.images) * self.images_per_sample)
+
+    def _told(self) -> AbstractContextManager[None]:
+        """Errors inside a Keras model say what to do; those of a source of one's own are one's own."""
+        source = self.setting.source
+        return told(RUNS, source.keras_model) if isinstance(source, ActivationModel) else nullcontext()
 
     def _place(self, position: int, batch: Batch) -> str:
         """An image of the transformed batch in words."""

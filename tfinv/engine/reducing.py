@@ -20,7 +20,8 @@ PARTS = 16
 ADDED = 4
 """Pieces that are added in one task."""
 
-States = Mapping[str, LayerStates]
+PieceStates = Mapping[str, LayerStates]
+"""By layer the states of some samples."""
 
 
 def parts_of(layers: Sequence[Layer], most: int = PARTS) -> list[tuple[str, ...]]:
@@ -47,12 +48,12 @@ def parts_of(layers: Sequence[Layer], most: int = PARTS) -> list[tuple[str, ...]
     return [tuple(names) for names in parts]
 
 
-def split(states: States, samples: int, parts: Sequence[Sequence[str]]) -> tuple[Any, ...]:
+def split(states: PieceStates, samples: int, parts: Sequence[Sequence[str]]) -> tuple[Any, ...]:
     """In a worker: the states of a piece part by part, and at the end how many samples they hold."""
     return (*({name: states[name] for name in names if name in states} for names in parts), samples)
 
 
-def added(total: States | None, *pieces: States) -> dict[str, dict[Statistic, Any]]:
+def added(total: PieceStates | None, *pieces: PieceStates) -> dict[str, dict[Statistic, Any]]:
     """In a worker: the total of one part with the next pieces, in float64; a single piece stays as it is.
 
     Args:
@@ -60,7 +61,7 @@ def added(total: States | None, *pieces: States) -> dict[str, dict[Statistic, An
         pieces: the next ones, in their order.
     """
     begin = 0 if total is not None else 1
-    first: States = pieces[0] if total is None else total
+    first: PieceStates = pieces[0] if total is None else total
     done = {name: dict(states) for name, states in first.items()}
     for piece in pieces[begin:]:
         for name, states in piece.items():
@@ -69,7 +70,7 @@ def added(total: States | None, *pieces: States) -> dict[str, dict[Statistic, An
     return done
 
 
-def summarized(statistics: Sequence[Statistic], *totals: States) -> dict[str, dict[Statistic, Summary]]:
+def summarized(statistics: Sequence[Statistic], *totals: PieceStates) -> dict[str, dict[Statistic, Summary]]:
     """In a worker: of some statistics what a later pass reads.
 
     Args:
@@ -107,7 +108,7 @@ class Measuring:
     shards: int
 
 
-def measure_part(how: Measuring, *totals: States) -> dict[str, LayerMeasured]:
+def measure_part(how: Measuring, *totals: PieceStates) -> dict[str, LayerMeasured]:
     """In a worker: what was measured on the layers of a part.
 
     Args:
@@ -125,7 +126,7 @@ def measure_part(how: Measuring, *totals: States) -> dict[str, LayerMeasured]:
     return by_layer
 
 
-class Chain:
+class Totals:
     """The totals of one set of samples, part by part, which grow as pieces are handed in.
 
     Args:
@@ -144,7 +145,7 @@ class Chain:
         if len(self._waiting) == ADDED:
             self._flush()
 
-    def totals(self) -> list[Any]:
+    def by_part(self) -> list[Any]:
         """What stands for the totals, part by part."""
         if self._waiting:
             self._flush()

@@ -18,7 +18,7 @@ from tfinv.engine.gatherer import States
 from tfinv.engine.measuring import Intervals, LayerMeasured
 from tfinv.engine.passes import Pass, Setting
 from tfinv.engine.pieces import Total, piece_size
-from tfinv.engine.reducing import Chain, Measuring, finished, measure_part, parts_of, split, summarized
+from tfinv.engine.reducing import Measuring, Totals, finished, measure_part, parts_of, split, summarized
 from tfinv.engine.states import LayerStates, Summary, copied, seen
 from tfinv.engine.teams import Promise, Team, shared
 from tfinv.measures.base import check_enough, required_statistics
@@ -161,19 +161,19 @@ class RemotePasses:
         self, run: Pass, batches: ImageBatches, given: States, parts: Sequence[tuple[str, ...]]
     ) -> Sequence[Promise]:
         """Gather the states of some samples, which stay with the workers; part by part what stands for them."""
-        task, chain = self._task(run, given), Chain(self._team, len(parts))
+        task, totals = self._task(run, given), Totals(self._team, len(parts))
 
         def begun() -> Iterator[Promise]:
             for piece in batches.pieces(self._size(batches)):
                 bare = replace(task, setting=None, given=None)
                 arguments = (bare, task.setting, task.given, piece, parts)
                 *states, samples = self._team.hold(gather_parts, *arguments, parts=len(parts) + 1)
-                chain.add(states)
+                totals.add(states)
                 yield samples
 
         for samples in finished(begun(), self._most):
             self._setting.advance(samples * run.images_per_sample)
-        return chain.totals()
+        return totals.by_part()
 
     def _summaries(self, wanted: tuple[Statistic, ...], held: Sequence[Sequence[Promise]]) -> States:
         """What later passes read of some statistics, of all shards together."""

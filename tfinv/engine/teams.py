@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+import queue
 import tempfile
+import threading
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
@@ -124,13 +127,37 @@ def _named(text: str) -> Team:
     except ImportError:
         raise ImportError(f"Dask must be installed to reach {text}: pip install 'tfinv[dask]'") from None
     try:
-        client = Client(text, timeout=ANSWER_SECONDS, set_as_default=False)
+        client = _answered(lambda: Client(text, timeout=ANSWER_SECONDS, set_as_default=False))
     except (OSError, ValueError) as error:  # a timeout is an OSError
         raise ValueError(
             f"distribute must be the address of a Dask scheduler that answers within {ANSWER_SECONDS} s. "
             f"Received: {text} ({' '.join(str(error).split())[:120]})"
         ) from None
     return OnDask(client, owned=True)
+
+
+def _answered(connect: Callable[[], Any]) -> Any:
+    """What a connection gives; whoever takes it and says nothing keeps `connect` longer than it was told to wait.
+
+    Raises:
+        TimeoutError: no answer.
+    """
+    answers: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put((connect(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        made, error = answers.get(timeout=ANSWER_SECONDS + 1)
+    except queue.Empty:
+        raise TimeoutError("no answer") from None
+    if error is not None:
+        raise error
+    return made
 
 
 class _Sending:
@@ -194,14 +221,24 @@ class Local(_Sending):
 
 
 def _settle_in() -> None:
-    """In a new local process: keep it, however much TensorFlow, a model and its states take.
+    """In a new local process: keep it, however much TensorFlow, a model and its states take, while its driver lives.
 
-    loky replaces a process that has grown by 300 MB, which it takes for a leak.
+    loky replaces a process that has grown by 300 MB, which it takes for a leak. Where the driver is killed, its
+    processes would hold their memory until they are idle for `IDLE_SECONDS`.
     """
     from loky import process_executor
 
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
     if hasattr(process_executor, "_MAX_MEMORY_LEAK_SIZE"):
         process_executor._MAX_MEMORY_LEAK_SIZE = 2**62
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent ended."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 class _Retried:
@@ -339,7 +376,7 @@ class OnRay:
         name = function.__name__.replace("_", " ")
         run = self._run.options(num_returns=max(1, parts), name=f"tfinv {NAMES.get(name, name)}")
         given = [argument.reference if isinstance(argument, _OfRay) else argument for argument in arguments]
-        references = run.remote(function, *given)
+        references: Any = run.remote(function, *given)
         return [_OfRay(self._ray, reference) for reference in (references if parts > 1 else [references])]
 
     def share(self, content: bytes) -> Any:

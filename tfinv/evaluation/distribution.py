@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
+from tfinv.engine.memory import parse_budget
+from tfinv.engine.remote import worker_name
+from tfinv.engine.tasks import run_tasks
 from tfinv.engine.teams import Team, as_team
+
+__all__ = ["distributed", "on_workers", "run_tasks", "share_of_memory", "team_of", "worker_name"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,3 +73,8 @@ def on_workers(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return wrapper
+
+
+def share_of_memory(budget: int | float | str | None, team: Team) -> int:
+    """Bytes for one worker, of which those of this machine share the budget; see `evaluate` for what it may be."""
+    return max(1, parse_budget(budget) // (team.size or 1))

@@ -22,7 +22,7 @@ from tfinv.engine.remote import RemotePasses
 from tfinv.engine.teams import Team
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures, maps_images
 from tfinv.evaluation.arrays import as_metadata, evaluate_arrays, provenance, shards_of
-from tfinv.evaluation.distribution import distributed, team_of
+from tfinv.evaluation.distribution import distributed, share_of_memory, team_of
 from tfinv.evaluation.interpolation_floor import SAMPLES, floors, identity_network, map_sizes
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.evaluation.planning import layers_of
@@ -171,7 +171,7 @@ def evaluate(
     used: dict[str, Any] = {}
     with team_of(distribute) as team:
         if team is not None and team.size:
-            memory_budget = parse_budget(memory_budget) // team.size
+            memory_budget = share_of_memory(memory_budget, team)
         plan, pieces = _plan(setting, batches, memory_budget, batch_size is not None, sampling)
         setting = replace(setting, pieces=pieces or team is not None)
         _LOG.info(plan)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import pickle
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
-from tfinv.engine.remote import errors_with_worker, one_thread, pickled
-from tfinv.engine.teams import Team, shared
+from tfinv.engine.tasks import run_tasks
 from tfinv.evaluation.distribution import team_of
 from tfinv.evaluation.options import Warping, checked
 from tfinv.evaluation.search_part import Asker, search_part
@@ -96,42 +92,16 @@ def worst_case(
     asker = Asker(model, x.shape[1:], space, warping, batch)
     parts = [slice(start, start + PART) for start in range(0, len(x), PART)]
     with Progress("searching", len(x) * budget, "img", shown=progress) as bar, team_of(distribute) as team:
-        arguments = [
-            (x[part], None if targets is None else targets[part], budget, seed if number == 0 else [seed, number])
+        tasks: list[tuple[Any, ...]] = [
+            (x[part], None if targets is None else targets[part], budget, [seed, number] if number else seed, pictures)
             for number, part in enumerate(parts)
         ]
         if team is None:
-            found = [search_part(asker, *some, pictures, bar.advance) for some in arguments]
+            found = [search_part(asker, *task, advance=bar.advance) for task in tasks]
         else:
-            found = search_remotely(team, asker, arguments, pictures, bar.advance)
+            found = run_tasks(team, _search_in_worker, asker, tasks, lambda task: bar.advance(len(task[0]) * budget))
     return joined(found, pictures)
 
 
-def search_remotely(
-    team: Team, asker: Asker, parts: Sequence[tuple[Any, ...]], pictures: int, advance: Callable[[int], Any]
-) -> list[WorstCase]:
-    """`search_part` on workers, for one set of arguments after the other."""
-    content = pickled(asker.made_of)
-    key, shared_content = hashlib.blake2b(content, digest_size=12).hexdigest(), team.share(content)
-    promises = [team.submit(_search_in_worker, key, shared_content, *part, pictures) for part in parts]
-    found = []
-    for promise, part in zip(promises, parts, strict=True):
-        found.append(promise.result())
-        advance(len(part[0]) * part[2])
-    return found
-
-
-def _search_in_worker(key: str, content: Any, *arguments: Any) -> WorstCase:
-    with _LOCK, errors_with_worker():
-        asker = _ASKERS.get(key)
-        if asker is None:
-            one_thread()
-            _ASKERS.clear()
-            asker = Asker(*pickle.loads(shared(content)))  # noqa: S301 from the driver, as this function is
-            _ASKERS[key] = asker
-        return search_part(asker, *arguments, lambda images: None)
-
-
-_LOCK = threading.Lock()
-_ASKERS: dict[str, Asker] = {}
-"""In a worker: the model that it searches."""
+def _search_in_worker(asker: Asker, *arguments: Any) -> WorstCase:
+    return search_part(asker, *arguments, advance=lambda images: None)

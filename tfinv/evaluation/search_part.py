@@ -14,6 +14,7 @@ from tfinv.evaluation.options import Warping
 from tfinv.evaluation.search_result import WorstCase
 from tfinv.evaluation.search_space import SearchSpace
 from tfinv.statistics.classification import threshold_of
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras, tf
 from tfinv.support.types import Model
 from tfinv.transformations.draws import backward_matrices
@@ -82,8 +83,7 @@ class Asker:
     def __init__(
         self, model: Model, image_shape: tuple[int, ...], space: SearchSpace, warping: Warping, batch: int
     ) -> None:
-        self.made_of = (model, image_shape, space, warping, batch)
-        """What it can be made of again, in another process."""
+        self._made_of = (model, image_shape, space, warping, batch)
         self.space, self.batch, self._batch = space, batch, min(batch, 4096)
         self._x = np.zeros((0, *image_shape), np.float32)
         height, width = image_shape[:2]
@@ -98,7 +98,13 @@ class Asker:
         if isinstance(model, keras.Model):
             activation = output_activation(model)
             answer = tf.function(lambda images: show(model, images), autograph=False)
-            self._predict = answer.get_concrete_function(tf.TensorSpec((None, *image_shape), tf.float32))
+            compiled = answer.get_concrete_function(tf.TensorSpec((None, *image_shape), tf.float32))
+
+            def predict(images: Any) -> Any:
+                with told(RUNS, model):
+                    return compiled(images)
+
+            self._predict = predict
         elif callable(getattr(model, "predict", None)):
             first: Any = next(iter(getattr(model, "outputs", ())), None)
             activation = getattr(first, "activation", "")
@@ -107,6 +113,10 @@ class Asker:
             raise TypeError(f"model must be a Keras model or have predict. Received: {type(model).__name__}")
         self._threshold = threshold_of(activation)
         self._outputs = np.zeros((0, 2), np.float32)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It is made anew in another process."""
+        return Asker, self._made_of
 
     def of(self, x: NDArray[np.float32]) -> Asker:
         """The same for some images."""

@@ -106,9 +106,9 @@ class GroupConv2D(keras.layers.Layer):
         k, _, maps, elements, filters = self.kernel.shape
         sources = turned_sources(self.group.name, k, self.lifting)
         rows = keras.ops.reshape(keras.ops.transpose(self.kernel, (0, 1, 3, 2, 4)), (k * k * elements, maps * filters))
-        turned = keras.ops.reshape(
-            keras.ops.take(rows, sources.reshape(-1), axis=0), (self.group.size, k, k, elements, maps, filters)
-        )
+        # One copy at a time: the converter folds no operation whose result is much larger than what it reads.
+        copies = [keras.ops.take(rows, source.reshape(-1), axis=0) for source in sources]
+        turned = keras.ops.reshape(keras.ops.stack(copies), (self.group.size, k, k, elements, maps, filters))
         return keras.ops.reshape(
             keras.ops.transpose(turned, (1, 2, 4, 3, 5, 0)), (k, k, maps * elements, filters * self.group.size)
         )

@@ -8,6 +8,7 @@ from tfinv.outputs.change import OutputChange, OutputMeasured
 from tfinv.outputs.comparing import OutputComparison, compare_outputs
 from tfinv.outputs.fields import Map, Mask
 from tfinv.outputs.kinds import kind
+from tfinv.outputs.labels import Labels
 from tfinv.outputs.landmarks import Landmarks
 from tfinv.outputs.moves import Moves
 from tfinv.outputs.vectors import Classes, Embedding, Vector
@@ -16,6 +17,7 @@ __all__ = [
     "Boxes",
     "Classes",
     "Embedding",
+    "Labels",
     "Landmarks",
     "Map",
     "Mask",

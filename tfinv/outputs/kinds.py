@@ -12,6 +12,7 @@ from tfinv.activations.outputs import ModelOutput
 from tfinv.outputs.base import OutputKind
 from tfinv.outputs.boxes import Boxes
 from tfinv.outputs.fields import Map, Mask
+from tfinv.outputs.labels import Labels
 from tfinv.outputs.landmarks import Landmarks
 from tfinv.outputs.vectors import Classes, Embedding, Vector
 from tfinv.support.checks import close_match, kind_of
@@ -28,6 +29,7 @@ KINDS: dict[str, type[OutputKind]] = {
     "mask": Mask,
     "map": Map,
     "embedding": Embedding,
+    "labels": Labels,
 }
 """By the word of `--output`."""
 _LANDMARK_SIZES = {42: 2, 63: 3, 136: 2, 195: 3, 1404: 3, 1434: 3}
@@ -47,8 +49,8 @@ def kind(text: str | OutputKind) -> OutputKind:
         'fractions'
 
     Args:
-        text: `class`, `vector`, `landmarks`, `boxes`, `mask`, `map` or `embedding`, perhaps with options in brackets;
-            a kind stays as it is.
+        text: `class`, `vector`, `landmarks`, `boxes`, `mask`, `map`, `embedding` or `labels`, perhaps with options in
+            brackets; a kind stays as it is.
 
     Raises:
         ValueError: an unknown word or option.

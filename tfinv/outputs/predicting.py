@@ -10,6 +10,7 @@ import numpy as np
 
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.sub_model import ActivationModel, as_model_inputs
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras
 from tfinv.support.types import Model
 
@@ -78,6 +79,8 @@ def _keras_outputs(model: ActivationModel, images: NDArray[np.float32]) -> list[
     symbols = getattr(network, "_inputs_struct", None)
     inputs = as_model_inputs(model.input_scale(np.asarray(images, np.float32)), model.layout)
     given = keras.tree.pack_sequence_as(symbols, [inputs]) if isinstance(symbols, (dict, list, tuple)) else inputs
-    arrays = [keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(network(given, training=False))]
+    with told(RUNS, network):
+        tensors = keras.tree.flatten(network(given, training=False))
+    arrays = [keras.ops.convert_to_numpy(tensor) for tensor in tensors]
     first = model.layout == "nchw"
     return [np.moveaxis(array, 1, -1) if first and array.ndim == 4 else array for array in arrays]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.plots.axes import short_names
 from tfinv.plots.figure import legend, new_figure, note, set_plot_height
 from tfinv.plots.frames import need_columns, numbers
 from tfinv.plots.style import INK, MUTED, PALETTE, styled
@@ -22,6 +21,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "kept": {"marker": "o", "color": PALETTE[0], "label": "kept"},
     "undone": {"marker": "X", "color": PALETTE[1], "label": "undone"},
 }
+_HOLLOW = ("D", "o", "^", "v", "s", "P")
+"""Marks of files for comparison, named in the legend: beside the points their names would hide others."""
 
 
 @styled
@@ -48,7 +49,7 @@ def search_path(
         frame: one row per file in the order of the search, with `outcome` (`"start"`, `"kept"` or `"undone"`), `bytes`,
             a column for every condition, and optionally the ends of its interval, `"NAME low"` and `"NAME high"`.
         conditions: by column the limit, drawn as a dashed line; one panel each.
-        others: further files with `file`, `bytes` and the same columns, drawn hollow with their names.
+        others: further files with `file`, `bytes` and the same columns, drawn hollow and named in the legend.
         labels: text of the y axis by column; by default the column.
         factors: by column what values are multiplied with, such as 100 for per cent.
         title: text above the axes.
@@ -103,7 +104,7 @@ def _draw(axes: Axes, frame: pd.DataFrame, column: str, factor: float) -> None:
 def _draw_others(axes: Axes, others: pd.DataFrame, column: str, factor: float) -> None:
     need_columns(others, ("file", "bytes", column), "others")
     sizes, values = numbers(others, "bytes") / 1024, factor * numbers(others, column)
-    axes.scatter(sizes, values, s=40, facecolors="none", edgecolors=INK, linewidth=1, zorder=4, label="for comparison")
-    for name, size, value in zip(short_names([str(n) for n in others["file"]], 20), sizes, values, strict=True):
-        if np.isfinite(value):
-            axes.annotate(name, (size, value), (5, -9), textcoords="offset points", fontsize=7, color=INK)
+    for number, (name, size, value) in enumerate(zip(others["file"], sizes, values, strict=True)):
+        marker = _HOLLOW[number % len(_HOLLOW)]
+        look: dict[str, Any] = {"marker": marker, "s": 60, "facecolors": "none", "edgecolors": INK, "linewidth": 1}
+        axes.scatter([size], [value], zorder=4, label=str(name), **look)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tfinv.training.accuracy import accuracy, accuracy_under, right_under
 from tfinv.training.invariance import Distillation, InvarianceLoss
+from tfinv.training.label_accuracy import LabelAccuracy, label_accuracy
 from tfinv.training.train import TrainingResult, train
 
 if TYPE_CHECKING:
@@ -15,10 +16,12 @@ __all__ = [
     "Distillation",
     "InvarianceLoss",
     "InvarianceTraining",
+    "LabelAccuracy",
     "Pruning",
     "TrainingResult",
     "accuracy",
     "accuracy_under",
+    "label_accuracy",
     "right_under",
     "sparsity",
     "train",

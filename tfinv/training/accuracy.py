@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from tfinv.activations.outputs import output_activation
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
 from tfinv.statistics.classification import chosen, correct, threshold_of
 from tfinv.support.checks import whole_number
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model, Tensor
@@ -196,24 +198,54 @@ def _classes(
 ) -> NDArray[np.int64]:
     """The predicted class of each image under each transformation: int64 `(S, T)`."""
     count = 1 if transformations is None else len(transformations)
-    step = max(1, whole_number("batch_size", batch_size, 1) // count)
-    predict = _predictor(model, x.shape[1:], transformations, options)
     threshold = threshold_of(output_activation(model) if isinstance(model, keras.Model) else None)
     classes = np.empty((len(x), count), np.int64)
-    with Progress("accuracy", classes.size, "img", shown=progress) as bar:
+    for start, logits in logits_under(model, x, transformations, batch_size, options, progress):
+        if logits.shape[-1] == 1 and not isinstance(model, keras.Model):
+            raise ValueError(
+                "model must be a Keras model, or a function that gives two or more logits: a single number may be "
+                "a logit or a probability. Received: a function that gives one number"
+            )
+        classes[start : start + len(logits)] = chosen(logits, threshold)
+    return classes
+
+
+def logits_under(
+    model: Classifier,
+    x: NDArray[np.float32],
+    transformations: TransformationSet | None,
+    batch_size: int,
+    options: dict[str, Any],
+    progress: bool,
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Outputs for images under each transformation, block by block.
+
+    Args:
+        model: see `accuracy_under`.
+        x: images `(S, H, W, C)`.
+        transformations: the set; None for the images as they are.
+        batch_size: transformed images shown to the model at a time, about.
+        options: of `warp`.
+        progress: show a progress bar.
+
+    Yields:
+        The position of a block of images, and its outputs `(S_b, T, K)`.
+
+    Raises:
+        ValueError: outputs that are NaN.
+    """
+    count = 1 if transformations is None else len(transformations)
+    step = max(1, whole_number("batch_size", batch_size, 1) // count)
+    predict = _predictor(model, x.shape[1:], transformations, options)
+    with Progress("accuracy", len(x) * count, "img", shown=progress) as bar:
         for start in range(0, len(x), step):
             images = x[start : start + step]
-            logits = np.asarray(predict(images))
+            with told(RUNS, model) if isinstance(model, keras.Model) else nullcontext():
+                logits = np.asarray(predict(images))
             if np.isnan(logits).any():
                 raise ValueError("model must give finite logits. Received: NaN")
-            if logits.shape[-1] == 1 and not isinstance(model, keras.Model):
-                raise ValueError(
-                    "model must be a Keras model, or a function that gives two or more logits: a single number may be "
-                    "a logit or a probability. Received: a function that gives one number"
-                )
-            classes[start : start + step] = chosen(logits.reshape(len(images), count, -1), threshold)
+            yield start, logits.reshape(len(images), count, -1)
             bar.advance(len(images) * count)
-    return classes
 
 
 def _predictor(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,22 +40,30 @@ def correct_biases(content: bytes, quantized: bytes, batches: Iterable[NDArray[n
     ]
     means = _channel_means(graph, {operator.inputs[0] for operator, _ in pairs}, batches)
     model = editable(content)
-    main = model.subgraphs[0]
     for operator, other in pairs:
-        error = graph.constant(operator.inputs[1]).astype(np.float64) - rounded.constant(
-            rounded.source(other.inputs[1])
-        )
+        error = graph.constant(operator.inputs[1]).astype(np.float64)
+        error -= rounded.constant(rounded.source(other.inputs[1]))
         bias = graph.constant(operator.inputs[2]) + mean_shift(operator.name, error, means[operator.inputs[0]])
-        tensor, buffer = copy.copy(main.tensors[operator.inputs[2]]), copy.copy(model.buffers[0])
-        tensor.name = tensor.name + f"_corrected_{operator.index}".encode()
-        # Equal constants share a buffer, and layers may share a bias, so each operator gets one of its own.
-        buffer.data = np.frombuffer(bias.astype(np.float32).tobytes(), np.uint8)
+        _set_bias(model, operator.index, bias.astype(np.float32))
+    return pack(model)
+
+
+def _set_bias(model: Any, index: int, bias: NDArray[np.float32]) -> None:
+    """Give an operator a bias of its own: equal constants share a buffer, and layers may share a bias."""
+    graph, data = model.subgraphs[0], np.frombuffer(bias.tobytes(), np.uint8)
+    operator = graph.operators[index]
+    place = int(operator.inputs[2])
+    tensor = graph.tensors[place]
+    if sum(place in other.inputs for other in graph.operators) > 1:
+        tensor = copy.copy(tensor)
+        tensor.name = tensor.name + f"_corrected_{index}".encode()
+        operator.inputs = [*operator.inputs[:2], len(graph.tensors), *operator.inputs[3:]]
+        graph.tensors.append(tensor)
+    if sum(other.buffer == tensor.buffer for other in graph.tensors) > 1:
+        buffer = copy.copy(model.buffers[0])
         tensor.buffer = len(model.buffers)
         model.buffers.append(buffer)
-        edited = main.operators[operator.index]
-        edited.inputs = [*edited.inputs[:2], len(main.tensors), *edited.inputs[3:]]
-        main.tensors.append(tensor)
-    return pack(model)
+    model.buffers[tensor.buffer].data = data
 
 
 def mean_shift(kind: str, error: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -73,10 +73,11 @@ class GrowingHistogram:
     """Counts of values in bins of one width around 0; neighbouring bins are merged when a value lies outside.
 
     Example:
+        >>> import numpy as np
         >>> from tfinv.tflite.convert.calibration_ranges import GrowingHistogram
         >>> histogram = GrowingHistogram()
         >>> histogram.add(np.arange(1000.0))
-        >>> abs(histogram.percentile(99.0)[1] - 990) <= histogram.width
+        >>> bool(abs(histogram.percentile(99.0)[1] - 990) <= histogram.width)
         True
     """
 

@@ -6,9 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tfinv.support.faults import layer_called, told
 from tfinv.support.lazy import keras, tf
 from tfinv.support.quiet import quiet
 from tfinv.support.types import KerasModel
+
+CONVERTS = "model must be one that TFLite can hold"
+"""What is expected of every model that is converted."""
 
 
 def freeze(model: KerasModel) -> Any:
@@ -77,16 +81,17 @@ def convert(
     from tensorflow.lite.python.convert_phase import ConverterError
 
     with quiet() as log:
-        function = freezing()
+        with told(CONVERTS, model):
+            function = freezing()
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
         if configure is not None:
             configure(converter)
-        try:
-            content = bytes(converter.convert())
-        except ConverterError as error:
-            failure = str(error)
-        else:
-            failure = ""
+        content, failure = b"", ""
+        with told(CONVERTS, model):
+            try:
+                content = bytes(converter.convert())
+            except ConverterError as error:
+                failure = str(error)
     if failure:
         raise ValueError(_explain(failure, function, model))
     return content, log.text
@@ -121,24 +126,14 @@ def _explain(failure: str, function: Any, model: KerasModel) -> str:
     named = []
     for operation in function.graph.get_operations():
         if operation.type in kinds:
-            layer = _layer_of(operation.name, model)
+            layer = layer_called(operation.name, model)
             if layer and layer not in named:
                 named.append(layer)
     what = ", ".join(named) or "a layer"
     if kinds:
         return f"{what} cannot be converted: TFLite has no operator for {', '.join(kinds)}"
     lines = [line.strip() for line in failure.splitlines() if "error:" in line] or failure.strip().splitlines()
-    places = (_layer_of(operation, model) for operation in re.findall(r'"([^"@:]+/[^"@:]+)', lines[0]))
+    places = (layer_called(operation, model) for operation in re.findall(r'"([^"@:]+/[^"@:]+)', lines[0]))
     what = next((place for place in places if place), "model")
     reason = re.sub(r"^\S*\s*error: loc\(.*?\)+: ", "", lines[0])
     return f"{what} cannot be converted: {' '.join(reason.split())[:400]}"
-
-
-def _layer_of(operation: str, model: KerasModel) -> str:
-    """The innermost layer in whose scope an operation lies, with its class."""
-    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False, recursive=True)}
-    for scope in reversed(operation.split("/")[:-1]):
-        for name in (scope, re.sub(r"_\d+$", "", scope)):
-            if name in layers and not isinstance(layers[name], keras.Model):
-                return f"layer {name!r} ({type(layers[name]).__name__})"
-    return ""

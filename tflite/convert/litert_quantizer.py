@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tfinv.tflite.files.flatbuffer import editable, pack, read_graph
 
 Io = Literal["float32", "int8"]
-Compute = Literal["float32", "float16", "weights", "dynamic", "static"]
+Arithmetic = Literal["float32", "float16", "weights", "dynamic", "static"]
 _NO_QUANTIZE = "no_quantize"
 
 
@@ -31,7 +31,7 @@ class ScopeRule:
     """
 
     scope: str
-    compute: Compute
+    compute: Arithmetic
     weight_bits: int = 8
     activation_bits: int = 8
 

@@ -18,6 +18,7 @@ from tfinv.activations.outputs import output_activation
 from tfinv.activations.selection import select_names
 from tfinv.statistics.classification import chosen, threshold_of
 from tfinv.support.checks import whole_number
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.calibration import calibration_batches
@@ -153,7 +154,8 @@ def outputs(model: KerasModel, images: NDArray[np.float32]) -> NDArray[np.float3
         # Models from HDF5 files name their single input; a bare array serves as well.
         warnings.filterwarnings("ignore", "The structure of `inputs`")
         batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-        return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
+        with told(RUNS, model):
+            return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
 
 
 def training_call(augmentation: Callable[..., Any]) -> Callable[[Any], Any]:

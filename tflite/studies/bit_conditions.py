@@ -11,7 +11,7 @@ import numpy as np
 
 from tfinv.resampling.equivalence import TESTED, images_needed
 from tfinv.resampling.images import Estimate
-from tfinv.resampling.shares import paired_interval, paired_moments, quantile
+from tfinv.resampling.shares import paired_interval, quantile
 from tfinv.support.checks import close_match
 from tfinv.tflite.comparison.behaviour import identities
 from tfinv.tflite.comparison.gate import Condition, parse_condition
@@ -167,7 +167,8 @@ def _of_images(condition: Condition, columns: Sequence[NDArray[np.float64]]) -> 
     found = []
     for column in columns:
         low, high = paired_interval(column, TESTED)
-        found.append((Estimate(float(column.mean()), low, high), paired_moments(column)[2]))
+        low = low if condition.metric.endswith("_drop") else max(low, 0.0)  # a share is not negative
+        found.append((Estimate(float(column.mean()), low, high), float(column.std())))
     value = max(estimate.value for estimate, _ in found)
     whole = Estimate(value, max(e.low for e, _ in found), max(e.high for e, _ in found))
     deviation = max(found, key=lambda pair: pair[0].high)[1]

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfinv.support.checks import close_match
 from tfinv.support.quiet import quiet
-from tfinv.tflite.convert.litert_quantizer import Compute, ScopeRule, calibrated_ranges, quantize_by_rules
+from tfinv.tflite.convert.litert_quantizer import Arithmetic, ScopeRule, calibrated_ranges, quantize_by_rules
 from tfinv.tflite.convert.recipes import versions
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph, read_graph
@@ -48,7 +48,7 @@ class BitScheme:
 
     name: str
     words: str
-    compute: Compute
+    compute: Arithmetic
     weight_bits: int = 32
     activation_bits: int = 32
 

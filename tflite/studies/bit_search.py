@@ -163,6 +163,7 @@ def plans(
 
     What layers cost together may be more or less than the sum: `_TARGETS` are the sums that are planned for. Files that
     differ in more than one layer from a uniform one can be reached so, where every single change makes it larger.
+    Bytes are added up as well, from real files that differ from the start in one layer.
 
     Args:
         options: schemes that every group can take.
@@ -171,10 +172,16 @@ def plans(
         costs: see `search`.
     """
     found: dict[Schemes, None] = {}
-    for target in _TARGETS:
-        for start in dict.fromkeys(starts):
-            schemes = _repaired(start, options, size, costs, target)
-            planned, _ = search(options, [schemes], size, lambda s, t=target: _predicted(s, costs, t), costs)
+    for start in dict.fromkeys(starts):
+        savings = _Savings(options, size)
+        savings.measure(start)
+
+        def added(schemes: Schemes, base: int = size(start), savings: _Savings = savings) -> int:
+            return base + sum(savings.bytes[group, scheme] for group, scheme in enumerate(schemes))
+
+        for target in _TARGETS:
+            schemes = _repaired(start, options, added, costs, target)
+            planned, _ = search(options, [schemes], added, lambda s, t=target: _predicted(s, costs, t), costs)
             found[planned] = None
     return sorted(found, key=size)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tfinv.support.safe_text import printable
 from tfinv.tflite.comparison.gate import Condition
@@ -85,7 +85,7 @@ def verdict(
     base = sizes["float32"]
     listed = "; ".join(seen_in_words(condition, chosen.seen[str(condition)]) for condition in conditions)
     if chosen.judged.holds:
-        first = f"**{chosen.size:,} bytes keep what was asked**, {chosen.size / base:.0%} of float32 ({base:,} bytes)"
+        first = f"**{chosen.size:,} bytes keep the conditions**, {chosen.size / base:.0%} of float32 ({base:,} bytes)"
     else:
         unmet = [in_words(c) for c in conditions if chosen.seen[str(c)].outcome != "holds"]
         first = (
@@ -94,7 +94,7 @@ def verdict(
     return [
         f"{first}: {listed} (with 90 % intervals).",
         _schemes_sentence(chosen, groups),
-        *(text for text in (_against_uniform(files, chosen), _against_noise(files, conditions)) if text),
+        *(text for text in (_against_uniform(files, chosen, conditions), _against_noise(files, conditions)) if text),
         _search_sentence(steps),
     ]
 
@@ -110,13 +110,21 @@ def _schemes_sentence(chosen: MeasuredFile, groups: Sequence[LayerGroup]) -> str
     return f"Chosen: {'; '.join(parts)}."
 
 
-def _against_uniform(files: pd.DataFrame, chosen: MeasuredFile) -> str:
+def _keeps(row: Mapping[Any, Any], conditions: Sequence[Condition]) -> str:
+    """Whether a file of the table keeps the conditions, as the end of a sentence."""
+    if row["holds"]:
+        return "keeps them too"
+    fails = any(row[f"{condition} outcome"] == "fails" for condition in conditions)
+    return "does not keep them" if fails else "is not shown to keep them (inconclusive)"
+
+
+def _against_uniform(files: pd.DataFrame, chosen: MeasuredFile, conditions: Sequence[Condition]) -> str:
     texts = []
     for row in files.to_dict("records"):
         if row["file"] not in ("uniform int8", "uniform int4"):
             continue
         share = chosen.size / row["bytes"] - 1
-        keeps = "keeps it too" if row["holds"] else "does not keep it"
+        keeps = _keeps(row, conditions)
         texts.append(f"{row['file']} has {row['bytes']:,} bytes (the choice: {share:+.0%}) and {keeps}")
     text = "; ".join(texts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
@@ -127,16 +135,19 @@ def _against_noise(files: pd.DataFrame, conditions: Sequence[Condition]) -> str:
     rows = files[files["file"] == "same bytes by SQNR"]
     if rows.empty:
         return "No file within the same bytes could be made by SQNR."
-    row, chosen = rows.iloc[0], files.iloc[0]
-    keeps = "keeps the conditions too: here SQNR does as well" if row["holds"] else "does not keep the conditions"
+    row, chosen = dict(rows.iloc[0]), files.iloc[0]
     listed = "; ".join(
         f"{condition.metric} {amount(condition.metric, float(row[str(condition)]))}"
         for condition in conditions
         if condition.metric not in OF_FILES
     )
-    same = "" if row["bytes"] < chosen["bytes"] or row[str(conditions[0])] != chosen[str(conditions[0])] else "; "
-    same += "it is the same choice" if same else ""
-    return f"Within the same bytes, the choice by SQNR ({int(row['bytes']):,} bytes) {keeps} ({listed}){same}."
+    columns = ["bytes", "output_sqnr_db", *map(str, conditions)]
+    told = _keeps(row, conditions)
+    if all(row[name] == chosen[name] for name in columns):
+        told += ": it is the same file or one like it"
+    elif row["holds"]:
+        told += ": here SQNR does as well"
+    return f"Within the same bytes, the choice by SQNR ({int(row['bytes']):,} bytes; {listed}) {told}."
 
 
 def _search_sentence(steps: Sequence[SearchStep]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfinv.support.extensions import installed, installed_names
 from tfinv.tflite.convert import recipes as convert
+from tfinv.tflite.convert.calibration_ranges import Ranges
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.studies.recipe import Materials, Recipe
 from tfinv.tflite.studies.samplers import FLOAT_SAMPLER, samplers
@@ -106,7 +107,18 @@ RECIPES: dict[str, Recipe] = {
             "8-bit weights, 16-bit activations, calibrated on upright images",
             lambda m: convert.static_int16x8(m.model, m.upright),
         ),
+        _calibrated(
+            "static_int8_clipped",
+            "static_int8_transformed with ranges of least squared error and corrected biases",
+            lambda m: convert.static_int8(m.model, m.transformed, ranges=Ranges("mse", bias_correction=True)),
+        ),
         Recipe("weight_int4", "4-bit weights, activations in floating point", lambda m: convert.weight_int4(m.model)),
+        Recipe(
+            "weight_int4_corrected",
+            "weight_int4 with biases corrected on transformed images",
+            lambda m: convert.weight_int4(m.model, m.transformed, ranges=Ranges(bias_correction=True)),
+            calibrates=True,
+        ),
         _aware("qat_int8", "trained on with 8-bit rounding, then static int8"),
         _aware(
             "qat_int8_augmented",

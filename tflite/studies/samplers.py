@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 FLOAT_SAMPLER = "static_int8_float_sampler"
 """The name of the recipe."""
-LOST_BELOW = 15.0
-"""The verdict names a sampler whose images have a signal-to-noise ratio below this, in dB; 20 are an error of 10 %."""
+DISTORTED_BELOW = 20.0
+"""The verdict names a sampler whose images have a signal-to-noise ratio below this, in dB: an error of 10 %."""
 
 
 def samplers(model: KerasModel) -> list[str]:
@@ -35,25 +35,25 @@ def samplers(model: KerasModel) -> list[str]:
 
 
 def sampler_sentences(layers: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """The recipes in which a sampler loses its image, by their signal-to-noise ratios, and what keeps it.
+    """The recipes in which a sampler distorts its images, by their signal-to-noise ratios, and what keeps it.
 
     Args:
         layers: rows of one measure, with columns `recipe`, `layer` and `sqnr_db`, see `StudyResult`.
         names: of the samplers, see `samplers`.
 
     Returns:
-        A sentence a sampler that is lost in a recipe, with Markdown emphasis.
+        A sentence a sampler that distorts images in a recipe, with Markdown emphasis.
     """
     sentences = []
     for name in names:
         rows = layers[layers["layer"] == name] if len(layers) else layers
         decibels = {str(recipe): float(value) for recipe, value in zip(rows["recipe"], rows["sqnr_db"], strict=True)}
-        lost = [f"{recipe} ({value:.0f} dB)" for recipe, value in decibels.items() if value < LOST_BELOW]
-        if not lost:
+        distorted = [f"{recipe} ({value:.0f} dB)" for recipe, value in decibels.items() if value < DISTORTED_BELOW]
+        if not distorted:
             continue
-        kept = f", with {decibels[FLOAT_SAMPLER]:.0f} dB" if decibels.get(FLOAT_SAMPLER, 0) >= LOST_BELOW else ""
+        kept = f", with {decibels[FLOAT_SAMPLER]:.0f} dB" if decibels.get(FLOAT_SAMPLER, 0) >= DISTORTED_BELOW else ""
         sentences.append(
-            f"**The sampler `{name}` loses its image** in {', '.join(lost)}: its positions have 256 levels there. The "
-            f"recipe {FLOAT_SAMPLER} keeps the sampler in float32 and quantizes the rest{kept}."
+            f"**The sampler `{name}` distorts its images** in {', '.join(distorted)}: in int8 its positions have 256 "
+            f"levels. The recipe {FLOAT_SAMPLER} keeps the sampler in float32 and quantizes the rest{kept}."
         )
     return sentences

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,10 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfinv.engine.memory import parse_budget
-from tfinv.engine.remote import errors_with_worker, one_thread, pickled, worker_name
-from tfinv.engine.teams import shared
-from tfinv.evaluation.distribution import distributed, team_of
+from tfinv.evaluation.distribution import distributed, run_tasks, share_of_memory, team_of, worker_name
 from tfinv.support.cache import Cache
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.model import TFLiteModel
@@ -62,18 +58,14 @@ def measure_ahead(
         if not conversions:
             return
         if team.size:  # workers of this machine share its memory
-            settings = replace(settings, memory_budget=max(1, parse_budget(settings.memory_budget) // team.size))
+            settings = replace(settings, memory_budget=share_of_memory(settings.memory_budget, team))
         reference = next(iter(conversions.values()))[0]
         mark = store.root / f".{uuid.uuid4().hex}"
         mark.touch()
         common = (str(mark), reference, materials.input_scale, images, settings, dict(identity))
-        content = team.share(pickled(common))
+        tasks = [(name, conversion, facts) for name, (conversion, facts) in conversions.items()]
         try:
-            promises = [
-                team.submit(measure_file, content, name, conversion, facts)
-                for name, (conversion, facts) in conversions.items()
-            ]
-            lonely = {worker for promise in promises if (worker := promise.result())}
+            lonely = {worker for worker in run_tasks(team, measure_file, common, tasks) if worker}
         finally:
             mark.unlink()
         if lonely:
@@ -84,20 +76,18 @@ def measure_ahead(
             )
 
 
-def measure_file(content: Any, name: str, conversion: Conversion, facts: Any) -> str:
+def measure_file(common: tuple[Any, ...], name: str, conversion: Conversion, facts: Any) -> str:
     """In a worker: measure one file into the cache.
 
     Returns:
         The name of the worker where it does not see the cache.
     """
-    one_thread()
-    common = pickle.loads(shared(content))  # noqa: S301 from the driver, as this function is
     mark, reference, scale, images, settings, identity = common
     if not Path(mark).exists():
         return worker_name()
     model = TFLiteModel(reference, input_scale=scale, probe=False)
     try:
-        with distributed(None), errors_with_worker():
+        with distributed(None):
             measured(Cache(Path(mark).parent), name, conversion, facts, model, images, settings, identity, False)
     except CANNOT:
         return ""  # whoever measures it again hears why

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tfinv.layers import P4Conv2D, P4MConv2D
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import KerasModel
 
@@ -207,6 +208,22 @@ class FakeQuantDense(_FakeQuantWeights, keras.layers.Dense):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         kernel = fake_quantize_weights(self.kernel, self.weight_bits, per_channel=False)
         return self._finish(keras.ops.matmul(inputs, kernel))
+
+
+@keras.saving.register_keras_serializable("tfinv")
+class FakeQuantP4Conv2D(_FakeQuantWeights, P4Conv2D):
+    """`P4Conv2D` with fake-quantized turned kernels, one scale a map: turned copies have the same largest weight."""
+
+    def bank(self) -> Any:
+        return fake_quantize_weights(super().bank(), self.weight_bits)
+
+
+@keras.saving.register_keras_serializable("tfinv")
+class FakeQuantP4MConv2D(_FakeQuantWeights, P4MConv2D):
+    """`P4MConv2D` with fake-quantized turned kernels, one scale a map."""
+
+    def bank(self) -> Any:
+        return fake_quantize_weights(super().bank(), self.weight_bits)
 
 
 @keras.saving.register_keras_serializable("tfinv")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.activations.layer_graph import Call, LayerGraph, kind_of
+from tfinv.layers import GroupBatchNormalization, GroupPooling, P4Conv2D, P4MConv2D, SymmetricMaxPooling2D
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.tflite.convert.batch_norm_folding import channel_affine, is_last_axis_normalization
 from tfinv.tflite.qat.keras_route.steps import Rewriter, Role
@@ -29,6 +30,7 @@ _WEIGHTED = {
     _L.Conv2DTranspose: fq.FakeQuantConv2DTranspose,
     _L.Dense: fq.FakeQuantDense,
 }
+_GROUP_CONVOLUTIONS = {P4Conv2D: fq.FakeQuantP4Conv2D, P4MConv2D: fq.FakeQuantP4MConv2D}
 _PASS = (
     _L.Dropout, _L.SpatialDropout1D, _L.SpatialDropout2D, _L.GaussianDropout, _L.GaussianNoise, _L.AlphaDropout,
     _L.ActivityRegularization, _L.Identity,
@@ -38,7 +40,8 @@ _SAME = (
     _L.Cropping2D, _L.ZeroPadding1D, _L.ZeroPadding2D, _L.GlobalMaxPooling1D, _L.GlobalMaxPooling2D, _L.CenterCrop,
 )  # fmt: skip
 _SAME_ROUNDED = (_L.UpSampling1D, _L.UpSampling2D, _L.Resizing)
-_POOLS = {_L.MaxPooling1D: False, _L.MaxPooling2D: False, _L.AveragePooling1D: True, _L.AveragePooling2D: True}
+_POOLS = {_L.MaxPooling1D: False, _L.MaxPooling2D: False, _L.AveragePooling1D: True, _L.AveragePooling2D: True,
+          SymmetricMaxPooling2D: False}  # fmt: skip
 _BINARY = (_L.Add, _L.Subtract, _L.Multiply)
 _SAME_OPERATIONS = (
     "Reshape", "Transpose", "Concatenate", "Pad", "Squeeze", "ExpandDims", "Maximum", "Minimum", "GetItem", "Flip",
@@ -161,7 +164,7 @@ def _fake_quantized(rewriter: Rewriter, call: Call, *, folded: bool = False, **c
             config.pop(key, None)
         if folded:  # a constraint on the kernel says nothing about kernel times scale
             config |= {key: None for key in config if key.endswith("_constraint")}
-        return _WEIGHTED[kind].from_config(config | changes)
+        return (_WEIGHTED | _GROUP_CONVOLUTIONS)[kind].from_config(config | changes)
 
     return make
 
@@ -263,6 +266,32 @@ def _separable(rewriter: Rewriter, call: Call) -> None:
         _activation(rewriter, call, layer.activation, tensor)
 
 
+def _group_convolution(rewriter: Rewriter, call: Call) -> None:
+    """A convolution over a group; the file folds a normalization that follows, so nothing is rounded in between.
+
+    Folding scales all weights of a kernel alike, which changes nothing about how they are rounded.
+    """
+    role = Role.INNER if _folds_into(rewriter, call) else Role.COMPUTE
+    make = _fake_quantized(rewriter, call)
+    rewriter.emit(call, make, call.inputs, role, weights=call.layer.get_weights(), fuses_relu=role is Role.COMPUTE)
+
+
+def _folds_into(rewriter: Rewriter, call: Call) -> bool:
+    readers = rewriter.graph.readers()[call.output]
+    return len(readers) == 1 and kind_of(readers[0].layer) is GroupBatchNormalization
+
+
+def _group_normalization(rewriter: Rewriter, call: Call) -> None:
+    """One scale and offset a map: part of the convolution before it, if the only reader of it; else unknown."""
+    before = [other for other in rewriter.graph.calls if other.output in call.inputs]
+    folded = all(kind_of(other.layer) in _GROUP_CONVOLUTIONS and _folds_into(rewriter, other) for other in before)
+    _copy(rewriter, call, Role.COMPUTE if before and folded else Role.UNKNOWN, fuses_relu=bool(before) and folded)
+
+
+def _group_pooling(rewriter: Rewriter, call: Call) -> None:
+    _copy(rewriter, call, Role.SAME if call.layer.statistic == "max" else Role.UNKNOWN)
+
+
 _SPECIAL: dict[type, Callable[[Rewriter, Call], None]] = {
     _L.Activation: _activation_layer,
     _L.ReLU: _relu,
@@ -271,5 +300,9 @@ _SPECIAL: dict[type, Callable[[Rewriter, Call], None]] = {
     _L.BatchNormalization: _normalization,
     _L.Rescaling: _rescaling,
     _L.SeparableConv2D: _separable,
+    P4Conv2D: _group_convolution,
+    P4MConv2D: _group_convolution,
+    GroupBatchNormalization: _group_normalization,
+    GroupPooling: _group_pooling,
     **dict.fromkeys(_BINARY, _merge),
 }

@@ -1,0 +1,150 @@
+"""`choose_bits` from a model to a file: what it keeps, what it refuses, that it goes on and repeats itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tflite_models import digits, plain_network, trained
+
+from tfinv import run
+from tfinv.tflite import BitChoice, Output, TFLiteModel, choose_bits, float32, measure_models
+from tfinv.tflite.studies import choose_bits as module
+
+SET = "rotations(3)"
+KEEP = ("output_profile_increase<2%", "flip_rate<15%", "accuracy_drop<10%", "size_ratio<0.9")
+
+
+def images() -> tuple[np.ndarray, np.ndarray]:
+    x, y = digits()
+    return x[200:280], y[200:280]
+
+
+def reference():
+    return float32(trained(plain_network))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bits")
+
+
+@pytest.fixture(scope="module")
+def choice(folder: Path) -> BitChoice:
+    said: list[str] = []
+    found = chosen(folder, report=said.append)
+    assert any("alone: int8" in text and "of at most" in text for text in said)
+    return found
+
+
+def chosen(folder: Path, **output) -> BitChoice:
+    options = {"schemes": ("int4", "int8"), "output": Output(cache=folder / "cache", **output), "progress": False}
+    return choose_bits(reference(), digits()[0][:64], images(), SET, keep=KEEP, **options)
+
+
+def test_the_file_keeps_what_was_asked_as_an_evaluation_of_its_own_tells(choice):
+    files = {"before": reference(), "after": choice.conversion}
+    models = {name: TFLiteModel(file, probe=False) for name, file in files.items()}
+    seen = measure_models(models, images(), SET, "NormalizedVariance", progress=False)
+    before, after = (seen[name] for name in models)
+    moved = np.array([True, False, True])  # the identity is in the middle of rotations(3)
+    flips = (before.predictions.transformed != after.predictions.transformed)[:, moved].mean()
+    means = [next(iter(m.results.values()))["logits"].mean for m in (before, after)]
+    row = choice.files.iloc[0]
+    np.testing.assert_allclose(row["flip_rate<0.15"], flips, atol=1e-12)
+    np.testing.assert_allclose(row["output_profile_increase<0.02"], means[1] / means[0] - 1, rtol=1e-4, atol=1e-7)
+    assert flips < 0.15 and means[1] / means[0] - 1 < 0.02
+    labels = images()[1]
+    right = [(m.predictions.upright == labels).mean() for m in (before, after)]
+    np.testing.assert_allclose(row["accuracy_drop<0.1"], right[0] - right[1], atol=1e-12)
+    assert row["bytes"] == choice.conversion.size == len(choice.conversion.content) and choice.holds
+    np.testing.assert_allclose(row["size_ratio"], choice.conversion.size / reference().size)
+
+
+def test_the_choice_is_the_smallest_of_what_held_and_no_neighbour_that_is_smaller_holds(choice):
+    held = choice.path[choice.path["outcome"] != "undone"]
+    assert held["holds"].all()
+    assert choice.conversion.size == held["bytes"].min() < choice.files.set_index("file").loc["uniform int8", "bytes"]
+    smaller = choice.neighbours[choice.neighbours["bytes_more"] < 0]
+    assert not smaller["holds"].any()
+    assert set(choice.neighbours["direction"]) <= {"up", "down"}
+    assert ((choice.neighbours["bytes_more"] > 0) == (choice.neighbours["direction"] == "up")).all()
+    assert choice.schemes["depthwise_relu"] != "int4"
+    cannot = choice.layers.set_index("layer")["cannot"]
+    assert "has no DEPTHWISE_CONV_2D" in cannot["depthwise_relu"] and not cannot["hidden"]
+    single = choice.singles.set_index(["layer", "scheme"])
+    assert single.loc[("hidden", "int4"), "bytes_saved"] > single.loc[("hidden", "int8"), "bytes_saved"] > 10_000
+
+
+def test_an_equal_search_goes_on_from_the_cache_and_gives_the_same_file(choice, folder, monkeypatch):
+    from tfinv.tflite.studies import pieces
+
+    monkeypatch.setattr(pieces, "_measure", lambda *_: pytest.fail("this file was measured before"))
+    again = chosen(folder, files=folder / "written")
+    assert again.conversion.content == choice.conversion.content
+    assert (folder / "written" / "model.tflite").read_bytes() == choice.conversion.content
+    assert again.path.equals(choice.path) and again.verdict == choice.verdict
+
+
+@pytest.mark.slow
+def test_equal_searches_give_equal_files(choice, folder):
+    fresh = chosen(folder / "fresh")
+    assert fresh.conversion.content == choice.conversion.content and fresh.layers.equals(choice.layers)
+
+
+def test_what_was_chosen_is_saved_loaded_and_reported(choice, folder):
+    choice.save(folder / "saved")
+    loaded = BitChoice.load(folder / "saved")
+    for name in ("layers", "path", "singles", "neighbours", "files"):
+        assert getattr(loaded, name).equals(getattr(choice, name)), name
+    assert loaded.conversion.content == choice.conversion.content and loaded.verdict == choice.verdict
+    assert json.loads((folder / "saved" / "recipe.json").read_text()) == loaded.recipe
+    page = choice.report(folder / "report").read_text()
+    for words in (
+        "keep the conditions",
+        "uniform int8",
+        "same bytes by SQNR",
+        "What neighbour files",
+        "one-sided test",
+    ):
+        assert words in page
+    assert (folder / "report" / "path.png").stat().st_size > 5000
+    assert (folder / "report" / "layers.csv").read_text().startswith("layer,operator")
+    (folder / "saved" / "bits.npz").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="tfinv-bits"):
+        BitChoice.load(folder / "saved")
+
+
+def test_what_cannot_be_kept_is_said_at_once(folder, choice):
+    x, y = images()
+    options = {"output": Output(cache=folder / "cache"), "progress": False, "schemes": ("int8",)}
+    with pytest.raises(ValueError, match=r"accuracy > 100 % cannot be met: .* Received: accuracy \d+(\.\d)? % of"):
+        choose_bits(reference(), digits()[0][:64], (x, y), SET, keep="accuracy>1", **options)
+    with pytest.raises(ValueError, match=r"not even for the float32 file.* it takes about 328 images.*: 80 images"):
+        choose_bits(reference(), digits()[0][:64], (x, y), SET, keep="transformed_accuracy_drop<0.5%", **options)
+    with pytest.raises(ValueError, match="accuracy_drop needs images with labels"):
+        choose_bits(reference(), digits()[0][:64], x, SET, keep="accuracy_drop<50%", **options)
+    with pytest.raises(ValueError, match="model must have a layer with a kernel"):
+        inputs = keras.Input((16, 16, 1))
+        choose_bits(keras.Model(inputs, keras.layers.Flatten()(inputs)), x, (x, y), SET, keep="flip_rate<1%", **options)
+    assert module.SCHEMES == ("int4", "int8", "int16x8", "float16", "float32")
+
+
+@pytest.mark.slow
+def test_the_command_line_writes_everything_and_tells_what_is_not_reached(folder, capsys):
+    x, y = digits()
+    trained(plain_network).save(folder / "model.keras")
+    np.savez(folder / "data.npz", x=(255 * x[:160]).astype(np.uint8), y=y[:160])
+    command = ["tflite", "--model", str(folder / "model.keras"), "--data", str(folder / "data.npz"), "--quiet"]
+    command += ["--transformations", SET, "--schemes", "int8", "--out", str(folder / "out"), "--keep"]
+    assert run.main([*command, "flip_rate<40%", "size_ratio<0.1"]) == 3
+    assert "Not reached: size_ratio < 0.1 of float32" in capsys.readouterr().out
+    for name in ("model.tflite", "recipe.json", "bits.npz", "path.png", "report.html", "report.md", "neighbours.csv"):
+        assert (folder / "out" / name).is_file()
+    assert run.main([*command, "flip_rate<40%", "--epochs", "3"]) == 2
+    assert "--keep chooses bits instead of following recipes" in capsys.readouterr().err
+    assert run.main([*command, "flips<40%"]) == 2
+    assert "condition must name one of" in capsys.readouterr().err
