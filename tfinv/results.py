@@ -108,7 +108,9 @@ class LayerResult:
     def mean(self) -> float:
         r"""Mean over valid units, without the lowest and the highest `trim` of them; NaN where there is none.
 
-        With `weights`, the root of the weighted mean of squares: `\sqrt{\sum_u w_u v_u^2 / \sum_u w_u}`.
+        With `weights`, the root of the weighted mean of squares:
+
+            \sqrt{\sum_u w_u v_u^2 / \sum_u w_u}
         """
         valid = self.valid
         if not valid.size:

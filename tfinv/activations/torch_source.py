@@ -127,7 +127,7 @@ def _trace(
         keys: of the tensors to keep; None for none.
         whole: keep all.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     _check_mode(module)
     trace = _Trace()
@@ -190,7 +190,7 @@ def _hook(trace: _Trace, name: str, wanted: frozenset[str] | None, leaf: bool) -
 
 def _tensors(name: str, value: Any) -> Iterator[tuple[str, TorchTensor]]:
     """The tensors of an output, by name: of several `name:0`, `name:1`, or `name:key`."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     if isinstance(value, torch.Tensor):
         yield name, value
@@ -235,7 +235,7 @@ def _kernel(part: Module) -> int:
 
 
 def _array(tensor: TorchTensor) -> NDArray[Any]:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -146,8 +146,9 @@ def _modern(config: Any, names: dict[str, str]) -> Any:
     if kind == "TFOpLambda" and settings.get("function") == _ADD and (nodes := _sums(config.get("inbound_nodes"))):
         kind, settings = "Add", {"name": settings.get("name")}
         config = {"class_name": kind, "name": config.get("name"), "inbound_nodes": nodes}
-    if kind == "BatchNormalization" and isinstance(settings.get("axis"), list) and len(settings["axis"]) == 1:
-        settings = {**settings, "axis": settings["axis"][0]}
+    axis: Any = settings.get("axis")
+    if kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+        settings = {**settings, "axis": axis[0]}
     result = {**config, "config": _modern(_from_zero(_without(settings, *_retired(kind, settings))), names)}
     if kind == "Functional" and re.match(r"(tf_)?keras\b", str(config.get("module", ""))):
         result |= {"module": "keras.src.models.functional", "registered_name": "Functional"}
