@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from distributed_evaluation import assert_identical, evaluate, images, network
 
+import tfinv
 from tfinv.engine import remote, teams
 from tfinv.support.cache import Cache
 
@@ -160,7 +161,8 @@ def test_a_full_disk_on_a_worker_is_told_with_its_name_and_keeps_what_is_finishe
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     pool = loky.ProcessPoolExecutor(1, initializer=small_files)
     with pytest.raises(OSError, match=rf"File too large on worker {socket.gethostname()}:\d+"):
-        studied(distribute=pool)
+        with tfinv.distributed(pool):
+            studied()
     pool.shutdown()
     said.clear()
     assert set(studied().recipes["recipe"]) == {"float32", "float16"}

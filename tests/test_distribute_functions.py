@@ -107,7 +107,8 @@ def test_a_study_by_workers_is_that_of_one_process(model, tmp_path, workers):
     said: list[str] = []
     with ThreadPoolExecutor(2) as pool:
         output = Output(cache=Cache(tmp_path, report=said.append))
-        by_workers = studied(distribute=pool if workers == "threads" else 2, output=output)
+        with tfinv.distributed(pool if workers == "threads" else 2):
+            by_workers = studied(output=output)
     assert sum("re-used measurement" in line for line in said) == 3  # all that the workers measured
     for name, results in alone.results.items():
         assert_same_results(by_workers.results[name], results)

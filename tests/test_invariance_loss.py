@@ -222,7 +222,9 @@ def test_distillation_is_that_of_numpy_and_leaves_the_teacher_alone() -> None:
 
 def test_bad_input_says_what_to_do() -> None:
     softmax = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
-    first = keras.Sequential([keras.Input((1, 16, 16)), keras.layers.Conv2D(2, 3, data_format="channels_first")])
+    first = keras.Sequential(
+        [keras.Input((1, 16, 16)), keras.layers.Conv2D(2, 3, data_format="channels_first", name="first")]
+    )
     for kind, text, make in (
         (ValueError, r"layers must name .* Received: None", lambda: InvarianceLoss("rotations(4)", None)),
         (ValueError, r"weight must be at least 0\. Received: -1", lambda: InvarianceLoss("rotations(4)", "a", -1)),
@@ -231,7 +233,7 @@ def test_bad_input_says_what_to_do() -> None:
         (TypeError, r"distillation must be a Dist", lambda: InvarianceLoss("rotations(4)", "a", distillation=softmax)),
         (ValueError, r"teacher must give logits\. Received: .* softmax", lambda: Distillation(softmax)),
         (ValueError, r"temperature must be above 0", lambda: Distillation(tiny(), temperature=0)),
-        (ValueError, r"channels last", lambda: InvarianceTraining(first, InvarianceLoss("rotations(4)", "conv2d"))),
+        (ValueError, r"channels last", lambda: InvarianceTraining(first, InvarianceLoss("rotations(4)", "first"))),
         (ValueError, r"layers must name .*logits.* Received: 'fc'", lambda: trained(invariance=_loss("fc"))),
         (TypeError, r"invariance must be an InvarianceLoss", lambda: trained(invariance=0.1)),
     ):

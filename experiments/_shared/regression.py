@@ -25,7 +25,7 @@ def targets(transformations: TransformationSet) -> NDArray[np.float32]:
     Example:
         >>> from tfinv.transformations import rotations
         >>> targets(rotations(4)).round(2).tolist()
-        [[0.0, 0.5], [0.5, 1.0], [1.0, 0.5], [0.5, 0.0]]
+        [[0.0, 0.5], [0.5, 0.0], [1.0, 0.5], [0.5, 1.0]]
 
     Args:
         transformations: affine maps.

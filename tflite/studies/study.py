@@ -16,7 +16,6 @@ from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
-from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.support.cache import Cache
 from tfinv.support.checks import received
@@ -61,7 +60,6 @@ _SCALE_SAMPLES = 200
 
 
 @accepts_folded
-@on_workers
 def study(
     model: KerasModel,
     train: Any,
@@ -77,7 +75,6 @@ def study(
     warping: Warping | None = None,
     output: Output | None = OUTPUT,
     seed: int = 0,
-    distribute: Any = None,
     progress: bool = True,
 ) -> StudyResult:
     """Quantize a trained model in every way and say what each does to its invariance and its answers.
@@ -111,8 +108,6 @@ def study(
         warping: padding and interpolation of transformed images, also of those that calibrate and train.
         output: folders for the files and for what an interrupted study goes on from; a function to report to.
         seed: seed of subsets, training and resampling.
-        distribute: workers for the measurements of the files, see `tfinv.evaluate`; None for those of
-            `tfinv.distributed`, or else this process.
         progress: show progress bars.
 
     Returns:
