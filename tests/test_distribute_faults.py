@@ -160,9 +160,9 @@ def test_a_full_disk_on_a_worker_is_told_with_its_name_and_keeps_what_is_finishe
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     pool = loky.ProcessPoolExecutor(1, initializer=small_files)
-    with pytest.raises(OSError, match=rf"File too large on worker {socket.gethostname()}:\d+"):
-        with tfinv.distributed(pool):
-            studied()
+    message = rf"File too large on worker {socket.gethostname()}:\d+"
+    with tfinv.distributed(pool), pytest.raises(OSError, match=message):
+        studied()
     pool.shutdown()
     said.clear()
     assert set(studied().recipes["recipe"]) == {"float32", "float16"}
