@@ -163,6 +163,7 @@ class _Found:
 
     def __init__(self, bench: Bench, names: Sequence[str]) -> None:
         self.bench, self.names = bench, names
+        self.goals: tuple[str, ...] = ()
         self.groups: tuple[LayerGroup, ...] = bench.files.groups
         self.refused = {
             (number, name): reason
@@ -195,10 +196,15 @@ class _Found:
         self.hopeless = frozenset(pair for pair, measured in self.alone.items() if self._fails_alone(measured))
         judge = self._judge
         planned = self.planned = self._planned(costs)
-        try:
-            self.schemes, self.steps = search(self.options, [*planned, *self.named], size, judge, costs, self.hopeless)
-        except ValueError as error:
-            raise ValueError(self._none_holds()) from error
+        starts = [*planned, *self.named]
+        for self.goals in (OF_FILES[:1], OF_FILES):  # the search makes files small, whatever size is asked for
+            try:
+                self.schemes, self.steps = search(self.options, starts, size, judge, costs, self.hopeless)
+                break
+            except ValueError as error:
+                none_holds = error
+        else:
+            raise ValueError(self._none_holds()) from none_holds
         self._by_noise()
         if self.by_noise is not None and judge(self.by_noise).holds and size(self.by_noise) < size(self.schemes):
             self.schemes, further = search(self.options, [self.by_noise], size, judge, costs, self.hopeless)
@@ -207,7 +213,8 @@ class _Found:
         self.neighbours = list(self._neighbours())
 
     def _judge(self, schemes: Schemes) -> Judged:
-        return self.bench.look(schemes, "search").judged
+        goals = [str(condition) for condition in self.bench.conditions if condition.metric in self.goals]
+        return self.bench.look(schemes, "search").judged_but(goals)
 
     def _planned(self, costs: Mapping[tuple[int, str], float]) -> list[Schemes]:
         """Plans from every uniform file, kept in the cache: they are made of hundreds of conversions."""
