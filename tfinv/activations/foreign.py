@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv.activations.input_scale import InputScale, check_unit_images
+from tfinv.activations.input_scale import InputScale
 from tfinv.activations.input_scale import input_scale as parse_scale
-from tfinv.activations.layout import TO_FIRST, Layout, as_images, checked_layout
+from tfinv.activations.layout import Layout, as_images, checked_layout
+from tfinv.activations.model_inputs import as_model_inputs
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
@@ -27,7 +28,6 @@ from tfinv.activations.steps import (
     told_layout,
     unit_shape,
 )
-from tfinv.datasets.given import as_array
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.faults import RUNS, told
 from tfinv.support.types import Images
@@ -225,18 +225,7 @@ class ForeignModel(ABC):
 
     def model_inputs(self, images: Images) -> NDArray[np.float32]:
         """Images `(N, H, W, C)` in [0, 1], checked, as the model takes them."""
-        images = np.asarray(as_array(images, least=0), np.float32)
-        if images.shape[1:] != self.input_shape:
-            raise ValueError(
-                f"images must have the shape (N, {', '.join(map(str, self.input_shape))}) of the model's input. "
-                f"Received: shape {images.shape}"
-            )
-        if not np.isfinite(images).all():
-            raise ValueError("images must be finite. Received: NaN or infinite values")
-        if self.input_scale.range != (0.0, 1.0):  # without a scale, these may be inputs as the model takes them
-            check_unit_images(images, self.input_scale)
-        inputs = self.input_scale(images)
-        return inputs if self.layout == "nhwc" else np.ascontiguousarray(inputs.transpose(TO_FIRST))
+        return as_model_inputs(images, self.input_shape, self.input_scale, self.layout)
 
     def _choose(self, layers: LayerChoice) -> None:
         steps, names = self.network.steps, self._names
