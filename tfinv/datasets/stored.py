@@ -185,10 +185,10 @@ class MappedArray(OnDisk):
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         _check_file(self.path, self.size)
         array = np.memmap(self.path, np.dtype(self.dtype), "r", self.offset, self.whole)
-        return np.array(array[chosen if self.chosen is None else self.chosen[chosen]])
+        return np.array(array[_composed(self.chosen, chosen)])
 
     def taken(self, chosen: NDArray[np.integer]) -> MappedArray:
-        return replace(self, chosen=np.asarray(chosen) if self.chosen is None else self.chosen[chosen])
+        return replace(self, chosen=_composed(self.chosen, np.asarray(chosen)))
 
 
 @dataclass(frozen=True)
@@ -226,14 +226,14 @@ class NpzImages(OnDisk):
 
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         _check_file(self.path, self.size)
-        raw = _opened(self.path, self.name)[chosen if self.chosen is None else self.chosen[chosen]]
+        raw = _opened(self.path, self.name)[_composed(self.chosen, chosen)]
         images = np.asarray(raw.astype(np.uint8) if raw.dtype.kind in "iu" else raw)
         images = unit(images if images.ndim == 4 else images[..., None])
         images = images / np.float32(255) if self.divide else images
         return _fitted(images, self.image_shape)
 
     def taken(self, chosen: NDArray[np.integer]) -> NpzImages:
-        return replace(self, chosen=np.asarray(chosen) if self.chosen is None else self.chosen[chosen])
+        return replace(self, chosen=_composed(self.chosen, np.asarray(chosen)))
 
 
 @dataclass(frozen=True)
@@ -276,6 +276,11 @@ class FolderImages(OnDisk):
 
     def taken(self, chosen: NDArray[np.integer]) -> FolderImages:
         return replace(self, files=tuple(self.files[int(k)] for k in chosen))
+
+
+def _composed(before: NDArray[np.int64] | None, chosen: Any) -> Any:
+    """Positions in the array of what is chosen of the images that were chosen before; None for all."""
+    return chosen if before is None else before[chosen]
 
 
 @lru_cache(8)

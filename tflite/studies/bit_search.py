@@ -74,6 +74,10 @@ def changed(schemes: Schemes, group: int, scheme: str) -> Schemes:
     return (*schemes[:group], scheme, *schemes[group + 1 :])
 
 
+class NoStartHolds(ValueError):
+    """No choice to start from meets the conditions."""
+
+
 def search(
     options: Alternatives,
     starts: Sequence[Schemes],
@@ -99,7 +103,7 @@ def search(
         The choice, and all that was tried, in order.
 
     Raises:
-        ValueError: no start holds.
+        NoStartHolds: no start holds.
     """
     steps = []
     for schemes in sorted(dict.fromkeys(starts), key=lambda schemes: (size(schemes), starts.index(schemes))):
@@ -108,7 +112,7 @@ def search(
             break
         steps[-1] = SearchStep(-1, "", "", schemes, size(schemes), "undone")
     else:
-        raise ValueError("keep must be met by a file to start from. Received: conditions that none meets")
+        raise NoStartHolds("keep must be met by a file to start from. Received: conditions that none meets")
     current, tried = steps[-1].schemes, set(hopeless)
     savings = _Savings(options, size)
     savings.measure(current)

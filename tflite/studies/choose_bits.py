@@ -35,7 +35,16 @@ from tfinv.tflite.studies.bit_schemes import (
     groups_of,
     uniform,
 )
-from tfinv.tflite.studies.bit_search import Alternatives, Judged, Schemes, by_noise, changed, plans, search
+from tfinv.tflite.studies.bit_search import (
+    Alternatives,
+    Judged,
+    NoStartHolds,
+    Schemes,
+    by_noise,
+    changed,
+    plans,
+    search,
+)
 from tfinv.tflite.studies.options import OUTPUT, SUBSETS, Output
 from tfinv.tflite.studies.pieces import Settings, fingerprint
 from tfinv.transformations import as_set
@@ -201,7 +210,7 @@ class _Found:
             try:
                 self.schemes, self.steps = search(self.options, starts, size, judge, costs, self.hopeless)
                 break
-            except ValueError as error:
+            except NoStartHolds as error:
                 none_holds = error
         else:
             raise ValueError(self._none_holds()) from none_holds
