@@ -412,17 +412,6 @@ def test_two_statistics_of_one_measure_are_not_compared(rng):
         difference(before, after)
 
 
-@pytest.mark.slow
-def test_differences_of_nothing_are_rarely_called_real():
-    rng = np.random.default_rng(5)
-    real = []
-    for _ in range(40):
-        first = drawn(rng, 80)
-        noise = [measured(first + 0.3 * rng.normal(size=first.shape)) for _ in range(2)]
-        real.append(bool(difference(*noise).iloc[0].real))
-    assert np.mean(real) <= 0.05 + 4 * (0.05 * 0.95 / 40) ** 0.5
-
-
 def test_what_cannot_be_paired_is_refused(rng):
     block = drawn(rng, 40)
     first = measured(block)
