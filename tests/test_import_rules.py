@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -122,6 +123,7 @@ def _base_of(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     return ".".join([*above, node.module] if node.module else above)
 
 
+@functools.cache
 def all_imports() -> list[Import]:
     imports = []
     files = modules()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def options(folder: Path, **output: Any) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def files() -> dict[str, Conversion]:
     """The same files, made without the study."""
     model, calibration = trained(plain_network), splits()[0].subset(50, 0).x

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -66,11 +66,12 @@ def _accepts_scale_of_after(function: Callable[P, R]) -> Callable[P, R]:
             DeprecationWarning,
             stacklevel=2,
         )
-        given: Any = list(args)
-        where, place = (kwargs, "after") if "after" in kwargs else (given, 1)
-        where[place] = _as_model(where[place], scale)
-        call: Any = function
-        return call(*given, **kwargs)
+        call, given, named = cast(Any, function), list[Any](args), dict[str, Any](kwargs)
+        if "after" in named:
+            named["after"] = _as_model(named["after"], scale)
+        else:
+            given[1] = _as_model(given[1], scale)
+        return call(*given, **named)
 
     return wrapper
 

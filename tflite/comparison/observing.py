@@ -143,7 +143,7 @@ def warping_function(
 
     # A concrete function: several runs in one process would make TensorFlow warn of retracing.
     spec = tf.TensorSpec((None, *shape), tf.float32)
-    concrete = tf.function(transformed).get_concrete_function(spec)
+    concrete = tf.function(transformed, autograph=False).get_concrete_function(spec)
     upright = int(same[0]) if same.size else len(transformations)
     return lambda images: concrete(tf.constant(images)).numpy(), upright
 

@@ -17,7 +17,7 @@ from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.comparison.behaviour import behaviour, identities
 from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
-from tfinv.tflite.comparison.options import INTERVALS, paired_sampling
+from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.convert import recipes as convert
 from tfinv.tflite.convert.calibration import calibration_batches
 from tfinv.tflite.convert.litert_quantizer import quantize_all, quantize_weights
@@ -106,7 +106,8 @@ def sensitivity(
     sampling = paired_sampling(sampling)
     measured = partial(
         measure_models, images=images, transformations=transformations, measures=[chosen], sampling=sampling,
-        warping=warping, memory_budget=memory_budget, fidelity_samples=1, progress=progress,
+        warping=warping, subsets=Subsets(measured_samples=None, fidelity_samples=1, memory_budget=memory_budget),
+        progress=progress,
     )  # fmt: skip
     base = measured({"float32": first})["float32"]
     before = base.results[chosen.key]

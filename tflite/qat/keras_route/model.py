@@ -46,7 +46,7 @@ class FakeQuantizedModel:
     @cached_property
     def _activations(self) -> Any:
         model = keras.Model(self.model.inputs, self.layers)
-        return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+        return tf.function(lambda images: model(images, training=False), reduce_retracing=True, autograph=False)
 
     def watched(self, names: Iterable[str]) -> Callable[[Tensor], dict[str, Tensor]]:
         """What gives some layers of `layers` for images, rounded as in the file by the ranges of the moment."""
