@@ -15,7 +15,7 @@ from tfinv.support.cache import Cache
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.files import write_json
 from tfinv.support.types import Images, KerasModel
-from tfinv.tflite.comparison.gate import Condition
+from tfinv.tflite.comparison.conditions import Condition
 from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.convert import recipes as convert
 from tfinv.tflite.convert.calibration import calibration_batches
@@ -98,7 +98,7 @@ def choose_bits(
         data: images to measure on, see `compare_files`.
         transformations: a set, its id, or a sequence of `Affine`.
         keep: conditions that must hold against the float32 file, in the language of `compare --fail-if`, such as
-            `"output_profile_increase<2%"`, `"transformed_accuracy_drop<0.5%"` (half a point), `"flip_rate<3%"`,
+            `"output_profile_increase<2%"`, `"transformed_accuracy_drop<0.5pt"` (half a point), `"flip_rate<3%"`,
             `"min_sqnr_db>20"` or `"latency_ratio<1"`, which is measured on this machine.
         schemes: names of `tfinv.tflite.BIT_SCHEMES` to choose among; float32 is always one of them.
         input_scale: see `TFLiteModel`.
