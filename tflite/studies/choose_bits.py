@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, checked
+from tfinv.models.opening import as_keras_model
 from tfinv.support.cache import Cache
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.files import write_json
@@ -93,7 +94,7 @@ def choose_bits(
         (True, True)
 
     Args:
-        model: a functional or sequential Keras 3 model, or the `Conversion` of one by `float32`.
+        model: a functional or sequential Keras 3 model, the path of its file, or its `Conversion` by `float32`.
         calibration: images as the model takes them, for activations that are integers; see `with_transformations`.
         data: images to measure on, see `compare_files`.
         transformations: a set, its id, or a sequence of `Affine`.
@@ -124,7 +125,7 @@ def choose_bits(
     sampling, warping = paired_sampling(sampling), checked(Warping, warping)
     say = output.report or (words.to_stderr if progress else lambda _: None)
     scale = parse_scale(input_scale)
-    reference = model if isinstance(model, Conversion) else convert.float32(model)
+    reference = model if isinstance(model, Conversion) else convert.float32(as_keras_model(model))
     opened = TFLiteModel(reference, input_scale=scale, probe=False)
     images = as_split(data, opened.input_shape, subsets.max_samples, seed)
     few = subset(images, subsets.measured_samples, seed)
