@@ -89,7 +89,7 @@ def open_file(path: str | os.PathLike[str]) -> Model:
     if kind == "keras":
         return load(path)
     if kind == "tflite":
-        from tfinv.tflite import TFLiteModel
+        from tfinv.tflite.files.model import TFLiteModel
 
         return TFLiteModel(str(path))
     return open_foreign(str(path), kind)
