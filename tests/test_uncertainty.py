@@ -386,6 +386,25 @@ def test_intervals_of_sparse_layers_contain_the_truth(interval, rounds):
     assert np.mean(hits) >= 0.92
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("interval", "rounds"), [("jackknife", 600), ("bootstrap", 300)])
+def test_intervals_of_paired_changes_of_sparse_layers_contain_the_truth(interval, rounds):
+    def rounded(block: np.ndarray) -> np.ndarray:
+        """As four bits store it: small responses fall silent, large ones move to the next level."""
+        return np.round(block / 0.75) * 0.75
+
+    population = sparse_layer(np.random.default_rng(97), 200_000)
+    truth = measured_mean(rounded(population)) - measured_mean(population)
+    rng, hits = np.random.default_rng(9), []
+    for _ in range(rounds):
+        block = sparse_layer(rng, 400)
+        pair = [measured(part, interval=interval, resamples=500) for part in (block, rounded(block))]
+        row = difference(*pair).iloc[0]
+        hits.append(row.low <= truth <= row.high)
+    print(f"{interval}: {np.mean(hits):.3f} of {truth:+.4f}")
+    assert abs(truth) > 0.005 and np.mean(hits) >= 0.92
+
+
 def test_two_statistics_of_one_measure_are_not_compared(rng):
     block = drawn(rng, 40)
     before, after = measured(block, "NormalizedVariance(statistic='std')"), measured(block)
