@@ -33,7 +33,8 @@ class Split:
 
     Args:
         x: float32 `(S, H, W, C)`, finite, in [0, 1]; at least one image.
-        y: int64 `(S,)`, class numbers from 0; None for images without labels.
+        y: int64 `(S,)`, class numbers from 0; `(S, K)` of 0 and 1 for several labels of one image; None for images
+            without labels.
 
     Raises:
         ValueError: wrong rank, no image, NaN or infinity, values outside [0, 1], or labels that do not fit.
@@ -95,7 +96,7 @@ class Split:
             labels: yield `(images, labels)` rather than images alone.
 
         Returns:
-            A `tf.data.Dataset` of float32 `(B, H, W, C)`, with int64 `(B,)` where `labels`.
+            A `tf.data.Dataset` of float32 `(B, H, W, C)`, with int64 `(B,)` or `(B, K)` where `labels`.
 
         Raises:
             ValueError: a batch size below 1, or labels asked of a split without any.
@@ -153,7 +154,8 @@ class Dataset:
 
     Args:
         name: short name, such as `"digits"`.
-        classes: class names; label `k` is `classes[k]`. Empty where there are no labels.
+        classes: class names; label `k`, or column `k` of several labels, is `classes[k]`. Empty where there are no
+            labels.
         train: images to train, to calibrate and to take statistics from.
         test: images to measure and to test on.
         notes: what a user should know: where the images came from, files that were left out, images resized.
@@ -176,7 +178,13 @@ class Dataset:
             )
         if (self.train.y is None) != (self.test.y is None):
             raise ValueError("train and test must both have labels or both have none. Received: one of each")
-        highest = max((int(part.y.max()) for part in (self.train, self.test) if part.y is not None), default=-1)
+        labels = [part.y for part in (self.train, self.test) if part.y is not None]
+        if any(y.shape[1:] != labels[0].shape[1:] for y in labels):
+            raise ValueError(
+                "train and test must have labels of one kind. "
+                f"Received: shapes {' and '.join(str(y.shape) for y in labels)}"
+            )
+        highest = max((y.shape[1] - 1 if y.ndim == 2 else int(y.max()) for y in labels), default=-1)
         if highest >= len(self.classes):
             raise ValueError(f"classes must name every label. Received: label {highest} and {len(self.classes)} names")
 
@@ -222,6 +230,10 @@ def _checked_labels(y: Any, count: int) -> NDArray[np.int64]:
     y = np.asarray(y)
     if y.dtype.kind not in "iu":
         raise TypeError(f"y must be integer class numbers. Received: {y.dtype}")
+    if y.ndim == 2 and len(y) == count and y.shape[1] > 1:
+        if y.max() > 1 or y.min() < 0:
+            raise ValueError(f"y must hold 0 and 1 for several labels. Received: values from {y.min()} to {y.max()}")
+        return np.ascontiguousarray(y, np.int64)
     if y.shape != (count,):
         raise ValueError(f"y must hold one label for each of the {count} images. Received: shape {y.shape}")
     if y.min() < 0:

@@ -91,6 +91,11 @@ def worst_case(
     check_finite(x, "images")
     y = own_labels if labels is None else labels
     targets = None if y is None else as_labels(y, len(x), "labels")
+    if targets is not None and targets.ndim == 2:
+        raise ValueError(
+            f"labels must be class numbers for a search. Received: {targets.shape[1]} labels per image; "
+            "search with the column of one label and keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
+        )
     asker = Asker(as_model(model), x.shape[1:], space, warping, batch)
     parts = [slice(start, start + PART) for start in range(0, len(x), PART)]
     with Progress("searching", len(x) * budget, "img", shown=progress) as bar, team_of(distribute) as team:

@@ -147,7 +147,9 @@ def train(
     Args:
         model: a Keras model, images `(N, H, W, C)` to logits `(N, classes)`; one that ends in a softmax works too. One
             output unit, a logit or a sigmoid's, tells two classes, and binary cross-entropy trains it.
-        train: a `tfinv.datasets.Split` or a pair `(x, y)`.
+        train: a `tfinv.datasets.Split` or a pair `(x, y)`. Labels `(S, K)` of 0 and 1 tell K labels of one image, and
+            binary cross-entropy trains one unit for each; rows that are all one-hot are class numbers, unless a
+            sigmoid makes the output.
         epochs: passes over the training images.
         batch_size: images in a step; the last of an epoch may be smaller.
         learning_rate: of Adam, a number or a Keras schedule.
@@ -244,7 +246,8 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
     if validation is not None:
         validation = as_dataset(validation, max(256, plan.batch_size), False, None, False, None, True)
     fitted_model = plain(model)
-    objective = _objective(output_activation(fitted_model), fitted_model.output_shape[-1])
+    several = plan.train.y.ndim == 2
+    objective = _objective(output_activation(fitted_model), fitted_model.output_shape[-1], several)
     if plan.invariance is not None:
         fitted_model = _with_invariance(fitted_model, plan, plan.invariance, seed)
     fitted_model.compile(
@@ -283,9 +286,9 @@ def _make_variables(model: KerasModel, train: LabelledImages) -> None:
     model.compute_metrics(train.x[:1], train.y[:1], model(train.x[:1], training=False))
 
 
-def _objective(activation: str, units: int) -> dict[str, Any]:
-    """Loss and accuracy for the output of a classifier; one unit tells two classes."""
-    if units > 1:
+def _objective(activation: str, units: int, several: bool) -> dict[str, Any]:
+    """Loss and accuracy for the output of a classifier; one unit tells two classes, as all do of several labels."""
+    if units > 1 and not several:
         return {
             "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=activation != "softmax"),
             "metrics": ["accuracy"],

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.options import Warping
+from tfinv.statistics.classification import by_label
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images
@@ -32,20 +33,22 @@ class Observer:
     Args:
         model: the model.
         labels: class numbers of the images; where all are 0 or 1, an output of one unit tells these two classes. One
-            that is a sigmoid's does so without labels. None where there are none.
+            that is a sigmoid's does so without labels. A matrix tells several labels per image, of which every unit of
+            the output answers one. None where there are none.
     """
 
     def __init__(self, model: Any, labels: Any = None) -> None:
         self.model = model
         output = next(iter(getattr(model, "outputs", ())), None)
         self._activation = output.activation if output else ""
+        self._per_image = 1 if labels is None or np.ndim(labels) == 1 else np.shape(labels)[1]
         self._is_binary = self._activation == "sigmoid" or (labels is not None and set(np.unique(labels)) <= {0, 1})
         self._upright: list[tuple[Any, Any]] = []
         self._transformed: list[tuple[Any, Any]] = []
         self._classes = 0
         self._from_logits: bool | None = None
         self._is_classifier = True
-        self._samples = 0 if labels is None else len(labels)
+        self._samples = 0 if labels is None else np.size(labels)
         self._scores: list[tuple[Any, Any, Any]] = []
         self._seen = 0
         if not isinstance(model, TFLiteModel):
@@ -80,6 +83,9 @@ class Observer:
         if not self._is_classifier:
             return
         outputs = outputs.reshape(samples, -1, outputs.shape[-1])
+        if self._per_image > 1:
+            outputs, _ = by_label(outputs, np.empty((0, self._per_image), np.int64))
+            samples = len(outputs)
         self._classes = max(2, outputs.shape[-1])
         if self._from_logits is None:
             single = outputs.shape[-1] == 1
@@ -116,7 +122,7 @@ class Observer:
             [np.concatenate(blocks) for blocks in zip(*parts, strict=True)]
             for parts in (self._upright, self._transformed)
         )
-        return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes)
+        return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes, self._per_image)
 
 
 def warping_function(

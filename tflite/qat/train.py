@@ -106,6 +106,11 @@ def qat_int8(
         plan = make_plan(
             model, data, calibration, augmentation, invariance, **options, weight_bits=weight_bits, progress=progress
         )
+        if route == "tfmot" and plan.data.y.ndim == 2:
+            raise ValueError(
+                f"route must be 'keras' for several labels of one image. Received: 'tfmot' and {plan.data.y.shape[1]} "
+                "labels"
+            )
         return _finish(plan, route, _by_keras(plan) if route == "keras" else _by_tfmot(plan), started)
 
 
@@ -118,7 +123,7 @@ def _by_keras(plan: QatPlan) -> RouteResult:
     before = plan.accuracy(trained.model)
     fitted = train(
         trained.logits,
-        (plan.data.x, plan.data.y),
+        plan.data,
         epochs=plan.epochs,
         batch_size=plan.batch_size,
         learning_rate=plan.learning_rate,

@@ -247,7 +247,9 @@ def _measure(
     if measured.scores is not None and test.y is not None:
         moved = ~identities(settings.transformations)
         names = list(settings.transformations.labels)
-        calibration = calibration_table({recipe: measured.scores}, test.y, names, moved if moved.any() else ~moved)
+        calibration = calibration_table(
+            {recipe: measured.scores}, test.y.reshape(-1), names, moved if moved.any() else ~moved
+        )
     if matched is None:
         empty = pd.DataFrame({"layer": []})
         return Piece(conversion, facts, measured.results, measured.predictions, empty, (), calibration)
