@@ -98,7 +98,7 @@ def test_a_change_that_makes_the_real_file_larger_is_never_measured():
 def test_conditions_that_cannot_be_kept_are_refused():
     for keep, message in {
         "flip_rat<5%": "Did you mean 'flip_rate'",
-        "flips": "condition must read like",
+        "flips": "keep must read like",
         "changed<1": "keep must name one of output_profile_increase",
     }.items():
         with pytest.raises(ValueError, match=message):
@@ -184,3 +184,14 @@ def test_layers_that_share_a_kernel_are_tied_and_names_that_others_begin_with_ar
     scope = first.scope
     assert all(re.search(scope, "".join(f"{name};" for name in names)) for names in first.outputs)
     assert not re.search(scope, f"{first.outputs[0][0]}2;") and not re.search(scope, f"x{first.outputs[0][0]};")
+
+
+def test_a_wrong_name_lists_those_that_keep_takes():
+    with pytest.raises(ValueError, match="keep must name one of") as caught:
+        parse_keep("flip_rat<5%")
+    listed = str(caught.value).split("one of ")[1].split(". ")[0].split(", ")
+    assert "flip_rate" in str(caught.value) and "changed" not in listed
+    for metric in listed:
+        assert parse_keep(f"{metric}<0.5")[0].metric == metric
+    with pytest.raises(ValueError, match="keep must read like"):
+        parse_keep("flip_rate")

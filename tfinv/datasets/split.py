@@ -13,6 +13,7 @@ import numpy as np
 
 from tfinv.datasets.sampling import stratified_sample
 from tfinv.support.checks import whole_number
+from tfinv.support.faults import told
 from tfinv.support.lazy import tf
 from tfinv.support.types import Images
 
@@ -132,7 +133,8 @@ def as_dataset(
     dataset = dataset.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
     if augmentation is not None:
         # One batch at a time: in a parallel map, batches would race for the state of a seeded layer.
-        dataset = dataset.map(_on_images(augmentation, labels))
+        with told("augmentation must map a batch of images to one", way_out="call it on two of the images by itself"):
+            dataset = dataset.map(_on_images(augmentation, labels))
     if repeat:
         dataset = dataset.repeat()
     return dataset.prefetch(tf.data.AUTOTUNE)

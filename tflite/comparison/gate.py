@@ -6,7 +6,7 @@ import fnmatch
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,7 @@ class Gate:
         return "; ".join(self.reasons)
 
 
-def parse_condition(text: str) -> Condition:
+def parse_condition(text: str, metrics: Collection[str] = tuple(METRICS), argument: str = "condition") -> Condition:
     """Read a condition such as `"max_profile_increase>0.1"` or `"flip_rate >= 5%"`.
 
     Example:
@@ -111,18 +111,20 @@ def parse_condition(text: str) -> Condition:
         'flip_rate>0.05'
 
     Args:
-        text: a metric of `METRICS`, one of `>`, `>=`, `<`, `<=`, and a number, perhaps with `%`.
+        text: a metric, one of `>`, `>=`, `<`, `<=`, and a number, perhaps with `%`.
+        metrics: those that it may name.
+        argument: what to call it in an error.
 
     Raises:
         ValueError: it does not read like that, or names another metric.
     """
     match = _FORM.fullmatch(str(text))
     if not match:
-        raise ValueError(f"condition must read like max_profile_increase>0.1 or flip_rate>5%. Received: {text!r}")
+        raise ValueError(f"{argument} must read like max_profile_increase>0.1 or flip_rate>5%. Received: {text!r}")
     metric, sign, number, percent = match.groups()
-    if metric not in METRICS:
-        hint = close_match(metric, METRICS)
-        raise ValueError(f"condition must name one of {', '.join(METRICS)}.{hint} Received: {text!r}")
+    if metric not in metrics:
+        hint = close_match(metric, metrics)
+        raise ValueError(f"{argument} must name one of {', '.join(metrics)}.{hint} Received: {text!r}")
     return Condition(metric, sign, float(number) / (100 if percent else 1))
 
 

@@ -98,7 +98,7 @@ def parse_keep(keep: str | Condition | Iterable[str | Condition]) -> tuple[Condi
             other.
     """
     given = [keep] if isinstance(keep, (str, Condition)) else list(keep)
-    found = [text if isinstance(text, Condition) else parse_condition(text) for text in given]
+    found = [text if isinstance(text, Condition) else parse_condition(text, BIT_METRICS, "keep") for text in given]
     if not found:
         raise ValueError("keep must hold at least one condition, such as 'output_profile_increase<2%'. Received: none")
     for condition in found:
