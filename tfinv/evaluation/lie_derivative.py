@@ -19,6 +19,7 @@ from tfinv.measures import LieDerivative
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.statistics.lie_error import acted
 from tfinv.status import finite_status
+from tfinv.support.checks import whole_number
 from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
@@ -87,7 +88,7 @@ def lie_derivative(
     if unknown or not generators:
         raise ValueError(f"generators must be some of {', '.join(GENERATORS)}. Received: {list(generators)}")
     measures: dict[Generator, LieDerivative] = {generator: LieDerivative(generator) for generator in generators}
-    batches = ImageBatches(images, batch_size)
+    batches = ImageBatches(images, whole_number("batch_size", batch_size, 1))
     source = as_source(model, None, batches.shape)
     check_gradients(list(measures.values()), source)
     assert isinstance(source, ActivationModel)
