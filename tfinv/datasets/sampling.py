@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import kind_of, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +39,7 @@ def stratified_sample(labels: Indices | None, count: int, n: int, seed: int) -> 
     Raises:
         ValueError: `n` is not in 1..`count`, or the seed is negative.
     """
+    kind_of("n", n, (int, np.integer), "a whole number")
     if not 1 <= n <= count:
         raise ValueError(f"n must be between 1 and the {count} samples there are. Received: {n}")
     rng = generator(seed)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.datasets.sampling import stratified_sample
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import flag, kind_of, received, whole_number
+from tfinv.support.faults import told
 from tfinv.support.lazy import tf
 from tfinv.support.types import Images
 
@@ -72,6 +73,8 @@ class Split:
     def take(self, indices: Any) -> Split:
         """The images at these positions, in this order."""
         indices = np.asarray(indices)
+        if indices.ndim != 1 or indices.dtype.kind not in "iub" or not indices.size:
+            raise TypeError(f"indices must be positions of images, at least one. Received: {received(indices)}")
         return Split(self.x[indices], None if self.y is None else self.y[indices])
 
     def as_dataset(
@@ -115,6 +118,10 @@ def as_dataset(
 ) -> tf.data.Dataset:
     """See `Split.as_dataset`."""
     whole_number("batch_size", batch_size, 1)
+    for name, value in (("shuffle", shuffle), ("repeat", repeat), ("labels", labels)):
+        flag(name, value)
+    if seed is not None:
+        whole_number("seed", seed, 0)
     if labels and split.y is None:
         raise ValueError("labels must be False for a split without labels. Received: labels=True")
     with tf.device("CPU:0"):
@@ -132,7 +139,8 @@ def as_dataset(
     dataset = dataset.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
     if augmentation is not None:
         # One batch at a time: in a parallel map, batches would race for the state of a seeded layer.
-        dataset = dataset.map(_on_images(augmentation, labels))
+        with told("augmentation must map a batch of images to one", way_out="call it on two of the images by itself"):
+            dataset = dataset.map(_on_images(augmentation, labels))
     if repeat:
         dataset = dataset.repeat()
     return dataset.prefetch(tf.data.AUTOTUNE)
@@ -171,6 +179,14 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        kind_of("name", self.name, str, "text")
+        for name in ("train", "test"):
+            kind_of(name, getattr(self, name), Split, "a Split")
+        for name in ("classes", "notes"):
+            value = getattr(self, name)
+            kind_of(name, value, (tuple, list), "a tuple of texts")
+            if not all(isinstance(text, str) for text in value):
+                raise TypeError(f"{name} must be a tuple of texts. Received: {value!r:.60}")
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             raise ValueError(
                 f"train and test must have images of one shape. "

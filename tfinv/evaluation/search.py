@@ -85,6 +85,7 @@ def worst_case(
     Source: Engstrom et al. 2019, "Exploring the landscape of spatial robustness".
     """
     space, warping = SearchSpace.of(ranges), checked(Warping, warping)
+    whole_number("seed", seed, 0)
     budget, batch = whole_number("budget", budget, 2), whole_number("batch_size", batch_size, 1)
     given, own_labels = in_memory(tuple(images) if isinstance(images, list) else images, "images")
     x = np.ascontiguousarray(as_array(given, "images"), np.float32)

@@ -277,7 +277,13 @@ def _shapes(model: Model) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
     """Shapes of all inputs and of all outputs."""
     if getattr(model, "inputs", None) and getattr(model, "outputs", None):
         return [tuple(symbol.shape) for symbol in model.inputs], [tuple(symbol.shape) for symbol in model.outputs]
-    return [tuple(model.input_shape)], [tuple(model.output_shape)]
+    try:
+        return [tuple(model.input_shape)], [tuple(model.output_shape)]
+    except AttributeError:
+        raise ValueError(
+            "model must be built: begin it with keras.Input, or rebuild it with keras.Model(inputs, outputs). "
+            f"Received: {type(model).__name__} {model.name!r}"
+        ) from None
 
 
 def _check_fit(image_shape: tuple[int, ...], y: NDArray[Any], model: Classifier, argument: str) -> None:
@@ -294,6 +300,8 @@ def _check_fit(image_shape: tuple[int, ...], y: NDArray[Any], model: Classifier,
             raise ValueError(
                 f"the images of {argument} must have the model's input shape {expected[1:]}. Received: {image_shape}"
             )
+        if not isinstance(output[1], int):
+            raise ValueError(f"model must give a known number of logits (N, classes). Received: outputs {output}")
         if y.ndim == 2:
             if y.shape[1] != output[1]:
                 raise ValueError(

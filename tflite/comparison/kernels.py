@@ -221,7 +221,7 @@ def _observed(
             inputs, layers = warp_block(batch.images), {}
             for kernel_set, observer in observers.items():
                 start = time.perf_counter()
-                read, outputs = observer.show(inputs, bool(recorders))
+                read, outputs = observer.show(inputs, list(observer.model.layer_tensors) if recorders else ())
                 layers[kernel_set] = read
                 seconds[kernel_set] += time.perf_counter() - start
                 observer.note(outputs, len(batch.images), len(transformations), upright)

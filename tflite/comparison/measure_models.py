@@ -143,7 +143,7 @@ def measure_models(
     batches = ImageBatches(images, block_size(batch_size, len(transformations)))
     labels = unpack(images)[1]
     observers = {name: Observer(model, labels) for name, model in models.items()}
-    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping)
+    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping, subsets.memory_budget)
     run.run(subsets.fidelity_samples, progress)
     frames = {name: recorder.to_frame() for name, recorder in run.recorders.items()}
     responses = {name: recorder.responses for name, recorder in run.recorders.items()}

@@ -17,7 +17,7 @@ from tfinv.activations.layer_graph import flatten
 from tfinv.activations.outputs import output_activation
 from tfinv.activations.selection import select_names
 from tfinv.statistics.classification import by_label, chosen, threshold_of
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import flag, whole_number
 from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel
@@ -220,5 +220,4 @@ def _check(
         raise ValueError(f"io must be 'float32' or 'int8'. Received: {io!r}")
     if weight_bits not in (4, 8):
         raise ValueError(f"weight_bits must be 4 or 8. Received: {weight_bits!r}")
-    if not isinstance(progress, (bool, np.bool_)):
-        raise TypeError(f"progress must be True or False. Received: {progress!r}")
+    flag("progress", progress)

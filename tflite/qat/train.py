@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from tfinv.activations.layer_graph import flatten
 from tfinv.support.checks import kind_of
+from tfinv.support.faults import TRAINS, told
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.litert_quantizer import Io
 from tfinv.tflite.qat.integer_file import to_integer_file
@@ -111,7 +112,9 @@ def qat_int8(
                 f"route must be 'keras' for several labels of one image. Received: 'tfmot' and {plan.data.y.shape[1]} "
                 "labels"
             )
-        return _finish(plan, route, _by_keras(plan) if route == "keras" else _by_tfmot(plan), started)
+        with told(TRAINS, plan.model, way_out="try model(images, training=True) by itself, on two of the images"):
+            result = _by_keras(plan) if route == "keras" else _by_tfmot(plan)
+        return _finish(plan, route, result, started)
 
 
 def _by_keras(plan: QatPlan) -> RouteResult:

@@ -258,7 +258,13 @@ def _measure(
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
     run = PairedRun(
-        observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, settings.warping
+        observers,
+        "reference",
+        {recipe: matched.pairs},
+        settings.transformations,
+        batches,
+        settings.warping,
+        settings.memory_budget,
     )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
