@@ -107,7 +107,11 @@ def worst_case(
         if team is None:
             found = [search_part(asker, *task, advance=bar.advance) for task in tasks]
         else:
-            found = run_tasks(team, _search_in_worker, asker, tasks, lambda task: bar.advance(len(task[0]) * budget))
+
+            def advance(task: tuple[Any, ...], worst: WorstCase) -> None:
+                bar.advance(len(task[0]) * budget)
+
+            found = run_tasks(team, _search_in_worker, asker, tasks, advance)
     return joined(found, pictures)
 
 
