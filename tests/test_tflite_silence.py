@@ -161,5 +161,5 @@ def test_wake_words_are_not_more_invariant_because_they_are_silent(wake_words_co
 
 def test_the_gate_knows_lost_units(wake_words_compared):
     largest = max(90 / 524, 50 / 217)
-    assert check([f"lost_units>{largest + 0.001}"], wake_words_compared).reason == ""
-    assert f"lost_units is {largest:.4g}" in check(["lost_units>20%"], wake_words_compared).reason
+    assert check([f"lost_units>{100 * largest + 0.1}%"], wake_words_compared).reason == ""
+    assert f"lost_units is {100 * largest:.4g} %" in check(["lost_units>20%"], wake_words_compared).reason

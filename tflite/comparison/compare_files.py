@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from tfinv.activations.outputs import remarks
+from tfinv.activations.outputs import answering_activation, remarks
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.distribution import on_workers
@@ -32,6 +32,7 @@ from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import ALL_MEASURED, INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.output_words import describe_outputs
+from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
@@ -149,7 +150,13 @@ def compare_files(
     first, second = scales_of_pair(first, second)
     first, second = first.with_kernels(main), second.with_kernels(main)
     is_limited = main in SLOW and subsets.max_samples is None
-    images = as_split(data, first.input_shape, subsets.kernel_samples if is_limited else subsets.max_samples, seed)
+    images = as_split(
+        data,
+        first.input_shape,
+        subsets.kernel_samples if is_limited else subsets.max_samples,
+        seed,
+        answering_activation(first),
+    )
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
     if subsets.layers is not None:
@@ -204,14 +211,16 @@ def compare_files(
         **(metadata or {}),
     }
     few = subset(images, subsets.measured_samples, seed)
-    compared = None
-    if not are_classes(first, few.x, subsets.outputs, few.y):
+    compared, stated = None, subsets.outputs
+    if stated is None and few.y is not None and few.y.ndim == 2:
+        stated = "labels"
+    if not are_classes(first, few.x, stated, few.y):
         compared = compare_outputs(
             first,
             second,
             few,
             transformations,
-            subsets.outputs,
+            stated,
             warping=warping,
             progress=progress,
             metadata={"names": called},
@@ -246,7 +255,7 @@ def _assembled(
     fidelity = _fidelity(measured[names[1]].fidelity, models, matched)
     predictions = {name: one.predictions for name, one in measured.items() if one.predictions is not None}
     if outputs is not None and outputs.before.outputs and outputs.before.outputs[0].kind != "class":
-        predictions = {}
+        predictions = predictions if images.y is not None and images.y.ndim == 2 else {}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
     rows = [{"model": name, **_facts(model)} for name, model in zip(names, models, strict=True)]
     if seen:
@@ -262,6 +271,7 @@ def _assembled(
     return Comparison(
         names=names,
         verdict=(
+            *_answers_counted(predictions),
             *(describe_outputs(outputs, names) if outputs is not None else ()),
             *verdict.describe(layers, fidelity, *(seen or (None, None)), names),
             *answers_verdict.sentences(answers, seen, names),
@@ -280,6 +290,14 @@ def _assembled(
         answers=answers,
         outputs=outputs,
     )
+
+
+def _answers_counted(predictions: Mapping[str, Predictions]) -> list[str]:
+    """What shares are shares of, where every image has several labels."""
+    count = max((one.per_image for one in predictions.values()), default=1)
+    if count == 1:
+        return []
+    return [f"Every image has {count} labels: accuracies, flips and consistencies are shares of their answers."]
 
 
 def _self_check(name: str, model: TFLiteModel, images: Images) -> str:
@@ -361,6 +379,8 @@ def _behaviours(
     if len(predictions) < 2:
         return ()
     reference, other = (predictions[name] for name in names)
+    if reference.per_image > 1:
+        labels = reference.truth(labels)
     if labels is not None and labels.max() >= reference.num_classes:
         raise ValueError(
             f"labels must be classes of the model, below {reference.num_classes}. Received: {int(labels.max())}"

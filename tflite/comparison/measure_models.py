@@ -13,6 +13,7 @@ from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
+from tfinv.models.opening import as_model
 from tfinv.results import Results
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.confidence import Scores
@@ -85,7 +86,7 @@ def measure_models(
         ((20, 4), ['conv', 'pool', 'logits'])
 
     Args:
-        models: `TFLiteModel` or another `ActivationSource` by name, of one input shape.
+        models: `TFLiteModel`, another `ActivationSource`, or the path of a file of one, by name; of one input shape.
         images: array `(S, H, W, C)` in [0, 1] or a `Split`; all predictions are of these.
         transformations: a set, its id, or a sequence of `Affine`.
         measures: measures or their keys.
@@ -113,6 +114,7 @@ def measure_models(
     """
     if not models:
         raise ValueError("models must hold at least one model. Received: none")
+    models = {name: as_model(model) for name, model in models.items()}
     reference = next(iter(models)) if reference is None else reference
     for name in (reference, *(pairs or {})):
         if name not in models:
@@ -141,7 +143,7 @@ def measure_models(
     batches = ImageBatches(images, block_size(batch_size, len(transformations)))
     labels = unpack(images)[1]
     observers = {name: Observer(model, labels) for name, model in models.items()}
-    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping)
+    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping, subsets.memory_budget)
     run.run(subsets.fidelity_samples, progress)
     frames = {name: recorder.to_frame() for name, recorder in run.recorders.items()}
     responses = {name: recorder.responses for name, recorder in run.recorders.items()}

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfinv.activations.outputs import answering_activation
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, checked
+from tfinv.models.opening import as_keras_model
 from tfinv.support.cache import Cache
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.types import Images, KerasModel
-from tfinv.tflite.comparison.gate import Condition
+from tfinv.tflite.comparison.conditions import Condition
 from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.convert import recipes as convert
 from tfinv.tflite.convert.calibration import calibration_batches
@@ -72,12 +74,12 @@ def choose_bits(
         (True, True)
 
     Args:
-        model: a functional or sequential Keras 3 model, or the `Conversion` of one by `float32`.
+        model: a functional or sequential Keras 3 model, the path of its file, or its `Conversion` by `float32`.
         calibration: images as the model takes them, for activations that are integers; see `with_transformations`.
         data: images to measure on, see `compare_files`.
         transformations: a set, its id, or a sequence of `Affine`.
         keep: conditions that must hold against the float32 file, in the language of `compare --fail-if`, such as
-            `"output_profile_increase<2%"`, `"transformed_accuracy_drop<0.5%"` (half a point), `"flip_rate<3%"`,
+            `"output_profile_increase<2%"`, `"transformed_accuracy_drop<0.5pt"` (half a point), `"flip_rate<3%"`,
             `"min_sqnr_db>20"` or `"latency_ratio<1"`, which is measured on this machine.
         schemes: names of `tfinv.tflite.BIT_SCHEMES` to choose among; float32 is always one of them.
         input_scale: see `TFLiteModel`.
@@ -103,9 +105,9 @@ def choose_bits(
     sampling, warping = paired_sampling(sampling), checked(Warping, warping)
     say = output.report or (words.to_stderr if progress else lambda _: None)
     scale = parse_scale(input_scale)
-    reference = model if isinstance(model, Conversion) else convert.float32(model)
+    reference = model if isinstance(model, Conversion) else convert.float32(as_keras_model(model))
     opened = TFLiteModel(reference, input_scale=scale, probe=False)
-    images = as_split(data, opened.input_shape, subsets.max_samples, seed)
+    images = as_split(data, opened.input_shape, subsets.max_samples, seed, answering_activation(opened))
     few = subset(images, subsets.measured_samples, seed)
     batches = list(calibration_batches(calibration, opened.input_shape, 64))
     groups = groups_of(opened)

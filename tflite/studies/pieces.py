@@ -248,7 +248,9 @@ def _measure(
     if measured.scores is not None and test.y is not None:
         moved = ~identities(settings.transformations)
         names = list(settings.transformations.labels)
-        calibration = calibration_table({recipe: measured.scores}, test.y, names, moved if moved.any() else ~moved)
+        calibration = calibration_table(
+            {recipe: measured.scores}, test.y.reshape(-1), names, moved if moved.any() else ~moved
+        )
     if matched is None:
         empty = pd.DataFrame({"layer": []})
         return Piece(conversion, facts, measured.results, measured.predictions, empty, (), calibration)
@@ -256,7 +258,13 @@ def _measure(
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
     run = PairedRun(
-        observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, settings.warping
+        observers,
+        "reference",
+        {recipe: matched.pairs},
+        settings.transformations,
+        batches,
+        settings.warping,
+        settings.memory_budget,
     )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()
