@@ -6,7 +6,8 @@ shifts by up to 3 pixels.
 Expected: the worst of 10 within 15 points of that, far below the mean over draws; the search finds errors that its own
 grid misses; training with such images raises the worst case most. The network is the published one: two convolutions of
 5x5 with 32 and 64 channels, pooled, and a dense layer of 1024 units. How long it was trained is not said; here 3 passes
-over all images, 4 with augmentation.
+over all images, 4 with augmentation. At preset cpu the worst of 10 is 40.0 %. SciPy's transformations, with
+draws of their own, give 40.2 %, so the difference from the source lies in the training.
 
     python -m tfinv.run worst_case
 

@@ -188,3 +188,14 @@ def test_layers_that_share_a_kernel_are_tied_and_names_that_others_begin_with_ar
     scope = first.scope
     assert all(re.search(scope, "".join(f"{name};" for name in names)) for names in first.outputs)
     assert not re.search(scope, f"{first.outputs[0][0]}2;") and not re.search(scope, f"x{first.outputs[0][0]};")
+
+
+def test_a_wrong_name_lists_those_that_keep_takes():
+    with pytest.raises(ValueError, match="keep must name one of") as caught:
+        parse_keep("flip_rat<5%")
+    listed = str(caught.value).split("one of ")[1].split(". ")[0].split(", ")
+    assert "flip_rate" in str(caught.value) and "changed" not in listed
+    for metric in listed:
+        assert parse_keep(f"{metric}<0.5")[0].metric == metric
+    with pytest.raises(ValueError, match="keep must read like"):
+        parse_keep("flip_rate")

@@ -147,4 +147,4 @@ def test_the_command_line_writes_everything_and_tells_what_is_not_reached(folder
     assert run.main([*command, "flip_rate<40%", "--epochs", "3"]) == 2
     assert "--keep chooses bits instead of following recipes" in capsys.readouterr().err
     assert run.main([*command, "flips<40%"]) == 2
-    assert "condition must name one of" in capsys.readouterr().err
+    assert "keep must name one of" in capsys.readouterr().err

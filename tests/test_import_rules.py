@@ -22,7 +22,7 @@ LAYERS = (
     {"activations", "measures", "datasets", "layers"},
     {"engine"},
     {"evaluation", "models", "outputs", "training", "uncertainty"},
-    {"accuracy", "callbacks", "checkpoint", "experiment"},
+    {"accuracy", "callbacks", "checkpoint", "pieces", "ahead", "experiment"},
     {"run", "commands"},
 )
 """The order of the modules, lowest first: each may import its own layer and those below. A package counts as one

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from tfinv.commands.data import Fitted
 
 EXIT_OK, EXIT_NOT_REACHED = 0, 3
-_UNREAD = ("recipes", "epochs", "learning_rate", "sensitivity", "kernels", "kernel_samples", "output", "layers")
+_UNREAD = (
+    *("recipes", "epochs", "learning_rate", "sensitivity", "kernels", "kernel_samples", "output", "layers"),
+    "full_precision",
+)
 """Options of the study that a choice of bits does not read."""
 
 

@@ -113,7 +113,7 @@ def _compare(options: argparse.Namespace) -> int:
     )
     if options.decide == "equivalence":
         comparison = comparison.decide(*options.margin)
-    comparison.save(options.out / "comparison.npz")
+    comparison.save(options.out / "comparison.npz", full_precision=options.full_precision)
     comparison.report(options.out)
     comparison.model_explorer(options.out / "model_explorer")
     for line in (*comparison.warnings, *comparison.verdict):
@@ -157,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     add_fixed_inputs(parser)
     shared.add_measuring(parser, 1000, 0.95)
     shared.add_kernels(parser)
+    shared.add_full_precision(parser)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
     parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")
     add_deciding(parser)

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     add_output(parser)
     shared.add_measuring(parser, 300, 0.95)
     shared.add_kernels(parser)
+    shared.add_full_precision(parser)
     parser.add_argument("--train-samples", type=int, help="train and calibrate on so many training images")
     parser.add_argument("--calibration-samples", type=int, default=200, help="images that calibrate; default: 200")
     parser.add_argument("--epochs", type=int, default=1, help="of recipes that train; default: 1")
@@ -152,7 +153,7 @@ def _study(options: argparse.Namespace) -> int:
         )
     if options.decide == "equivalence":
         result = result.decide(*options.margin)
-    result.save(options.out / "study.npz")
+    result.save(options.out / "study.npz", full_precision=options.full_precision)
     result.report(options.out)
     result.model_explorer(options.out / "model_explorer")
     for line in result.verdict:

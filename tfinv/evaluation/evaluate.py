@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.outputs import answering_activation
 from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
@@ -93,6 +94,7 @@ def evaluate(
         transformations: a `TransformationSet`, its id such as `"rotations(16)"`, or a sequence of `Affine`.
         measures: a measure or a sequence of them, as objects or keys.
         labels: int `(S,)`, for measures that compare predictions with classes; default: those that come with `images`.
+            `(S, K)` of 0 and 1 where the K units of the output tell a label each: every label is then an answer.
         layers: names, globs or layer types; None for all.
         batch_size: samples per block; `batch_size * T` images are in memory at a time. Default: about 256 images.
         sampling: confidence intervals, classes measured apart, statistics kept for `merge`: a `tfinv.Sampling`, such
@@ -125,7 +127,8 @@ def evaluate(
     model, measures = as_model(model), as_measures(measures)
     transformations = as_set(transformations)
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
-    batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
+    block, activation = block_size(batch_size, len(transformations)), answering_activation(model)
+    batches = ImageBatches(images, block, labels, sampling.first_sample, activation)
     source = as_source(model, layers, batches.shape)
     if sampling.precision is not None:
         sampling = check_precision(sampling, checkpoint)
@@ -159,6 +162,7 @@ def evaluate(
         tuple(measures),
         transformations,
         batches.shape,
+        batches.label_shape,
         warping.padding,
         warping.interpolation,
         Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint,

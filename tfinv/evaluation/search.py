@@ -85,12 +85,18 @@ def worst_case(
     Source: Engstrom et al. 2019, "Exploring the landscape of spatial robustness".
     """
     space, warping = SearchSpace.of(ranges), checked(Warping, warping)
+    whole_number("seed", seed, 0)
     budget, batch = whole_number("budget", budget, 2), whole_number("batch_size", batch_size, 1)
     given, own_labels = in_memory(tuple(images) if isinstance(images, list) else images, "images")
     x = np.ascontiguousarray(as_array(given, "images"), np.float32)
     check_finite(x, "images")
     y = own_labels if labels is None else labels
     targets = None if y is None else as_labels(y, len(x), "labels")
+    if targets is not None and targets.ndim == 2:
+        raise ValueError(
+            f"labels must be class numbers for a search. Received: {targets.shape[1]} labels per image; "
+            "search with the column of one label and keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
+        )
     asker = Asker(as_model(model), x.shape[1:], space, warping, batch)
     parts = [slice(start, start + PART) for start in range(0, len(x), PART)]
     with Progress("searching", len(x) * budget, "img", shown=progress) as bar, team_of(distribute) as team:
@@ -101,7 +107,11 @@ def worst_case(
         if team is None:
             found = [search_part(asker, *task, advance=bar.advance) for task in tasks]
         else:
-            found = run_tasks(team, _search_in_worker, asker, tasks, lambda task: bar.advance(len(task[0]) * budget))
+
+            def advance(task: tuple[Any, ...], worst: WorstCase) -> None:
+                bar.advance(len(task[0]) * budget)
+
+            found = run_tasks(team, _search_in_worker, asker, tasks, advance)
     return joined(found, pictures)
 
 

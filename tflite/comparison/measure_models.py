@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tfinv.datasets.as_split import as_split
 from tfinv.datasets.given import unpack
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import block_size
@@ -17,7 +18,7 @@ from tfinv.results import Results
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.confidence import Scores
 from tfinv.tflite.comparison.observing import Observer, PairedRun
-from tfinv.tflite.comparison.options import FIDELITY_SAMPLES, INTERVALS, paired_sampling
+from tfinv.tflite.comparison.options import ALL_MEASURED, INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.transformations import as_set
@@ -56,11 +57,10 @@ def measure_models(
     reference: str | None = None,
     pairs: Mapping[str, Mapping[str, str]] | None = None,
     measured: Any = None,
-    fidelity_samples: int = FIDELITY_SAMPLES,
+    subsets: Subsets | None = ALL_MEASURED,
     sampling: Sampling | None = INTERVALS,
     batch_size: int | None = None,
     warping: Warping | None = None,
-    memory_budget: int | float | str | None = None,
     distribute: Any = None,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -93,12 +93,13 @@ def measure_models(
         reference: the model that others are compared with; None for the first.
         pairs: by model, the model's layer by the reference's, as `match(...).pairs`; models without an entry get no
             fidelity.
-        measured: images whose activations are measured; None for `images`.
-        fidelity_samples: images on which activations are compared number by number, in blocks spread over all.
+        measured: images whose activations are measured; None for as many of `images` as `subsets` says.
+        subsets: `measured_samples`, `fidelity_samples`, which are taken in blocks spread over all images, and
+            `memory_budget`; the other options must stay as they are. The default measures all images. None:
+            `Subsets()`, which measures a subset of 1000, drawn with seed 0.
         sampling: confidence and kind of the intervals, see `evaluate`; None for no intervals.
         batch_size: see `evaluate`.
         warping: padding and interpolation, see `evaluate`.
-        memory_budget: see `evaluate`.
         distribute: workers for the evaluations, see `tfinv.evaluate`; None for those of
             `tfinv.distributed`, or else this process.
         progress: show progress bars.
@@ -108,7 +109,8 @@ def measure_models(
         By model what was measured.
 
     Raises:
-        ValueError: no model, an unknown reference, images that do not fit a model, NaN in activations.
+        ValueError: no model, an unknown reference, images that do not fit a model, NaN in activations, an option of
+            `subsets` that has no meaning here.
     """
     if not models:
         raise ValueError("models must hold at least one model. Received: none")
@@ -118,26 +120,31 @@ def measure_models(
         if name not in models:
             raise ValueError(f"reference and pairs must name models among {', '.join(models)}. Received: {name!r}")
     transformations = as_set(transformations)
-    sampling, warping = paired_sampling(sampling), checked(Warping, warping)
+    subsets, sampling, warping = _plain(subsets), paired_sampling(sampling), checked(Warping, warping)
+    count = subsets.measured_samples
+    if measured is None:
+        measured = images
+        if count is not None and count < len(unpack(images)[0]):
+            measured = as_split(images, models[reference].input_shape, count, 0)
     results = {}
     for name, model in models.items():
         results[name] = evaluate(
             model,
-            images if measured is None else measured,
+            measured,
             transformations,
             measures,
             batch_size=batch_size,
             sampling=sampling,
             warping=warping,
-            memory_budget=memory_budget,
+            memory_budget=subsets.memory_budget,
             progress=progress,
             metadata={**getattr(model, "metadata", {}), **(metadata or {}), "name": name},
         )
     batches = ImageBatches(images, block_size(batch_size, len(transformations)))
     labels = unpack(images)[1]
     observers = {name: Observer(model, labels) for name, model in models.items()}
-    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping)
-    run.run(fidelity_samples, progress)
+    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping, subsets.memory_budget)
+    run.run(subsets.fidelity_samples, progress)
     frames = {name: recorder.to_frame() for name, recorder in run.recorders.items()}
     responses = {name: recorder.responses for name, recorder in run.recorders.items()}
     return {
@@ -150,3 +157,16 @@ def measure_models(
         )
         for name, observer in observers.items()
     }
+
+
+def _plain(subsets: Subsets | None) -> Subsets:
+    """Options of `Subsets` that have a meaning where no file is opened.
+
+    Raises:
+        ValueError: one of the others is set.
+    """
+    subsets = checked(Subsets, subsets)
+    for name in ("max_samples", "layers", "kernels", "kernel_samples", "outputs"):
+        if (value := getattr(subsets, name)) != getattr(ALL_MEASURED, name):
+            raise ValueError(f"subsets of measure_models must not set {name}. Received: {name}={value!r}")
+    return subsets

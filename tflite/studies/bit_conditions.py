@@ -72,7 +72,7 @@ class BitContext:
     Args:
         reference: the float file, measured.
         output: its output layer.
-        labels: int `(S,)`; None where there are none.
+        labels: int `(S,)`, or `(S, K)` for K labels per image; None where there are none.
         transformations: the set.
     """
 
@@ -181,17 +181,17 @@ def changes_by_image(metric: str, context: BitContext, piece: Piece) -> list[NDA
     moved = ~identities(context.transformations)
     moved = moved if moved.any() else ~moved
     if metric not in OF_LABELS:
-        return [_of_answers(metric, before, after, moved)]
-    labels = context.labels
+        return [before.by_image(_of_answers(metric, before, after, moved))]
+    labels = before.truth(context.labels)
     assert labels is not None
     upright = [(answers.upright == labels).astype(np.float64) for answers in (before, after)]
     right = [(answers.transformed == labels[:, None]).astype(np.float64) for answers in (before, after)]
     mean, every = ([table[:, moved].mean(axis=1) for table in right], [table.min(axis=1) for table in right])
     if metric == "worst_accuracy_drop":
-        return list((right[0] - right[1]).T)
+        return list(before.by_image(right[0] - right[1]).T)
     pair = {"accuracy": upright, "transformed_accuracy": mean, "worst_case_accuracy": every}
     first, second = pair[metric.removesuffix("_drop")]
-    return [first - second if metric.endswith("_drop") else second]
+    return [before.by_image(first - second if metric.endswith("_drop") else second)]
 
 
 def _of_answers(metric: str, before: Predictions, after: Predictions, moved: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfinv.activations.outputs import answering_activation
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, checked
@@ -106,7 +107,7 @@ def choose_bits(
     scale = parse_scale(input_scale)
     reference = model if isinstance(model, Conversion) else convert.float32(as_keras_model(model))
     opened = TFLiteModel(reference, input_scale=scale, probe=False)
-    images = as_split(data, opened.input_shape, subsets.max_samples, seed)
+    images = as_split(data, opened.input_shape, subsets.max_samples, seed, answering_activation(opened))
     few = subset(images, subsets.measured_samples, seed)
     batches = list(calibration_batches(calibration, opened.input_shape, 64))
     groups = groups_of(opened)

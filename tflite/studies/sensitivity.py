@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from tfinv.activations.outputs import answering_activation
 from tfinv.datasets.as_split import as_split
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping
@@ -103,7 +104,7 @@ def sensitivity(
     transformations, (chosen,) = as_set(transformations), as_measures(measure)
     reference = model if isinstance(model, Conversion) else convert.float32(as_keras_model(model))
     first = TFLiteModel(reference, input_scale=input_scale, probe=False)
-    images = as_split(data, first.input_shape, max_samples, seed)
+    images = as_split(data, first.input_shape, max_samples, seed, answering_activation(first))
     sampling = paired_sampling(sampling)
     measured = partial(
         measure_models, images=images, transformations=transformations, measures=[chosen], sampling=sampling,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.outputs import remarks
+from tfinv.activations.outputs import answering_activation, remarks
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
@@ -136,7 +136,9 @@ def study(
         raise ValueError(f"model must take images of one size, which files need. Received: (H, W, C) = {shape}")
     if subsets.layers is not None:
         _check_layers(model, subsets.layers)
-    train, test = as_split(train, shape, None, seed), as_split(test, shape, subsets.max_samples, seed)
+    activation = answering_activation(model)
+    train = as_split(train, shape, None, seed, activation)
+    test = as_split(test, shape, subsets.max_samples, seed, activation)
     few = subset(test, subsets.measured_samples, seed)
     scale, say = parse_scale(input_scale), output.report or (lambda _: None)
     materials = Materials(
@@ -307,6 +309,7 @@ def behaviours(
     first = pieces[REFERENCE].predictions
     if first is None:
         return {}
+    labels = first.truth(labels)
     if labels is not None and labels.max() >= first.num_classes:
         raise ValueError(f"labels must be classes of the model, below {first.num_classes}. Received: {labels.max()}")
     same, answers = identities(transformations), {}
@@ -382,7 +385,7 @@ def _warnings(
     if test.y is not None and first.predictions is not None:
         few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
         warnings += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
-    warnings += remarks(reference.outputs)
+    warnings += remarks(reference.outputs) if test.y is None or test.y.ndim == 1 else []
     for name, piece in pieces.items():
         if "FAILED" in piece.facts["self_check"]:
             warnings.append(f"{name}: self-check {piece.facts['self_check']}")
