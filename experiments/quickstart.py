@@ -273,7 +273,7 @@ def _report(
 
     plain, augmented, reference, *_, static = networks
     accuracies = _accuracies(networks, transformations)
-    chosen = np.linspace(0, len(transformations) - 1, 8).astype(int)
+    chosen = np.unique(np.linspace(0, len(transformations) - 1, 8).astype(int))
     shown = transformations[0:1] if len(transformations) < 2 else [transformations[int(i)] for i in chosen]
     first = [int(np.flatnonzero(data.test.y == label)[0]) for label in range(4)]
     grid = np.asarray(warp(data.test.x[first], shown))

@@ -8,8 +8,21 @@ import pytest
 from test_outputs_change import spots
 
 from tfinv import outputs
+from tfinv.outputs.measuring import output_change
+from tfinv.outputs.predicting import named_outputs
+from tfinv.plots import output_pictures
 from tfinv.run import main
-from tfinv.tflite import Comparison, StudyResult, Subsets, TFLiteModel, compare_files, float32, static_int8, study
+from tfinv.tflite import (
+    Comparison,
+    StudyResult,
+    Subsets,
+    TFLiteModel,
+    compare_files,
+    dynamic_int8,
+    float32,
+    static_int8,
+    study,
+)
 from tfinv.tflite.comparison.gate import check, metric_value
 from tfinv.transformations import rotations
 
@@ -104,7 +117,7 @@ def test_a_study_measures_the_outputs_of_every_recipe(tmp_path):
     alone = outputs.compare_outputs(*models, images, rotations(4), "mask", progress=False).summary().iloc[0]
     assert table.loc["static_int8", "before"] == pytest.approx(alone["before"])
     assert set(found.output_curves["model"]) == {"float32", "static_int8", "weight_int4"}
-    assert any("as mask: under transformation" in sentence for sentence in found.verdict)
+    assert any("`mask` as mask: on transformed images" in sentence for sentence in found.verdict)
     found.save(tmp_path / "study.npz")
     read = StudyResult.load(tmp_path / "study.npz")
     assert read.outputs.equals(found.outputs)
@@ -116,3 +129,38 @@ def test_a_study_measures_the_outputs_of_every_recipe(tmp_path):
     assert "Error of every output" in page
     for name in ("float32", furthest):
         assert f"with what {name} found in " in page
+
+
+def test_a_file_made_from_a_keras_model_calls_its_outputs_as_that_does():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten(name="flat")(inputs)
+    boxes = keras.layers.Reshape((1, 4), name="boxes")(keras.layers.Dense(4, name="ends")(x))
+    score = keras.layers.Dense(1, activation="sigmoid", name="score")(x)
+    network = keras.Model(inputs, [boxes, score])
+    for recipe in (float32, dynamic_int8):
+        assert [one.name for one in named_outputs(TFLiteModel(recipe(network)))] == ["boxes", "score"]
+    images = np.random.default_rng(0).random((2, 8, 8, 1), "float32")
+    model = TFLiteModel(float32(network))
+    own = {output.layer: output.name for output in model.outputs}
+    assert set(own.values()) == {"output_0", "output_1"}
+    text = "boxes(scores='{}', layout='xyxy', unit='fractions', threshold=0.01)"
+    found = [
+        output_change(model, images, "rotations(4)", {box: text.format(sure)}, progress=False).outputs[0]
+        for box, sure in (("boxes", "score"), (own["boxes"], own["score"]))
+    ]
+    assert found[0].name == found[1].name == "boxes" and found[0].kind == found[1].kind
+    alone = TFLiteModel(float32(network).content)
+    assert "boxes" not in [one.name for one in named_outputs(alone)], "a file on its own has its own names"
+
+
+def test_lines_join_points_to_where_they_should_be():
+    points = np.random.default_rng(0).uniform(1, 7, (2, 3, 2))
+    points[1, 2] = np.nan
+    marks = {"points_found": points, "points_expected": points + 0.5}
+    for number, axes in enumerate(output_pictures(np.zeros((2, 8, 8, 1)), marks, ["a", "b"]).axes):
+        line = next(line for line in axes.lines if line.get_linestyle() == "-")
+        ends = line.get_xydata().reshape(3, 3, 2)
+        np.testing.assert_allclose(ends[:, 0], points[number] - 0.5)
+        np.testing.assert_allclose(ends[:, 1], points[number])
+        assert np.isnan(ends[:, 2]).all(), "a gap between any two lines"

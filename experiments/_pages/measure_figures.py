@@ -1,4 +1,6 @@
-"""Draw each measure of a plain and an augmented network: ``python -m tfinv.experiments._pages.measure_figures``.
+"""Draw each measure of a plain and an augmented network.
+
+``python -m tfinv.experiments._pages.measure_figures [FOLDER [FIGURE ...]]``
 
 Two small networks are trained on scikit-learn's digits from one seed, one of them on randomly rotated images, and
 measured under 16 rotations; docs/measures.md shows the figures. Two minutes on 2 cores.
@@ -82,27 +84,35 @@ DRAWINGS: Mapping[str, Drawing] = {
 }
 
 
-def make(folder: Path = FOLDER) -> list[Path]:
-    """Train, measure, and write every figure.
+def make(folder: Path = FOLDER, only: Sequence[str] = ()) -> list[Path]:
+    """Train, measure, and write figures.
 
     Args:
         folder: for the figures, made where it is missing.
+        only: names of `DRAWINGS`; none for all.
 
     Returns:
         The files.
+
+    Raises:
+        ValueError: an unknown name.
     """
-    results = {name: _measured(augmentation) for name, augmentation in NETWORKS.items()}
+    if unknown := [name for name in only if name not in DRAWINGS]:
+        raise ValueError(f"figures must be among {', '.join(DRAWINGS)}. Received: {', '.join(unknown)}")
+    drawings = {name: drawing for name, drawing in DRAWINGS.items() if not only or name in only}
+    keys = [key for drawing in drawings.values() for key in drawing.measures.values()]
+    results = {name: _measured(augmentation, keys) for name, augmentation in NETWORKS.items()}
     written = []
     with tempfile.TemporaryDirectory() as scratch:
-        for name, drawing in DRAWINGS.items():
+        for name, drawing in drawings.items():
             made = plots.save(draw(drawing, results), Path(scratch, f"{name}.png"))
             reduce_colours(made, folder / made.name)
             written.append(folder / made.name)
     return written
 
 
-def _measured(augmentation: Mapping[str, float] | None) -> Results:
-    """All measures of one network, those of `lie_derivative` among them."""
+def _measured(augmentation: Mapping[str, float] | None, keys: Sequence[str]) -> Results:
+    """Measures of one network, those of `lie_derivative` among them."""
     from tfinv import datasets, models
     from tfinv.evaluation.evaluate import evaluate
     from tfinv.evaluation.lie_derivative import lie_derivative
@@ -115,13 +125,14 @@ def _measured(augmentation: Mapping[str, float] | None) -> Results:
     turned = AffineAugmentation(**augmentation) if augmentation else None
     train(model, data.train, epochs=EPOCHS, learning_rate=5e-3, schedule="cosine", augmentation=turned, seed=SEED)
     images = data.test.subset(SAMPLES, SEED)
-    keys = [key for drawing in DRAWINGS.values() for key in drawing.measures.values() if key != "LieContribution"]
     banded = [key for key in keys if "Variance" in key]
-    first = evaluate(model, images, ROTATIONS, banded, sampling=Sampling(0.95))
-    second = evaluate(model, images, ROTATIONS, [key for key in keys if key not in banded])
-    third = lie_derivative(model, images.x, ["rotation"])
-    floors = first.metadata["interpolation_floor"] | second.metadata["interpolation_floor"]
-    measures = {"LieContribution": third["LieContribution"], **first.measures, **second.measures}
+    others = [key for key in keys if key not in (*banded, "LieContribution")]
+    parts = [evaluate(model, images, ROTATIONS, banded, sampling=Sampling(0.95))] if banded else []
+    parts += [evaluate(model, images, ROTATIONS, others)] if others else []
+    floors = {key: floor for part in parts for key, floor in part.metadata["interpolation_floor"].items()}
+    if "LieContribution" in keys:
+        parts = [lie_derivative(model, images.x, ["rotation"]), *parts]
+    measures = {key: measure for part in parts for key, measure in part.measures.items()}
     return Results(measures, {"interpolation_floor": floors})
 
 
@@ -198,5 +209,5 @@ def _names(axis: str, count: int) -> Sequence[Any]:
 
 
 if __name__ == "__main__":
-    for path in make(*map(Path, sys.argv[1:2])):
+    for path in make(*map(Path, sys.argv[1:2]), only=sys.argv[2:]):
         print(path)

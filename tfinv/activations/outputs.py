@@ -26,6 +26,7 @@ class ModelOutput:
         shape: of one image, -1 where it is open.
         dtype: such as `"float32"` or `"int64"`.
         activation: `"softmax"`, `"sigmoid"`, or `""` for another or none.
+        alias: another name for it; `""` for none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ModelOutput:
     shape: tuple[int, ...]
     dtype: str
     activation: str = ""
+    alias: str = ""
 
     @property
     def threshold(self) -> float:

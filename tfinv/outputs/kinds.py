@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,6 +129,16 @@ def _guessed(
     return Classes()
 
 
+def _by_names(told: Mapping[str, OutputKind], aliases: Mapping[str, str]) -> dict[str, OutputKind]:
+    """Kinds by name of the output, where outputs may be given by their aliases."""
+    found: dict[str, OutputKind] = {}
+    for name, one in told.items():
+        if isinstance(one, Boxes) and one.scores in aliases:
+            one = replace(one, scores=aliases[one.scores])
+        found[aliases.get(name, name)] = one
+    return found
+
+
 def _unit(values: NDArray[Any], dimensions: int, frame: tuple[int, int]) -> str:
     """In which unit points look like landmarks of a frame; "" where in none."""
     points = np.asarray(values, np.float64).reshape(len(values), -1, dimensions)[..., :2]
@@ -165,6 +176,7 @@ def chosen_kinds(
         told = {str(name): kind(text) for name, text in stated.items()}
     else:
         told = {names[0]: kind(stated)}
+    told = _by_names(told, {output.alias: output.name for output in outputs if output.alias not in ("", *names)})
     for name, one in told.items():
         for needed, argument in ((name, "outputs"), *((other, "scores") for other in one.needs)):
             if needed not in names:

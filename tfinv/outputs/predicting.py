@@ -42,11 +42,15 @@ def with_outputs(model: Model) -> Model:
 
 
 def named_outputs(model: Model) -> list[ModelOutput]:
-    """The outputs of a model, under names that are all different: of a Keras model those of the layers."""
+    """The outputs of a model, under names that are all different: those of the layers where Keras made the model.
+
+    A file that was converted from a Keras model calls its outputs `output_0` and so on, which remain as aliases.
+    """
     outputs: Sequence[ModelOutput] = model.outputs
     layers = [output.layer for output in outputs]
-    if isinstance(model, ActivationModel) and all(layers) and len(set(layers)) == len(layers):
-        return [replace(output, name=output.layer) for output in outputs]
+    by_keras = isinstance(model, ActivationModel) or getattr(model, "layer_map", None) is not None
+    if by_keras and all(layers) and len(set(layers)) == len(layers):
+        return [replace(output, name=output.layer, alias=output.name) for output in outputs]
     if len({output.name for output in outputs}) == len(outputs):
         return list(outputs)
     return [replace(output, name=f"output_{number}") for number, output in enumerate(outputs)]

@@ -14,7 +14,7 @@ from tfinv.plots.profile import profile
 from tfinv.plots.quantization import before_after, pareto
 from tfinv.plots.relative_error import relative_error_map
 from tfinv.plots.saving import save, to_data_uri
-from tfinv.plots.search_path import search_path
+from tfinv.plots.search_path import neighbour_files, search_path
 from tfinv.plots.style import PALETTE
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "feature_maps",
     "heatmap",
     "image_grid",
+    "neighbour_files",
     "output_pictures",
     "pareto",
     "profile",

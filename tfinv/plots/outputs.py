@@ -47,7 +47,8 @@ def output_pictures(
         title: text above the pictures.
 
     Returns:
-        The figure: at most 8 of the transformations, spread evenly over all.
+        The figure: at most 8 of the transformations, spread evenly over all. A line joins every point that was found
+        to the place where it should be.
 
     Raises:
         ValueError: images of another shape, or marks or labels of another number.
@@ -74,6 +75,8 @@ def output_pictures(
         axes.set_yticks([])
         axes.set_xlim(-0.5, array.shape[2] - 0.5)
         axes.set_ylim(array.shape[1] - 0.5, -0.5)
+        if {"points_found", "points_expected"} <= marks.keys():
+            _connect(axes, marks["points_found"][place], marks["points_expected"][place])
         for kind, colour, width in (("expected", _EXPECTED, 2.2), ("found", _FOUND, 1.2)):
             drawn = [
                 _draw(axes, name, values[place], array.shape[1:3], colour, width)
@@ -85,6 +88,13 @@ def output_pictures(
         figure.suptitle(title, fontsize=10)
     legend(figure, list(handles.values()), list(handles))
     return figure
+
+
+def _connect(axes: Axes, found: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Lines from points to where they should be: without them, points that have changed places look right."""
+    ends = np.stack([np.asarray(found, np.float64), np.asarray(expected, np.float64)], axis=1) - 0.5
+    gaps = np.full((len(ends), 1, 2), np.nan)
+    axes.plot(*np.concatenate([ends, gaps], axis=1).reshape(-1, 2).T, color=_FOUND, linewidth=0.7, alpha=0.8)
 
 
 def _draw(axes: Axes, name: str, values: NDArray[Any], frame: Sequence[int], colour: str, width: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,15 +64,30 @@ def build(choice: BitChoice) -> Report:
 
 def path_figure(choice: BitChoice) -> Figure | None:
     """Size against every condition but those on size and latency; None where there is none."""
+    return _size_figure(choice, plots.search_path, choice.path, ())
+
+
+def neighbour_figure(choice: BitChoice) -> Figure | None:
+    """The same of the neighbours of the chosen file; None where there are no conditions or no neighbours."""
+    if choice.neighbours.empty:
+        return None
+    chosen = int(choice.files["bytes"].iloc[0])
+    neighbours = choice.neighbours.assign(bytes=chosen + choice.neighbours["bytes_more"])
+    return _size_figure(choice, plots.neighbour_files, neighbours, ("chosen",))
+
+
+def _size_figure(
+    choice: BitChoice, draw: Callable[..., Figure], frame: pd.DataFrame, names: Sequence[str]
+) -> Figure | None:
     conditions = _drawn(parse_keep(choice.metadata["keep"]))
     if not conditions:
         return None
     limits = {str(condition): condition.limit for condition in conditions}
-    shown = choice.files[choice.files["file"].isin(["uniform int8", "uniform int4", "same bytes by SQNR"])]
+    shown = choice.files[choice.files["file"].isin([*names, "uniform int8", "uniform int4", "same bytes by SQNR"])]
     units = {str(condition): METRICS[condition.metric].unit for condition in conditions}
     factors = {text: unit.factor for text, unit in units.items()}
     labels = {str(c): f"{c.metric.replace('_', ' ')}, {units[str(c)].words}" for c in conditions}
-    return plots.search_path(choice.path, limits, others=shown, labels=labels, factors=factors)
+    return draw(frame, limits, others=shown, labels=labels, factors=factors)
 
 
 def _drawn(conditions: Any) -> list[Condition]:
@@ -138,6 +154,10 @@ def _neighbours(report: Report, choice: BitChoice, conditions: Any) -> None:
     )
     if choice.neighbours.empty:
         return
+    if (figure := neighbour_figure(choice)) is not None:
+        caption = "Every neighbour: its size against the conditions. The dashed line is the limit."
+        spoken = f"{int(choice.neighbours['holds'].sum())} of {len(choice.neighbours)} keep all conditions."
+        report.figure(figure, caption, f"{caption} {spoken}", name="neighbours")
     columns = ["layer", "direction", "from", "to", "bytes_more", "holds", *map(str, conditions)]
     report.table(_shown(choice.neighbours, columns, conditions), "Neighbours", {"bytes_more": "+,.0f"}, collapsed=False)
 

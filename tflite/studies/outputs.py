@@ -112,11 +112,14 @@ def sentences(summary: pd.DataFrame) -> Iterator[str]:
         if known.empty:
             continue
         row = known.iloc[int(known["between"].to_numpy(float).argmax())]
-        interval = f" ({row['low']:+.2%} to {row['high']:+.2%})" if np.isfinite(row["low"]) else ""
+        value = {key: f"{100 * row[key]:.2f} %" for key in ("between", "before", "after")}
+        signed = {key: f"{100 * row[key]:+.2f} %" for key in ("difference", "low", "high")}
+        error = str(row["error"]).replace("_", " ")
+        interval = f", {signed['low']} to {signed['high']}" if np.isfinite(row["low"]) else ""
         yield (
-            f"Output {name} as {row['kind']}: under transformation {row['recipe']} is furthest from float32 "
-            f"({row['error']} {row['between']:.2%}); its error to the moved output is {row['after']:.2%} after "
-            f"{row['before']:.2%}, {row['difference']:+.2%}{interval}."
+            f"Output `{name}` as {row['kind']}: on transformed images {row['recipe']} is furthest from float32 "
+            f"({error} {value['between']} between the two). Its error against its own moved output is "
+            f"{value['after']}, that of float32 {value['before']} ({signed['difference']}{interval})."
         )
 
 

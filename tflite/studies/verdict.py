@@ -92,7 +92,7 @@ def trade_offs(recipes: pd.DataFrame) -> pd.DataFrame:
     Without accuracies the other two decide.
     """
     costs = np.column_stack([recipes["kib"], recipes["profile"]]).astype(float)
-    if "transformed_accuracy" in recipes and np.isfinite(recipes["transformed_accuracy"].to_numpy(float)).all():
+    if _has_accuracies(recipes):
         costs = np.column_stack([costs, -recipes["transformed_accuracy"].to_numpy(float)])
     usable = ~recipes["collapsed"].to_numpy(bool) if "collapsed" in recipes else np.ones(len(recipes), bool)
     usable &= np.isfinite(costs).all(axis=1)
@@ -102,6 +102,11 @@ def trade_offs(recipes: pd.DataFrame) -> pd.DataFrame:
         beaten = ((others <= cost).all(axis=1) & (others < cost).any(axis=1)).any()
         best.append(bool(usable[number] and not beaten))
     return recipes.assign(best_trade_off=best)
+
+
+def _has_accuracies(recipes: pd.DataFrame) -> bool:
+    column = "transformed_accuracy"
+    return column in recipes and bool(np.isfinite(recipes[column].to_numpy(float)).all())
 
 
 def _invariance(layers: Any, measure: str) -> list[str]:
@@ -200,10 +205,10 @@ def _trade_offs(recipes: Any) -> list[str]:
     if best.empty or len(recipes) < 3:
         return []
     listed = ", ".join(f"{row.recipe} ({row.kib:.1f} KiB)" for row in best.itertuples())
-    return [
-        f"No other recipe is at least as good in size, accuracy under transformation and invariance as {listed}; "
-        "differences within noise count here too."
-    ]
+    qualities = (
+        "size, accuracy under transformation and invariance" if _has_accuracies(recipes) else "size and invariance"
+    )
+    return [f"No other recipe is at least as good in {qualities} as {listed}; differences within noise count here too."]
 
 
 def _ranking(layers: Any, measure: str) -> list[str]:
