@@ -13,6 +13,7 @@ from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.results import Results
+from tfinv.support.checks import kind_of
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.confidence import Scores
 from tfinv.tflite.comparison.observing import Observer, PairedRun
@@ -109,6 +110,7 @@ def measure_models(
     Raises:
         ValueError: no model, an unknown reference, images that do not fit a model, NaN in activations.
     """
+    kind_of("models", models, Mapping, "models by name")
     if not models:
         raise ValueError("models must hold at least one model. Received: none")
     reference = next(iter(models)) if reference is None else reference
