@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tfinv.ahead import Ahead, Rehearsal
+from tfinv.evaluation.distribution import team_of
+from tfinv.pieces import Measurement, Training, plain
 from tfinv.report import markdown
-from tfinv.results import VERSION, Results
+from tfinv.results import Results
 from tfinv.support import environment
 from tfinv.support.cache import Cache, config_hash
 from tfinv.support.checks import close_match
@@ -133,6 +136,10 @@ class Run:
         self.seed = seed
         self.progress = progress
         self._datasets: dict[str, Dataset] = {}
+        self.ahead: Ahead | None = None
+        """Workers that make what will be asked for; see `tfinv.ahead`."""
+        self.rehearsal: Rehearsal | None = None
+        """Where this run only finds out what will be asked for."""
         self._models: dict[str, Any] = {}  # the last few; most experiments come back to a network at once
 
     def say(self, text: str) -> None:
@@ -174,57 +181,36 @@ class Run:
             **training: arguments of `tfinv.training.train`, such as `epochs`.
 
         Returns:
-            A Keras model with the attribute `tfinv_config`, which names it in caches, and `tfinv_training`.
+            A Keras model with the attributes `tfinv_config`, which names it in caches, and `tfinv_path`, its file.
         """
-        from tfinv import models
-        from tfinv.models.load import is_file_name
-        from tfinv.training import InvarianceLoss, train
-        from tfinv.transformations import AffineAugmentation
-
-        seed = self.seed if seed is None else seed
-        config = {
-            "architecture": architecture,
-            "options": dict(options or {}),
-            "data": data.id,
-            "augmentation": augmentation,
-            "seed": seed,
-            "training": training,
-            "versions": environment.versions("tensorflow", "keras"),
-        }
-
-        if invariance is not None:
-            config["invariance"] = dict(invariance)
-        if is_file_name(architecture) and Path(architecture).is_file():
-            config["architecture_digest"] = hashlib.sha256(Path(architecture).read_bytes()).hexdigest()
-
+        piece = Training(
+            architecture,
+            data,
+            augmentation,
+            self.seed if seed is None else seed,
+            dict(options or {}),
+            None if invariance is None else dict(invariance),
+            training,
+        )
+        config = piece.config
         key = config_hash(config)
         if key in self._models:
             return self._models[key]
+        if self.rehearsal and not self.cache.kept("model", config):
+            model = self.rehearsal.trained(piece)
+        else:
 
-        def make(folder: Path) -> None:
-            import keras
+            def make(folder: Path) -> None:
+                if self.ahead and self.ahead.make(folder, "model", piece):
+                    return
+                self.say(f"training {piece}")
+                piece.make(folder, self.progress)
 
-            self.say(
-                f"training {architecture} on {data.name}{f' with {augmentation}' if augmentation else ''}, seed {seed}"
-            )
-            keras.utils.set_random_seed(seed)
-            model = models.build(architecture, data.input_shape, data.num_classes, **(options or {}))
-            ranges = augmentation if isinstance(augmentation, Mapping) else {"transformations": augmentation}
-            layer = None if augmentation is None else AffineAugmentation(**ranges, seed=seed)
-            added = None
-            if invariance is not None:
-                drawn = AffineAugmentation(**invariance["ranges"])
-                added = InvarianceLoss(drawn, invariance["layers"], invariance["weight"])
-            shown = {"augmentation": layer, "invariance": added, "progress": self.progress}
-            result = train(model, data.train, seed=seed, **shown, **training)
-            model.save(folder / "model.keras")
-            result.history.to_csv(folder / "history.csv", index=False)
-            summary = {"seconds": result.seconds, "restarts": result.restarts, "accuracy": float(result.accuracy)}
-            write_json(folder / "training.json", summary)
-
-        model = self.cache.get("model", config, make, lambda folder: models.load(folder / "model.keras"))
+            model = self.cache.get("model", config, make, piece.load)
+            model.tfinv_path = self.cache.path("model", config) / "model.keras"
+            if self.ahead:
+                model.tfinv_piece = config_hash(self.ahead.config(piece))
         model.tfinv_config = config
-        model.tfinv_path = self.cache.path("model", config) / "model.keras"
         if len(self._models) >= MODELS_KEPT:
             del self._models[next(iter(self._models))]
         self._models[key] = model
@@ -243,32 +229,24 @@ class Run:
             samples: names the images: data set, split, how many, seed; part of the cache key.
             **options: of `tfinv.evaluate`; those of `Sampling` and `Warping` by their names.
         """
-        from tfinv.evaluation import evaluate
-        from tfinv.evaluation.options import as_objects
-
-        config = {
-            "model": getattr(model, "tfinv_config", None) or model.id,
-            "samples": samples,
-            "count": len(split),
-            "transformations": transformations,
-            "measures": list(measures),
-            "results": VERSION,
-            "options": options,
-        }
+        known = getattr(model, "tfinv_config", None) or model.id  # Keras made it a dictionary of its own kind
+        piece = Measurement(plain(known), split, transformations, list(measures), samples, options, self.seed)
+        if self.rehearsal and not self.cache.kept("results", piece.config):
+            return self.rehearsal.measured(model, piece)
 
         def make(folder: Path) -> None:
-            results = evaluate(
-                model,
-                split,
-                transformations,
-                list(measures),
-                progress=self.progress,
-                metadata={"dataset": samples, "seed": self.seed},
-                **as_objects(options),
-            )
-            results.save(folder / "results.npz")
+            if self.ahead and self.ahead.make(folder, "results", piece, model):
+                return
+            piece.make(folder, model, self.progress)
 
-        return self.cache.get("results", config, make, lambda folder: Results.load(folder / "results.npz"))
+        return self.cache.get("results", piece.config, make, piece.load)
+
+    def rehearsed(self, rehearsal: Rehearsal) -> None:
+        """Run the experiment once more into a folder that is thrown away, to see what it asks for."""
+        with tempfile.TemporaryDirectory(prefix="tfinv-") as folder:
+            run = Run(self.experiment, self.config, Path(folder), rehearsal.cache, self.seed, progress=False)
+            run.rehearsal, run.ahead, run._datasets = rehearsal, self.ahead, self._datasets
+            self.experiment.run(run)
 
     def save_figure(self, figure: Figure, name: str) -> None:
         """Write `<name>.png` into the output folder."""
@@ -305,6 +283,8 @@ def run_experiment(
         force: make everything anew.
         progress: progress bars and messages on the terminal.
 
+    Inside of `tfinv.distributed`, workers train and measure the networks that the experiment will ask for.
+
     Returns:
         The experiment's finding.
 
@@ -323,7 +303,12 @@ def run_experiment(
     start = time.monotonic()
     store = Cache(cache_folder, force=force, report=_print if progress else None)
     run = Run(experiment, settings, folder, store, seed, progress)
-    finding = experiment.run(run)
+    with team_of(None) as team:
+        if team is not None:
+            run.ahead = Ahead(team, store, run.rehearsed, run.say)
+        finding = experiment.run(run)
+        if run.ahead:
+            run.ahead.close()
     if finding is not None:
         write_text(folder / "finding.md", finding.to_markdown(experiment.question, settings))
     write_json(folder / "finished.json", {**config, "seconds": round(time.monotonic() - start, 1)})

@@ -30,16 +30,19 @@ examples:
   python -m tfinv.run tflite --model model.keras --data mnist --recipes static_int8 weight_int4 \\
       --decide equivalence --margin "1 point" "5%" --out runs/decided
   python -m tfinv.run tflite --model model.keras --data mnist --transformations "rotations(16)" \\
-      --keep "output_profile_increase<2%" "transformed_accuracy_drop<0.5%" --out runs/bits
+      --keep "output_profile_increase<2%" "transformed_accuracy_drop<0.5pt" --out runs/bits
 
 with --keep, writes model.tflite, recipe.json for litert-quantizer, path.png, report.html, report.md, bits.npz and
-tables as .csv into --out
+tables as .csv into --out; exit code 3 if a condition on size or latency is not reached
+
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
-    parser = shared.parser("tflite", "Quantize a model in every way and measure what that does to it.", _EPILOG)
+    parser = shared.parser(
+        "tflite", "Quantize a model in every way and measure what that does to it.", _EPILOG + choose_bits.explained()
+    )
     parser.add_argument("--model", required=True, help=shared.MODEL_HELP)
     shared.add_layer_classes(parser)
     shared.add_data(parser)

@@ -19,7 +19,7 @@ def run_tasks(
     function: Callable[..., R],
     common: Any,
     tasks: Sequence[tuple[Any, ...]],
-    done: Callable[[tuple[Any, ...]], Any] = lambda task: None,
+    done: Callable[[tuple[Any, ...], R], Any] = lambda task, result: None,
 ) -> list[R]:
     """The results of `function(common, *task)` for every task, from workers.
 
@@ -28,7 +28,7 @@ def run_tasks(
         function: what a worker calls; one task at a time.
         common: it goes to a worker once.
         tasks: the other arguments.
-        done: called with one task after the other when its result is there.
+        done: called with one task after the other and its result when that is there.
     """
     content = pickled(common)
     key, shared_content = hashlib.blake2b(content, digest_size=12).hexdigest(), team.share(content)
@@ -36,7 +36,7 @@ def run_tasks(
     results = []
     for promise, task in zip(promises, tasks, strict=True):
         results.append(promise.result())
-        done(task)
+        done(task, results[-1])
     return results
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from tfinv.support.lazy import quiet_tensorflow_import
 from tfinv.support.threads import THREADS
 
 TRIES = 4
@@ -228,6 +229,7 @@ def _settle_in() -> None:
     """
     from loky import process_executor
 
+    quiet_tensorflow_import()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
     if hasattr(process_executor, "_MAX_MEMORY_LEAK_SIZE"):

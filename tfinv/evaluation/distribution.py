@@ -13,7 +13,7 @@ from tfinv.engine.remote import worker_name
 from tfinv.engine.tasks import run_tasks
 from tfinv.engine.teams import Team, as_team
 
-__all__ = ["distributed", "on_workers", "run_tasks", "share_of_memory", "team_of", "worker_name"]
+__all__ = ["Team", "distributed", "on_workers", "run_tasks", "share_of_memory", "team_of", "worker_name"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

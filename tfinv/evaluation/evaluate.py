@@ -31,6 +31,7 @@ from tfinv.evaluation.precision import check_precision, measure_until
 from tfinv.evaluation.stratified import classes_of, over_classes
 from tfinv.evaluation.thresholds import given_states, id_of
 from tfinv.measures import Measure
+from tfinv.models.opening import as_model
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
@@ -87,7 +88,8 @@ def evaluate(
         ['conv', 'gap', 'logits']
 
     Args:
-        model: a Keras model, a `.keras` file, or any `ActivationSource` such as a TFLite model.
+        model: a Keras model, any `ActivationSource` such as a TFLite model, or the path of a file of one, see
+            `tfinv.models.open_file`.
         images: array `(S, H, W, C)`, a `tfinv.datasets.Split`, or a `tf.data.Dataset`.
         transformations: a `TransformationSet`, its id such as `"rotations(16)"`, or a sequence of `Affine`.
         measures: a measure or a sequence of them, as objects or keys.
@@ -122,7 +124,7 @@ def evaluate(
             keyword.
     """
     _check_kinds(layers, memory_budget, checkpoint, metadata)
-    measures = as_measures(measures)
+    model, measures = as_model(model), as_measures(measures)
     transformations = as_set(transformations)
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
     block, activation = block_size(batch_size, len(transformations)), answering_activation(model)

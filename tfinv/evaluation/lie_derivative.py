@@ -64,7 +64,8 @@ def lie_derivative(
         (["LieDerivative(generator='scale')", "LieContribution(generator='scale')"], ['conv', 'gap', 'logits'])
 
     Args:
-        model: a functional or sequential Keras model, or an `ActivationModel`, whose layers are then reported.
+        model: a functional or sequential Keras model, or an `ActivationModel`, whose layers are then reported;
+            or the path of a Keras file.
         images: array `(S, H, W, C)`, a `Split` or a `tf.data.Dataset`.
         generators: see `LieDerivative`.
         contributions: also compute what each layer adds to the output's error; costs one backward pass an output.

@@ -14,6 +14,7 @@ from tfinv.evaluation.options import Warping, checked
 from tfinv.evaluation.search_part import Asker, search_part
 from tfinv.evaluation.search_result import WorstCase, joined
 from tfinv.evaluation.search_space import SearchSpace
+from tfinv.models.opening import as_model
 from tfinv.support.checks import whole_number
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
@@ -58,7 +59,8 @@ def worst_case(
 
     Args:
         model: a Keras model, or an object whose `predict` takes float32 images `(N, H, W, C)` in [0, 1] and gives
-            outputs `(N, K)`: a `TFLiteModel`, an `ActivationModel`.
+            outputs `(N, K)`: a `TFLiteModel`, an `ActivationModel`; or the path of a file of one, see
+            `tfinv.models.open_file`.
         images: a `Split`, a pair `(x, y)` or an array `(S, H, W, C)` in [0, 1].
         ranges: `rotation` (degrees), `scale` (factors, a pair), `shear` (degrees), `translation` (fractions of the
             width and of the height, sought each for itself): a number `m` for `[-m, m]`, or `(low, high)`.
@@ -95,7 +97,7 @@ def worst_case(
             f"labels must be class numbers for a search. Received: {targets.shape[1]} labels per image; "
             "search with the column of one label and keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
         )
-    asker = Asker(model, x.shape[1:], space, warping, batch)
+    asker = Asker(as_model(model), x.shape[1:], space, warping, batch)
     parts = [slice(start, start + PART) for start in range(0, len(x), PART)]
     with Progress("searching", len(x) * budget, "img", shown=progress) as bar, team_of(distribute) as team:
         tasks: list[tuple[Any, ...]] = [
@@ -105,7 +107,11 @@ def worst_case(
         if team is None:
             found = [search_part(asker, *task, advance=bar.advance) for task in tasks]
         else:
-            found = run_tasks(team, _search_in_worker, asker, tasks, lambda task: bar.advance(len(task[0]) * budget))
+
+            def advance(task: tuple[Any, ...], worst: WorstCase) -> None:
+                bar.advance(len(task[0]) * budget)
+
+            found = run_tasks(team, _search_in_worker, asker, tasks, advance)
     return joined(found, pictures)
 
 

@@ -51,6 +51,10 @@ class Cache:
         """Whether a finished piece is there."""
         return (self.path(kind, config) / "config.json").is_file()
 
+    def kept(self, kind: str, config: Mapping[str, Any]) -> bool:
+        """Whether `get` would load it; with `force` that is so once it was made anew."""
+        return self.has(kind, config) and (not self.force or self.path(kind, config) in self._made)
+
     def get(
         self, kind: str, config: Mapping[str, Any], make: Callable[[Path], None], load: Callable[[Path], Value]
     ) -> Value:
@@ -67,7 +71,7 @@ class Cache:
         """
         folder = self.path(kind, config)
         with self._lock(folder):
-            if self.has(kind, config) and (not self.force or folder in self._made):
+            if self.kept(kind, config):
                 try:
                     value = load(folder)
                     self._report(f"re-used {kind} {folder.name}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -29,7 +31,7 @@ from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
-from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.options import ALL_MEASURED, INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.output_words import describe_outputs
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.responses import Responses
@@ -45,10 +47,37 @@ if TYPE_CHECKING:
 
     from tfinv.datasets import Split
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 MEASURES = ("NormalizedVariance", "NormalizedVarianceSE")
 MATCHING_SAMPLES, SCALE_SAMPLES, CHECK_SAMPLES = 32, 200, 8
 
 
+def _accepts_scale_of_after(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a comparison also take the input scale of its second file as a keyword, with a warning."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        scale = kwargs.pop("after_input_scale", None)
+        if scale is None:
+            return function(*args, **kwargs)
+        warnings.warn(
+            "after_input_scale: deprecated as keyword of compare_files, and gone in the next release; "
+            "write after=tfinv.tflite.TFLiteModel(after, input_scale=...)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        given: Any = list(args)
+        where, place = (kwargs, "after") if "after" in kwargs else (given, 1)
+        where[place] = _as_model(where[place], scale)
+        call: Any = function
+        return call(*given, **kwargs)
+
+    return wrapper
+
+
+@_accepts_scale_of_after
 @accepts_folded
 @on_workers
 def compare_files(
@@ -58,7 +87,6 @@ def compare_files(
     transformations: Any = "rotations(16)",
     *,
     input_scale: Any = None,
-    after_input_scale: Any = None,
     measures: Any = MEASURES,
     names: tuple[str, str] | None = None,
     subsets: Subsets | None = SUBSETS,
@@ -93,9 +121,8 @@ def compare_files(
         data: images to test on: name or path of a data set, a `Split`, a pair `(x, y)`, or an array `(S, H, W, C)` in
             [0, 1]. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`.
-        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`; None for what the files tell, where
-            one of them tells it for both.
-        after_input_scale: the same for the second file; None for equal.
+        input_scale: how images in [0, 1] become the inputs of both files, see `TFLiteModel`; None for what the files
+            tell, where one of them tells it for both. A file with a scale that differs is given as a `TFLiteModel`.
         measures: measures of invariance, as objects or keys.
         names: what the two files are called; None for the names of the files.
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
@@ -124,7 +151,7 @@ def compare_files(
     chosen = kernel_sets(subsets.kernels)
     main = chosen[0]
     first = _as_model(before, input_scale)
-    second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
+    second = _as_model(after, input_scale)
     first, second = scales_of_pair(first, second)
     first, second = first.with_kernels(main), second.with_kernels(main)
     is_limited = main in SLOW and subsets.max_samples is None
@@ -154,10 +181,9 @@ def compare_files(
         measures,
         pairs={called[1]: matched.pairs},
         measured=subset(images, subsets.measured_samples, seed),
-        fidelity_samples=subsets.fidelity_samples,
+        subsets=replace(ALL_MEASURED, fidelity_samples=subsets.fidelity_samples, memory_budget=subsets.memory_budget),
         sampling=sampling,
         warping=warping,
-        memory_budget=subsets.memory_budget,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )

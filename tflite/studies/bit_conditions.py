@@ -12,9 +12,10 @@ import numpy as np
 from tfinv.resampling.equivalence import TESTED, images_needed
 from tfinv.resampling.images import Estimate
 from tfinv.resampling.shares import paired_interval, quantile
-from tfinv.support.checks import close_match, kind_of
+from tfinv.support.checks import kind_of
 from tfinv.tflite.comparison.behaviour import identities
-from tfinv.tflite.comparison.gate import Condition, parse_condition
+from tfinv.tflite.comparison.conditions import Condition, parse_condition
+from tfinv.tflite.comparison.conditions import amount as amount_in_unit
 from tfinv.uncertainty import layer_rows
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ OF_LAYERS = ("max_profile_increase", "max_profile_change", "lost_units", "min_sq
 OF_FILES = ("size_ratio", "latency_ratio")
 """Conditions on what a file costs, which float32 need not meet."""
 BIT_METRICS = ("output_profile_increase", *OF_LAYERS, *OF_ANSWERS, *OF_FILES)
-"""What a condition on bits may name; see `gate.METRICS` for what it means."""
+"""What a condition on bits may name; see `METRICS` of the gate for what it means."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,14 @@ def parse_keep(keep: str | Condition | Iterable[str | Condition]) -> tuple[Condi
     Example:
         >>> from tfinv.tflite.studies.bit_conditions import parse_keep
         >>> [str(condition) for condition in parse_keep(["flip_rate<5%", "accuracy>0.9"])]
-        ['flip_rate<0.05', 'accuracy>0.9']
+        ['flip_rate<5%', 'accuracy>90%']
 
     Args:
-        keep: one or more, in the language of `--fail-if` of `compare`.
+        keep: one or more, in the language of `--fail-if` of `compare`; see `parse_condition`.
 
     Raises:
-        ValueError: none, one that does not parse, a metric that is not measured here, or two that contradict each
-            other.
+        ValueError: none, one that does not parse, a metric that is not measured here, a number that could be read in
+            two ways, or two that contradict each other.
     """
     kind_of("keep", keep, (str, Condition, Iterable), "one condition or more, such as 'flip_rate<5%'")
     given = [keep] if isinstance(keep, (str, Condition)) else list(keep)
@@ -104,8 +105,7 @@ def parse_keep(keep: str | Condition | Iterable[str | Condition]) -> tuple[Condi
         raise ValueError("keep must hold at least one condition, such as 'output_profile_increase<2%'. Received: none")
     for condition in found:
         if condition.metric not in BIT_METRICS:
-            hint = close_match(condition.metric, BIT_METRICS)
-            raise ValueError(f"keep must name one of {', '.join(BIT_METRICS)}.{hint} Received: {str(condition)!r}")
+            raise ValueError(f"keep must name one of {', '.join(BIT_METRICS)}. Received: {str(condition)!r}")
     for upper in found:
         for lower in found:
             same = upper.metric == lower.metric and upper.sign in ("<", "<=") and lower.sign in (">", ">=")
@@ -122,15 +122,8 @@ def in_words(condition: Condition) -> str:
 
 def amount(metric: str, value: float) -> str:
     """A value of a metric with its unit."""
-    if not math.isfinite(value):
-        return "unknown" if math.isnan(value) else "infinite"
-    if metric == "min_sqnr_db":
-        return f"{value:.3g} dB"
-    if metric in OF_FILES:
-        return f"{value:.3g} of float32"
-    if metric.endswith("_drop"):
-        return f"{100 * value:.3g} points"
-    return f"{100 * value:.3g} %"
+    text = amount_in_unit(metric, value)
+    return f"{text} of float32" if metric in OF_FILES and math.isfinite(value) else text
 
 
 def needs_all_layers(conditions: Sequence[Condition]) -> bool:

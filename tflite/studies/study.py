@@ -17,6 +17,7 @@ from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
+from tfinv.models.opening import as_keras_model
 from tfinv.support.cache import Cache
 from tfinv.support.checks import received
 from tfinv.support.environment import describe as describe_environment
@@ -93,8 +94,8 @@ def study(
         ['float32', 'float16', 'weight_int4']
 
     Args:
-        model: a functional or sequential Keras 3 model; it is not changed. One that has the channels of its images
-            first is converted behind a layer that moves them there.
+        model: a functional or sequential Keras 3 model, or the path of its file; it is not changed. One that has the
+            channels of its images first is converted behind a layer that moves them there.
         train: images in [0, 1] for calibration and training: a `Split`, a pair `(x, y)` or an array.
         test: images to measure on, of the same kinds. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`; also those of transformed calibration and training.
@@ -117,6 +118,7 @@ def study(
         TypeError: a model whose layers form no graph.
         ValueError: an unknown recipe or scheme, images that do not fit the model, a float conversion that fails.
     """
+    model = as_keras_model(model)
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {received(model)}")
     model = with_channels_last(model)

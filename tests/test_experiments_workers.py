@@ -1,0 +1,124 @@
+"""Experiments on workers: the numbers of one process, whatever the rehearsal made of the experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import tfinv
+from tfinv import ahead, datasets, models
+from tfinv.experiment import Experiment, Finding, Run, run_experiment
+from tfinv.results import Results
+
+SETTINGS = {"seeds": 2}
+MEASURE = "NormalizedVariance"
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
+)
+
+
+def few() -> datasets.Split:
+    return datasets.load("digits").test.subset(20, 0)
+
+
+def values(results: Results) -> dict[str, np.ndarray]:
+    return {name: layer.values for name, layer in results[MEASURE].items()}
+
+
+def assert_same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:
+    assert list(one) == list(other)
+    for name, layer in one.items():
+        np.testing.assert_array_equal(layer, other[name], err_msg=name)
+
+
+def experiment(answer) -> Experiment:
+    return Experiment("mine", "Which?", answer, SETTINGS)
+
+
+def network(run: Run, seed: int):
+    data, options = run.dataset("digits"), {"hidden": (8,)}
+    return run.trained("ffnet", data, seed=seed, options=options, epochs=1, batch_size=256)
+
+
+def measured(run: Run, model, split: datasets.Split, name: str) -> Results:
+    return run.measured(model, split, "rotations(2)", [MEASURE], samples=name)
+
+
+@pytest.fixture
+def filled(monkeypatch) -> list[str]:
+    """The names of the networks that workers filled."""
+    names: list[str] = []
+
+    def fill(common, number, real=ahead.fill):
+        names.append(common[1][number].name)
+        return real(common, number)
+
+    monkeypatch.setattr(ahead, "fill", fill)
+    return names
+
+
+@pytest.mark.slow
+def test_networks_go_to_workers_and_what_is_derived_from_stand_ins_does_not_count(tmp_path, filled, capsys):
+    real: list[dict[str, np.ndarray]] = []
+
+    def answer(run: Run) -> Finding:
+        kept = [] if run.rehearsal else real
+        for seed in range(run.settings.seeds):
+            model = network(run, seed)
+            results = measured(run, model, few(), "few")
+            kept.append(values(results))
+            # The images and the network depend on what was trained, their names in the cache do not.
+            chosen = np.argsort(model.predict(few().x, verbose=0)[:, 0])[:10]
+            kept.append(values(measured(run, model, datasets.Split(few().x[chosen]), "chosen")))
+            twice = models.load(model.tfinv_path) if run.rehearsal is None else models.build("ffnet", (16, 16, 1), 10)
+            twice.tfinv_config = {"twice": seed}
+            kept.append(values(measured(run, twice, few(), "few")))
+        print("noise")
+        return Finding("", "holds", "")
+
+    run_experiment(experiment(answer), out=tmp_path / "one", progress=False)
+    expected, printed = real.copy(), capsys.readouterr().out
+    assert len(expected) == 6 and printed == "noise\n" and filled == []
+    real.clear()
+    with ThreadPoolExecutor(2) as pool, tfinv.distributed(pool):
+        run_experiment(experiment(answer), out=tmp_path / "two", progress=False)
+    assert capsys.readouterr().out == "noise\n"  # the rehearsal is silent
+    assert {"ffnet on digits, seed 0", "ffnet on digits, seed 1"} <= set(filled)
+    for one, other in zip(expected, real, strict=True):
+        assert_same(one, other)
+    assert not (tmp_path / "two" / "cache" / "ahead").exists()
+    models_made = [
+        sorted(path.parent.name for path in (tmp_path / name).glob("cache/model/*/config.json"))
+        for name in ("one", "two")
+    ]
+    assert models_made[0] == models_made[1] and len(models_made[0]) == 2
+
+
+def test_what_a_worker_cannot_make_is_said_with_its_name_and_raised_where_it_is_asked_for(tmp_path, capsys):
+    def answer(run: Run) -> None:
+        for seed in range(2):
+            run.trained("ffnet", run.dataset("digits"), seed=seed, options={"hidden": (2,)}, epochs=1, optimiser="none")
+
+    with ThreadPoolExecutor(1) as pool, tfinv.distributed(pool), pytest.raises(TypeError, match="optimiser"):
+        run_experiment(experiment(answer), out=tmp_path)
+    said = capsys.readouterr().err
+    assert "2 networks go to the workers" in said
+    assert "failed (TypeError" in said and f"by worker {ahead.worker_name()}" in said
+
+
+def test_pieces_of_other_makers_end_a_rehearsal_and_are_made_here(tmp_path, filled):
+    def answer(run: Run) -> None:
+        first = [network(run, seed) for seed in range(2)]
+        noted = run.cache.get(
+            "note", {}, lambda folder: (folder / "a").write_text("b"), lambda folder: (folder / "a").read_text()
+        )
+        assert noted == "b"
+        for model in first:
+            measured(run, model, few(), "few")
+
+    with ThreadPoolExecutor(1) as pool, tfinv.distributed(pool):
+        run_experiment(experiment(answer), out=tmp_path, progress=False)
+    assert len(filled) == 4  # trained before the note was known, and measured after it

@@ -1,0 +1,195 @@
+"""What an experiment keeps in its cache: a network that is trained, and results that are measured."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinv.results import VERSION, Results
+from tfinv.support import environment
+from tfinv.support.files import write_json
+from tfinv.support.types import Model
+
+if TYPE_CHECKING:
+    from tfinv.datasets import Dataset, Split
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network to be trained.
+
+    Args:
+        architecture: see `Run.trained`, as all others.
+        data: the data set.
+        augmentation: what training draws from.
+        seed: of weights and training.
+        options: of the architecture.
+        invariance: of the loss for invariance.
+        training: arguments of `tfinv.training.train`.
+    """
+
+    architecture: str
+    data: Dataset
+    augmentation: str | Mapping[str, Any] | None
+    seed: int
+    options: Mapping[str, Any]
+    invariance: Mapping[str, Any] | None
+    training: Mapping[str, Any]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Its configuration in the cache."""
+        from tfinv.models.load import is_file_name
+
+        config: dict[str, Any] = {
+            "architecture": self.architecture,
+            "options": dict(self.options),
+            "data": self.data.id,
+            "augmentation": self.augmentation,
+            "seed": self.seed,
+            "training": dict(self.training),
+            "versions": environment.versions("tensorflow", "keras"),
+        }
+        if self.invariance is not None:
+            config["invariance"] = dict(self.invariance)
+        if is_file_name(self.architecture) and Path(self.architecture).is_file():
+            config["architecture_digest"] = hashlib.sha256(Path(self.architecture).read_bytes()).hexdigest()
+        return config
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What it is made from, by content."""
+        return {"images": digest(self.data.train)}
+
+    def __str__(self) -> str:
+        augmentation = f" with {self.augmentation}" if self.augmentation else ""
+        return f"{self.architecture} on {self.data.name}{augmentation}, seed {self.seed}"
+
+    def built(self) -> Any:
+        """The network before training."""
+        from tfinv import models
+
+        return models.build(self.architecture, self.data.input_shape, self.data.num_classes, **self.options)
+
+    def make(self, folder: Path, progress: bool) -> None:
+        """Train it and write it into a folder."""
+        import keras
+
+        from tfinv.training import InvarianceLoss, train
+        from tfinv.transformations import AffineAugmentation
+
+        keras.utils.set_random_seed(self.seed)
+        model = self.built()
+        augmentation = self.augmentation
+        ranges = augmentation if isinstance(augmentation, Mapping) else {"transformations": augmentation}
+        layer = None if augmentation is None else AffineAugmentation(**ranges, seed=self.seed)
+        added = None
+        if self.invariance is not None:
+            drawn = AffineAugmentation(**self.invariance["ranges"])
+            added = InvarianceLoss(drawn, self.invariance["layers"], self.invariance["weight"])
+        shown = {"augmentation": layer, "invariance": added, "progress": progress}
+        result = train(model, self.data.train, seed=self.seed, **shown, **self.training)
+        model.save(folder / "model.keras")
+        result.history.to_csv(folder / "history.csv", index=False)
+        summary = {"seconds": result.seconds, "restarts": result.restarts, "accuracy": float(result.accuracy)}
+        write_json(folder / "training.json", summary)
+
+    @staticmethod
+    def load(folder: Path) -> Any:
+        """Read it from a folder."""
+        from tfinv import models
+
+        return models.load(folder / "model.keras")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Results to be measured of a network that is handed in later.
+
+    Args:
+        model: the configuration of the network in the cache, or its id.
+        split: the images.
+        transformations: id of the set.
+        measures: keys of measures.
+        samples: names the images.
+        options: of `tfinv.evaluate`.
+        seed: of the run, written into the results.
+    """
+
+    model: Any
+    split: Split
+    transformations: str
+    measures: Sequence[str]
+    samples: str
+    options: Mapping[str, Any]
+    seed: int
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Their configuration in the cache."""
+        return {
+            "model": self.model,
+            "samples": self.samples,
+            "count": len(self.split),
+            "transformations": self.transformations,
+            "measures": list(self.measures),
+            "results": VERSION,
+            "options": dict(self.options),
+        }
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What they are made from, by content, without the network."""
+        return {"images": digest(self.split)}
+
+    def evaluated(self, model: Model, split: Split, progress: bool, **more: Any) -> Results:
+        """Measure images of a split."""
+        from tfinv.evaluation import evaluate
+        from tfinv.evaluation.options import as_objects
+
+        return evaluate(
+            model,
+            split,
+            self.transformations,
+            list(self.measures),
+            progress=progress,
+            metadata={"dataset": self.samples, "seed": self.seed},
+            **{**more, **as_objects(dict(self.options))},
+        )
+
+    def make(self, folder: Path, model: Model, progress: bool, **more: Any) -> None:
+        """Measure and write the results into a folder.
+
+        Args:
+            folder: where to.
+            model: the network.
+            progress: show a bar.
+            **more: options of `tfinv.evaluate` that change no number.
+        """
+        self.evaluated(model, self.split, progress, **more).save(folder / "results.npz")
+
+    @staticmethod
+    def load(folder: Path) -> Results:
+        """Read them from a folder."""
+        return Results.load(folder / "results.npz")
+
+
+def digest(split: Split) -> str:
+    """A hash of images and labels."""
+    content = hashlib.blake2b(np.ascontiguousarray(split.x).tobytes(), digest_size=16)
+    if split.y is not None:
+        content.update(np.ascontiguousarray(split.y).tobytes())
+    return content.hexdigest()
+
+
+def plain(config: Any) -> Any:
+    """A configuration as dictionaries and lists of Python, which other processes can read."""
+    if isinstance(config, Mapping):
+        return {key: plain(value) for key, value in config.items()}
+    return [plain(value) for value in config] if isinstance(config, (list, tuple)) else config
