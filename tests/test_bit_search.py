@@ -196,6 +196,6 @@ def test_a_wrong_name_lists_those_that_keep_takes():
     listed = str(caught.value).split("one of ")[1].split(". ")[0].split(", ")
     assert "flip_rate" in str(caught.value) and "changed" not in listed
     for metric in listed:
-        assert parse_keep(f"{metric}<0.5")[0].metric == metric
+        assert parse_keep(f"{metric}<0.05")[0].metric == metric
     with pytest.raises(ValueError, match="keep must read like"):
         parse_keep("flip_rate")

@@ -15,8 +15,10 @@ import pytest
 import tfinv
 from tfinv import datasets, layers, models, plots, tflite
 from tfinv.callbacks import InvarianceCallback
-from tfinv.training import train
-from tfinv.transformations import rotations, warp
+from tfinv.tflite.studies.bit_conditions import parse_keep
+from tfinv.tflite.studies.bit_schemes import choose_schemes
+from tfinv.training import InvarianceLoss, InvarianceTraining, Pruning, label_accuracy, right_under, train
+from tfinv.transformations import AffineAugmentation, affines, rotations, warp
 
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 1), dtype="float32")
 LABELS = np.arange(4) % 2
@@ -118,6 +120,41 @@ def binary_convolution(**options: Any) -> Any:
     return layers.BinaryConv2D(**{"filters": 2, "kernel_size": 3, **options})
 
 
+def loss(**options: Any) -> Any:
+    return InvarianceLoss(**{"transformations": "rotations(4)", "layers": ["flatten"], **options})
+
+
+def training_model(**options: Any) -> Any:
+    return InvarianceTraining(**{"model": network(), "added": loss(), **options})
+
+
+def right(**options: Any) -> Any:
+    arguments = {"model": network(), "x": IMAGES, "y": LABELS, "transformations": "rotations(4)"}
+    return right_under(**{**arguments, **options})
+
+
+def of_labels(**options: Any) -> Any:
+    return label_accuracy(**{"model": network(), "data": (IMAGES, np.stack([LABELS, LABELS], 1)), **options})
+
+
+def pruning(**options: Any) -> Any:
+    return Pruning(**{"sparsity": 0.5, **options})
+
+
+def models_measured(**options: Any) -> Any:
+    arguments = {"models": {"a": file()}, "images": IMAGES, "transformations": "rotations(4)", "measures": MEASURE}
+    return tflite.measure_models(**{**arguments, "progress": False, **options})
+
+
+def compared(**options: Any) -> Any:
+    arguments = {"before": file(), "after": file(), "data": IMAGES, "transformations": "rotations(4)"}
+    return tflite.compare_files(**{**arguments, "progress": False, **options})
+
+
+def dealt(**options: Any) -> Any:
+    return tflite.with_transformations(**{"images": IMAGES, "transformations": "rotations(4)", **options})
+
+
 def architecture(**options: Any) -> Any:
     return models.lenet(**{"input_shape": (16, 16, 1), "classes": 3, **options})
 
@@ -188,10 +225,30 @@ WRONG: dict[Callable[..., Any], dict[str, tuple[Any, ...]]] = {
     group_convolution: {"lifting": (None, "no"), "use_bias": (None, 1), "exact": ("no", [])},
     binary_convolution: {"use_bias": (None, "no", 1)},
     layers.GroupBatchNormalization: {"momentum": (None, -1, 1, "text"), "epsilon": (None, -1, 0, "text")},
+    loss: {"layers": (None, 5, OTHER), "weight": (None, -1, "text"), "transformations": (None, 5)},
+    training_model: {"model": (None, 5, "text"), "added": (None, 5, "text")},
+    right: {"model": (None, 5, "text", OTHER), "fill_value": (None, float("nan"), "text", True), "batch_size": (0,)},
+    of_labels: {"model": (5, OTHER), "threshold": ("text", OTHER, float("nan"))},
+    models.load: {"path": (None, 5, "", OTHER)},
+    affines: {"coefficients": (None, 5, OTHER)},
+    AffineAugmentation: {"fill_value": (None, "text", float("nan"), [])},
+    tflite.Subsets: {"max_samples": (1, "text"), "kernels": (5, OTHER), "outputs": (5, OTHER), "layers": (5,)},
+    tflite.Quantizing: {"learning_rate": (None, "text", True, 0), "sensitivity": (None, 5), "epochs": (None, 0)},
+    tflite.Output: {"files": (5, ""), "cache": (5, OTHER), "report": (5, "text")},
+    pruning: dict.fromkeys(("sparsity", "initial", "begin", "end"), (None, "text", True)),
+    choose_schemes: {"schemes": (None, 5, [])},
+    parse_keep: {"keep": (None, 5, [], "text")},
+    models_measured: {"models": (None, 5, "text", {})},
+    compared: {"names": (5, "text", ("a",), (1, 2)), "seed": (None, -1, "text")},
+    dealt: {"seed": (None, -1, "text", []), "transformations": (None, 5)},
     architecture: {"batch_normalization": (None, "no", 1)},
     datasets.load: {"name_or_path": (None, 5, OTHER, "")},
     save: {"figure": (None, 5, "text", OTHER), "path": (None, 5, "", "figure.gif")},
-    to_warp: {"images": (None, "text", ["text"], OTHER, RAGGED), "transformations": (None, 5)},
+    to_warp: {
+        "images": (None, "text", ["text"], OTHER, RAGGED),
+        "transformations": (None, 5),
+        "fill_value": (None, "text"),
+    },
 }
 CASES = [
     pytest.param(function, name, value, id=f"{function.__name__}-{name}-{number}")

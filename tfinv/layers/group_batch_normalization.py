@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from tfinv.support.checks import kind_of, one_of, share
+from tfinv.support.checks import finite, one_of
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import Tensor
 from tfinv.transformations.groups import GROUPS
@@ -48,11 +47,12 @@ class GroupBatchNormalization(keras.layers.Layer):
     def __init__(self, group: str = "p4", *, momentum: float = 0.9, epsilon: float = 1e-5, **options: Any) -> None:
         super().__init__(**options)
         one_of("group", group, GROUPS)
-        self.group_name, self.momentum = group, share("momentum", momentum)
-        kind_of("epsilon", epsilon, (int, float), "a number above 0")
-        if not 0 < epsilon < math.inf:
+        self.group_name = group
+        self.momentum, self.epsilon = finite("momentum", momentum), finite("epsilon", epsilon)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1. Received: {momentum!r}")
+        if not epsilon > 0:
             raise ValueError(f"epsilon must be a number above 0. Received: {epsilon!r}")
-        self.epsilon = float(epsilon)
 
     @property
     def output_group(self) -> str:

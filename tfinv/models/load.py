@@ -12,6 +12,7 @@ from typing import Any
 
 from tfinv.models.legacy import GONE, is_legacy, renewed, way_out
 from tfinv.models.stand_ins import subclasses, suggestion, with_plain_layers
+from tfinv.support.checks import path_like
 from tfinv.support.lazy import keras
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -59,6 +60,7 @@ def load(
     import tfinv.layers
     import tfinv.transformations.augmentation  # noqa: F401  (both register layers, models may hold them)
 
+    path_like("path", path)
     file = Path(path)
     if file.suffix.lower() not in SUFFIXES:
         raise ValueError(f"path must name a Keras model file, {' or '.join(SUFFIXES)}. Received: {str(path)!r}")

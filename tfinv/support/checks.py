@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -53,6 +54,29 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False. Received: {received(value)}")
     return bool(value)
+
+
+def finite(name: str, value: Any) -> float:
+    """A finite number; texts and truth values are refused.
+
+    Example:
+        >>> from tfinv.support.checks import finite
+        >>> finite("fill_value", 1)
+        1.0
+
+    Args:
+        name: of the argument.
+        value: what was given.
+
+    Raises:
+        TypeError: no number.
+        ValueError: NaN or infinity.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number. Received: {received(value)}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number. Received: {value!r}")
+    return float(value)
 
 
 def kind_of(name: str, value: Any, kinds: type | tuple[type, ...], expected: str) -> None:

@@ -13,7 +13,7 @@ from tfinv.activations.keras_graph import show
 from tfinv.activations.outputs import answering_activation, output_activation
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
 from tfinv.statistics.classification import by_label, chosen, correct, threshold_of
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import finite, received, whole_number
 from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
@@ -142,7 +142,11 @@ def accuracy_under(
     Raises:
         ValueError: data that do not fit the model, a bad set, or logits that are NaN.
     """
-    options: dict[str, Any] = {"interpolation": interpolation, "padding": padding, "fill_value": fill_value}
+    options: dict[str, Any] = {
+        "interpolation": interpolation,
+        "padding": padding,
+        "fill_value": finite("fill_value", fill_value),
+    }
     images = LabelledImages.of((x, y), model, "x")
     return _right(model, images, as_set(transformations), batch_size, options, progress).mean(axis=0)
 
@@ -190,7 +194,7 @@ def right_under(
         ValueError: data that do not fit the model, a bad set, or logits that are NaN.
     """
     images = LabelledImages.of((x, y), model, "x")
-    options = {"interpolation": interpolation, "padding": padding, "fill_value": fill_value}
+    options = {"interpolation": interpolation, "padding": padding, "fill_value": finite("fill_value", fill_value)}
     right = _right(model, images, as_set(transformations), batch_size, options, progress)
     return np.asarray(right.reshape(len(images), -1, right.shape[-1]).all(axis=1), bool)
 
@@ -260,6 +264,8 @@ def _predictor(
 ) -> Callable[[Tensor], Tensor]:
     """A function from images `(S_b, H, W, C)` to the logits `(S_b * T, classes)` of their transformed versions."""
     in_graph = isinstance(model, keras.Model)
+    if not in_graph and not callable(model):
+        raise TypeError(f"model must be a Keras model or a function of images. Received: {received(model)}")
 
     def transformed(images: Tensor) -> Tensor:
         if transformations is None:

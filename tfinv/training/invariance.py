@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +116,7 @@ class InvarianceLoss:
     ) -> None:
         if layers is None:
             raise ValueError("layers must name the layers that shall be invariant. Received: None")
+        kind_of("layers", layers, (str, type, Iterable), "names, globs or layer types")
         self.layers = layers
         self.weight = _at_least("weight", weight, 0)
         if distillation is not None:

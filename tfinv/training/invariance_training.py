@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfinv.support.checks import kind_of
 from tfinv.support.faults import TRAINS, told
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import KerasModel, Tensor
@@ -45,6 +46,8 @@ class InvarianceTraining(keras.Model):
     """
 
     def __init__(self, model: KerasModel, added: InvarianceLoss, activations: Activations | None = None) -> None:
+        kind_of("model", model, keras.Model, "a Keras model")
+        kind_of("added", added, InvarianceLoss, "an InvarianceLoss")
         super().__init__(name=model.name)
         self.trained = model
         self.added = added

@@ -10,6 +10,7 @@ import numpy as np
 from tfinv.activations.outputs import output_activation
 from tfinv.datasets.given import as_array, check_finite, in_memory
 from tfinv.statistics.classification import threshold_of
+from tfinv.support.checks import finite
 from tfinv.support.lazy import keras
 from tfinv.training.accuracy import Classifier, logits_under
 from tfinv.transformations import as_set
@@ -80,6 +81,8 @@ def label_accuracy(
     x = as_array(given, "the images of data")
     check_finite(x, "the images of data")
     y = _matrix(labels, len(x))
+    if threshold is not None:
+        finite("threshold", threshold)
     if threshold is None:
         threshold = threshold_of(output_activation(model) if isinstance(model, keras.Model) else None)
     members = None if transformations is None else as_set(transformations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import finite, whole_number
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import KerasModel, Tensor
 
@@ -56,6 +56,8 @@ class Pruning(keras.callbacks.Callback):
         frequency: int = 10,
     ) -> None:
         super().__init__()
+        for name, value in (("sparsity", sparsity), ("initial", initial), ("begin", begin), ("end", end)):
+            finite(name, value)
         if not 0 <= sparsity < 1:
             raise ValueError(
                 f"sparsity must be at least 0 and less than 1: at 1 no weight would be left. Received: {sparsity!r}"

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from tfinv.support.checks import finite
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import Images, Tensor
 from tfinv.transformations.affine import Affine, sampling_matrices
@@ -57,7 +58,7 @@ class Augmentation(keras.layers.Layer):
             raise ValueError(f"seed must be a whole number or None. Received: {seed!r}")
         self.interpolation: Interpolation = interpolation
         self.padding: Padding = padding
-        self.fill_value = float(fill_value)
+        self.fill_value = finite("fill_value", fill_value)
         self.seed = None if seed is None else int(seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import kind_of, whole_number
 from tfinv.support.extensions import installed, installed_names
 from tfinv.transformations import framing, photometric
 from tfinv.transformations.affine import Affine, finite_number
@@ -227,6 +227,7 @@ def affines(coefficients: Sequence[Any]) -> TransformationSet:
     Raises:
         ValueError: no maps, or coefficients that are not two rows of four finite numbers.
     """
+    kind_of("coefficients", coefficients, (Sequence, np.ndarray), "a sequence of two rows of four numbers each")
     return TransformationSet(tuple(Affine(coefficient) for coefficient in coefficients))
 
 

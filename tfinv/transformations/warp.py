@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tfinv.support.checks import received
+from tfinv.support.checks import finite, received
 from tfinv.support.lazy import tf
 from tfinv.support.types import Images, Tensor
 from tfinv.transformations.affine import Affine, sampling_matrices
@@ -63,6 +63,8 @@ def warp(
         raise ValueError(f"interpolation must be one of {get_args(Interpolation)}. Received: {interpolation!r}")
     if padding not in get_args(Padding):
         raise ValueError(f"padding must be one of {get_args(Padding)}. Received: {padding!r}")
+    if not tf.is_tensor(fill_value):
+        finite("fill_value", fill_value)
     transformations = as_set(transformations)
     images = _as_tensor(images)
     if images.shape.rank != 4 or None in images.shape[1:]:

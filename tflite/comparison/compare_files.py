@@ -19,6 +19,7 @@ from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.outputs.comparing import OutputComparison, are_classes, compare_outputs
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
+from tfinv.support.checks import received, whole_number
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.faults import one_line
 from tfinv.support.types import Images
@@ -143,6 +144,11 @@ def compare_files(
     """
     transformations, measures = as_set(transformations), as_measures(measures)
     subsets, sampling, warping = checked(Subsets, subsets), paired_sampling(sampling), checked(Warping, warping)
+    whole_number("seed", seed, 0)
+    if names is not None and (
+        not isinstance(names, (tuple, list)) or len(names) != 2 or not all(isinstance(name, str) for name in names)
+    ):
+        raise ValueError(f"names must be a pair of texts, one per file. Received: {received(names)}")
     chosen = kernel_sets(subsets.kernels)
     main = chosen[0]
     first = _as_model(before, input_scale)

@@ -15,6 +15,7 @@ from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.models.opening import as_model
 from tfinv.results import Results
+from tfinv.support.checks import kind_of
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.confidence import Scores
 from tfinv.tflite.comparison.observing import Observer, PairedRun
@@ -112,6 +113,7 @@ def measure_models(
         ValueError: no model, an unknown reference, images that do not fit a model, NaN in activations, an option of
             `subsets` that has no meaning here.
     """
+    kind_of("models", models, Mapping, "models by name")
     if not models:
         raise ValueError("models must hold at least one model. Received: none")
     models = {name: as_model(model) for name, model in models.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tfinv.activations.source import LayerChoice
 from tfinv.evaluation.options import Sampling, checked
+from tfinv.outputs.base import OutputKind
 from tfinv.support.checks import kind_of, whole_number
 from tfinv.tflite.files.kernels import Kernels, kernel_sets
 
@@ -64,7 +65,11 @@ class Subsets:
         whole_number("fidelity_samples", self.fidelity_samples, 1)
         if self.layers is not None:
             kind_of("layers", self.layers, (str, type, Iterable), "names, globs or layer types")
+        if self.kernels is not None:
+            kind_of("kernels", self.kernels, (str, Iterable), "names of kernel sets")
         kernel_sets(self.kernels)
+        if self.outputs is not None:
+            kind_of("outputs", self.outputs, (str, OutputKind, Mapping), "a kind of output, or kinds by output")
         whole_number("kernel_samples", self.kernel_samples, 2)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tfinv.datasets import Split
 from tfinv.datasets.given import check_ends
 from tfinv.evaluation.options import Warping, checked
+from tfinv.support.checks import whole_number
 from tfinv.support.types import Images
 
 _MOST_BYTES = 4 * 2**30
@@ -91,7 +92,7 @@ def with_transformations(
         )
     warping = checked(Warping, warping)
     how: dict[str, Any] = {"padding": warping.padding, "interpolation": warping.interpolation}
-    deal = _deal(len(images), len(chosen), count, np.random.default_rng(seed))
+    deal = _deal(len(images), len(chosen), count, np.random.default_rng(whole_number("seed", seed, 0)))
     result = np.empty((len(images), count, *images.shape[1:]), np.float32)
     for number, transformation in enumerate(chosen):
         rows, places = np.nonzero(deal == number)

@@ -12,6 +12,7 @@ import numpy as np
 from tfinv.resampling.equivalence import TESTED, images_needed
 from tfinv.resampling.images import Estimate
 from tfinv.resampling.shares import paired_interval, quantile
+from tfinv.support.checks import kind_of
 from tfinv.tflite.comparison.behaviour import identities
 from tfinv.tflite.comparison.conditions import Condition, parse_condition
 from tfinv.tflite.comparison.conditions import amount as amount_in_unit
@@ -97,6 +98,7 @@ def parse_keep(keep: str | Condition | Iterable[str | Condition]) -> tuple[Condi
         ValueError: none, one that does not parse, a metric that is not measured here, a number that could be read in
             two ways, or two that contradict each other.
     """
+    kind_of("keep", keep, (str, Condition, Iterable), "one condition or more, such as 'flip_rate<5%'")
     given = [keep] if isinstance(keep, (str, Condition)) else list(keep)
     found = [text if isinstance(text, Condition) else parse_condition(text, BIT_METRICS, "keep") for text in given]
     if not found:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from tfinv.support.checks import close_match
+from tfinv.support.checks import close_match, kind_of
 from tfinv.support.quiet import quiet
 from tfinv.tflite.convert.litert_quantizer import Arithmetic, ScopeRule, calibrated_ranges, quantize_by_rules
 from tfinv.tflite.convert.recipes import versions
@@ -107,6 +107,7 @@ def choose_schemes(schemes: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: an unknown name, or none.
     """
+    kind_of("schemes", schemes, (str, Sequence), "names of schemes")
     names = (schemes,) if isinstance(schemes, str) else tuple(schemes)
     for name in names:
         if name not in BIT_SCHEMES:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tfinv.support.cache import Cache
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import finite, kind_of, path_like, received, whole_number
 from tfinv.tflite.comparison.options import Subsets
 
 SUBSETS = Subsets(measured_samples=300)
@@ -42,8 +42,9 @@ class Quantizing:
     def __post_init__(self) -> None:
         for name in ("calibration_samples", "epochs"):
             whole_number(name, getattr(self, name), 1)
-        if not self.learning_rate > 0:
+        if not finite("learning_rate", self.learning_rate) > 0:
             raise ValueError(f"learning_rate must be above 0. Received: {self.learning_rate!r}")
+        kind_of("sensitivity", self.sensitivity, (str, Sequence), "names of schemes")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,14 @@ class Output:
     files: str | os.PathLike[str] | None = None
     cache: str | os.PathLike[str] | Cache | None = None
     report: Callable[[str], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.files is not None:
+            path_like("files", self.files)
+        if self.cache is not None and not isinstance(self.cache, Cache):
+            path_like("cache", self.cache)
+        if self.report is not None and not callable(self.report):
+            raise TypeError(f"report must be a function of a line of text. Received: {received(self.report)}")
 
 
 QUANTIZING = Quantizing()
