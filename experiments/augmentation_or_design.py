@@ -117,12 +117,13 @@ EXPERIMENT = Experiment(
     minutes={"smoke": 1, "cpu": 35, "full": 1200},
     **standard(
         {"sizes": (50, 200), "updates": 4, "maps": 2, "networks": ("simple_conv", "ti_pooling")},
-        {"sizes": (100, 300, 1000, 3000, 10000), "updates": 5000, "maps": 10, "train_samples": 20000},
+        {"sizes": (100, 300, 1000, 3000, 10000), "updates": 5000, "maps": 10, "dropout": 0.3, "train_samples": 20000},
         sizes=(100, 1000, 10000),
         updates=800,
         augmented=("p4cnn",),
         train_samples=10000,
         maps=5,
+        dropout=0.0,
         networks=("simple_conv", "st_cnn", "ti_pooling", "z2cnn", "p4cnn"),
     ),
 )

@@ -2,6 +2,8 @@
 
 All networks are trained and tested on rotated images, but for the first. The 12 000 images of mnist-rot are not at
 hand: the same is remade by turning MNIST, and numbers are compared with the published ones in their order only.
+Z2CNN of the published width is trained with dropout 0.3 as published (preset full), the narrower one without: with half
+the channels that dropout left an error of 46 % in a trial with one seed, against 15 % without it.
 
 Source: Cohen and Welling 2016, table 1 (error on mnist-rot: Z2CNN 5.03 %, P4CNN with pooling in every layer 3.21 %,
 P4CNN 2.28 %); Jaderberg et al. 2015 (0.7 % with a spatial transformer, 1.2 % without); Laptev et al. 2016 (TI-pooling
@@ -100,8 +102,9 @@ EXPERIMENT = Experiment(
     minutes={"smoke": 1, "cpu": 40, "full": 1200},
     **standard(
         {"maps": 2, "networks": ("simple_conv", "z2cnn", "p4cnn", "ti_pooling", "st_cnn")},
-        {"maps": 10, "epochs": 15},
+        {"maps": 10, "dropout": 0.3, "epochs": 15},
         maps=5,
+        dropout=0.0,
         networks=("simple_conv", "z2cnn", "p4cnn", "ti_pooling", "st_cnn"),
     ),
 )

@@ -13,7 +13,7 @@ on upright ones.
 
     python -m tfinv.run quantization
 
-Duration on 2 cores: smoke 1 min, cpu 20 min, full hours.
+Duration on 2 cores: smoke 1 min, cpu 30 min, full hours.
 """
 
 from __future__ import annotations
@@ -244,5 +244,5 @@ EXPERIMENT = Experiment(
         },
     },
     source="this project",
-    minutes={"smoke": 1, "cpu": 20, "full": 600},
+    minutes={"smoke": 1, "cpu": 30, "full": 600},
 )

@@ -4,8 +4,10 @@ Source: Engstrom et al. 2019, "Exploring the landscape of spatial robustness", t
 images as they are is right on 99.3 % of them; on 73.3 % under the worst of 10 random rotations by up to 30 degrees and
 shifts by up to 3 pixels.
 Expected: the worst of 10 within 15 points of that, far below the mean over draws; the search finds errors that its own
-grid misses; training with such images raises the worst case most. The network is not the published one, which was
-larger; a network that turns and shifts disturb more on average falls further.
+grid misses; training with such images raises the worst case most. The network is the published one: two convolutions of
+5x5 with 32 and 64 channels, pooled, and a dense layer of 1024 units. How long it was trained is not said; here 3 passes
+over all images, 4 with augmentation. At preset cpu the worst of 10 is 40.0 %. SciPy's transformations, with
+draws of their own, give 40.2 %, so the difference from the source lies in the training.
 
     python -m tfinv.run worst_case
 
@@ -35,10 +37,10 @@ def answer(run: Run) -> Finding:
     right = {}
     for training, augmentation in (("plain", None), ("augmented", RANGES)):
         model = run.trained(
-            "simple_conv",
+            "tutorial_cnn",
             study.data,
             augmentation=augmentation,
-            options={"filters": settings.filters, "dense": settings.dense, "activation": "relu"},
+            options={"filters": settings.filters, "dense": settings.dense, "kernel_size": 5},
             epochs=settings.augmented_epochs if augmentation else settings.epochs,
             batch_size=64,
             learning_rate=1e-3,
@@ -83,8 +85,8 @@ def checks(right: dict[str, dict[str, Any]], comparable: bool) -> dict[str, bool
     missed = interval(plain["grid"].astype(float) - plain["search"])
     gain = interval(augmented["search"].astype(float) - plain["search"])
     found = {
-        f"plain, worst of random draws: {worst:.1%} (one seed), published {PUBLISHED['worst of 10']:.1%} for another "
-        "network; within 15 points": worst.within(PUBLISHED["worst of 10"] - 0.15, PUBLISHED["worst of 10"] + 0.15),
+        f"plain, worst of random draws: {worst:.1%} (one seed), published {PUBLISHED['worst of 10']:.1%}; "
+        "within 15 points": worst.within(PUBLISHED["worst of 10"] - 0.15, PUBLISHED["worst of 10"] + 0.15),
         f"share of images on which the search finds an error that its grid misses: {missed:.1%}; above zero": (
             missed.above(0)
         ),
@@ -109,8 +111,8 @@ EXPERIMENT = Experiment(
         "train_samples": None,
         "seeds": 1,
         "samples": 1000,
-        "filters": 16,
-        "dense": 64,
+        "filters": 32,
+        "dense": 1024,
         "epochs": 3,
         "augmented_epochs": 4,
         "draws": 10,
@@ -121,6 +123,6 @@ EXPERIMENT = Experiment(
             "dataset": "digits", "train_samples": 200, "samples": 60, "filters": 4, "dense": 8,
             "epochs": 1, "augmented_epochs": 1, "draws": 4, "budget": 12,
         },
-        "full": {"samples": None, "filters": 32, "epochs": 5, "augmented_epochs": 15, "budget": 775},
+        "full": {"samples": None, "epochs": 5, "augmented_epochs": 15, "budget": 775},
     },
 )  # fmt: skip

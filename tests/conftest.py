@@ -42,9 +42,12 @@ gc.set_threshold(100_000, 20, 20)
 
 
 HEAVY = (
-    "test_docs_examples", "test_experiments", "test_run", "test_tflite_study", "test_tflite_qat",
-    "test_tflite_qat_tfmot", "test_training", "test_notebook", "test_tflite_compare", "test_tflite_real",
-    "test_evaluation", "test_extending",
+    "test_tflite_study", "test_docs_examples", "test_run", "test_experiments", "test_extending",
+    "test_tflite_kernel_comparison", "test_tflite_qat_tfmot", "test_tflite_real", "test_training", "test_models",
+    "test_tflite_compare", "test_engine_checkpoint", "test_invariance_loss", "test_tflite_qat", "test_tflite_silence",
+    "test_measures_representation", "test_tflite_qat_invariance", "test_datasets_known", "test_one_answer",
+    "test_layers_group", "test_commands_options", "test_engine_fused", "test_site", "test_distribute",
+    "test_engine_merging", "test_local_error", "test_notebook", "test_evaluation",
 )  # fmt: skip
 """Files that take longest, the longest first: where processes share the files, none of them is left for the end."""
 
@@ -56,13 +59,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def collected() -> Iterator[None]:
-    """What a file of tests leaves behind is removed; what was imported before it is not looked through again."""
+def collected() -> None:
+    """What the file of tests before left behind is removed; what stays is not looked through again."""
     if "keras" in sys.modules:
         gc.collect()
         gc.freeze()
-    yield
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,16 @@
-"""An evaluation that runs in a process of its own, so that a test can end it in the middle.
+"""Two evaluations in a process of their own, so that a test can interrupt the first and end the second in the middle.
 
-python interrupted_evaluation.py CHECKPOINT RESULTS SECONDS_A_BLOCK {plain,shards,classes}
+    python interrupted_evaluation.py FOLDER SECONDS_PER_BLOCK
+
+They save their states and results in FOLDER as `interrupted.npz`, `interrupted_results.npz`, `killed.npz` and
+`killed_results.npz`.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import keras
@@ -35,7 +39,7 @@ def evaluate(checkpoint: Checkpoint | None, kind: str, **options: object) -> tfi
     return tfinv.evaluate(model, images, transformations, settings.pop("measures", MEASURES), **as_objects(settings))
 
 
-def main(path: str, results: str, seconds: str, kind: str) -> None:
+def main(folder: str, seconds: str) -> None:
     one = passes.Pass._one
 
     def slow(self: passes.Pass, *rest: object) -> None:
@@ -44,7 +48,14 @@ def main(path: str, results: str, seconds: str, kind: str) -> None:
         print("block", flush=True)
 
     passes.Pass._one = slow  # type: ignore[method-assign]
-    evaluate(Checkpoint(Path(path), every=0), kind).save(results)
+    for name in ("interrupted", "killed"):
+        try:
+            evaluate(Checkpoint(Path(folder, f"{name}.npz"), every=0), "plain").save(
+                Path(folder, f"{name}_results.npz")
+            )
+        except KeyboardInterrupt:
+            traceback.print_exc()
+            print("interrupted", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tflite_models import digits, plain_network, trained
 
 from tfinv.resampling.shares import paired_interval
 from tfinv.tflite import TFLiteModel, float32, sensitivity, static_int8, weight_int4
-from tfinv.tflite.comparison.gate import parse_condition
+from tfinv.tflite.comparison.conditions import parse_condition
 from tfinv.tflite.studies.bit_conditions import Seen, check_reference, in_words, parse_keep
 from tfinv.tflite.studies.bit_schemes import (
     BIT_SCHEMES,
@@ -98,25 +98,29 @@ def test_a_change_that_makes_the_real_file_larger_is_never_measured():
 def test_conditions_that_cannot_be_kept_are_refused():
     for keep, message in {
         "flip_rat<5%": "Did you mean 'flip_rate'",
-        "flips": "condition must read like",
+        "flips": "keep must read like",
         "changed<1": "keep must name one of output_profile_increase",
+        "transformed_accuracy_drop<0.5": r"keep must have a unit: .*drop<0.5pt is 0.5 points and .*<50pt is 50 points",
     }.items():
         with pytest.raises(ValueError, match=message):
             parse_keep(keep)
-    with pytest.raises(ValueError, match=r"must not contradict itself. Received: accuracy<0.8 and accuracy>0.9"):
+    with pytest.raises(ValueError, match="keep must name one of") as refused:
+        parse_keep("no_such_thing<1%")
+    assert not any(name in str(refused.value) for name in ("kernel_", "output_error", "inconclusive"))
+    with pytest.raises(ValueError, match=r"must not contradict itself. Received: accuracy<80% and accuracy>90%"):
         parse_keep(["accuracy>90%", "accuracy<0.8"])
     with pytest.raises(ValueError, match="at least one condition"):
         parse_keep([])
     (condition,) = parse_keep("transformed_accuracy_drop<0.5%")
     assert in_words(condition) == "transformed_accuracy_drop < 0.5 points"
     with pytest.raises(ValueError, match=r"accuracy > 95 % cannot be met: .* Received: accuracy 93 % of float32"):
-        check_reference(parse_keep("accuracy>0.95"), {"accuracy>0.95": Seen(0.93, 0.9, 0.96, "fails")}, 100)
+        check_reference(parse_keep("accuracy>0.95"), {"accuracy>95%": Seen(0.93, 0.9, 0.96, "fails")}, 100)
     with pytest.raises(ValueError, match="schemes must be names among int4, int8"):
         choose_schemes(["int3"])
 
 
 def test_so_many_images_are_said_to_be_needed_as_an_interval_takes_when_nothing_changes():
-    text = "flip_rate<0.01"
+    text = "flip_rate<1%"
     low, high = paired_interval(np.zeros(100), 0.9)
     seen = {text: Seen(0.0, low, high, "inconclusive", math.ceil(1.6448536 / 0.01) - 1)}
     with pytest.raises(ValueError, match=r"it takes about 164 images, or a wider margin. Received: 100 images"):
@@ -184,3 +188,14 @@ def test_layers_that_share_a_kernel_are_tied_and_names_that_others_begin_with_ar
     scope = first.scope
     assert all(re.search(scope, "".join(f"{name};" for name in names)) for names in first.outputs)
     assert not re.search(scope, f"{first.outputs[0][0]}2;") and not re.search(scope, f"x{first.outputs[0][0]};")
+
+
+def test_a_wrong_name_lists_those_that_keep_takes():
+    with pytest.raises(ValueError, match="keep must name one of") as caught:
+        parse_keep("flip_rat<5%")
+    listed = str(caught.value).split("one of ")[1].split(". ")[0].split(", ")
+    assert "flip_rate" in str(caught.value) and "changed" not in listed
+    for metric in listed:
+        assert parse_keep(f"{metric}<0.5")[0].metric == metric
+    with pytest.raises(ValueError, match="keep must read like"):
+        parse_keep("flip_rate")

@@ -54,12 +54,12 @@ def test_the_file_keeps_what_was_asked_as_an_evaluation_of_its_own_tells(choice)
     flips = (before.predictions.transformed != after.predictions.transformed)[:, moved].mean()
     means = [next(iter(m.results.values()))["logits"].mean for m in (before, after)]
     row = choice.files.iloc[0]
-    np.testing.assert_allclose(row["flip_rate<0.15"], flips, atol=1e-12)
-    np.testing.assert_allclose(row["output_profile_increase<0.02"], means[1] / means[0] - 1, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(row["flip_rate<15%"], flips, atol=1e-12)
+    np.testing.assert_allclose(row["output_profile_increase<2%"], means[1] / means[0] - 1, rtol=1e-4, atol=1e-7)
     assert flips < 0.15 and means[1] / means[0] - 1 < 0.02
     labels = images()[1]
     right = [(m.predictions.upright == labels).mean() for m in (before, after)]
-    np.testing.assert_allclose(row["accuracy_drop<0.1"], right[0] - right[1], atol=1e-12)
+    np.testing.assert_allclose(row["accuracy_drop<10pt"], right[0] - right[1], atol=1e-12)
     assert row["bytes"] == choice.conversion.size == len(choice.conversion.content) and choice.holds
     np.testing.assert_allclose(row["size_ratio"], choice.conversion.size / reference().size)
 
@@ -147,4 +147,4 @@ def test_the_command_line_writes_everything_and_tells_what_is_not_reached(folder
     assert run.main([*command, "flip_rate<40%", "--epochs", "3"]) == 2
     assert "--keep chooses bits instead of following recipes" in capsys.readouterr().err
     assert run.main([*command, "flips<40%"]) == 2
-    assert "condition must name one of" in capsys.readouterr().err
+    assert "keep must name one of" in capsys.readouterr().err

@@ -30,11 +30,13 @@ EFFECTS = {
     "measure": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "layer_class", "batch_size", "padding"),
         *("layout", "kernels", "kernel_samples", "output", "fixed_inputs", "precision", "part", "workers"),
+        "full_precision",
         *("interpolation", "memory_budget", "measured_samples", "confidence", "stratified", "checkpoint", "seed"),
     },
     "compare": {
         *("max_samples", "labels", "input_size", "layers", "input_scale", "after_input_scale", "padding", "names"),
         *("layout", "kernels", "kernel_samples", "output", "fixed_inputs", "decide", "margin", "workers"),
+        "full_precision",
         *("interpolation", "memory_budget", "measured_samples", "confidence", "fail_if", "allow_unmatched", "seed"),
     },
     "tflite": {
@@ -42,6 +44,7 @@ EFFECTS = {
         *("memory_budget", "measured_samples", "confidence", "recipes", "train_samples", "calibration_samples"),
         *("epochs", "learning_rate", "sensitivity", "force", "seed"),
         *("kernels", "kernel_samples", "output", "workers", "keep", "schemes", "decide", "margin"),
+        "full_precision",
     },
     "redraw": {"folders"},
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import functools
+import itertools
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +22,40 @@ from tfinv.engine.checkpoint import Checkpoint
 SCRIPT = Path(__file__).parent / "interrupted_evaluation.py"
 
 
-def start(tmp_path: Path, seconds: float, kind: str) -> subprocess.Popen:
-    arguments = [str(tmp_path / "state.npz"), str(tmp_path / "results.npz"), str(seconds), kind]
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+@functools.cache
+def whole(kind: str) -> tfinv.Results:
+    """The numbers of an evaluation that nothing interrupts."""
+    return evaluate(None, kind)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What is left of a process that was interrupted in its first evaluation and killed in its second."""
+
+    folder: Path
+    code: int
+    errors: str
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    folder = tmp_path_factory.mktemp("ended")
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-
-
-def stop_after(process: subprocess.Popen, blocks: int, how: int) -> None:
-    """Send a signal to a process once it has printed this many lines."""
     assert process.stdout is not None
-    for _ in range(blocks):
-        assert process.stdout.readline() == "block\n"
-    os.kill(process.pid, how)
-    process.wait(timeout=60)
+
+    def read(blocks: int) -> None:
+        for _ in range(blocks):
+            assert process.stdout.readline() == "block\n"
+
+    read(5)
+    process.send_signal(signal.SIGINT)
+    lines = iter(process.stdout.readline, "")
+    assert set(itertools.takewhile(lambda line: line != "interrupted\n", lines)) <= {"block\n"}
+    read(18)
+    process.kill()
+    return Ended(folder, process.wait(timeout=60), process.communicate()[1])
 
 
 def assert_identical(first: tfinv.Results, second: tfinv.Results) -> None:
@@ -43,41 +65,36 @@ def assert_identical(first: tfinv.Results, second: tfinv.Results) -> None:
             np.testing.assert_array_equal(first[key][layer].values, second[key][layer].values, err_msg=f"{key} {layer}")
 
 
-def test_a_killed_evaluation_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
-    process = start(tmp_path, 0.05, "plain")
-    stop_after(process, 18, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    path = tmp_path / "state.npz"
+def test_a_killed_evaluation_goes_on_to_the_same_numbers(ended, monkeypatch):
+    assert ended.code == -signal.SIGKILL
+    path = ended.folder / "killed.npz"
     assert path.exists()
-    assert not (tmp_path / "results.npz").exists()
-    expected = evaluate(None, "plain")
+    assert not (ended.folder / "killed_results.npz").exists()
     blocks = []
     one = passes.Pass._one
     monkeypatch.setattr(passes.Pass, "_one", lambda self, *rest: blocks.append(1) or one(self, *rest))
-    assert_identical(evaluate(Checkpoint(path), "plain"), expected)
+    resumed_results = evaluate(Checkpoint(path), "plain")
     resumed = len(blocks)
     blocks.clear()
-    evaluate(None, "plain")
+    assert_identical(resumed_results, evaluate(None, "plain"))
     assert 0 < resumed < len(blocks)
     assert not path.exists()
 
 
-def test_control_c_saves_and_ends_between_blocks(tmp_path):
-    process = start(tmp_path, 0.05, "plain")
-    stop_after(process, 5, signal.SIGINT)
-    assert process.stderr is not None
-    assert "KeyboardInterrupt" in process.stderr.read()
-    path = tmp_path / "state.npz"
+def test_control_c_saves_and_ends_between_blocks(ended):
+    assert "KeyboardInterrupt" in ended.errors
+    path = ended.folder / "interrupted.npz"
+    assert not (ended.folder / "interrupted_results.npz").exists()
     with np.load(path) as data:
         assert b'"progress"' in bytes(data["header"])
-    assert_identical(evaluate(Checkpoint(path), "plain"), evaluate(None, "plain"))
+    assert_identical(evaluate(Checkpoint(path), "plain"), whole("plain"))
     assert not path.exists()
 
 
 @pytest.mark.parametrize("kind", ["plain", "shards", "classes"])
 @pytest.mark.parametrize("at", [1, 6, 12, 17])
 def test_every_moment_of_interruption_gives_the_same_numbers(tmp_path, monkeypatch, kind, at):
-    expected = evaluate(None, kind)
+    expected = whole(kind)
     one, seen = passes.Pass._one, []
 
     def failing(self, *rest):
@@ -132,7 +149,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path, monkeypatch,
 def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch, content):
     path = tmp_path / "state.npz"
     if content == "results":
-        evaluate(None, "plain").save(path)
+        whole("plain").save(path)
     elif content == "truncated":
         interrupted(path, monkeypatch)
         path.write_bytes(path.read_bytes()[:-100])
@@ -162,14 +179,14 @@ def test_saves_are_rare_where_saving_is_slow(tmp_path, monkeypatch):
 
 def test_a_path_alone_serves(tmp_path):
     path = tmp_path / "state.npz"
-    assert_identical(evaluate(path, "plain"), evaluate(None, "plain"))  # type: ignore[arg-type]
+    assert_identical(evaluate(path, "plain"), whole("plain"))  # type: ignore[arg-type]
     assert not path.exists()
 
 
 @pytest.mark.parametrize("at", [5, 9])
 def test_an_evaluation_in_pieces_goes_on_between_and_within_them(tmp_path, monkeypatch, at):
     monkeypatch.setattr(pieces, "SAMPLES", 6)  # two blocks of three samples
-    expected = evaluate(None, "plain")
+    expected = whole("plain")
     one, seen = passes.Pass._one, []
 
     def failing(self, *rest):

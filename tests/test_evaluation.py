@@ -348,3 +348,14 @@ def test_an_empty_dataset_is_refused(model):
     )
     with pytest.raises(ValueError, match=r"images must be at least 2 for NormalizedVariance.*Received: 0"):
         run(model, unknown)
+
+
+def test_one_image_has_no_interval_and_the_error_says_so():
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    images = np.zeros((1, 8, 8, 1), np.float32)
+    arguments = (model, images, "rotations(4)", "TransformationVariance")
+    assert tfinv.evaluate(*arguments, progress=False)
+    with pytest.raises(ValueError, match=r"images must be at least 2 for confidence intervals.*Received: 1"):
+        tfinv.evaluate(*arguments, sampling=tfinv.Sampling(confidence=0.9), progress=False)
+    with pytest.raises(ValueError, match=r"images must be at least 2 for confidence intervals.*Received: 1"):
+        tfinv.evaluate_arrays({"a": np.ones((1, 3, 2))}, "TransformationVariance", sampling=tfinv.Sampling(0.9))

@@ -136,8 +136,8 @@ def test_correlation_agreement_and_slope():
 
 
 def test_all_questions_are_there():
-    others = ("quickstart", "quantization", "invariance_training")
-    assert sorted([*ORDER, *others]) == sorted(experiment_names()) and len(ORDER) == 35
+    others = ("quickstart", "quantization")
+    assert sorted([*ORDER, *others]) == sorted(experiment_names()) and len(ORDER) == 37
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -410,3 +410,21 @@ def test_the_interval_of_a_share_is_wilsons():
     assert (interval.low, interval.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
     interval = wilson(0.0, 20)
     assert (interval.low, interval.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("networks=a,b", ("a", "b")),
+        ("networks=('a', 'b')", ("a", "b")),
+        ("networks=['a']", ("a",)),
+        ("networks=a", ("a",)),
+        ("networks=M(x='p,q'), N,", ("M(x='p,q')", "N")),
+        ("networks='a,b'", ("a,b",)),
+        ("sizes=16,32", (16, 32)),
+        ("sizes=16", (16,)),
+    ],
+)
+def test_several_values_need_no_quotes(text, expected):
+    experiment = Experiment("one", "Which?", lambda run: None, {"networks": ("plain",), "sizes": (8,)})
+    assert experiment.configure("cpu", [text])[text.split("=")[0]] == expected

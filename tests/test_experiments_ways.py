@@ -45,7 +45,7 @@ def study_with(folder: Path, **settings: Any) -> StandardStudy:
 
 def test_all_designs_take_part_with_the_sizes_of_the_settings():
     names = ("simple_conv", "st_cnn", "ti_pooling", "z2cnn", "p4cnn")
-    settings = SimpleNamespace(filters=8, dense=16, maps=3, networks=names, augmented=("p4cnn",))
+    settings = SimpleNamespace(filters=8, dense=16, maps=3, dropout=0.0, networks=names, augmented=("p4cnn",))
     assert list(networks(settings)) == [
         AUGMENTED,
         "p4cnn, augmented",

@@ -13,8 +13,8 @@ import tensorflow as tf
 import tfinv
 from tfinv.activations import ActivationModel, SavedModel
 from tfinv.support.faults import ModelFault, cause, layer_called, told
-from tfinv.tflite import float32
-from tfinv.training import accuracy
+from tfinv.tflite import equalize, float32, qat_int8
+from tfinv.training import InvarianceLoss, InvarianceTraining, accuracy, label_accuracy, train
 
 IMAGES = np.random.default_rng(0).random((12, 8, 8, 1), "float32")
 LABELS = np.arange(12) % 2
@@ -127,3 +127,124 @@ def test_words_are_found_among_those_around_them() -> None:
     model = model_with(keras.layers.ReLU(name="relu"))
     assert layer_called("net/conv_1/Add", model) == "layer 'conv' (Conv2D)"
     assert layer_called("Dense", model) == "layer 'logits' (Dense)" and layer_called("Nothing", model) == ""
+
+
+class Tired(Moody):
+    """Runs, but not in training."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            raise NotImplementedError("not today")
+        return x
+
+
+class Unalone(Moody):
+    """Refuses a single image."""
+
+    def call(self, x: Any) -> Any:
+        with tf.control_dependencies([tf.debugging.assert_greater(tf.shape(x)[0], 1)]):
+            return tf.identity(x)
+
+
+class Steep(Moody):
+    """Has no gradient."""
+
+    def call(self, x: Any) -> Any:
+        @tf.custom_gradient
+        def same(values: Any) -> Any:
+            def gradient(above: Any) -> Any:
+                raise NotImplementedError("not today")
+
+            return tf.identity(values), gradient
+
+        return same(x)
+
+
+def fitted(model: keras.Model) -> Any:
+    training = InvarianceTraining(model, InvarianceLoss("rotations(4)", ["conv"], 0.1))
+    training.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return training.fit(IMAGES, LABELS, verbose=0)
+
+
+TRAININGS = {
+    "train": lambda model: train(model, (IMAGES, LABELS), epochs=1, progress=False),
+    "invariance": fitted,
+    "qat": lambda model: qat_int8(model, (IMAGES, LABELS), epochs=1, progress=False),
+}
+
+
+@pytest.mark.parametrize("kind", [Moody, Tired, Steep])
+@pytest.mark.parametrize("training", TRAININGS)
+def test_what_fails_in_training_is_told(training: str, kind: type[keras.layers.Layer]) -> None:
+    with pytest.raises(ModelFault, match=r"^model must (train|run) on images; try .*NotImplementedError.*: not today$"):
+        TRAININGS[training](model_with(kind(name="moody")))
+
+
+def test_a_model_that_refuses_a_single_image_trains() -> None:
+    assert len(TRAININGS["train"](model_with(Unalone(name="unalone"))).history) == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("no such image"), ValueError("no such image")])
+def test_an_augmentation_that_fails_is_told(error: Exception) -> None:
+    def augmentation(images: Any) -> Any:
+        raise error
+
+    match = r"^augmentation must map a batch of images to one; call it on two .*Received: \w+: '?no such image'?$"
+    with pytest.raises(ModelFault, match=match):
+        train(model_with(keras.layers.ReLU()), (IMAGES, LABELS), epochs=1, augmentation=augmentation, progress=False)
+
+
+class Loose(keras.Model):
+    """Its layers form no graph."""
+
+    def __init__(self) -> None:
+        super().__init__(name="loose")
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(tf.reshape(x, (-1, 64)))
+
+
+def of_two_inputs() -> keras.Model:
+    first, second = keras.Input((8, 8, 1)), keras.Input((8, 8, 1))
+    added = keras.layers.Add()([first, second])
+    return keras.Model([first, second], keras.layers.Dense(2)(keras.layers.Flatten()(added)))
+
+
+def of_rows() -> keras.Model:
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    rows = keras.layers.Lambda(lambda values: tf.RaggedTensor.from_tensor(values), output_shape=(2,))(x)
+    return keras.Model(inputs, rows)
+
+
+def unbuilt() -> keras.Model:
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Loose, "model must be built"),
+        (unbuilt, "model must be built"),
+        (of_two_inputs, "model must (have one input|take one batch) of images"),
+        (of_rows, "model must give a tensor of one shape"),
+    ],
+)
+def test_models_of_another_form_are_refused_in_one_sentence(model: Any, message: str) -> None:
+    two = np.stack([LABELS, LABELS], axis=1)
+    calls = {
+        "accuracy": lambda made: accuracy(made, (IMAGES, LABELS)),
+        "worst_case": lambda made: tfinv.worst_case(made, (IMAGES, LABELS), {"rotation": (-9, 9)}, progress=False),
+        "label_accuracy": lambda made: label_accuracy(made, (IMAGES, two)),
+        "train": lambda made: train(made, (IMAGES, LABELS), epochs=1, progress=False),
+    }
+    runs = {"worst_case", "label_accuracy"} if model in (Loose, unbuilt) else set()  # that need no graph
+    for name in calls.keys() - runs - ({"train"} if model is of_rows else set()):
+        with pytest.raises(ValueError, match=message):
+            calls[name](model())
+
+
+def test_a_copy_that_keras_cannot_make_is_told() -> None:
+    with pytest.raises(ModelFault, match=r"^model must be one that keras.models.clone_model copies; .*Received: \w+"):
+        equalize(model_with(keras.layers.Lambda(with_a_check, output_shape=MAPS, name="checks")))

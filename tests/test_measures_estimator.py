@@ -180,8 +180,8 @@ def residual(data_folder: Path) -> tuple[Callable[[np.ndarray], np.ndarray], np.
     """The layer profile of MLPerf's ResNet-8 under 16 rotations as a function of images, images, and that of 1200."""
     from tfinv.tflite import TFLiteModel
 
-    images = np.load(data_folder / "cifar10" / "cifar10_train_first4000.npz")["x"].astype(np.float32)
-    model = TFLiteModel(str(data_folder / "models" / "ic_resnet8" / "float.tflite"))
+    images = np.load(data_folder / "cifar10" / "cifar10_train_first4000.npz")["x"].astype(np.float32) / 255
+    model = TFLiteModel(str(data_folder / "models" / "ic_resnet8" / "float.tflite"), input_scale="0..255")
 
     def profile(some: np.ndarray) -> np.ndarray:
         return tfinv.evaluate(model, some, "rotations(16)", [NormalizedVariance()], progress=False).profile()["mean"]
@@ -191,11 +191,12 @@ def residual(data_folder: Path) -> tuple[Callable[[np.ndarray], np.ndarray], np.
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("samples", "draws", "nearly_all", "all_of_them"), [(40, 10, 0.06, 0.08), (150, 10, 0.03, 0.03)]
+    ("samples", "draws", "nearly_all", "all_of_them"), [(40, 10, 0.06, 0.08), (150, 10, 0.03, 0.04)]
 )
 def test_few_images_of_a_residual_network_tell_what_many_do(residual, samples, draws, nearly_all, all_of_them):
     profile, images, truth = residual
     starts = range(1200, 1200 + draws * samples, samples)
     worst = [float(abs(profile(images[start : start + samples]) / truth - 1).max()) for start in starts]
+    print(f"{samples} images: worst layers of {draws} draws {', '.join(f'{value:.3f}' for value in sorted(worst))}")
     assert sorted(worst)[-2] < nearly_all, worst
     assert max(worst) < all_of_them, worst

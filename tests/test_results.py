@@ -61,6 +61,38 @@ def test_effective_samples_are_saved_shown_and_checked(tmp_path):
         LayerResult(np.array([0.5, 3.0]), status, effective_samples=np.ones(3))
 
 
+def test_values_of_units_are_small_or_exact_by_choice(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.gamma(2.0, size=(100, 200)) * 10 ** rng.uniform(-6, 6, (100, 200))
+    values[0, :3] = np.inf, 0, np.nan
+    status = rng.integers(0, 2, values.shape).astype(np.uint8)
+    far = LayerResult(np.array([1e40, 1e-42, 0.5]), np.zeros(3, np.uint8))
+    layers = {
+        "conv": LayerResult(values, status, "a note", 0.1, effective_samples=values),
+        "far": far,  # float32 would not hold it
+        "none": LayerResult.not_applicable("no maps"),
+    }
+    measured = {"NV": MeasureResult("NV", layers)}
+    made = Results(measured, {"seed": 3}, classes={7: measured})
+    for name, full in (("small", False), ("full", True)):
+        made.save(tmp_path / f"{name}.npz", full_precision=full)
+    small, full = (Results.load(tmp_path / f"{name}.npz") for name in ("small", "full"))
+    sizes = [(tmp_path / f"{name}.npz").stat().st_size for name in ("small", "full")]
+    assert sizes[0] < 2 * 3.6 * values.size and sizes[1] > 3 * sizes[0]
+    for of_class in (lambda one: one, lambda one: one.of_class(7)):
+        kept, exact = of_class(small)["NV"], of_class(full)["NV"]
+        np.testing.assert_array_equal(exact["conv"].values, values)
+        np.testing.assert_array_equal(kept["conv"].values, values.astype(np.float32).astype(np.float64))
+        np.testing.assert_allclose(kept["conv"].values, values, rtol=6.1e-8)
+        np.testing.assert_array_equal(kept["conv"].status, status)
+        np.testing.assert_array_equal(kept["far"].values, far.values)
+        assert kept["conv"].effective_samples is None and exact["conv"].effective_samples is not None
+        assert (kept["conv"].note, kept["conv"].trim, kept["none"].note) == ("a note", 0.1, "no maps")
+    gathered = Results(measured, statistics={"RowDispersion": {"conv": {"mean": np.arange(3.0)}}})
+    gathered.save(tmp_path / "kept.npz", full_precision=False)  # to be merged: kept as it is
+    np.testing.assert_array_equal(Results.load(tmp_path / "kept.npz")["NV"]["conv"].values, values)
+
+
 def test_the_mean_leaves_out_the_trimmed_share_of_valid_units_and_the_file_keeps_it(tmp_path):
     values, status = np.array([*range(1, 20), 1e9, 5e9]), np.zeros(21, np.uint8)
     status[-1] = Status.DEAD
@@ -110,7 +142,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         with pytest.raises(ValueError, match="complete results file"):
             Results.load(path)
     np.savez(path, header=np.frombuffer(json.dumps({"format": "tfinv-results", "version": 99}).encode(), np.uint8))
-    with pytest.raises(ValueError, match="version 99, this tfinv reads versions 1 and 2"):
+    with pytest.raises(ValueError, match="version 99, this tfinv reads versions 1 and 2 and 3"):
         Results.load(path)
     np.savez(path, other=np.ones(3))
     with pytest.raises(ValueError, match="complete results file"):

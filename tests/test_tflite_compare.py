@@ -126,7 +126,7 @@ def test_int8_is_smaller_and_nearly_as_invariant(comparison):
         "change of normalized variance" in comparison.verdict[0]
         or "Normalized variance changes" in comparison.verdict[0]
     )
-    assert check(["max_profile_increase>0.2", "flip_rate>0.5"], comparison).reasons == ()
+    assert check(["max_profile_increase>20%", "flip_rate>50%"], comparison).reasons == ()
 
 
 def test_damage_is_found_where_it_begins(network, data, files):
@@ -258,7 +258,7 @@ def test_without_labels_nothing_is_said_of_accuracy_or_consistency(files, data, 
     assert any("consistency is not stated" in sentence for sentence in comparison.verdict)
     for word in ("accuracy upright", ">consistency<", ">effective invariance<"):
         assert word not in text
-    assert check(["accuracy_drop>0.5"], comparison).failed
+    assert check(["accuracy_drop>50pt"], comparison).failed
 
 
 def test_models_that_are_no_classifiers_are_compared_by_layer(network, data):
@@ -270,7 +270,7 @@ def test_models_that_are_no_classifiers_are_compared_by_layer(network, data):
     )
     assert comparison.curves.empty and "nothing is said of predictions" in comparison.warnings[-1]
     assert len(comparison.layers) >= 4 and comparison.predictions == {}
-    assert "flip_rate is not known" in check(["flip_rate>0.5"], comparison).reason
+    assert "flip_rate is not known" in check(["flip_rate>50%"], comparison).reason
 
 
 # --- the command line ------------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def command(paths: Path, *more: str) -> list[str]:
 
 def test_the_command_writes_everything_and_passes_or_fails(paths, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
-    assert run.main(command(paths, *out, "--fail-if", "max_profile_increase>0.5", "flip_rate > 90%")) == 0
+    assert run.main(command(paths, *out, "--fail-if", "max_profile_increase>50%", "flip_rate > 90%")) == 0
     said = capsys.readouterr()
     assert "passed: max_profile_increase " in said.out and said.err == "" and "normalized variance" in said.out
     written = {path.name for path in (tmp_path / "out").iterdir()}
@@ -307,8 +307,8 @@ def test_the_command_writes_everything_and_passes_or_fails(paths, tmp_path, caps
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--fail-if", "flip_rate=3"], "condition must read like"),
-        (["--fail-if", "flips>3"], "condition must name one of"),
+        (["--fail-if", "flip_rate=3"], "fail-if must read like"),
+        (["--fail-if", "flips>3"], "fail-if must name one of"),
         (["--transformations", "spin(3)"], "spin"),
         (["--input-scale", "0..7"], "input_scale must be one of"),
         (["--after", "missing.tflite"], "missing.tflite"),

@@ -15,7 +15,8 @@ import tfinv
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.tflite import compare
 from tfinv.tflite.comparison.behaviour import behaviour
-from tfinv.tflite.comparison.gate import METRICS, check, metric_value, parse_condition
+from tfinv.tflite.comparison.conditions import METRICS, Condition, parse_condition
+from tfinv.tflite.comparison.gate import check, metric_value
 from tfinv.tflite.comparison.match_files import Match
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import frame_from_json, frame_to_json
@@ -307,8 +308,8 @@ def comparison(**changes: Any) -> Any:
 )
 def test_metrics_are_what_they_say(metric, value):
     assert_allclose(metric_value(metric, comparison()), value, atol=1e-12)
-    assert not check([f"{metric}>{value + 0.001}"], comparison()).failed
-    gate = check([f"{metric}>{value - 0.001}"], comparison())
+    assert not check([Condition(metric, ">", value + 0.001)], comparison()).failed
+    gate = check([Condition(metric, ">", value - 0.001)], comparison())
     assert gate.failed and gate.reason.startswith(f"{metric} is ") and "\n" not in gate.reason
 
 
@@ -340,13 +341,64 @@ def test_conditions_that_do_not_parse_are_refused(text):
         parse_condition(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "limit", "canonical"),
+    [
+        ("transformed_accuracy_drop<0.5%", 0.005, "transformed_accuracy_drop<0.5pt"),
+        ("accuracy_drop>0.5 points", 0.005, "accuracy_drop>0.5pt"),
+        ("accuracy_drop>0.5PP", 0.005, "accuracy_drop>0.5pt"),
+        ("accuracy_drop>0.02", 0.02, "accuracy_drop>2pt"),
+        ("max_profile_increase>0.1", 0.1, "max_profile_increase>10%"),
+        ("accuracy>0.93", 0.93, "accuracy>93%"),
+        ("latency_ratio<20x", 20.0, "latency_ratio<20x"),
+        ("size_ratio<40%", 0.4, "size_ratio<0.4x"),
+        ("min_sqnr_db>20 dB", 20.0, "min_sqnr_db>20dB"),
+        ("kernel_max_lsb>64", 64.0, "kernel_max_lsb>64"),
+    ],
+)
+def test_numbers_have_units(text, limit, canonical):
+    condition = parse_condition(text)
+    assert condition.limit == limit and str(condition) == canonical and parse_condition(canonical) == condition
+
+
+@pytest.mark.parametrize(
+    ("text", "readings"),
+    [
+        ("transformed_accuracy_drop<0.5", ("drop<0.5pt is 0.5 points", "drop<50pt is 50 points")),
+        ("flip_rate>5", ("flip_rate>5% is 5 %", "flip_rate>500% is 500 %")),
+        ("max_profile_change>0.2", ("change>0.2% is 0.2 %", "change>20% is 20 %")),
+        ("accuracy_drop>=-.5", ("drop>=-.5pt is -.5 points", "drop>=-50pt is -50 points")),
+        ("accuracy>90", ("accuracy>90% is 90 %",)),
+        ("size_ratio<40", ("size_ratio<40% is 40 %", "size_ratio<40x is 40 times")),
+    ],
+)
+def test_a_number_that_could_be_read_in_two_ways_is_refused_with_both(text, readings):
+    with pytest.raises(ValueError, match="must have a unit") as refused:
+        parse_condition(text)
+    assert all(reading in str(refused.value) for reading in readings) and repr(text) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("flip_rate>5pt", "flip_rate as a number with % after it"),
+        ("min_sqnr_db>20%", "min_sqnr_db as a number with dB after it"),
+        ("changed>1%", "changed as a number with no unit"),
+        ("accuracy_drop>5dB", "accuracy_drop as a number with pt or % after it"),
+    ],
+)
+def test_a_unit_of_something_else_is_refused(text, words):
+    with pytest.raises(ValueError, match=words):
+        parse_condition(text)
+
+
 def test_an_unknown_metric_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'flip_rate'"):
         parse_condition("fliprate>0.1")
 
 
 def fails(reason: str, **changes: Any) -> None:
-    gate = check(["flip_rate>0.9"], comparison(**changes))
+    gate = check(["flip_rate>90%"], comparison(**changes))
     assert gate.failed and reason in gate.reason, gate.reason
 
 
@@ -363,10 +415,10 @@ def test_the_gate_fails_closed():
     fails("float knows hardly more than chance", models=changed("kappa", 0.02, 0.02))
     fails("int8: the self-check FAILED", models=changed("self_check", "passed", "FAILED: outputs differ"))
     fails("flip_rate is not known", models=changed("transformed_flips", math.nan, math.nan))
-    assert "lost_units is not known" in check(["lost_units>0.9"], comparison(layers=lost)).reason
+    assert "lost_units is not known" in check(["lost_units>90%"], comparison(layers=lost)).reason
     other_units = comparison().layers.assign(lost=[2, math.nan])
-    assert "lost_units is not known" in check(["lost_units>0.9"], comparison(layers=other_units)).reason
-    gate = check(["max_profile_increase>0.9"], comparison(layers=lost))
+    assert "lost_units is not known" in check(["lost_units>90%"], comparison(layers=other_units)).reason
+    gate = check(["max_profile_increase>90%"], comparison(layers=lost))
     assert "max_profile_increase is not known" in gate.reason
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from typing import Any
 
+import keras
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
+from tfinv.activations import ActivationModel
+from tfinv.engine.batches import ImageBatches
+from tfinv.evaluation import Warping
+from tfinv.tflite import TFLiteModel, float32, static_int8
 from tfinv.tflite.comparison.fidelity import COLUMNS, Fidelity, FidelityRecorder
 from tfinv.tflite.comparison.limits import Limits
+from tfinv.tflite.comparison.observing import Observer, PairedRun
 from tfinv.tflite.files.tensors import FileTensor
+from tfinv.transformations import rotations
 
 
 @pytest.fixture
@@ -105,3 +115,36 @@ def test_a_recorder_follows_the_pairs():
 def test_activations_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"shape of before, \(2,\). Received: \(3,\)"):
         Fidelity().update(np.ones(2), np.ones(3))
+
+
+def test_layers_that_do_not_fit_together_are_compared_one_after_the_other_with_the_same_bits():
+    inputs = keras.Input((16, 16, 1))
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="first")(inputs)
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="second")(x)
+    x = keras.layers.GlobalMaxPooling2D(name="pool")(x)
+    network = keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))
+    images = np.random.default_rng(0).random((40, 16, 16, 1), dtype=np.float32)
+    before, after = TFLiteModel(float32(network)), TFLiteModel(static_int8(network, images))
+    pairs = {"after": {name: name for name in before.layer_shapes}}
+    keras_model = ActivationModel(network, list(before.layer_shapes))
+
+    def run(reference: Any, budget: int | None) -> tuple[Any, Any, int, int]:
+        observers = {"before": Observer(reference), "after": Observer(after)}
+        batches = ImageBatches(images, 32)
+        made = PairedRun(observers, "before", pairs, rotations(8), batches, Warping(), budget)
+        tracemalloc.start()
+        made.run(40, progress=False)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return made.recorders["after"].to_frame(), observers["after"].predictions(), len(made._groups), peak
+
+    block = 32 * 8 * 14 * 14 * 8 * 4  # activations of the first layer
+    for reference in (before, keras_model):
+        whole, predicted, groups, most = run(reference, None)
+        some, same, parted, least = run(reference, 7 * block)
+        assert groups == 1 and parted > 1
+        pd.testing.assert_frame_equal(some, whole, check_exact=True)
+        assert same is not None and np.array_equal(same.confidence, predicted.confidence)
+        assert reference is keras_model or least < most - block  # TensorFlow's own memory is not counted
+    with pytest.raises(ValueError, match=r"memory_budget must be at least .* for layer 'first' alone"):
+        run(before, block)

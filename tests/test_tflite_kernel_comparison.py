@@ -136,7 +136,7 @@ def test_gate_knows_kernels_and_fails_closed(compared):
     gate = check([f"kernel_max_lsb>={most}"], compared)
     assert gate.failed and f"kernel_max_lsb is {most:.4g}" in gate.reason
     alone = SimpleNamespace(**{**compared.__dict__, "kernels": None})
-    assert "kernel_flip_rate is not known" in check(["kernel_flip_rate>0.5"], alone).reason  # type: ignore[arg-type]
+    assert "kernel_flip_rate is not known" in check(["kernel_flip_rate>50%"], alone).reason  # type: ignore[arg-type]
     refused = SimpleNamespace(refused={"static_int8: tflm": "no"}, pairs=compared.kernels.pairs)
     one_refused = SimpleNamespace(**{**compared.__dict__, "kernels": refused})
     assert "kernel_max_lsb is not known" in check(["kernel_max_lsb>999"], one_refused).reason  # type: ignore[arg-type]
@@ -204,8 +204,8 @@ def test_command_compares_kernels_and_gates_on_them(files, data, tmp_path, capsy
     ]  # fmt: skip
     assert run.main([*command, "--kernels", "xnnpack,refrence"]) == 2
     assert "kernels must be among" in capsys.readouterr().err
-    assert run.main([*command, "--fail-if", "kernel_flip_rate>1"]) == 2
-    assert "--fail-if kernel_flip_rate>1 needs --kernels with two sets" in capsys.readouterr().err
+    assert run.main([*command, "--fail-if", "kernel_flip_rate>1%"]) == 2
+    assert "--fail-if kernel_flip_rate>1% needs --kernels with two sets" in capsys.readouterr().err
     assert run.main([*command, "--kernel-samples", "5"]) == 2
     assert "there are no kernel sets to compare" in capsys.readouterr().err
     several = ["--kernels", "xnnpack,reference", "--kernel-samples", "10"]

@@ -40,7 +40,7 @@ def files():
 
 
 def test_functions_have_few_parameters():
-    for function, count in ((study, 14), (compare_files, 15), (measure_models, 15), (sensitivity, 14)):
+    for function, count in ((study, 14), (compare_files, 14), (measure_models, 14), (sensitivity, 14)):
         assert len(inspect.signature(function).parameters) == count, function.__name__
 
 
@@ -75,6 +75,39 @@ def test_a_keyword_changes_the_default_of_its_object_alone(files):
         results = measure_models({"a": model}, images, SET, NV, progress=False, **old)["a"].results
     replicates = results[NV].replicates
     assert replicates is not None and replicates.confidence == 0.95 and len(replicates.sizes) == 5
+
+
+def test_models_are_measured_on_the_subset_asked_for(files):
+    images = Split(digits()[0][:20], digits()[1][:20])
+    models, pairs = {"a": TFLiteModel(files[0]), "b": TFLiteModel(files[1])}, {"b": {"logits": "logits"}}
+    options: dict[str, Any] = {"pairs": pairs, "batch_size": 4, "progress": False, "sampling": None}
+    few = Subsets(measured_samples=12, fidelity_samples=5, memory_budget="1GB")
+    now = measure_models(models, images, SET, NV, subsets=few, **options)["b"]
+    some = images.subset(12, seed=0)
+    old: dict[str, Any] = {"fidelity_samples": 5, "memory_budget": "1GB"}
+    with pytest.warns(DeprecationWarning, match=r"write subsets=tfinv\.tflite\.Subsets\(fidelity_samples=\.\.\.\)"):
+        before = measure_models(models, images, SET, NV, measured=some, **old, **options)["b"]
+    assert now.results.metadata["samples"] == before.results.metadata["samples"] == 12
+    np.testing.assert_array_equal(now.results[NV]["logits"].values, before.results[NV]["logits"].values)
+    assert now.fidelity is not None and before.fidelity is not None
+    pd.testing.assert_frame_equal(now.fidelity, before.fidelity)
+    every = measure_models(models, images, SET, NV, subsets=Subsets(measured_samples=None), **options)["b"]
+    assert every.results.metadata["samples"] == 20 and every.fidelity is not None
+    assert not every.fidelity.equals(now.fidelity), "activations of 20 images instead of 5 are compared"
+    with pytest.raises(ValueError, match=r"subsets of measure_models must not set layers\. Received: layers='logits'"):
+        measure_models(models, images, SET, NV, subsets=Subsets(layers="logits"), **options)
+
+
+def test_the_scale_of_the_second_file_is_that_of_its_model(files):
+    images = Split(digits()[0][:20], digits()[1][:20])
+    options: dict[str, Any] = {"measures": NV, "progress": False, "sampling": None}
+    now = compare_files(files[0], TFLiteModel(files[1], input_scale="-1..1"), images, SET, **options)
+    old: dict[str, Any] = {"after_input_scale": "-1..1"}
+    with pytest.warns(DeprecationWarning, match=r"write after=tfinv\.tflite\.TFLiteModel\(after, input_scale="):
+        before = compare_files(*files, images, SET, **options, **old)
+    np.testing.assert_array_equal(now.layers["after"], before.layers["after"])
+    plain = compare_files(*files, images, SET, **options)
+    assert not np.array_equal(plain.layers["after"], before.layers["after"]), "the scale has no effect"
 
 
 def test_a_study_takes_the_keywords_of_before(tmp_path):

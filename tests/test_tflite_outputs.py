@@ -68,9 +68,9 @@ def test_the_gate_knows_the_errors_of_outputs(compared):
     assert metric_value("output_error", compared) == table["after"].max()
     assert metric_value("output_error_increase", compared) == table["difference"].max()
     assert metric_value("output_change", compared) == table["between"].max() > 0
-    gate = check(["output_change>0", "output_error>1e9"], compared)
+    gate = check(["output_change>0", "output_error>1e9%"], compared)
     assert [reason for reason in gate.reasons if "output_" in reason] == [
-        f"output_change is {table['between'].max():.4g} (output_change>0)"
+        f"output_change is {100 * table['between'].max():.4g} % (output_change>0%)"
     ]
 
 

@@ -15,9 +15,9 @@ from ai_edge_litert import schema_py_generated as schema
 from tflite_models import digits, plain_network, residual_network, trained
 
 from tfinv.results import LayerResult, MeasureResult, Results
+from tfinv.support.planes import from_planes, to_planes
 from tfinv.tflite import Comparison, Subsets, TFLiteModel, compare_files, float32, match, static_int8, weight_int4
 from tfinv.tflite.comparison.match_files import partner_share
-from tfinv.tflite.comparison.storage import from_planes, to_planes
 from tfinv.tflite.files.flatbuffer import editable, pack, read_graph
 
 NV = "NormalizedVariance"

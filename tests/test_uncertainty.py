@@ -14,7 +14,7 @@ import tfinv
 from tfinv.engine import states as engine_states
 from tfinv.engine.states import copied, leave_one_out, merged
 from tfinv.evaluation.arrays import shard_indices
-from tfinv.resampling.jackknife import Replicates, interval, pseudo_values, standard_error
+from tfinv.resampling.jackknife import Replicates, corrected, interval, pseudo_values, standard_error
 from tfinv.resampling.shards import interval as bootstrap_interval
 from tfinv.resampling.shards import shard_counts
 from tfinv.results import LayerResult
@@ -219,6 +219,20 @@ def test_resampled_means_of_what_is_zero_in_the_drawn_shards_are_exactly_zero(rn
     assert (means[without, 0] == 0).all() and (means[~without, 0] > 0).all() and (means >= 0).all()
 
 
+def test_the_middle_of_an_interval_is_the_estimate_without_its_bias(rng):
+    """The jackknife takes off the whole bias of a variance that is divided by n, and none of a mean's."""
+    values, sizes = rng.exponential(size=30), [1] * 30
+    without = np.array([np.delete(values, i).var() for i in range(30)])
+    pseudo = pseudo_values(values.var(), without, sizes)
+    assert corrected(pseudo, sizes) == pytest.approx(values.var(ddof=1), rel=1e-12)
+    low, high = interval(pseudo, sizes, values.var(), 0.95)
+    assert (low + high) / 2 == pytest.approx(values.var(ddof=1), rel=1e-12)
+    narrow = interval(pseudo, sizes, values.var(), 1e-6)
+    assert narrow[0] == values.var() and narrow[1] > values.var()
+    means = pseudo_values(values.mean(), [np.delete(values, i).mean() for i in range(30)], sizes)
+    assert corrected(means, sizes) == pytest.approx(values.mean(), rel=1e-12)
+
+
 def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
     counts = shard_counts(20, 1000)
     assert (counts.sum(1) == 20).all()
@@ -226,13 +240,16 @@ def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):
     np.testing.assert_array_equal(counts[:50], shard_counts(20, 50))
     values = rng.normal(size=20)
     draws = shard_counts(20, 20_000) @ values / 20
-    low, high = bootstrap_interval(draws, values.mean(), 20, 0.95)
+    low, high = bootstrap_interval(draws, values.mean(), values.mean(), 20, 0.95)
     reach = 2.0930 * values.std(ddof=1) / 20**0.5  # Student's t with 19 degrees of freedom
     assert high - low == pytest.approx(2 * reach, rel=0.05)
-    biased = bootstrap_interval(draws - 0.4, values.mean(), 20, 0.95)
+    biased = bootstrap_interval(draws - 0.4, values.mean(), values.mean(), 20, 0.95)
     assert biased == pytest.approx((low, high), abs=1e-12)
-    assert all(np.isnan(bootstrap_interval([np.nan], 1.0, 20, 0.95)))
-    assert bootstrap_interval([1.0, np.inf, 1.0], 1.0, 20, 0.95) == (1, 1)
+    moved = bootstrap_interval(draws, values.mean(), values.mean() - 0.1, 20, 0.95)
+    assert moved == pytest.approx((low - 0.1, high - 0.1), abs=1e-12)
+    assert bootstrap_interval(draws, 9.0, values.mean(), 20, 0.95) == pytest.approx((low, 9.0), abs=1e-12)
+    assert all(np.isnan(bootstrap_interval([np.nan], 1.0, 1.0, 20, 0.95)))
+    assert bootstrap_interval([1.0, np.inf, 1.0], 1.0, 1.0, 20, 0.95) == (1, 1)
 
 
 @pytest.mark.parametrize(("shards", "student"), [(3, 1.885618), (4, 1.637744), (20, 1.327728)])  # printed tables, 80 %
@@ -241,7 +258,7 @@ def test_draws_are_spread_by_what_resampled_shards_lack(shards: int, student: fl
 
     draws = 0.3 + 0.5 * norm.ppf((np.arange(100_000) + 0.5) / 100_000)
     reach = 0.5 * (shards / (shards - 1)) ** 0.5 * student
-    assert bootstrap_interval(draws, 1.7, shards, 0.8) == pytest.approx((1.7 - reach, 1.7 + reach), rel=1e-3)
+    assert bootstrap_interval(draws, 1.7, 1.7, shards, 0.8) == pytest.approx((1.7 - reach, 1.7 + reach), rel=1e-3)
 
 
 def test_bootstrap_intervals_are_repeatable_paired_and_kept_in_files(rng, tmp_path):
@@ -386,6 +403,25 @@ def test_intervals_of_sparse_layers_contain_the_truth(interval, rounds):
     assert np.mean(hits) >= 0.92
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("interval", "rounds"), [("jackknife", 600), ("bootstrap", 300)])
+def test_intervals_of_paired_changes_of_sparse_layers_contain_the_truth(interval, rounds):
+    def rounded(block: np.ndarray) -> np.ndarray:
+        """As four bits store it: small responses fall silent, large ones move to the next level."""
+        return np.round(block / 0.75) * 0.75
+
+    population = sparse_layer(np.random.default_rng(97), 200_000)
+    truth = measured_mean(rounded(population)) - measured_mean(population)
+    rng, hits = np.random.default_rng(9), []
+    for _ in range(rounds):
+        block = sparse_layer(rng, 400)
+        pair = [measured(part, interval=interval, resamples=500) for part in (block, rounded(block))]
+        row = difference(*pair).iloc[0]
+        hits.append(row.low <= truth <= row.high)
+    print(f"{interval}: {np.mean(hits):.3f} of {truth:+.4f}")
+    assert abs(truth) > 0.005 and np.mean(hits) >= 0.92
+
+
 def test_two_statistics_of_one_measure_are_not_compared(rng):
     block = drawn(rng, 40)
     before, after = measured(block, "NormalizedVariance(statistic='std')"), measured(block)
@@ -494,7 +530,7 @@ def test_bootstrap_intervals_reach_beyond_the_outermost_draw_where_many_layers_d
     from scipy.stats import t
 
     draws = rng.normal(size=1000)
-    low, high = bootstrap_interval(draws, 0.0, 20, 1 - 0.05 / 100)
+    low, high = bootstrap_interval(draws, 0.0, 0.0, 20, 1 - 0.05 / 100)
     exact = (20 / 19) ** 0.5 * t.ppf(1 - 0.025 / 100, 19)
     assert low < draws.min() and high > draws.max()
     assert [-low, high] == pytest.approx([exact, exact], rel=0.2)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import tfinv
-from tfinv import datasets, plots, tflite
+from tfinv import datasets, layers, models, plots, tflite
 from tfinv.callbacks import InvarianceCallback
 from tfinv.training import train
 from tfinv.transformations import rotations, warp
@@ -77,6 +77,51 @@ def to_warp(**options: Any) -> Any:
     return warp(**{"images": IMAGES, "transformations": rotations(4), **options})
 
 
+SPLIT = datasets.Split(IMAGES, LABELS)
+STATISTICS = datasets.channel_statistics(SPLIT)
+
+
+def data_set(**options: Any) -> Any:
+    return datasets.Dataset(**{"name": "a", "classes": ("x", "y"), "train": SPLIT, "test": SPLIT, **options})
+
+
+def subset(**options: Any) -> Any:
+    return SPLIT.subset(**{"n": 2, "seed": 0, **options})
+
+
+def take(**options: Any) -> Any:
+    return SPLIT.take(**{"indices": [0], **options})
+
+
+def pipeline(**options: Any) -> Any:
+    return SPLIT.as_dataset(**options)
+
+
+def normalize(**options: Any) -> Any:
+    return datasets.normalize(**{"images": IMAGES, "statistics": STATISTICS, **options})
+
+
+def search(**options: Any) -> Any:
+    arguments = {"model": network(), "images": (IMAGES, LABELS), "ranges": {"rotation": (-9, 9)}, "budget": 2}
+    return tfinv.worst_case(**{**arguments, "progress": False, **options})
+
+
+def lie_derivative(**options: Any) -> Any:
+    return tfinv.lie_derivative(**{"model": network(), "images": IMAGES, "progress": False, **options})
+
+
+def group_convolution(**options: Any) -> Any:
+    return layers.P4Conv2D(**{"filters": 2, "kernel_size": 3, **options})
+
+
+def binary_convolution(**options: Any) -> Any:
+    return layers.BinaryConv2D(**{"filters": 2, "kernel_size": 3, **options})
+
+
+def architecture(**options: Any) -> Any:
+    return models.lenet(**{"input_shape": (16, 16, 1), "classes": 3, **options})
+
+
 RAGGED = [[1, 2], [3], [4], [5]]
 OTHER = object()
 WRONG: dict[Callable[..., Any], dict[str, tuple[Any, ...]]] = {
@@ -121,6 +166,29 @@ WRONG: dict[Callable[..., Any], dict[str, tuple[Any, ...]]] = {
     latency: {"model": (None, 5, "text", OTHER), "batch": (None, 0), "threads": (None, 0), "repeats": (None, 0)},
     memory_estimate: {"model": (None, 5, "text", OTHER), "batch": (None, 0)},
     self_check: {"model": (None, 5, "text", OTHER), "images": (5, "text", RAGGED)},
+    data_set: {
+        "name": (None, 5),
+        "classes": (None, 5, "text", [1, 2]),
+        "train": (None, 5, "text", IMAGES),
+        "test": (None, OTHER),
+        "notes": (None, 5, "text"),
+    },
+    subset: {"n": (None, "text", OTHER, 0, 5), "seed": (None, -1, "text")},
+    take: {"indices": (None, "text", 0.5, OTHER, [])},
+    pipeline: {
+        "batch_size": (None, 0),
+        "shuffle": (None, 5, "no"),
+        "repeat": (None, 2),
+        "labels": (None, "no"),
+        "seed": (-1, "text", OTHER),
+    },
+    normalize: {"images": (None, 5, "text", OTHER, []), "statistics": (None, 5, "text", [])},
+    search: {"seed": (None, -1, "text", True, []), "budget": (None, 1), "batch_size": (None, 0)},
+    lie_derivative: {"batch_size": (None, 0, "text"), "images": (None, 5)},
+    group_convolution: {"lifting": (None, "no"), "use_bias": (None, 1), "exact": ("no", [])},
+    binary_convolution: {"use_bias": (None, "no", 1)},
+    layers.GroupBatchNormalization: {"momentum": (None, -1, 1, "text"), "epsilon": (None, -1, 0, "text")},
+    architecture: {"batch_normalization": (None, "no", 1)},
     datasets.load: {"name_or_path": (None, 5, OTHER, "")},
     save: {"figure": (None, 5, "text", OTHER), "path": (None, 5, "", "figure.gif")},
     to_warp: {"images": (None, "text", ["text"], OTHER, RAGGED), "transformations": (None, 5)},

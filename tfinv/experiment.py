@@ -330,19 +330,36 @@ def _print(text: str) -> None:
 
 
 def _parse_value(key: str, text: str, default: Any) -> Any:
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
+    value = _literal(text)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if isinstance(default, tuple) and isinstance(value, list):
         value = tuple(value)
     if isinstance(default, (tuple, list)) and not isinstance(value, (tuple, list)):
-        value = type(default)([value])
+        parts = _top_level(value) if isinstance(value, str) and value == text else [value]
+        value = type(default)(parts)
     if default is not None and type(value) is not type(default):
         raise ValueError(f"{key} must be of type {type(default).__name__}, like {default!r}. Received: {text!r}")
     return value
+
+
+def _top_level(text: str) -> list[Any]:
+    """The values of a list that was written without brackets and quotes: `a,f(1,2)` holds two."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [_literal(part.strip()) for part in parts if part.strip()] or [text]
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _markdown_table(table: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from tfinv.resampling.jackknife import Replicates
 from tfinv.status import Status
 from tfinv.support import archive
 from tfinv.support.archive import HEADER, member
+from tfinv.support.planes import fits, from_planes, to_planes
 from tfinv.support.schema import Rule
 
 if TYPE_CHECKING:
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "tfinv-results"
-VERSION = 2
-OLDER = (1,)
-"""Versions that are read too: in 1, quotients of variances had `statistic="std"` unless their keys name another."""
+VERSION = 3
+OLDER = (1, 2)
+"""Versions that are read too: in 1 and 2, all values were float64; in 1, quotients of variances had `statistic="std"`
+unless their keys name another."""
 _QUOTIENTS = ("NormalizedVariance", "NormalizedVarianceSE")
 _LAYER = {
     "name": str,
@@ -33,6 +36,7 @@ _LAYER = {
     "trim?": Rule(float, lambda value: 0 <= value < 0.5, "a number of at least 0 and below 0.5"),
     "replicates?": bool,
     "draws?": bool,
+    "float32?": [Rule(int, lambda size: size >= 0, "a whole number of at least 0")],
 }
 _MEASURE = {
     "key": str,
@@ -273,13 +277,16 @@ class Results(Mapping[str, MeasureResult]):
                 frames.append(pd.DataFrame({"measure": key, "layer": name, **columns}))
         return pd.concat(frames, ignore_index=True)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, full_precision: bool = True) -> None:
         """Write one `.npz` file (arrays and a JSON header, no pickle), atomically.
 
         Args:
             path: the file; by convention it ends in `.npz`.
+            full_precision: keep the values of units as float64, and `effective_samples`. Otherwise values are float32,
+                with a relative error of at most 6e-8, and `effective_samples` are left out: the
+                file becomes about a quarter as large. What holds statistics is always kept as it is.
         """
-        header, arrays = self._packed()
+        header, arrays = self._packed(full_precision)
         # Sums of floating-point numbers hardly shrink, and compressing them takes seconds for a few megabytes.
         archive.write(path, FORMAT, VERSION, header, arrays, compress=not (self.statistics or self.subsets))
 
@@ -295,9 +302,13 @@ class Results(Mapping[str, MeasureResult]):
         with archive.opened(path, FORMAT, VERSION, _SCHEMA, what, older=OLDER) as (header, arrays):
             return cls._unpacked(header, arrays)
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it as named arrays, none of them of objects; `header` holds JSON."""
-        header, arrays = self._packed()
+    def to_arrays(self, *, full_precision: bool = True) -> dict[str, NDArray[Any]]:
+        """All of it as named arrays, none of them of objects; `header` holds JSON.
+
+        Args:
+            full_precision: see `save`.
+        """
+        header, arrays = self._packed(full_precision)
         text = json.dumps({"format": FORMAT, "version": VERSION, **header}, allow_nan=False)
         return {**arrays, HEADER: np.frombuffer(text.encode(), np.uint8)}
 
@@ -311,12 +322,13 @@ class Results(Mapping[str, MeasureResult]):
         """
         return cls._unpacked(archive.parse_header(arrays, FORMAT, VERSION, _SCHEMA, OLDER), arrays)
 
-    def _packed(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def _packed(self, full_precision: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays."""
+        full = full_precision or bool(self.statistics or self.subsets)
         arrays: dict[str, NDArray[Any]] = {}
-        header: dict[str, Any] = {"metadata": dict(self.metadata), "measures": _pack(self.measures, "", arrays)}
+        header: dict[str, Any] = {"metadata": dict(self.metadata), "measures": _pack(self.measures, "", arrays, full)}
         header["classes"] = [
-            {"label": int(label), "measures": _pack(measures, f"c{label}.", arrays)}
+            {"label": int(label), "measures": _pack(measures, f"c{label}.", arrays, full)}
             for label, measures in self.classes.items()
         ]
         header["statistics"] = []
@@ -365,7 +377,9 @@ def _with_statistic(key: str) -> str:
     return f"{name}(statistic='std'{', ' + options if options else ')'}"
 
 
-def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
+def _pack(
+    measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, NDArray[Any]], full: bool
+) -> list[dict[str, Any]]:
     """Put the arrays of measures into `arrays`; return their description, JSON-able."""
     entries = []
     for number, (key, measure) in enumerate(measures.items()):
@@ -374,7 +388,10 @@ def _pack(measures: Mapping[str, MeasureResult], prefix: str, arrays: dict[str, 
             place = f"{number}.{position}"
             arrays[f"{prefix}v{place}"], arrays[f"{prefix}s{place}"] = layer.values, layer.status
             layers.append({"name": name, "note": layer.note, "trim": layer.trim})
-            if layer.effective_samples is not None:
+            if not full and layer.values.size and fits(layer.values):
+                arrays[f"{prefix}v{place}"] = to_planes(layer.values)
+                layers[-1]["float32"] = list(layer.values.shape)
+            if layer.effective_samples is not None and full:
                 arrays[f"{prefix}e{place}"] = layer.effective_samples
                 layers[-1]["effective"] = True
             if layer.weights is not None:
@@ -413,7 +430,11 @@ def _unpack(
 
 
 def _layer(described: Mapping[str, Any], prefix: str, place: str, arrays: Mapping[str, NDArray[Any]]) -> LayerResult:
-    numbers = member(arrays, f"{prefix}v{place}", "float64")
+    if "float32" in described:
+        shape = tuple(described["float32"])
+        numbers = from_planes(member(arrays, f"{prefix}v{place}", "uint8", (4, math.prod(shape))), shape)
+    else:
+        numbers = member(arrays, f"{prefix}v{place}", "float64")
     codes = member(arrays, f"{prefix}s{place}", "uint8", numbers.shape)
     if codes.size and codes.max() > max(Status):
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.resampling import shards
-from tfinv.resampling.jackknife import Replicates, interval, pseudo_values
+from tfinv.resampling.jackknife import Replicates, corrected, interval, pseudo_values
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
 
@@ -276,21 +276,30 @@ def _relative(difference: float, before: float) -> float:
 def _bounds(row: Mapping[str, Any], first: Replicates, second: Replicates, confidence: float) -> tuple[float, ...]:
     """The intervals of the difference and of the relative difference: from draws where both have as many of them."""
     layer, other = row["layer"], row["after_layer"]
-    drawn = layer in first.draws and other in second.draws and len(first.draws[layer]) == len(second.draws[other])
-    if not drawn and not (layer in first.means and other in second.means):
+    if not (layer in first.means and other in second.means):
         return (math.nan,) * 4
-    old, new = (first.draws[layer], second.draws[other]) if drawn else (first.means[layer], second.means[other])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quantities = ((row["difference"], new - old), (row["relative"], new / old - 1))
+    drawn = layer in first.draws and other in second.draws and len(first.draws[layer]) == len(second.draws[other])
     bounds: tuple[float, ...] = ()
-    for estimate, others in quantities:
-        if not math.isfinite(estimate) or not (drawn or np.isfinite(others).all()):
+    for name in ("difference", "relative"):
+        estimate, others = row[name], _change(name, first.means[layer], second.means[other])
+        if not math.isfinite(estimate) or not np.isfinite(others).all():
             bounds += (math.nan, math.nan)
-        elif drawn:
-            bounds += shards.interval(others, estimate, len(first.sizes), confidence)
+            continue
+        pseudo = pseudo_values(estimate, others, first.sizes)
+        if drawn:
+            draws, middle = _change(name, first.draws[layer], second.draws[other]), corrected(pseudo, first.sizes)
+            bounds += shards.interval(draws, estimate, middle, len(first.sizes), confidence)
         else:
-            bounds += interval(pseudo_values(estimate, others, first.sizes), first.sizes, estimate, confidence)
+            bounds += interval(pseudo, first.sizes, estimate, confidence)
     return bounds
+
+
+def _change(name: str, old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The difference, or the relative difference."""
+    if name == "difference":
+        return new - old
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return new / old - 1
 
 
 def _chosen(results: Results, measure: Any) -> MeasureResult:

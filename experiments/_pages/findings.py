@@ -26,6 +26,7 @@ ORDER = (
     *("aggregation", "same_equivariance", "feature_maps", "handshapes"),
     *("equivariant_models", "augmentation_or_design", "retraining", "transformation_regression", "transfer"),
     *("handshape_models", "hyper_parameters", "compression", "deployment_table"),
+    *("invariance_training", "chosen_bits"),
     *("published_accuracy", "published_global", "published_profile", "worst_case"),
 )
 """The study's questions in the order in which they are numbered, and four comparisons with published numbers."""

@@ -12,8 +12,8 @@ def designs(settings: Any) -> dict[str, Mapping[str, Any]]:
     """Architecture and options of each network by its name, at the sizes that the settings give.
 
     Args:
-        settings: of a run; `filters` and `dense` of SimpleConv, `maps` of P4CNN, and `networks`, the architectures
-            that take part.
+        settings: of a run; `filters` and `dense` of SimpleConv, `maps` of P4CNN, `dropout` of Z2CNN, and `networks`,
+            the architectures that take part.
 
     Returns:
         Arguments of `StandardStudy.trained`.
@@ -25,7 +25,7 @@ def designs(settings: Any) -> dict[str, Mapping[str, Any]]:
         "simple_conv": {"architecture": "simple_conv"},
         "st_cnn": {"architecture": "st_cnn", "filters": settings.filters, "dense": settings.dense},
         "ti_pooling": {"architecture": "ti_pooling", "filters": settings.filters // 2, "dense": settings.dense},
-        "z2cnn": {"architecture": "z2cnn", "filters": 2 * settings.maps},
+        "z2cnn": {"architecture": "z2cnn", "filters": 2 * settings.maps, "dropout": settings.dropout},
         "p4cnn, pooling in every layer": {
             "architecture": "p4cnn",
             "filters": 2 * settings.maps,

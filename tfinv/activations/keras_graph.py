@@ -143,11 +143,21 @@ def show(model: KerasModel, images: Tensor) -> Tensor:
     Args:
         model: any Keras model of one input.
         images: `(N, H, W, C)`.
+
+    Raises:
+        ValueError: a model of several inputs, or one that gives no tensor of one shape.
     """
+    inputs = getattr(model, "inputs", None) or ()
+    if len(inputs) > 1:
+        raise ValueError(f"model must have one input of images (N, H, W, C). Received: {len(inputs)} inputs")
     symbols = getattr(model, "_inputs_struct", None)
     given = keras.tree.pack_sequence_as(symbols, [images]) if isinstance(symbols, (dict, list, tuple)) else images
     with told(RUNS, model):
-        return keras.tree.flatten(model(given, training=False))[0]
+        output = keras.tree.flatten(model(given, training=False))[0]
+    if hasattr(output, "row_splits") or hasattr(output, "dense_shape"):
+        kind = type(output).__name__
+        raise ValueError(f"model must give a tensor of one shape, such as one row per image. Received: a {kind}")
+    return output
 
 
 def plain(model: KerasModel) -> KerasModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,13 @@ from tfinv.activations.foreign import End, ForeignModel, Network, Runs
 from tfinv.activations.foreign_inputs import image_input, needed, sized
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.layout import Layout, checked_layout, told_by_shape
+from tfinv.activations.onnx_integers import (
+    IntegerCode,
+    dequantized_constants,
+    integer_codes,
+    rounded_tensors,
+    scales_by_batch,
+)
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.steps import IMAGES, NetworkStep, maker
 from tfinv.support.faults import SHOWN, one_line
@@ -38,10 +46,11 @@ _CHANNELS_FIRST = (
     "InstanceNormalization",
     "LRN",
     "MaxPool",
+    "QLinearConv",
     "SpaceToDepth",
 )
 """Operators that exist for channels first alone."""
-_COPIES = ("Cast", "Dropout", "Identity", "Transpose")
+_COPIES = ("Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear", "Transpose")
 _TRIED = 3
 """Images of the run that tells shapes, where the file takes any number of them."""
 
@@ -51,8 +60,10 @@ class OnnxModel(ForeignModel):
 
     The operators of one scope, such as `conv/Conv` and `conv/Relu`, make up one layer, which gives what the last of
     them gives; the others can be chosen by name. Batch normalization that an exporter has folded into a convolution is
-    gone. Layers of a quantized file (`QuantizeLinear`) are measured on a float emulation of its integers, because
-    reading what is between two operators keeps the runtime from fusing them; `predict` runs the file as it is.
+    gone. Layers of a quantized file are the integers that the runtime computes, as the real numbers that they stand
+    for: `(q - zero point) * scale`. What is only there before it is rounded is not read, so that operators between
+    `DequantizeLinear` and `QuantizeLinear` are fused into integer ones as they are when the file ships. A file that
+    chooses its scales as it runs (`DynamicQuantizeLinear`) is shown one image at a time.
 
     Example:
         >>> from tfinv.activations import OnnxModel  # doctest: +SKIP
@@ -85,6 +96,8 @@ class OnnxModel(ForeignModel):
         model = _read(file)
         graph = model.graph
         constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        self._codes = integer_codes(graph)
+        self._fuses = any(node.op_type == "QuantizeLinear" for node in graph.node)
         given = [value for value in graph.input if value.name not in constants]
         self._input = given[0].name if given else ""
         shapes = [_sizes(value) for value in given]
@@ -93,22 +106,23 @@ class OnnxModel(ForeignModel):
         shape = sized(shapes[0][1:], input_size, checked_layout(layout) or told_by_shape(shapes[0][1:]), file.name)
         self._bytes = model.SerializeToString()
         tapped = [output for node in graph.node for output in node.output if output]
-        session = _session(self._bytes, tapped, plain=False)
+        session = _session(self._bytes, tapped, plain=False, fuses=False)
         self._type = session.get_inputs()[0].type
         if self._type not in _REALS:
             raise ValueError(
                 f"model must take real numbers; quantize behind its input instead. Received: {file.name}, whose input "
                 f"{self._input} is {self._type}"
             )
-        batch = shapes[0][0]
+        batch = shapes[0][0] or (1 if scales_by_batch(graph) else None)
         tried = np.zeros((batch or _TRIED, *shape), _REALS[self._type])
         values = dict(zip(tapped, _outputs(session, tapped, {self._input: tried}), strict=True))
         types = {output.name: output.type for output in session.get_outputs()}
-        steps, skipped, places = _steps(graph, values, types, constants, len(tried), self._input)
+        constants |= dequantized_constants(graph, constants)
+        steps, skipped, places = _steps(graph, values, types, constants, self._codes, len(tried), self._input)
         ends = [
             End(
                 out.name,
-                maker(steps, places, out.name, is_real=types[out.name] in _REALS),
+                maker(steps, places, out.name, is_real=types[out.name] in _REALS or out.name in self._codes),
                 np.shape(values[out.name])[1:],
                 str(values[out.name].dtype),
             )
@@ -123,11 +137,12 @@ class OnnxModel(ForeignModel):
 
     def _prepare(self, keys: tuple[str, ...] | None) -> Runs:
         wanted = [end.name for end in self.network.ends] if keys is None else list(keys)
-        session = _session(self._bytes, wanted, plain=keys is None)
-        kind = _REALS[self._type]
+        session = _session(self._bytes, wanted, plain=keys is None, fuses=keys is None or self._fuses)
+        kind, codes = _REALS[self._type], [self._codes.get(name) for name in wanted]
 
         def compute(inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
-            return _outputs(session, wanted, {self._input: inputs.astype(kind, copy=False)})
+            arrays = _outputs(session, wanted, {self._input: inputs.astype(kind, copy=False)})
+            return [code.decoded(array) if code else array for code, array in zip(codes, arrays, strict=True)]
 
         return compute
 
@@ -151,8 +166,8 @@ def _read(file: Path) -> Proto:
     return model
 
 
-def _session(content: bytes, wanted: Sequence[str], *, plain: bool) -> Any:
-    """What runs a model; `plain` as it ships, otherwise without fusing, so that all its tensors exist."""
+def _session(content: bytes, wanted: Sequence[str], *, plain: bool, fuses: bool) -> Any:
+    """What runs a model: `plain` with its own outputs, otherwise with those that are wanted; fused or as it stands."""
     onnx, runtime = needed("onnx", "onnx", "ONNX files"), needed("onnxruntime", "onnx", "ONNX files")
     model = onnx.ModelProto.FromString(content)
     if not plain:
@@ -161,7 +176,7 @@ def _session(content: bytes, wanted: Sequence[str], *, plain: bool) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = worker_threads() or min(4, os.cpu_count() or 1)
-    if not plain:
+    if not fuses:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -186,10 +201,12 @@ def _steps(
     values: Mapping[str, NDArray[Any]],
     types: Mapping[str, str],
     constants: Mapping[str, tuple[int, ...]],
+    codes: Mapping[str, IntegerCode],
     batch: int,
     images: str,
 ) -> tuple[list[NetworkStep], dict[str, str], dict[str, tuple[int, ...]]]:
-    """The real tensors that depend on the images, what else does and why it cannot be measured, and what makes each."""
+    """Tensors of real numbers that depend on the images, what else does and why it is left out, what makes each."""
+    rounded = rounded_tensors(graph, codes)
     steps: list[NetworkStep] = []
     skipped: dict[str, str] = {}
     places: dict[str, tuple[int, ...]] = {images: (IMAGES,)}
@@ -200,9 +217,13 @@ def _steps(
         for number, key in enumerate(node.output):
             if not key:
                 continue
+            if len(reads) == 1 and reads[0] != IMAGES and steps[reads[0]].key == rounded.get(key):
+                places[key] = reads  # a runtime that fuses operators has the rounded numbers alone
+                steps[reads[0]] = replace(steps[reads[0]], key=key, dtype=str(values[key].dtype))
+                continue
             places[key] = reads
             value, path = values[key], _path(node, key, number)
-            if types[key] not in _REALS:
+            if types[key] not in _REALS and key not in codes:
                 if value.ndim > 1 and value.shape[0] == batch:
                     skipped[path] = f"it holds no real numbers but {value.dtype}, such as class numbers or integers"
                 continue
@@ -221,7 +242,7 @@ def _steps(
                     "nchw" if node.op_type in _CHANNELS_FIRST else None,
                     _order(node),
                     node.op_type in _COPIES,
-                    _NAMES.get(types[key], "float16"),
+                    str(value.dtype) if key in codes else _NAMES.get(types[key], "float16"),
                 )
             )
     return steps, skipped, places
@@ -235,13 +256,14 @@ def _path(node: Proto, key: str, number: int) -> str:
 
 def _kernel(node: Proto, constants: Mapping[str, tuple[int, ...]]) -> int:
     """How many weights make up one activation."""
-    shape = next((constants[name] for name in list(node.input)[1:2] if len(constants.get(name, ())) > 1), None)
+    at = 3 if node.op_type.startswith("Q") else 1
+    shape = next((constants[name] for name in list(node.input)[at : at + 1] if len(constants.get(name, ())) > 1), None)
     if shape is None:
         return 0
-    if node.op_type in ("MatMul", "Gemm"):
-        transposed = node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
+    if node.op_type in ("MatMul", "Gemm", "QLinearMatMul", "QGemm"):
+        transposed = node.op_type.endswith("Gemm") and any(a.name == "transB" and a.i for a in node.attribute)
         return int(shape[-1] if transposed else shape[-2])
-    return int(np.prod(shape[1:])) if node.op_type == "Conv" else 0
+    return int(np.prod(shape[1:])) if node.op_type in ("Conv", "QLinearConv") else 0
 
 
 def _order(node: Proto) -> tuple[int, ...] | None:
@@ -257,12 +279,11 @@ def _sizes(value: Proto) -> list[int | None]:
 
 
 def _notes(graph: Proto) -> tuple[str, ...]:
-    if not any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in graph.node):
+    if not scales_by_batch(graph):
         return ()
     return (
-        "the file is quantized (QuantizeLinear): its layers are measured on a float emulation of its integers, "
-        "because ONNX Runtime fuses operators into integer ones only where nothing between them is read; answers "
-        "before measuring come from the file as it runs",
+        "the file chooses the scales of its integers as it runs (DynamicQuantizeLinear), for all images of a batch "
+        "together: it is shown one image at a time, so that what is measured of one does not depend on the others",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfinv.statistics.classification import threshold_of
 from tfinv.support.lazy import keras
-from tfinv.support.types import KerasModel, Tensor
+from tfinv.support.types import KerasModel, Model, Tensor
 
 KerasLayer = Any
 """A `keras.Layer`, or another operation of a Keras graph."""
@@ -70,10 +70,32 @@ def remarks(outputs: Sequence[ModelOutput]) -> list[str]:
     if outputs and outputs[0].tells_labels:
         found.append(
             f"the output {names[0]} has {outputs[0].shape[-1]} sigmoid units, which may tell several labels of one "
-            "image: predictions are its largest unit; the output kind labels counts every label; for one by itself, "
-            "give keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
+            "image: without a matrix of labels, predictions are its largest unit; the output kind labels counts every "
+            "label; for one by itself, give keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
         )
     return found
+
+
+def answering_activation(model: Model) -> str | None:
+    """What makes the several units of the output that answers; it decides what a matrix of 0 and 1 as labels means.
+
+    Args:
+        model: a Keras model, a `TFLiteModel` or another source of activations.
+
+    Returns:
+        `"softmax"`, `"sigmoid"`, or `""` for another or none; None where that is not known, and for a single unit.
+    """
+    if isinstance(model, keras.Model):
+        try:
+            shape = model.outputs[0].shape if getattr(model, "outputs", None) else model.output_shape
+            units = shape[-1]
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):  # not built yet, or no single output
+            return None
+        return output_activation(model) if isinstance(units, int) and len(shape) == 2 and units > 1 else None
+    output = next(iter(getattr(model, "outputs", None) or ()), None)
+    if not isinstance(output, ModelOutput) or len(output.shape) != 1 or output.shape[0] == 1:
+        return None
+    return output.activation
 
 
 def output_activation(model: KerasModel, output: int = 0) -> str:

@@ -42,7 +42,9 @@ def check_answers(model: Model, images: Split) -> tuple[dict[str, Any], list[str
     outputs = scores_of(model, few.x)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         return {}, []
-    found = behaviour(Predictions.of(outputs, outputs[:, None]), few.y)
+    several = few.y.ndim == 2
+    from_logits = model.outputs[0].activation != "sigmoid" if several else None
+    found = behaviour(Predictions.of(outputs, outputs[:, None], from_logits=from_logits, several=several), few.y)
     accuracy = found.accuracy
     facts = {
         "accuracy": accuracy.value,
@@ -52,9 +54,8 @@ def check_answers(model: Model, images: Split) -> tuple[dict[str, Any], list[str
         "answered": len(few),
     }
     warnings: list[str] = []
-    answers = outputs.argmax(1)
-    top, share = _most_frequent(answers)
-    if share >= SAME and _most_frequent(few.y)[1] < EVEN:
+    top, share = _most_frequent(outputs.argmax(1))
+    if not several and share >= SAME and _most_frequent(few.y)[1] < EVEN:
         warnings.append(f"the model answers class {top} for {share:.0%} of {len(few)} images: it tells nothing apart")
     if found.kappa < NEAR_CHANCE and len(few) >= _FEWEST:
         warnings.append(
@@ -64,7 +65,7 @@ def check_answers(model: Model, images: Split) -> tuple[dict[str, Any], list[str
     if warnings:
         hint = check_input_scale(model, few.x, few.y)
         warnings += [hint] if hint else ["a wrong input scale or wrong labels look like this"]
-    return facts, [*warnings, *remarks(model.outputs[:1])]
+    return facts, [*warnings, *(() if several else remarks(model.outputs[:1]))]
 
 
 def _most_frequent(classes: Any) -> tuple[int, float]:

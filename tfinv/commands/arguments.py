@@ -89,6 +89,15 @@ def add_measuring(made: argparse.ArgumentParser, samples: int | None, confidence
     )
 
 
+def add_full_precision(made: argparse.ArgumentParser) -> None:
+    """Add `--full-precision`, of commands that write the values of units."""
+    made.add_argument(
+        "--full-precision",
+        action="store_true",
+        help="write the values of units as float64, and their effective samples; default: float32, a smaller file",
+    )
+
+
 def add_kernels(made: argparse.ArgumentParser) -> None:
     """`--kernels` and `--kernel-samples`; read the first with `tfinv.tflite.files.kernels.kernel_sets`."""
     made.add_argument(

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from tfinv.commands.data import Fitted
 
 EXIT_OK, EXIT_NOT_REACHED = 0, 3
-_UNREAD = ("recipes", "epochs", "learning_rate", "sensitivity", "kernels", "kernel_samples", "output", "layers")
+_UNREAD = (
+    *("recipes", "epochs", "learning_rate", "sensitivity", "kernels", "kernel_samples", "output", "layers"),
+    "full_precision",
+)
 """Options of the study that a choice of bits does not read."""
 
 
@@ -27,14 +30,24 @@ def add_keep(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="COND",
         help="instead of following recipes, choose bits layer by layer for the smallest file for which these hold, "
-        'such as "output_profile_increase<2%%" "transformed_accuracy_drop<0.5%%"; see --fail-if of compare for names. '
-        "Exit code 3 if one on size or latency is not reached",
+        'such as "output_profile_increase<2%%" "transformed_accuracy_drop<0.5pt"; names are listed below',
     )
     parser.add_argument(
         "--schemes",
         nargs="+",
         metavar="SCHEME",
         help="of --keep, what layers may be stored as; default: int4 int8 int16x8 float16 float32",
+    )
+
+
+def explained() -> str:
+    """What `--keep` takes, for the help."""
+    from tfinv.tflite.comparison.conditions import UNITS_TEXT, listed
+    from tfinv.tflite.studies.bit_conditions import BIT_METRICS
+
+    return (
+        "conditions of --keep: METRIC, one of > >= < <=, and a number with its unit; before is the float32 file, after "
+        f"is the\nfile that is made; METRIC is one of\n{listed(BIT_METRICS)}\n{UNITS_TEXT}"
     )
 
 

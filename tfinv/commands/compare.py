@@ -25,13 +25,13 @@ examples:
   python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ \\
       --input-scale 0..255 --transformations "rotations(16)" --out runs/compared
   python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ --out runs/gate \\
-      --fail-if "max_profile_increase>0.1" "flip_rate>5%" "transformed_accuracy_drop>0.02"
+      --fail-if "max_profile_increase>10%" "flip_rate>5%" "transformed_accuracy_drop>2pt"
   python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ \\
       --kernels xnnpack,reference --fail-if "kernel_flip_rate>10%" "kernel_max_lsb>64" --out runs/kernels
   python -m tfinv.run compare --before float.tflite --after int8.tflite --data images/ --out runs/decided \\
       --decide equivalence --margin "1 point" "5%" --fail-if "changed>0" "inconclusive>0"
 
-conditions of --fail-if: METRIC, one of > >= < <=, and a number, perhaps with %; METRIC is one of
+conditions of --fail-if: METRIC, one of > >= < <=, and a number with its unit; METRIC is one of
 """
 
 
@@ -59,12 +59,15 @@ def _compare(options: argparse.Namespace) -> int:
     from tfinv.commands.sources import open_model, scale_words
     from tfinv.evaluation import Sampling
     from tfinv.tflite.comparison.compare_files import compare_files
-    from tfinv.tflite.comparison.gate import DECISIONS, check, parse_condition
+    from tfinv.tflite.comparison.conditions import amount, parse_condition
+    from tfinv.tflite.comparison.gate import DECISIONS, check
     from tfinv.tflite.comparison.options import Subsets
     from tfinv.tflite.files.checks import scales_of_pair
     from tfinv.tflite.files.kernels import kernel_sets
 
-    conditions = [parse_condition(text) for text in options.fail_if]  # before anything that takes long
+    conditions = [
+        parse_condition(text, argument="fail-if") for text in options.fail_if
+    ]  # before anything that takes long
     kernels = kernel_sets(options.kernels)
     refuse_idle(options, {"kernel_samples": shared.idle_kernels(kernels)})
     lonely = [str(condition) for condition in conditions if condition.metric.startswith("kernel_")]
@@ -110,7 +113,7 @@ def _compare(options: argparse.Namespace) -> int:
     )
     if options.decide == "equivalence":
         comparison = comparison.decide(*options.margin)
-    comparison.save(options.out / "comparison.npz")
+    comparison.save(options.out / "comparison.npz", full_precision=options.full_precision)
     comparison.report(options.out)
     comparison.model_explorer(options.out / "model_explorer")
     for line in (*comparison.warnings, *comparison.verdict):
@@ -122,18 +125,19 @@ def _compare(options: argparse.Namespace) -> int:
     if gate.failed:
         print(f"tfinv: failed: {gate.reason}", file=sys.stderr)
         return EXIT_GATE
-    print("passed: " + ", ".join(f"{name} {value:.4g}" for name, value in gate.values.items()))
+    print("passed: " + ", ".join(f"{name} {amount(name, value, 4)}" for name, value in gate.values.items()))
     if points := [name for name in gate.values if name not in DECISIONS]:
         print(f"{', '.join(points)}: measured numbers, not the ends of their intervals")
     return EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:
-    from tfinv.tflite.comparison.gate import METRICS
+    from tfinv.tflite.comparison.conditions import UNITS_TEXT, listed
 
-    metrics = "\n".join(f"  {name:26} {text}" for name, text in METRICS.items())
     parser = shared.parser(
-        "compare", "Say what changed from one .tflite file to another of the same network.", _EPILOG + metrics
+        "compare",
+        "Say what changed from one .tflite file to another of the same network.",
+        f"{_EPILOG}{listed()}\n{UNITS_TEXT}",
     )
     parser.add_argument("--before", required=True, metavar="FILE", help="the reference, usually the float file")
     parser.add_argument("--after", required=True, metavar="FILE", help="the other, usually quantized, file")
@@ -153,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     add_fixed_inputs(parser)
     shared.add_measuring(parser, 1000, 0.95)
     shared.add_kernels(parser)
+    shared.add_full_precision(parser)
     parser.add_argument("--names", nargs=2, metavar=("BEFORE", "AFTER"), help="what to call them; default: file names")
     parser.add_argument("--fail-if", nargs="+", default=[], metavar="COND", help="exit with code 3 if one is met")
     add_deciding(parser)

@@ -69,11 +69,18 @@ def as_outputs(
         if mapping is not None:
             raise ValueError("labels must name the classes of the images. Received: images without classes")
         return Labelled(images, ())
-    present = [classes[k] for k in np.unique(images.y)]
+    present = [] if images.y.ndim == 2 else [classes[k] for k in np.unique(images.y)]
     if outputs is None:
         if mapping is not None:
             raise ValueError("labels must name outputs that are classes. Received: a model with another output")
         return Labelled(images, ())
+    if images.y.ndim == 2:
+        if mapping is not None:
+            raise ValueError("labels must be class numbers to be named. Received: several labels per image")
+        if images.y.shape[1] == outputs:
+            return Labelled(images, ())
+        said = f"the data have {images.y.shape[1]} labels per image, the model {outputs} outputs: they are left out"
+        return Labelled(Split(images.x, None), (said,))
     if mapping is not None:
         numbers = _mapped(classes, present, outputs, mapping)
         return Labelled(Split(images.x, numbers[images.y]), ())

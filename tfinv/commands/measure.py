@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_layer_classes(parser)
     shared.add_measuring(parser, None, None)
     shared.add_kernels(parser)
+    shared.add_full_precision(parser)
     parser.add_argument("--stratified", action="store_true", help="measure every class apart, and their mean")
     parser.add_argument(
         "--checkpoint",
@@ -179,6 +180,7 @@ def _check(options: argparse.Namespace, names: Sequence[str], kernels: Sequence[
             "seed": options.max_samples is None
             and options.measured_samples is None
             and "it draws a subset, and none is asked for",
+            "full_precision": options.part is not None and "parts are always written as they are",
             "layer_class": not takes_layer_classes(names) and "no model is a Keras file",
         },
     )
@@ -291,7 +293,8 @@ def _write(
     for label, results in found.items():
         for text in ends_sentences(results.metadata):
             print(printable(f"{label}: {text}"))
-        results.save(options.out / (f"results-{label}.npz" if several else "results.npz"))
+        path = options.out / (f"results-{label}.npz" if several else "results.npz")
+        results.save(path, full_precision=options.full_precision)
     subtitle = f"{', '.join(text.strip() for text in options.model)} on {fitted.dataset.name}, "
     subtitle += f"{len(fitted.measured)} images"
     if any("kernels" in results.metadata for results in found.values()):

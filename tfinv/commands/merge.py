@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfinv.commands import arguments as shared
-from tfinv.commands.effects import parse
+from tfinv.commands.effects import parse, refuse_idle
 from tfinv.commands.parts import FINAL, FIRST, THRESHOLDS
 from tfinv.support.safe_text import printable
 
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
     parser = shared.parser("merge", "Join parts of the images that were measured apart.", _EPILOG)
     parser.add_argument("folder", type=Path, help="where measure --part wrote")
+    shared.add_full_precision(parser)
     options = parse(parser, arguments)
 
     from tfinv.commands.measure_report import write_single
@@ -41,10 +42,11 @@ def main(arguments: Sequence[str]) -> int:
     parts = [Results.load(path) for path in files]
     results = merge(*parts) if len(parts) > 1 else parts[0]
     if not final:
+        refuse_idle(options, {"full_precision": "these parts are merged once more"})
         results.save(folder / THRESHOLDS)
         print(f"Written to {folder / THRESHOLDS}: run the same parts once more for the second round, then merge again")
         return 0
-    results.save(options.out / "results.npz")
+    results.save(options.out / "results.npz", full_precision=options.full_precision)
     about = f"{results.metadata['model_file']}, {results.metadata['samples']} images in {len(parts)} parts"
     for line in write_single(results, options.out, about, []):
         print(printable(line))

@@ -91,7 +91,10 @@ def measure_outputs(
     from tfinv.outputs.comparing import are_classes
     from tfinv.outputs.measuring import output_change
 
-    if kinds is None and are_classes(model, images.x, labels=images.y):
+    labels = getattr(images, "y", None)
+    if kinds is None and labels is not None and labels.ndim == 2:
+        kinds = "labels"
+    if kinds is None and are_classes(model, images.x, labels=labels):
         return None
     return output_change(model, images, transformations, kinds, warping=warping, progress=progress, metadata=metadata)
 

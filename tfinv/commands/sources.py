@@ -11,7 +11,8 @@ from tfinv.activations.input_scale import APPLICATIONS, InputScale, told_by_firs
 from tfinv.activations.input_scale import input_scale as parse_scale
 from tfinv.activations.layout import CHANNELS, Layout, as_images, input_layout
 from tfinv.commands import arguments as shared
-from tfinv.commands.elsewhere import Kind, kind_elsewhere, open_elsewhere
+from tfinv.commands.elsewhere import kind_elsewhere
+from tfinv.models.opening import FileKind, file_kind, known_kind, open_foreign
 from tfinv.support import archive
 from tfinv.support.types import KerasModel, Model
 
@@ -75,7 +76,7 @@ def scale_words(scale: InputScale, origin: str) -> str:
 
 def is_tflite(name: str) -> bool:
     """Whether a text names a `.tflite` file by its ending."""
-    return name.lower().endswith(".tflite")
+    return file_kind(name) == "tflite"
 
 
 def takes_layer_classes(names: Sequence[str]) -> bool:
@@ -156,7 +157,7 @@ def _open_tflite(
 
 def _open_elsewhere(
     name: str,
-    kind: Kind,
+    kind: FileKind,
     scale: InputScale | None,
     size: Sequence[int] | None,
     layout: Layout | None,
@@ -169,7 +170,7 @@ def _open_elsewhere(
     origin = "default" if scale is None else "given"
     scale = scale or parse_scale("0..1")
     try:
-        model = open_elsewhere(name, kind, scale, size, layout)
+        model = open_foreign(name, kind, scale, size, layout)
     except ValueError as error:
         if size is None or "input_size must be a size that the model leaves open" not in str(error):
             raise
@@ -189,6 +190,8 @@ def _open_keras(
     from tfinv import models
 
     is_application = name.startswith(APPLICATIONS)
+    if not is_application:
+        known_kind(name)
     stand_ins = shared.layer_classes(layer_classes)
     model = models.build(name, None, None) if is_application else models.load(name, stand_ins=stand_ins)
     model = model if fixed is None else models.fix_inputs(model, fixed)

@@ -30,16 +30,19 @@ examples:
   python -m tfinv.run tflite --model model.keras --data mnist --recipes static_int8 weight_int4 \\
       --decide equivalence --margin "1 point" "5%" --out runs/decided
   python -m tfinv.run tflite --model model.keras --data mnist --transformations "rotations(16)" \\
-      --keep "output_profile_increase<2%" "transformed_accuracy_drop<0.5%" --out runs/bits
+      --keep "output_profile_increase<2%" "transformed_accuracy_drop<0.5pt" --out runs/bits
 
 with --keep, writes model.tflite, recipe.json for litert-quantizer, path.png, report.html, report.md, bits.npz and
-tables as .csv into --out
+tables as .csv into --out; exit code 3 if a condition on size or latency is not reached
+
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
-    parser = shared.parser("tflite", "Quantize a model in every way and measure what that does to it.", _EPILOG)
+    parser = shared.parser(
+        "tflite", "Quantize a model in every way and measure what that does to it.", _EPILOG + choose_bits.explained()
+    )
     parser.add_argument("--model", required=True, help=shared.MODEL_HELP)
     shared.add_layer_classes(parser)
     shared.add_data(parser)
@@ -54,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     add_output(parser)
     shared.add_measuring(parser, 300, 0.95)
     shared.add_kernels(parser)
+    shared.add_full_precision(parser)
     parser.add_argument("--train-samples", type=int, help="train and calibrate on so many training images")
     parser.add_argument("--calibration-samples", type=int, default=200, help="images that calibrate; default: 200")
     parser.add_argument("--epochs", type=int, default=1, help="of recipes that train; default: 1")
@@ -149,7 +153,7 @@ def _study(options: argparse.Namespace) -> int:
         )
     if options.decide == "equivalence":
         result = result.decide(*options.margin)
-    result.save(options.out / "study.npz")
+    result.save(options.out / "study.npz", full_precision=options.full_precision)
     result.report(options.out)
     result.model_explorer(options.out / "model_explorer")
     for line in result.verdict:

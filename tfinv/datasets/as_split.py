@@ -13,8 +13,16 @@ from tfinv.datasets.split import Split
 from tfinv.support.checks import whole_number
 from tfinv.support.types import Images
 
+LABELS = "the labels of data"
 
-def as_split(data: Images | str | Path, input_shape: Sequence[int], max_samples: int | None, seed: int) -> Split:
+
+def as_split(
+    data: Images | str | Path,
+    input_shape: Sequence[int],
+    max_samples: int | None,
+    seed: int,
+    activation: str | None = None,
+) -> Split:
     """Images to test on, whatever they were given as, and a subset of them.
 
     Args:
@@ -22,6 +30,7 @@ def as_split(data: Images | str | Path, input_shape: Sequence[int], max_samples:
         input_shape: `(H, W, C)` that they must have.
         max_samples: at most so many, a stratified subset; None for all.
         seed: draws the subset.
+        activation: what makes the model's output, see `as_labels`; None where there is no model.
 
     Raises:
         ValueError: images of another shape, values outside [0, 1], labels that do not fit.
@@ -33,8 +42,10 @@ def as_split(data: Images | str | Path, input_shape: Sequence[int], max_samples:
     else:
         images, labels = in_memory(data, "data")
         x = as_array(images, "data")
-        y = None if labels is None else as_labels(labels, len(x), "the labels of data")
+        y = None if labels is None else as_labels(labels, len(x), LABELS, activation=activation)
         split = Split(np.asarray(x, np.float32), y)
+    if split.y is not None and split.y.ndim == 2:
+        split = Split(split.x, as_labels(split.y, len(split), LABELS, activation=activation))
     if tuple(split.x.shape[1:]) != tuple(input_shape):
         raise ValueError(
             f"images must fit the models' input (H, W, C) = {tuple(input_shape)}; tfinv.datasets.adapt resizes them. "

@@ -131,21 +131,28 @@ def check_finite(images: NDArray[Any], argument: str = "images", index: NDArray[
         raise ValueError(f"{argument} must be finite. Received: NaN or infinity in image {place}")
 
 
-def as_labels(labels: Any, count: int, argument: str = "labels") -> NDArray[np.int64]:
-    """Class numbers; one-hot rows and columns of whole numbers, as Keras' loaders give them, are read too.
+def as_labels(labels: Any, count: int, argument: str = "labels", *, activation: str | None = None) -> NDArray[np.int64]:
+    """Class numbers, or several labels per image; columns of whole numbers, as Keras' loaders give them, are read too.
+
+    A matrix of 0 and 1 tells several labels of one image where a sigmoid makes the model's output. Where a softmax
+    makes it, rows must be one-hot and tell a class. For logits, one-hot rows tell a class and others several labels.
 
     Example:
         >>> from tfinv.datasets.given import as_labels
         >>> as_labels([[0.0, 1.0], [1.0, 0.0]], 2)
         array([1, 0])
+        >>> as_labels([[1, 1], [0, 1]], 2).tolist(), as_labels([[0, 1], [1, 0]], 2, activation="sigmoid").tolist()
+        ([[1, 1], [0, 1]], [[0, 1], [1, 0]])
 
     Args:
-        labels: `(S,)` integers, `(S, 1)` whole numbers, or `(S, K)` one-hot.
+        labels: `(S,)` integers, `(S, 1)` whole numbers, or `(S, K)` of 0 and 1.
         count: S.
         argument: what to call them in an error.
+        activation: what makes the model's output: `"sigmoid"`, `"softmax"`, or `""` for logits; None where there is no
+            model.
 
     Returns:
-        int64 `(S,)`.
+        int64 `(S,)`; `(S, K)` of 0 and 1 for several labels of one image.
 
     Raises:
         ValueError: anything else.
@@ -159,16 +166,19 @@ def as_labels(labels: Any, count: int, argument: str = "labels") -> NDArray[np.i
     if array.shape == (count, 1) and array.dtype.kind in "fiub" and (array == np.round(array)).all():
         return array[:, 0].astype(np.int64)
     if array.ndim == 2 and len(array) == count and array.shape[1] > 1 and array.dtype.kind in "fiub":
-        if ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
+        if not ((array == 0) | (array == 1)).all():
+            raise ValueError(
+                f"{argument} must be {count} integers, or rows of 0 and 1, one per image. Received: "
+                f"rows of shape {array.shape} with values from {array.min():g} to {array.max():g}"
+            )
+        is_one_hot = bool((array.sum(axis=1) == 1).all())
+        if activation == "sigmoid" or (not is_one_hot and activation != "softmax"):
+            return array.astype(np.int64)
+        if is_one_hot:
             return array.argmax(axis=1)
-        several = ((array == 0) | (array == 1)).all() and (array.sum(axis=1) > 1).any()
-        hint = (
-            "; for several labels of one image, give the column of one label and the model's unit for it, or all "
-            "columns to tfinv.training.label_accuracy"
-        )
         raise ValueError(
-            f"{argument} must be {count} integers or one-hot rows, one per image{hint if several else ''}. Received: "
-            f"rows of shape {array.shape} that do not hold a single 1"
+            f"{argument} must be {count} integers or one-hot rows for a model that ends in a softmax; several labels "
+            f"of one image need a sigmoid or logits. Received: rows of shape {array.shape} that do not hold a single 1"
         )
     if array.shape != (count,) or array.dtype.kind not in "iub":
         raise ValueError(

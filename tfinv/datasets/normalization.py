@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfinv.datasets.split import Dataset, Split
+from tfinv.support.checks import kind_of, received
 from tfinv.support.types import Images
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ def normalize(images: Images, statistics: ChannelStatistics) -> Any:
     Raises:
         ValueError: another number of channels than the statistics have, or a deviation that is not positive.
     """
+    kind_of("statistics", statistics, ChannelStatistics, "what channel_statistics gives")
     x = images.x if isinstance(images, Split) else images
+    if not getattr(x, "shape", ()):
+        raise TypeError(f"images must be a Split, an array or a tensor (..., C). Received: {received(x)}")
     if isinstance(x, np.ndarray):
         x = x.astype(np.float32, copy=False)
     channels = x.shape[-1]

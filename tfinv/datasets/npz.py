@@ -160,10 +160,21 @@ def _labels(
     if not labels:
         return [], ()
     flat = [part[:, 0] if part.ndim == 2 and part.shape[1] == 1 else part for part in labels]
+    if all(_tells_several(part) for part in flat):
+        columns = flat[0].shape[1]
+        classes = tuple(map(str, range(columns) if names is None else np.ravel(names)))
+        if len(classes) != columns or any(part.shape[1] != columns for part in flat):
+            given = ", ".join(str(part.shape) for part in flat)
+            raise ValueError(
+                f"{path}: y must have one column per label, the same for all images. "
+                f"Received: shapes {given}, {len(classes)} names"
+            )
+        return [part.astype(np.int64) for part in flat], classes
     for part in flat:
         if part.ndim != 1:
             raise ValueError(
-                f"{path}: y must be one class number per image (for one-hot rows: y.argmax(1)). "
+                f"{path}: y must be one class number per image (for one-hot rows: y.argmax(1)), or a row of 0 and 1 "
+                f"per image for several labels. "
                 f"Received: shape {part.shape}"
             )
     if all(part.dtype.kind == "U" for part in flat):
@@ -181,6 +192,13 @@ def _labels(
             f"{path}: classes must name every label. Received: {len(classes)} names, label {numbers.max()}"
         )
     return [part.astype(np.int64) for part in flat], classes
+
+
+def _tells_several(labels: NDArray[Any]) -> bool:
+    """Whether labels are a matrix of 0 and 1 whose rows are not one-hot."""
+    if labels.ndim != 2 or labels.dtype.kind not in "fiub" or not labels.size:
+        return False
+    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) != 1).any())
 
 
 def _range(values: NDArray[Any]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from tfinv.datasets.images import adapt
 from tfinv.datasets.sampling import generator, stratified_sample, stratified_split
 from tfinv.datasets.split import Dataset, Split
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import flag, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,8 +51,7 @@ class Request:
         generator(seed)
         if max_samples is not None:
             max_samples = whole_number("max_samples", max_samples, 1)
-        if not isinstance(hold_out, bool):
-            raise TypeError(f"hold_out must be True or False. Received: {hold_out!r}")
+        flag("hold_out", hold_out)
         return cls(size, channels, int(seed), max_samples, hold_out)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import kind_of, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def stratified_sample(labels: Indices | None, count: int, n: int, seed: int) -> 
         [18, 1, 1]
 
     Args:
-        labels: int `(count,)` class numbers, or None for a plain random sample.
+        labels: int `(count,)` class numbers, `(count, K)` of 0 and 1, or None for a plain random sample.
         count: how many samples there are.
         n: how many to draw.
         seed: the same seed draws the same samples in the same order.
@@ -39,6 +39,7 @@ def stratified_sample(labels: Indices | None, count: int, n: int, seed: int) -> 
     Raises:
         ValueError: `n` is not in 1..`count`, or the seed is negative.
     """
+    kind_of("n", n, (int, np.integer), "a whole number")
     if not 1 <= n <= count:
         raise ValueError(f"n must be between 1 and the {count} samples there are. Received: {n}")
     rng = generator(seed)
@@ -54,7 +55,7 @@ def stratified_split(labels: Indices | None, count: int, test_count: int, seed: 
     where that leaves fewer than `test_count` samples for the test part, it is that much smaller.
 
     Args:
-        labels: int `(count,)` class numbers, or None for a plain random split.
+        labels: int `(count,)` class numbers, `(count, K)` of 0 and 1, or None for a plain random split.
         count: how many samples there are.
         test_count: how many to hold out.
         seed: the same seed makes the same split.
@@ -84,8 +85,13 @@ def generator(seed: int) -> np.random.Generator:
 
 
 def _groups(labels: Indices | None, count: int) -> list[Indices]:
+    """Positions of the samples of every class; of several labels, of every set of labels that is seen twice."""
     if labels is None:
         return [np.arange(count)]
+    if labels.ndim == 2:
+        _, sets, times = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
+        sets = sets.reshape(-1)
+        labels = np.where(times[sets] > 1, sets, len(times))
     order = np.argsort(labels, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 

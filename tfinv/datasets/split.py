@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.datasets.sampling import stratified_sample
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import flag, kind_of, received, whole_number
+from tfinv.support.faults import told
 from tfinv.support.lazy import tf
 from tfinv.support.types import Images
 
@@ -33,7 +34,8 @@ class Split:
 
     Args:
         x: float32 `(S, H, W, C)`, finite, in [0, 1]; at least one image.
-        y: int64 `(S,)`, class numbers from 0; None for images without labels.
+        y: int64 `(S,)`, class numbers from 0; `(S, K)` of 0 and 1 for several labels of one image; None for images
+            without labels.
 
     Raises:
         ValueError: wrong rank, no image, NaN or infinity, values outside [0, 1], or labels that do not fit.
@@ -71,6 +73,8 @@ class Split:
     def take(self, indices: Any) -> Split:
         """The images at these positions, in this order."""
         indices = np.asarray(indices)
+        if indices.ndim != 1 or indices.dtype.kind not in "iub" or not indices.size:
+            raise TypeError(f"indices must be positions of images, at least one. Received: {received(indices)}")
         return Split(self.x[indices], None if self.y is None else self.y[indices])
 
     def as_dataset(
@@ -95,7 +99,7 @@ class Split:
             labels: yield `(images, labels)` rather than images alone.
 
         Returns:
-            A `tf.data.Dataset` of float32 `(B, H, W, C)`, with int64 `(B,)` where `labels`.
+            A `tf.data.Dataset` of float32 `(B, H, W, C)`, with int64 `(B,)` or `(B, K)` where `labels`.
 
         Raises:
             ValueError: a batch size below 1, or labels asked of a split without any.
@@ -114,6 +118,10 @@ def as_dataset(
 ) -> tf.data.Dataset:
     """See `Split.as_dataset`."""
     whole_number("batch_size", batch_size, 1)
+    for name, value in (("shuffle", shuffle), ("repeat", repeat), ("labels", labels)):
+        flag(name, value)
+    if seed is not None:
+        whole_number("seed", seed, 0)
     if labels and split.y is None:
         raise ValueError("labels must be False for a split without labels. Received: labels=True")
     with tf.device("CPU:0"):
@@ -131,7 +139,8 @@ def as_dataset(
     dataset = dataset.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
     if augmentation is not None:
         # One batch at a time: in a parallel map, batches would race for the state of a seeded layer.
-        dataset = dataset.map(_on_images(augmentation, labels))
+        with told("augmentation must map a batch of images to one", way_out="call it on two of the images by itself"):
+            dataset = dataset.map(_on_images(augmentation, labels))
     if repeat:
         dataset = dataset.repeat()
     return dataset.prefetch(tf.data.AUTOTUNE)
@@ -153,7 +162,8 @@ class Dataset:
 
     Args:
         name: short name, such as `"digits"`.
-        classes: class names; label `k` is `classes[k]`. Empty where there are no labels.
+        classes: class names; label `k`, or column `k` of several labels, is `classes[k]`. Empty where there are no
+            labels.
         train: images to train, to calibrate and to take statistics from.
         test: images to measure and to test on.
         notes: what a user should know: where the images came from, files that were left out, images resized.
@@ -169,6 +179,14 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        kind_of("name", self.name, str, "text")
+        for name in ("train", "test"):
+            kind_of(name, getattr(self, name), Split, "a Split")
+        for name in ("classes", "notes"):
+            value = getattr(self, name)
+            kind_of(name, value, (tuple, list), "a tuple of texts")
+            if not all(isinstance(text, str) for text in value):
+                raise TypeError(f"{name} must be a tuple of texts. Received: {value!r:.60}")
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             raise ValueError(
                 f"train and test must have images of one shape. "
@@ -176,7 +194,13 @@ class Dataset:
             )
         if (self.train.y is None) != (self.test.y is None):
             raise ValueError("train and test must both have labels or both have none. Received: one of each")
-        highest = max((int(part.y.max()) for part in (self.train, self.test) if part.y is not None), default=-1)
+        labels = [part.y for part in (self.train, self.test) if part.y is not None]
+        if any(y.shape[1:] != labels[0].shape[1:] for y in labels):
+            raise ValueError(
+                "train and test must have labels of one kind. "
+                f"Received: shapes {' and '.join(str(y.shape) for y in labels)}"
+            )
+        highest = max((y.shape[1] - 1 if y.ndim == 2 else int(y.max()) for y in labels), default=-1)
         if highest >= len(self.classes):
             raise ValueError(f"classes must name every label. Received: label {highest} and {len(self.classes)} names")
 
@@ -222,6 +246,10 @@ def _checked_labels(y: Any, count: int) -> NDArray[np.int64]:
     y = np.asarray(y)
     if y.dtype.kind not in "iu":
         raise TypeError(f"y must be integer class numbers. Received: {y.dtype}")
+    if y.ndim == 2 and len(y) == count and y.shape[1] > 1:
+        if y.max() > 1 or y.min() < 0:
+            raise ValueError(f"y must hold 0 and 1 for several labels. Received: values from {y.min()} to {y.max()}")
+        return np.ascontiguousarray(y, np.int64)
     if y.shape != (count,):
         raise ValueError(f"y must hold one label for each of the {count} images. Received: shape {y.shape}")
     if y.min() < 0:

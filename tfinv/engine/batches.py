@@ -28,7 +28,7 @@ class Batch:
     Args:
         images: float32 `(S_b, H, W, C)`, finite.
         index: int64 `(S_b,)`, position of each sample in the whole data.
-        labels: int64 `(S_b,)`; -1 where there are none.
+        labels: int64 `(S_b,)`, -1 where there are none; `(S_b, K)` of 0 and 1 for several labels per image.
     """
 
     images: NDArray[np.float32]
@@ -46,14 +46,17 @@ class ImageBatches:
         batch_size: samples in a batch; the last may be shorter.
         labels: int `(S,)`; default: those that come with `images`.
         first: position of the first sample in the whole data, of which these may be a part.
+        activation: what makes the model's output, see `as_labels`; None where it is not known.
 
     Raises:
         ValueError: not images, or none, or labels that do not fit.
         TypeError: something else.
     """
 
-    def __init__(self, images: Images, batch_size: int, labels: Any = None, first: int = 0) -> None:
-        self.batch_size, self._first = batch_size, first
+    def __init__(
+        self, images: Images, batch_size: int, labels: Any = None, first: int = 0, activation: str | None = None
+    ) -> None:
+        self.batch_size, self._first, self._activation = batch_size, first, activation
         self._cut = 0
         self._seen: dict[int, int] | None = None
         self._positions: NDArray[np.int64] | None = None
@@ -68,6 +71,8 @@ class ImageBatches:
             if labels is not None:
                 raise ValueError("labels must come inside a tf.data.Dataset as (image, label). Received: both")
             self._dataset, self.has_labels = _rebatch(images, batch_size)
+            if activation != "sigmoid":  # a batch alone may be one-hot by chance
+                self._activation = "softmax"
             spec = _images_of(self._dataset.element_spec)
             self.shape = tuple(spec.shape[1:])
             of_images = len(spec.shape) == len(_images_of(images.element_spec).shape) + 1
@@ -81,7 +86,20 @@ class ImageBatches:
             self._count = [count]
             self.has_labels = labels is not None
             self._chosen = np.arange(count, dtype=np.int64)
-            self._labels = np.full(count, -1) if labels is None else as_labels(labels, count)
+            self._labels = np.full(count, -1)
+            if labels is not None:
+                self._labels = as_labels(labels, count, activation=activation)
+                self._activation = "sigmoid" if self._labels.ndim == 2 else "softmax"
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Of the labels of one sample: `()`, or `(K,)` for several labels."""
+        if self._dataset is None:
+            return self._labels.shape[1:]
+        if not self.has_labels or self._activation != "sigmoid":
+            return ()
+        shape = tuple(self._dataset.element_spec[1].shape[1:])
+        return shape if len(shape) == 1 and shape[0] != 1 else ()
 
     @property
     def count(self) -> int | None:
@@ -100,7 +118,7 @@ class ImageBatches:
             check_size("images", images)
             if self._scale is not None:
                 check_unit_images(images, self._scale)
-            labels = as_labels(labels, len(images))
+            labels = as_labels(labels, len(images), activation=self._activation)
             if self._seen is not None:
                 self._seen.update(zip(index.tolist(), hashes(images, labels), strict=True))
             yield Batch(images, index, labels)
@@ -156,11 +174,12 @@ class ImageBatches:
             return
         if (whole := self._readable_part()) is not None:
             for part in whole.parts(samples):
-                yield UnreadPiece(part, self.batch_size, self._first + part.start, self.has_labels, self._scale)
+                yield UnreadPiece(part, self.batch_size, self._first + part.start, self._activation, self._scale)
             return
         for batch in self.in_batches_of(samples):
             labels = batch.labels if self.has_labels else None
-            yield ImageBatches(batch.images, self.batch_size, labels, int(batch.index[0])).scaled_by(self._scale)
+            piece = ImageBatches(batch.images, self.batch_size, labels, int(batch.index[0]), self._activation)
+            yield piece.scaled_by(self._scale)
 
     def opened(self) -> ImageBatches:
         """The samples themselves, see `UnreadPiece.opened`."""
@@ -211,11 +230,11 @@ class ImageBatches:
             raise ValueError("images must hold at least one image. Received: an empty dataset")
         labels = np.concatenate([batch.labels for batch in batches]) if self.has_labels else None
         images = np.concatenate([batch.images for batch in batches])
-        return ImageBatches(images, self.batch_size, labels, self._first).scaled_by(self._scale)
+        return ImageBatches(images, self.batch_size, labels, self._first, self._activation).scaled_by(self._scale)
 
     @property
     def labels(self) -> NDArray[np.integer]:
-        """One label a sample; the images must be `in_memory`."""
+        """The labels of all samples; the images must be `in_memory`."""
         return self._labels[self._chosen]
 
     def fingerprint(self) -> str:
@@ -285,14 +304,14 @@ class UnreadPiece:
         part: what to read.
         batch_size: samples in a batch.
         first: position of the first sample in the whole data.
-        has_labels: whether labels come with the images.
+        activation: see `ImageBatches`.
         scale: see `ImageBatches.scaled_by`.
     """
 
     part: DatasetPart
     batch_size: int
     first: int
-    has_labels: bool
+    activation: str | None
     scale: InputScale | None
 
     @property
@@ -303,7 +322,7 @@ class UnreadPiece:
     def opened(self) -> ImageBatches:
         """Read the samples."""
         images, labels = self.part.read()
-        return ImageBatches(images, self.batch_size, labels, self.first).scaled_by(self.scale)
+        return ImageBatches(images, self.batch_size, labels, self.first, self.activation).scaled_by(self.scale)
 
 
 def hashes(images: NDArray[np.float32], labels: NDArray[np.int64]) -> list[int]:
@@ -311,7 +330,7 @@ def hashes(images: NDArray[np.float32], labels: NDArray[np.int64]) -> list[int]:
     numbers = []
     for image, label in zip(images, labels, strict=True):
         digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8)
-        digest.update(int(label).to_bytes(8, "little", signed=True))
+        digest.update(np.asarray(label, "<i8").tobytes())
         numbers.append(int.from_bytes(digest.digest(), "little", signed=True))
     return numbers
 

@@ -44,6 +44,7 @@ class Setting:
         measures: the measures.
         transformations: the set.
         image_shape: `(H, W, C)`.
+        label_shape: of the labels of one image: `()`, or `(K,)` for several.
         padding: see `transformations.warp`.
         interpolation: see `transformations.warp`.
         checkpoint: where to keep what was gathered.
@@ -64,6 +65,7 @@ class Setting:
     measures: tuple[Measure, ...]
     transformations: TransformationSet
     image_shape: tuple[int, ...]
+    label_shape: tuple[int, ...]
     padding: Any
     interpolation: Any
     checkpoint: Checkpoint | None = None
@@ -247,6 +249,7 @@ class Pass:
         images_spec = tf.TensorSpec((None, *setting.image_shape), tf.float32)
         if isinstance(source, ActivationModel):
             vector = tf.TensorSpec((None,), tf.int64)
+            labels_spec = tf.TensorSpec((None, *setting.label_shape), tf.int64)
 
             def of_model(images: Images, index: Tensor, labels: Any) -> list[Any]:
                 if not self._generators:
@@ -258,7 +261,7 @@ class Pass:
                         derivatives[name][generator] = tf.cast(slopes[name], tf.float32)
                 return gather(values, index, labels, derivatives)
 
-            signature = (images_spec, vector, vector)
+            signature = (images_spec, vector, labels_spec)
             # Traced here, once: TensorFlow takes many evaluations in one process for one function traced many times.
             graph = tf.function(of_model, input_signature=signature, autograph=False).get_concrete_function()
             return lambda *batch: graph(

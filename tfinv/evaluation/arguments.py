@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from tfinv.activations.sub_model import ActivationModel
 from tfinv.engine.batches import ImageBatches
 from tfinv.measures import Measure, parse
 from tfinv.measures.base import check_enough
+from tfinv.models.opening import as_model
 from tfinv.statistics.resolution import check_size
 from tfinv.support.checks import whole_number
 from tfinv.support.types import Model
@@ -45,10 +45,7 @@ def as_measures(measures: Any) -> list[Measure]:
 
 def as_source(model: Model, layers: LayerChoice, image_shape: tuple[int, ...]) -> ActivationSource:
     """Whatever a user may give for a model, as a source of the chosen layers that takes such images."""
-    if isinstance(model, (str, os.PathLike)):
-        from tfinv import models
-
-        model = models.load(model)
+    model = as_model(model)
     if isinstance(model, ActivationModel):
         model = model.select(layers) if layers is not None else model
         layers = None

@@ -222,8 +222,13 @@ def shards_of(samples: int, sampling: Sampling) -> list[NDArray[np.int64]]:
     """The numbers of the samples in each shard; of one part of the whole data, those of the shards of all data.
 
     Raises:
-        ValueError: a part that does not fit into the whole data.
+        ValueError: a part that does not fit into the whole data, or a single sample.
     """
+    if (sampling.whole or samples) < 2:
+        raise ValueError(
+            "images must be at least 2 for confidence intervals, for which some are left out. "
+            f"Received: {sampling.whole or samples}"
+        )
     if sampling.whole is None:
         return shard_indices(samples, sampling.parts)
     first = sampling.first_sample

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.outputs import answering_activation
 from tfinv.activations.source import ActivationSource, LayerChoice, ResolvedSource
 from tfinv.engine.batches import ImageBatches
 from tfinv.engine.checkpoint import Checkpoint
@@ -30,6 +31,7 @@ from tfinv.evaluation.precision import check_precision, measure_until
 from tfinv.evaluation.stratified import classes_of, over_classes
 from tfinv.evaluation.thresholds import given_states, id_of
 from tfinv.measures import Measure
+from tfinv.models.opening import as_model
 from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
@@ -86,11 +88,13 @@ def evaluate(
         ['conv', 'gap', 'logits']
 
     Args:
-        model: a Keras model, a `.keras` file, or any `ActivationSource` such as a TFLite model.
+        model: a Keras model, any `ActivationSource` such as a TFLite model, or the path of a file of one, see
+            `tfinv.models.open_file`.
         images: array `(S, H, W, C)`, a `tfinv.datasets.Split`, or a `tf.data.Dataset`.
         transformations: a `TransformationSet`, its id such as `"rotations(16)"`, or a sequence of `Affine`.
         measures: a measure or a sequence of them, as objects or keys.
         labels: int `(S,)`, for measures that compare predictions with classes; default: those that come with `images`.
+            `(S, K)` of 0 and 1 where the K units of the output tell a label each: every label is then an answer.
         layers: names, globs or layer types; None for all.
         batch_size: samples per block; `batch_size * T` images are in memory at a time. Default: about 256 images.
         sampling: confidence intervals, classes measured apart, statistics kept for `merge`: a `tfinv.Sampling`, such
@@ -120,10 +124,11 @@ def evaluate(
             keyword.
     """
     _check_kinds(layers, memory_budget, checkpoint, metadata)
-    measures = as_measures(measures)
+    model, measures = as_model(model), as_measures(measures)
     transformations = as_set(transformations)
     sampling, warping = checked(Sampling, sampling), checked(Warping, warping)
-    batches = ImageBatches(images, block_size(batch_size, len(transformations)), labels, sampling.first_sample)
+    block, activation = block_size(batch_size, len(transformations)), answering_activation(model)
+    batches = ImageBatches(images, block, labels, sampling.first_sample, activation)
     source = as_source(model, layers, batches.shape)
     if sampling.precision is not None:
         sampling = check_precision(sampling, checkpoint)
@@ -157,6 +162,7 @@ def evaluate(
         tuple(measures),
         transformations,
         batches.shape,
+        batches.label_shape,
         warping.padding,
         warping.interpolation,
         Checkpoint(checkpoint) if isinstance(checkpoint, (str, os.PathLike)) else checkpoint,

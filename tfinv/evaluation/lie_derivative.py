@@ -19,6 +19,8 @@ from tfinv.measures import LieDerivative
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.statistics.lie_error import acted
 from tfinv.status import finite_status
+from tfinv.support.checks import whole_number
+from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
@@ -62,7 +64,8 @@ def lie_derivative(
         (["LieDerivative(generator='scale')", "LieContribution(generator='scale')"], ['conv', 'gap', 'logits'])
 
     Args:
-        model: a functional or sequential Keras model, or an `ActivationModel`, whose layers are then reported.
+        model: a functional or sequential Keras model, or an `ActivationModel`, whose layers are then reported;
+            or the path of a Keras file.
         images: array `(S, H, W, C)`, a `Split` or a `tf.data.Dataset`.
         generators: see `LieDerivative`.
         contributions: also compute what each layer adds to the output's error; costs one backward pass an output.
@@ -86,13 +89,13 @@ def lie_derivative(
     if unknown or not generators:
         raise ValueError(f"generators must be some of {', '.join(GENERATORS)}. Received: {list(generators)}")
     measures: dict[Generator, LieDerivative] = {generator: LieDerivative(generator) for generator in generators}
-    batches = ImageBatches(images, batch_size)
+    batches = ImageBatches(images, whole_number("batch_size", batch_size, 1))
     source = as_source(model, None, batches.shape)
     check_gradients(list(measures.values()), source)
     assert isinstance(source, ActivationModel)
-    told = {"generators": list(measures)}
+    about = {"generators": list(measures)}
     results = evaluate(
-        source, images, identity(), measures.values(), batch_size=batch_size, progress=progress, metadata=told
+        source, images, identity(), measures.values(), batch_size=batch_size, progress=progress, metadata=about
     )
     if not contributions:
         return results
@@ -100,7 +103,8 @@ def lie_derivative(
     samples = 0
     with Progress("contributions", batches.count, "img", shown=progress) as bar:
         for batch in batches:
-            by_generator = _contributions(source, tf.constant(batch.images), list(measures), probes, seed)
+            with told(RUNS, source.keras_model):
+                by_generator = _contributions(source, tf.constant(batch.images), list(measures), probes, seed)
             for generator, summed in total.items():
                 summed |= {name: summed.get(name, 0.0) + value.sum() for name, value in by_generator[generator].items()}
             samples += len(batch.images)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfinv.activations.source import ActivationSource
-from tfinv.engine.memory import Plan, plan_layers
+from tfinv.engine.memory import Need, Plan, parse_budget, plan, plan_layers
 from tfinv.engine.passes import gathered
 from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.options import Sampling
@@ -51,6 +51,28 @@ def plan_evaluation(
         resamples=sampling.intervals.resamples if sampling and sampling.intervals else 0,
         checkpoint=checkpoint,
     )
+
+
+def groups_that_fit(
+    sizes: Mapping[str, int], work: float, image: int, samples: int, memory_budget: int | float | str | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """Groups of layers whose activations for a block of images fit into memory.
+
+    Args:
+        sizes: by layer the bytes that are held for one image under all transformations.
+        work: temporary arrays while a layer is read, as a multiple of its size.
+        image: bytes of one image under all transformations.
+        samples: images in a block.
+        memory_budget: see `evaluate`.
+
+    Returns:
+        Names of layers in their order, as few groups as there can be.
+
+    Raises:
+        ValueError: one layer alone needs more than the budget.
+    """
+    needs = [Need(layer, 0, size, work_block=int(work * size)) for layer, size in sizes.items()]
+    return plan(needs, samples, parse_budget(memory_budget), image, shrink=False).groups if needs else ()
 
 
 def layers_of(source: ActivationSource, transformations: TransformationSet, samples: int | None) -> tuple[Layer, ...]:

@@ -14,6 +14,7 @@ from tfinv.evaluation.options import Warping, checked
 from tfinv.evaluation.search_part import Asker, search_part
 from tfinv.evaluation.search_result import WorstCase, joined
 from tfinv.evaluation.search_space import SearchSpace
+from tfinv.models.opening import as_model
 from tfinv.support.checks import whole_number
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
@@ -58,7 +59,8 @@ def worst_case(
 
     Args:
         model: a Keras model, or an object whose `predict` takes float32 images `(N, H, W, C)` in [0, 1] and gives
-            outputs `(N, K)`: a `TFLiteModel`, an `ActivationModel`.
+            outputs `(N, K)`: a `TFLiteModel`, an `ActivationModel`; or the path of a file of one, see
+            `tfinv.models.open_file`.
         images: a `Split`, a pair `(x, y)` or an array `(S, H, W, C)` in [0, 1].
         ranges: `rotation` (degrees), `scale` (factors, a pair), `shear` (degrees), `translation` (fractions of the
             width and of the height, sought each for itself): a number `m` for `[-m, m]`, or `(low, high)`.
@@ -83,13 +85,19 @@ def worst_case(
     Source: Engstrom et al. 2019, "Exploring the landscape of spatial robustness".
     """
     space, warping = SearchSpace.of(ranges), checked(Warping, warping)
+    whole_number("seed", seed, 0)
     budget, batch = whole_number("budget", budget, 2), whole_number("batch_size", batch_size, 1)
     given, own_labels = in_memory(tuple(images) if isinstance(images, list) else images, "images")
     x = np.ascontiguousarray(as_array(given, "images"), np.float32)
     check_finite(x, "images")
     y = own_labels if labels is None else labels
     targets = None if y is None else as_labels(y, len(x), "labels")
-    asker = Asker(model, x.shape[1:], space, warping, batch)
+    if targets is not None and targets.ndim == 2:
+        raise ValueError(
+            f"labels must be class numbers for a search. Received: {targets.shape[1]} labels per image; "
+            "search with the column of one label and keras.Model(model.inputs, model.outputs[0][:, k : k + 1])"
+        )
+    asker = Asker(as_model(model), x.shape[1:], space, warping, batch)
     parts = [slice(start, start + PART) for start in range(0, len(x), PART)]
     with Progress("searching", len(x) * budget, "img", shown=progress) as bar, team_of(distribute) as team:
         tasks: list[tuple[Any, ...]] = [

@@ -23,6 +23,11 @@ def classes_of(batches: ImageBatches) -> dict[int, ImageBatches]:
     """
     if not batches.has_labels:
         raise ValueError("labels must be given for stratified=True, which measures class by class. Received: none")
+    if batches.label_shape:
+        raise ValueError(
+            "labels must be class numbers for stratified=True, which measures class by class. "
+            f"Received: {batches.label_shape[0]} labels per image"
+        )
     return {int(label): batches.only(np.flatnonzero(batches.labels == label)) for label in np.unique(batches.labels)}
 
 

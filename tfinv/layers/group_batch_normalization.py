@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from tfinv.support.checks import one_of
+from tfinv.support.checks import kind_of, one_of, share
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import Tensor
 from tfinv.transformations.groups import GROUPS
@@ -47,7 +48,11 @@ class GroupBatchNormalization(keras.layers.Layer):
     def __init__(self, group: str = "p4", *, momentum: float = 0.9, epsilon: float = 1e-5, **options: Any) -> None:
         super().__init__(**options)
         one_of("group", group, GROUPS)
-        self.group_name, self.momentum, self.epsilon = group, float(momentum), float(epsilon)
+        self.group_name, self.momentum = group, share("momentum", momentum)
+        kind_of("epsilon", epsilon, (int, float), "a number above 0")
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"epsilon must be a number above 0. Received: {epsilon!r}")
+        self.epsilon = float(epsilon)
 
     @property
     def output_group(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tfinv.layers.symmetric import why_not_symmetric
-from tfinv.support.checks import one_of, whole_number
+from tfinv.support.checks import flag, one_of, whole_number
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import Tensor
 from tfinv.transformations.groups import GROUPS, TurnGroup
@@ -60,7 +60,8 @@ class GroupConv2D(keras.layers.Layer):
                 f"strides and dilation_rate must not both be above 1. Received: {strides} and {dilation_rate}"
             )
         self.padding = padding
-        self.lifting, self.use_bias, self.exact = bool(lifting), bool(use_bias), bool(exact)
+        self.lifting, self.use_bias = flag("lifting", lifting), flag("use_bias", use_bias)
+        self.exact = flag("exact", exact)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

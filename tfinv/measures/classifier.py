@@ -14,7 +14,7 @@ from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.class_counts import CentredLogits, ConsistentPredictions, CorrectPredictions
 from tfinv.statistics.views import Viewed
 from tfinv.status import finite_status, quotient
-from tfinv.support.checks import one_of
+from tfinv.support.checks import flag, one_of
 
 if TYPE_CHECKING:
     from tfinv.statistics.base import Statistic
@@ -132,8 +132,7 @@ class EffectiveInvariance(Measure):
     from_logits: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.from_logits, bool):
-            raise TypeError(f"from_logits must be True or False. Received: {self.from_logits!r}")
+        flag("from_logits", self.from_logits)
 
     @property
     def requires(self) -> tuple[Statistic, ...]:

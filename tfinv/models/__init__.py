@@ -15,6 +15,7 @@ from tfinv.models.inception import inception
 from tfinv.models.lenet import lenet
 from tfinv.models.load import load
 from tfinv.models.mobilenet_small import mobilenet_small
+from tfinv.models.opening import open_file
 from tfinv.models.p4_all_convolutional import p4_all_convolutional
 from tfinv.models.p4_resnet import p4_resnet
 from tfinv.models.p4cnn import p4cnn, z2cnn
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "mobilenet_small",
     "names",
+    "open_file",
     "p4_all_convolutional",
     "p4_resnet",
     "p4cnn",

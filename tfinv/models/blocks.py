@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import flag, whole_number
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
@@ -35,6 +35,7 @@ class Blocks:
     initializer: str = "glorot_uniform"
 
     def __post_init__(self) -> None:
+        flag("batch_normalization", self.batch_normalization)
         if self.activation != "prelu":
             _get(keras.activations, "activation", self.activation, "'prelu'")
         if self.initializer != TORCH:

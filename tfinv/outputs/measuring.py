@@ -42,7 +42,8 @@ def output_change(
         ('mask', (4, 4))
 
     Args:
-        model: a Keras model, a `tfinv.tflite.TFLiteModel`, or another source with `outputs` and `predict`.
+        model: a Keras model, a `tfinv.tflite.TFLiteModel`, or another source with `outputs` and `predict`; or the
+            path of a file of one, see `tfinv.models.open_file`.
         images: array `(S, H, W, C)` in [0, 1], a `Split`, or a pair with labels, which are not used.
         transformations: a set, its id, or a sequence of `Affine`; a function of images counts as leaving positions
             where they are.

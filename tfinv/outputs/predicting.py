@@ -10,6 +10,7 @@ import numpy as np
 
 from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.sub_model import ActivationModel, as_model_inputs
+from tfinv.models.opening import as_model
 from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras
 from tfinv.support.types import Model
@@ -24,9 +25,12 @@ _TOGETHER = 64
 def with_outputs(model: Model) -> Model:
     """A model that tells its outputs: a Keras model as an `ActivationModel`, others as they are.
 
+    A path is opened first.
+
     Raises:
         TypeError: a model that does not tell its outputs.
     """
+    model = as_model(model)
     if hasattr(model, "predict") and isinstance(getattr(model, "outputs", None), tuple):
         return model
     if isinstance(model, keras.Model):

@@ -105,7 +105,7 @@ def _draw_bars(
         )
         ends = np.where(heights < 0, np.fmin(heights, low), np.fmax(heights, high))
     for place, height, end in zip(places, heights, ends, strict=True):
-        text = "n/a" if not np.isfinite(height) else f"{100 * height:.1f}" if percent else f"{height:.3g}"
+        text = "n/a" if not np.isfinite(height) else f"{100 * height:z.1f}" if percent else f"{height:z.3g}"
         spot, down = (place, end if np.isfinite(end) else 0.0), height < 0
         look: dict[str, Any] = {"ha": "center", "va": "top" if down else "bottom", "fontsize": 8}
         axes.annotate(text, spot, (0, -2 if down else 2), textcoords="offset points", **look)

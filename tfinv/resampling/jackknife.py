@@ -33,11 +33,13 @@ class Replicates:
 
     def interval(self, layer: str, estimate: float) -> tuple[float, float]:
         """The confidence interval around one layer's value; NaN where the layer has none."""
-        if layer in self.draws:
-            return shards.interval(self.draws[layer], estimate, len(self.sizes), self.confidence)
         if layer not in self.means:
             return float("nan"), float("nan")
-        return interval(pseudo_values(estimate, self.means[layer], self.sizes), self.sizes, estimate, self.confidence)
+        pseudo = pseudo_values(estimate, self.means[layer], self.sizes)
+        if layer in self.draws:
+            middle = corrected(pseudo, self.sizes)
+            return shards.interval(self.draws[layer], estimate, middle, len(self.sizes), self.confidence)
+        return interval(pseudo, self.sizes, estimate, self.confidence)
 
 
 def pseudo_values(estimate: float, without: Any, sizes: Sequence[int]) -> NDArray[np.float64]:
@@ -59,6 +61,20 @@ def pseudo_values(estimate: float, without: Any, sizes: Sequence[int]) -> NDArra
     return ratio * estimate - (ratio - 1) * np.asarray(without, np.float64)
 
 
+def corrected(pseudo: Any, sizes: Sequence[int]) -> float:
+    r"""An estimate less its bias, as far as the shards show one.
+
+        \bar\theta = \sum_g \tilde\theta_g / h_g
+
+    A quotient of means of heavy-tailed numbers is biased by an amount that shrinks with the number of samples: it is
+    larger without a shard than with it, and that difference is what is taken off.
+
+    Source: Busing, Meijer and van der Leeden 1999, equation 2.
+    """
+    ratio = sum(sizes) / np.asarray(sizes, np.float64)
+    return float(np.sum(np.asarray(pseudo, np.float64) / ratio))
+
+
 def standard_error(pseudo: Any, sizes: Sequence[int]) -> float:
     r"""Standard error of an estimate from the pseudo-values of its shards.
 
@@ -69,12 +85,16 @@ def standard_error(pseudo: Any, sizes: Sequence[int]) -> float:
     """
     pseudo = np.asarray(pseudo, np.float64)
     ratio = sum(sizes) / np.asarray(sizes, np.float64)
-    centre = np.sum(pseudo / ratio)
-    return float(np.sqrt(np.mean((pseudo - centre) ** 2 / (ratio - 1))))
+    return float(np.sqrt(np.mean((pseudo - corrected(pseudo, sizes)) ** 2 / (ratio - 1))))
 
 
 def interval(pseudo: Any, sizes: Sequence[int], estimate: float, confidence: float) -> tuple[float, float]:
-    """Confidence interval: the estimate and Student's t with `G - 1` degrees of freedom times its standard error.
+    r"""Confidence interval around the corrected estimate: Student's t with `G - 1` degrees of freedom.
+
+        \bar\theta \pm t_{G - 1} SE
+
+    The bias that is taken off the middle is the reason why the interval may reach further on one side of the estimate
+    than on the other. It always contains the estimate.
 
     Example:
         >>> import numpy as np
@@ -88,10 +108,11 @@ def interval(pseudo: Any, sizes: Sequence[int], estimate: float, confidence: flo
     Args:
         pseudo: see `pseudo_values`.
         sizes: number of samples in each shard.
-        estimate: the middle.
+        estimate: the number from all samples.
         confidence: such as 0.95.
     """
     from scipy.stats import t
 
     reach = float(t.ppf((1 + confidence) / 2, len(sizes) - 1)) * standard_error(pseudo, sizes)
-    return estimate - reach, estimate + reach
+    middle = corrected(pseudo, sizes)
+    return min(middle - reach, estimate), max(middle + reach, estimate)

@@ -25,15 +25,17 @@ def shard_counts(shards: int, resamples: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).multinomial(shards, np.full(shards, 1 / shards), size=resamples)
 
 
-def interval(draws: Any, estimate: float, shards: int, confidence: float) -> tuple[float, float]:
-    r"""Confidence interval: quantiles of the resampled values, taken further out and moved back to the estimate.
+def interval(draws: Any, estimate: float, middle: float, shards: int, confidence: float) -> tuple[float, float]:
+    r"""Confidence interval: quantiles of the resampled values, taken further out and moved to the middle.
 
         [q_{\alpha'} - b, q_{1 - \alpha'} - b],   \quad \alpha' = \Phi(-\sqrt{G / (G - 1)} \; t_{(1 + c) / 2, G - 1}),
-        \quad b = \bar\theta^* - \hat\theta
+        \quad b = \bar\theta^* - \bar\theta
 
     Quantiles at `(1 - c) / 2` would be too close: resampled shards spread by `sqrt((G - 1) / G)` of the standard error
     alone, and a standard error from `G` shards is itself uncertain. And resampled values lie off the estimate on one
     side where a measure has a bias that shrinks with the number of samples, since samples that stand twice add nothing.
+    The middle is the estimate less that bias, see `tfinv.resampling.jackknife.corrected`. The interval always contains
+    the estimate.
 
     Quantiles beyond `5 / B` rest on fewer than five draws.
     Where `\alpha'` does, as with many layers at once, the distance of the quantile
@@ -42,13 +44,14 @@ def interval(draws: Any, estimate: float, shards: int, confidence: float) -> tup
     Example:
         >>> import numpy as np
         >>> from tfinv.resampling.shards import interval
-        >>> low, high = interval(np.linspace(0, 1, 1001), 0.5, 20, 0.95)
+        >>> low, high = interval(np.linspace(0, 1, 1001), 0.5, 0.5, 20, 0.95)
         >>> round(low, 3), round(high, 3)
         (0.016, 0.984)
 
     Args:
         draws: `(B,)`, the number in each resample; those that are not finite are left out.
         estimate: the number from all samples.
+        middle: the same less its bias.
         shards: `G`.
         confidence: `c`, such as 0.95.
 
@@ -64,4 +67,5 @@ def interval(draws: Any, estimate: float, shards: int, confidence: float) -> tup
     reach = (shards / (shards - 1)) ** 0.5 * t.ppf((1 + confidence) / 2, shards - 1)
     furthest = min(reach, -norm.ppf(5 / draws.size)) if draws.size > 10 else reach
     below, above = np.quantile(draws, [norm.cdf(-furthest), norm.cdf(furthest)]) - draws.mean()
-    return float(estimate + below * reach / furthest), float(estimate + above * reach / furthest)
+    low, high = middle + below * reach / furthest, middle + above * reach / furthest
+    return float(min(low, estimate)), float(max(high, estimate))

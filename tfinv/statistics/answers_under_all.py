@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic
-from tfinv.statistics.class_counts import output_threshold, right_and_unknown, why_not_classes
-from tfinv.statistics.classification import chosen
+from tfinv.statistics.class_counts import output_threshold, right_and_unknown, share_of_image, why_not_classes
+from tfinv.statistics.classification import by_label, chosen
 from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
 
 
 class RightCountsState(NamedTuple):
-    """Counts: `right` `(T + 1,)`, samples that are right under so many transformations; `unknown` labels."""
+    """Counts: `right` `(T + 1,)`, samples that are right under so many transformations; `unknown` labels.
+
+    Of K labels per sample, every label is a K-th of it.
+    """
 
     right: Any
     unknown: Any
@@ -42,6 +45,7 @@ class RightCounts(Statistic):
         right, unknown = right_and_unknown(block, context, self.threshold)
         counts = tf.reduce_sum(tf.cast(right, tf.int32), axis=1)
         rows = tf.one_hot(counts, context.layer.num_transformations + 1, dtype=block.dtype)
+        rows *= share_of_image(context.labels)
         added = RightCountsState(tf.reduce_sum(rows, axis=0), tf.reduce_sum(tf.cast(unknown, block.dtype)))
         return self.merge(state, added)
 
@@ -75,9 +79,11 @@ class SameAnswers(Statistic):
 
     def update(self, state: Any, block: Tensor, context: Context | None = None) -> SameAnswersState:
         assert context is not None
-        classes = chosen(block, output_threshold(context.layer, self.threshold))
+        rows, _ = by_label(block, context.labels)
+        classes = chosen(rows, output_threshold(context.layer, self.threshold))
         same = tf.reduce_all(tf.equal(classes, classes[:, :1]), axis=1)
-        added = SameAnswersState(tf.cast(tf.shape(block)[0], block.dtype), tf.reduce_sum(tf.cast(same, block.dtype)))
+        count = tf.reduce_sum(tf.cast(same, block.dtype)) * share_of_image(context.labels)
+        added = SameAnswersState(tf.cast(tf.shape(block)[0], block.dtype), count)
         return self.merge(state, added)
 
     def merge(self, first: Any, second: Any) -> SameAnswersState:

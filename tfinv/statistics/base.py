@@ -28,7 +28,7 @@ class Context:
     Args:
         layer: the layer.
         index: int64 `(S_b,)`, position of each sample in the whole data, the same however the data are cut.
-        labels: int64 `(S_b,)` or None.
+        labels: int64 `(S_b,)`, `(S_b, K)` of 0 and 1 for several labels per image, or None.
         reference: `(S_b, *U)`, activations of the untransformed images; only where a statistic `needs_reference`.
         given: what the finished statistics named in `depends` hand on, as tensors; see `Statistic.summary`.
         derivatives: `(S_b, *U)` by generator, how `reference` changes as that transformation of the images sets in;

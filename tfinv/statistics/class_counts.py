@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tfinv.statistics.base import Context, Layer, Statistic, View
-from tfinv.statistics.classification import chosen, consistent, correct, effective_invariance, predicted, threshold_of
+from tfinv.statistics.classification import (
+    by_label,
+    chosen,
+    consistent,
+    correct,
+    effective_invariance,
+    predicted,
+    threshold_of,
+)
 from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
 
@@ -37,15 +45,22 @@ def output_threshold(layer: Layer, given: float | None) -> float:
 def right_and_unknown(block: Tensor, context: Context | None, threshold: float | None) -> tuple[Tensor, Tensor]:
     """Which answers are right, bool `(S, T)`, and which labels are no class of the model, bool `(S,)`.
 
+    Of K labels per image, every one is an answer: `(S * K, T)` and `(S * K,)`.
+
     Args:
         block: outputs `(S, T, C)`.
         context: with the labels.
         threshold: what the user says of a single unit.
     """
     assert context is not None and context.labels is not None
-    labels = tf.cast(context.labels, tf.int64)
-    right = correct(chosen(block, output_threshold(context.layer, threshold)), labels)
-    return right, (labels < 0) | (labels >= max(2, block.shape[-1]))
+    rows, labels = by_label(block, tf.cast(context.labels, tf.int64))
+    right = correct(chosen(rows, output_threshold(context.layer, threshold)), labels)
+    return right, (labels < 0) | (labels >= max(2, rows.shape[-1]))
+
+
+def share_of_image(labels: Tensor | None) -> float:
+    """What one answer counts of its image: 1, or `1 / K` for K labels per image, whose answers are not independent."""
+    return 1.0 if labels is None or len(labels.shape) == 1 else 1.0 / labels.shape[-1]
 
 
 class CorrectPredictionsState(NamedTuple):
@@ -78,7 +93,7 @@ class CorrectPredictions(Statistic):
     def update(self, state: Any, block: Tensor, context: Context | None = None) -> CorrectPredictionsState:
         right, unknown = right_and_unknown(block, context, self.threshold)
         added = CorrectPredictionsState(
-            tf.cast(tf.shape(block)[0], block.dtype),
+            tf.cast(tf.shape(right)[0], block.dtype),
             tf.reduce_sum(tf.cast(right, block.dtype), axis=0),
             tf.reduce_sum(tf.cast(unknown, block.dtype)),
         )
@@ -130,12 +145,14 @@ class ConsistentPredictions(Statistic):
 
     def update(self, state: Any, block: Tensor, context: Context | None = None) -> ConsistentPredictionsState:
         assert context is not None and context.reference is not None
-        reference, kind = context.reference, block.dtype
+        kind = block.dtype
+        reference, _ = by_label(context.reference, context.labels)
+        block, targets = by_label(block, context.labels)
         options = {"from_logits": self.from_logits, "threshold": output_threshold(context.layer, self.threshold)}
         classes, confidence = predicted(block, **options)
         upright, upright_confidence = predicted(reference, **options)
         same = consistent(classes, upright)
-        labels = tf.fill(tf.shape(upright), tf.constant(-1, tf.int64)) if context.labels is None else context.labels
+        labels = tf.fill(tf.shape(upright), tf.constant(-1, tf.int64)) if targets is None else targets
         labels = tf.cast(labels, tf.int64)
         added = ConsistentPredictionsState(
             tf.cast(tf.shape(block)[0], kind),

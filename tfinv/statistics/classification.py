@@ -1,7 +1,7 @@
 """What a classifier says about single images, and whether it is right, unchanged and sure: the same everywhere.
 
 All functions take NumPy arrays and tensors alike, inside compiled functions too. `S` are samples, `T` transformations,
-`K` classes.
+`K` classes. A classifier of several labels gives `K` answers per image, one per label: `by_label` makes a row of each.
 """
 
 from __future__ import annotations
@@ -41,6 +41,39 @@ def chosen(outputs: Tensor, threshold: float) -> Tensor:
     if outputs.shape[-1] == 1:
         return ops.where(outputs[..., 0] > threshold, np.int64(1), np.int64(0))
     return ops.argmax(outputs, axis=-1)
+
+
+def by_label(outputs: Tensor, labels: Tensor | None) -> tuple[Tensor, Any]:
+    """One row per answer, where every unit of an output tells a label of its own.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfinv.statistics.classification import by_label
+        >>> outputs, labels = by_label(np.array([[[0.2, 0.7]], [[0.6, 0.9]]]), np.array([[0, 1], [1, 0]]))
+        >>> outputs.shape, labels
+        ((4, 1, 1), array([0, 1, 1, 0]))
+
+    Args:
+        outputs: `(S, ..., K)`.
+        labels: `(S, K)` of 0 and 1; class numbers `(S,)` or None change nothing.
+
+    Returns:
+        Outputs `(S * K, ..., 1)`, the labels of an image one after the other, and labels `(S * K,)`.
+
+    Raises:
+        ValueError: another number of labels than of units.
+    """
+    if labels is None or len(labels.shape) == 1:
+        return outputs, labels
+    units, rank = outputs.shape[-1], len(outputs.shape)
+    if labels.shape[-1] != units:
+        raise ValueError(
+            f"labels must have one column for each of the model's {units} outputs. Received: {labels.shape[-1]} columns"
+        )
+    ops = _operations(outputs)
+    ahead = ops.transpose(outputs, (0, rank - 1, *range(1, rank - 1)))
+    rows = ops.reshape(ahead, (-1, *outputs.shape[1:-1], 1))
+    return rows, _operations(labels).reshape(labels, (-1,))
 
 
 def predicted(outputs: Tensor, *, from_logits: bool, threshold: float | None = None) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,27 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     return int(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """A truth value, Python's or NumPy's; numbers and texts are refused.
+
+    Example:
+        >>> from tfinv.support.checks import flag
+        >>> flag("shuffle", "no")
+        Traceback (most recent call last):
+        TypeError: shuffle must be True or False. Received: 'no'
+
+    Args:
+        name: of the argument.
+        value: what was given.
+
+    Raises:
+        TypeError: something else.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False. Received: {received(value)}")
+    return bool(value)
+
+
 def kind_of(name: str, value: Any, kinds: type | tuple[type, ...], expected: str) -> None:
     """Refuse an object of another kind.
 

@@ -11,9 +11,12 @@ from tfinv.support.types import KerasModel
 
 RUNS = "model must run on images"
 """What is expected of every model."""
+TRAINS = "model must train on images"
+"""What is expected of a model in training."""
 SHOWN = 300
 """Characters of foreign words that an error shows."""
 _ENCOUNTERED = re.compile(r"Exception encountered when calling (\w+)\.call\(\)\.\s*(.*?)\s*Arguments received by", re.S)
+_USER_CODE = re.compile(r"in user code:.*\n\s*(\w+): (.*?)['\"]?\s*$", re.S)
 _NODE = re.compile(r"([^\n]+)\s*\[\[\{\{node ([^}]+)\}\}")
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _WAYS_OUT = (
@@ -45,7 +48,7 @@ def one_line(error: BaseException | str, longest: int | None = None) -> str:
 
 
 @contextmanager
-def told(expected: str, model: KerasModel = None, *, layer: str = "") -> Iterator[None]:
+def told(expected: str, model: KerasModel = None, *, layer: str = "", way_out: str = "") -> Iterator[None]:
     """Turn errors of TensorFlow, Keras, a converter or a user's own layer into one that says what to do.
 
     Errors that tfinv raises itself, and those of memory that ends, pass as they are.
@@ -63,6 +66,7 @@ def told(expected: str, model: KerasModel = None, *, layer: str = "") -> Iterato
         expected: the argument and what was expected, such as `"model must run on images"`.
         model: the Keras model, to name the layer; None for none.
         layer: the layer, where it is known.
+        way_out: what to try where the words of the error tell nothing; "" for running the model by itself.
 
     Raises:
         ModelFault: something inside failed.
@@ -75,9 +79,9 @@ def told(expected: str, model: KerasModel = None, *, layer: str = "") -> Iterato
         words, place = cause(error)
         layer = layer or (layer_called(place, model) if model is not None else "")
         where = f" in {layer or place}" if layer or place else ""
-        way_out = next((way for pattern, way in _WAYS_OUT if re.search(pattern, words)), "")
-        way_out = way_out or "try model(images, training=False) by itself, on two of the images"
-        raise ModelFault(f"{expected}; {way_out}. Received: {type(error).__name__}{where}: {words}") from error
+        known = next((way for pattern, way in _WAYS_OUT if re.search(pattern, words)), "")
+        tried = known or way_out or "try model(images, training=False) by itself, on two of the images"
+        raise ModelFault(f"{expected}; {tried}. Received: {type(error).__name__}{where}: {words}") from error
 
 
 def is_ours(error: BaseException) -> bool:
@@ -100,6 +104,8 @@ def cause(error: BaseException) -> tuple[str, str]:
     text = _COLORS.sub("", str(error))
     if found := _ENCOUNTERED.search(text):
         return one_line(found[2], SHOWN), found[1]
+    if found := _USER_CODE.search(text.replace("\\n", "\n") if isinstance(error, KeyError) else text):
+        return one_line(found[2], SHOWN), ""
     if found := _NODE.search(text):
         return one_line(found[1], SHOWN), found[2]
     return one_line(text, SHOWN) or type(error).__name__, ""

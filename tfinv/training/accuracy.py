@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.activations.keras_graph import show
-from tfinv.activations.outputs import output_activation
+from tfinv.activations.outputs import answering_activation, output_activation
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
-from tfinv.statistics.classification import chosen, correct, threshold_of
+from tfinv.statistics.classification import by_label, chosen, correct, threshold_of
 from tfinv.support.checks import whole_number
 from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras, tf
@@ -35,7 +35,7 @@ class LabelledImages:
 
     Args:
         x: float32 `(S, H, W, C)`, finite.
-        y: int64 `(S,)`.
+        y: int64 `(S,)`; `(S, K)` of 0 and 1 for several labels of one image.
     """
 
     x: NDArray[np.float32]
@@ -48,11 +48,15 @@ class LabelledImages:
     def of(cls, data: Images, model: Classifier, argument: str) -> LabelledImages:
         """Take a `Split`, a pair `(x, y)` or a `tf.data.Dataset` of pairs that `model` can be shown.
 
+        What was checked already stays as it is.
+
         Raises:
             ValueError: no labels, images that are not `(S, H, W, C)`, finite and of the model's input shape, or labels
                 that are not class numbers of the model's output; `argument` is named.
             TypeError: neither a split nor a pair.
         """
+        if isinstance(data, cls):
+            return data
         if not hasattr(data, "x") and not hasattr(data, "element_spec"):
             if not isinstance(data, (tuple, list)) or len(data) != 2:
                 raise TypeError(f"{argument} must be a Split or a pair (x, y). Received: {type(data).__name__}")
@@ -62,7 +66,7 @@ class LabelledImages:
             raise ValueError(f"{argument} must have labels. Received: images alone")
         x = as_array(given, f"the images of {argument}")
         check_finite(x, f"the images of {argument}")
-        y = as_labels(labels, len(x), f"the labels of {argument}")
+        y = as_labels(labels, len(x), f"the labels of {argument}", activation=answering_activation(model))
         _check_fit(x.shape[1:], y, model, argument)
         return cls(np.ascontiguousarray(x, np.float32), y)
 
@@ -70,7 +74,8 @@ class LabelledImages:
 def accuracy(model: Classifier, data: Images, *, batch_size: int = 256) -> float:
     """The share of images whose largest logit is that of their class.
 
-    One output unit says class 1 above 0.5 where it is a sigmoid's, and above 0 where it is a logit.
+    One output unit says class 1 above 0.5 where it is a sigmoid's, and above 0 where it is a logit. Of several labels
+    per image, every unit answers by that threshold, and the share is that of right answers.
 
     Example:
         >>> from tfinv import datasets, models
@@ -91,8 +96,7 @@ def accuracy(model: Classifier, data: Images, *, batch_size: int = 256) -> float
         ValueError: data that do not fit the model, or logits that are NaN.
     """
     images = LabelledImages.of(data, model, "data")
-    classes = _classes(model, images.x, None, batch_size, {}, progress=False)
-    return float(correct(classes, images.y).mean())
+    return float(_right(model, images, None, batch_size, {}, progress=False).mean())
 
 
 def accuracy_under(
@@ -111,6 +115,8 @@ def accuracy_under(
 
         acc[j] = mean_s [ argmax model(t_j(x_s)) = y_s ]
 
+    Of several labels per image, it is the share of right answers, the mean over images and labels.
+
     Example:
         >>> from tfinv import datasets, models
         >>> from tfinv.training.accuracy import accuracy_under
@@ -122,7 +128,7 @@ def accuracy_under(
     Args:
         model: a Keras model, or a function from float32 images `(N, H, W, C)` to logits `(N, classes)`.
         x: images `(S, H, W, C)`.
-        y: int `(S,)`.
+        y: int `(S,)`, or `(S, K)` of 0 and 1.
         transformations: a `TransformationSet`, its id, or a sequence of `Affine`.
         interpolation: see `warp`.
         padding: see `warp`.
@@ -137,7 +143,8 @@ def accuracy_under(
         ValueError: data that do not fit the model, a bad set, or logits that are NaN.
     """
     options: dict[str, Any] = {"interpolation": interpolation, "padding": padding, "fill_value": fill_value}
-    return right_under(model, x, y, transformations, batch_size=batch_size, progress=progress, **options).mean(axis=0)
+    images = LabelledImages.of((x, y), model, "x")
+    return _right(model, images, as_set(transformations), batch_size, options, progress).mean(axis=0)
 
 
 def right_under(
@@ -168,7 +175,7 @@ def right_under(
     Args:
         model: see `accuracy_under`, as all that follow.
         x: images `(S, H, W, C)`.
-        y: int `(S,)`.
+        y: int `(S,)`, or `(S, K)` of 0 and 1.
         transformations: a `TransformationSet`, its id, or a sequence of `Affine`.
         interpolation: see `warp`.
         padding: see `warp`.
@@ -177,37 +184,37 @@ def right_under(
         progress: show a progress bar.
 
     Returns:
-        bool `(S, T)`.
+        bool `(S, T)`; of several labels per image, whether all of them are right.
 
     Raises:
         ValueError: data that do not fit the model, a bad set, or logits that are NaN.
     """
     images = LabelledImages.of((x, y), model, "x")
     options = {"interpolation": interpolation, "padding": padding, "fill_value": fill_value}
-    classes = _classes(model, images.x, as_set(transformations), batch_size, options, progress)
-    return correct(classes, images.y)
+    right = _right(model, images, as_set(transformations), batch_size, options, progress)
+    return np.asarray(right.reshape(len(images), -1, right.shape[-1]).all(axis=1), bool)
 
 
-def _classes(
+def _right(
     model: Classifier,
-    x: NDArray[np.float32],
+    images: LabelledImages,
     transformations: TransformationSet | None,
     batch_size: int,
     options: dict[str, Any],
     progress: bool,
-) -> NDArray[np.int64]:
-    """The predicted class of each image under each transformation: int64 `(S, T)`."""
-    count = 1 if transformations is None else len(transformations)
+) -> NDArray[np.bool_]:
+    """Which answers are right under each transformation: bool `(S, T)`, or `(S * K, T)` for K labels per image."""
     threshold = threshold_of(output_activation(model) if isinstance(model, keras.Model) else None)
-    classes = np.empty((len(x), count), np.int64)
-    for start, logits in logits_under(model, x, transformations, batch_size, options, progress):
+    right = []
+    for start, logits in logits_under(model, images.x, transformations, batch_size, options, progress):
         if logits.shape[-1] == 1 and not isinstance(model, keras.Model):
             raise ValueError(
                 "model must be a Keras model, or a function that gives two or more logits: a single number may be "
                 "a logit or a probability. Received: a function that gives one number"
             )
-        classes[start : start + len(logits)] = chosen(logits, threshold)
-    return classes
+        rows, labels = by_label(logits, images.y[start : start + len(logits)])
+        right.append(correct(chosen(rows, threshold), labels))
+    return np.concatenate(right)
 
 
 def logits_under(
@@ -270,7 +277,13 @@ def _shapes(model: Model) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
     """Shapes of all inputs and of all outputs."""
     if getattr(model, "inputs", None) and getattr(model, "outputs", None):
         return [tuple(symbol.shape) for symbol in model.inputs], [tuple(symbol.shape) for symbol in model.outputs]
-    return [tuple(model.input_shape)], [tuple(model.output_shape)]
+    try:
+        return [tuple(model.input_shape)], [tuple(model.output_shape)]
+    except AttributeError:
+        raise ValueError(
+            "model must be built: begin it with keras.Input, or rebuild it with keras.Model(inputs, outputs). "
+            f"Received: {type(model).__name__} {model.name!r}"
+        ) from None
 
 
 def _check_fit(image_shape: tuple[int, ...], y: NDArray[Any], model: Classifier, argument: str) -> None:
@@ -287,7 +300,15 @@ def _check_fit(image_shape: tuple[int, ...], y: NDArray[Any], model: Classifier,
             raise ValueError(
                 f"the images of {argument} must have the model's input shape {expected[1:]}. Received: {image_shape}"
             )
-        if y.max() >= max(2, output[1]):
+        if not isinstance(output[1], int):
+            raise ValueError(f"model must give a known number of logits (N, classes). Received: outputs {output}")
+        if y.ndim == 2:
+            if y.shape[1] != output[1]:
+                raise ValueError(
+                    f"the labels of {argument} must have one column for each of the model's {output[1]} outputs. "
+                    f"Received: shape {y.shape}"
+                )
+        elif y.max() >= max(2, output[1]):
             what = f"below the model's {output[1]} outputs" if output[1] > 1 else "0 or 1 for a model of one output"
             raise ValueError(f"the labels of {argument} must be {what}. Received: label {y.max()}")
     if y.min() < 0:

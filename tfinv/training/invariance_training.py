@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfinv.support.faults import TRAINS, told
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import KerasModel, Tensor
 from tfinv.training.invariance import Activations, InvarianceLoss
@@ -59,6 +60,15 @@ class InvarianceTraining(keras.Model):
             teacher = added.distillation.teacher
             self._teacher = _Untracked(teacher, added.activations_of(teacher))
         self.built = model.built
+
+    def fit(self, *args: Any, **options: Any) -> Any:
+        """As Keras' `fit`; what fails inside the model is told in one sentence.
+
+        Raises:
+            ModelFault: the model, or a callback, fails.
+        """
+        with told(TRAINS, self.trained, way_out="try model(images, training=True) by itself, on two of the images"):
+            return super().fit(*args, **options)
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         """What the model gives."""

@@ -15,6 +15,7 @@ from tfinv.activations.keras_graph import plain
 from tfinv.activations.outputs import output_activation
 from tfinv.datasets.split import as_dataset
 from tfinv.support.checks import kind_of, received, whole_number
+from tfinv.support.faults import TRAINS, told
 from tfinv.support.lazy import keras
 from tfinv.support.progress import Progress
 from tfinv.support.types import KerasModel
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Schedule = Literal["constant", "cosine"]
+_ALONE = "try model(images, training=True) by itself, on two of the images"
 
 __all__ = ["TrainingResult", "accuracy", "accuracy_under", "train"]
 
@@ -147,7 +149,9 @@ def train(
     Args:
         model: a Keras model, images `(N, H, W, C)` to logits `(N, classes)`; one that ends in a softmax works too. One
             output unit, a logit or a sigmoid's, tells two classes, and binary cross-entropy trains it.
-        train: a `tfinv.datasets.Split` or a pair `(x, y)`.
+        train: a `tfinv.datasets.Split` or a pair `(x, y)`. Labels `(S, K)` of 0 and 1 tell K labels of one image, and
+            binary cross-entropy trains one unit for each; rows that are all one-hot are class numbers, unless a
+            sigmoid makes the output.
         epochs: passes over the training images.
         batch_size: images in a step; the last of an epoch may be smaller.
         learning_rate: of Adam, a number or a Keras schedule.
@@ -244,7 +248,8 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
     if validation is not None:
         validation = as_dataset(validation, max(256, plan.batch_size), False, None, False, None, True)
     fitted_model = plain(model)
-    objective = _objective(output_activation(fitted_model), fitted_model.output_shape[-1])
+    several = plan.train.y.ndim == 2
+    objective = _objective(output_activation(fitted_model), fitted_model.output_shape[-1], several)
     if plan.invariance is not None:
         fitted_model = _with_invariance(fitted_model, plan, plan.invariance, seed)
     fitted_model.compile(
@@ -252,14 +257,15 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
         **objective,
         jit_compile=False,  # XLA compiles for 20 s what trains in 10, and lacks the warp
     )
-    _make_variables(fitted_model, plan.train)
+    with told(TRAINS, model, way_out=_ALONE):
+        _make_variables(fitted_model, plan.train)
     callbacks = [keras.callbacks.TerminateOnNaN(), *plan.callbacks]
     if plan.patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True))
     with Progress(f"training {model.name}", plan.steps, "step", shown=plan.progress) as bar:
         if plan.progress:
             callbacks.append(_progress(bar, model.name, plan.epochs))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), told(TRAINS, model, way_out=_ALONE):
             warnings.filterwarnings("ignore", "`shuffle=True` was passed")
             fitted = fitted_model.fit(
                 batches, epochs=plan.epochs, validation_data=validation, callbacks=callbacks, verbose=0, shuffle=False
@@ -280,12 +286,13 @@ def _with_invariance(model: KerasModel, plan: _Plan, invariance: InvarianceLoss,
 def _make_variables(model: KerasModel, train: LabelledImages) -> None:
     """Make the variables of optimizer and metrics before the first step; made within it, they have it traced twice."""
     model.optimizer.build(model.trainable_variables)
-    model.compute_metrics(train.x[:1], train.y[:1], model(train.x[:1], training=False))
+    some = slice(0, 2)  # a model may refuse a single image
+    model.compute_metrics(train.x[some], train.y[some], model(train.x[some], training=False))
 
 
-def _objective(activation: str, units: int) -> dict[str, Any]:
-    """Loss and accuracy for the output of a classifier; one unit tells two classes."""
-    if units > 1:
+def _objective(activation: str, units: int, several: bool) -> dict[str, Any]:
+    """Loss and accuracy for the output of a classifier; one unit tells two classes, as all do of several labels."""
+    if units > 1 and not several:
         return {
             "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=activation != "softmax"),
             "metrics": ["accuracy"],

@@ -106,7 +106,7 @@ def answers_of(
     import pandas as pd
 
     before, after = (predictions[name] for name in names)
-    labels, words = images.y, list(transformations.labels)
+    labels, words = before.truth(images.y), list(transformations.labels)
     gallery = changed_images(before, after, images, transformations, warping)
     if labels is None:
         return Answers(**tables_of({}), **gallery)
@@ -138,7 +138,7 @@ def changed_images(
         transformations: under which.
         warping: of the transformed images.
     """
-    shown = _chosen(flipped_rows(before, after, images.y, list(transformations.labels)))
+    shown = _chosen(flipped_rows(before, after, before.truth(images.y), list(transformations.labels)))
     return {"shown": shown, "pictures": _pictures(images.x, shown, transformations, warping)}
 
 

@@ -141,7 +141,7 @@ def behaviour(
 
     Args:
         predictions: of the model.
-        labels: int `(S,)`; None where there are none, and accuracies are NaN.
+        labels: int `(S,)`, or `(images, K)` for K labels per image; None where there are none, and accuracies are NaN.
         reference: predictions of the reference on the same images; None for the reference itself.
         is_identity: bool `(T,)`, which transformations change nothing: they do not count as transformed. None for
             none of them.
@@ -155,7 +155,7 @@ def behaviour(
 
     Source: effective invariance after Deng, Gould and Zheng 2022, equation 1; kappa after Cohen 1960.
     """
-    labels = _checked(labels, predictions)
+    labels = predictions.truth(labels)
     if reference is not None and reference.transformed.shape != predictions.transformed.shape:
         raise ValueError(
             f"reference must have predictions of the shape {predictions.transformed.shape}. "
@@ -166,7 +166,7 @@ def behaviour(
     moved = moved if moved.any() else ~moved
     curves = _curves(predictions, labels, reference)
     summary = _summary(predictions, labels, reference, curves, moved)
-    bounds = intervals(np.column_stack([*summary.values(), *curves.values()]), seed=seed)
+    bounds = intervals(predictions.by_image(np.column_stack([*summary.values(), *curves.values()])), seed=seed)
     estimates = {name: Estimate(*map(float, row)) for name, row in zip(summary, bounds, strict=False)}
     estimates |= _changes(predictions, labels, reference, moved, seed)
     estimates |= _under_all(predictions, labels, reference)
@@ -187,18 +187,6 @@ def identities(transformations: TransformationSet) -> NDArray[np.bool_]:
             for transformation in transformations
         ]
     )
-
-
-def _checked(labels: ArrayLike | None, predictions: Predictions) -> NDArray[np.int64] | None:
-    if labels is None:
-        return None
-    array = np.asarray(labels)
-    if array.shape != (predictions.samples,) or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"labels must be {predictions.samples} integers, one an image. "
-            f"Received: {array.dtype} of shape {array.shape}"
-        )
-    return array.astype(np.int64)
 
 
 def _curves(
@@ -244,7 +232,8 @@ def _changes(
         return {}
     upright = (predictions.upright == labels).astype(np.float64) - (reference.upright == labels)
     both = (correct(model.transformed, labels)[:, moved].mean(axis=1) for model in (predictions, reference))
-    rows = intervals(np.column_stack([upright, np.subtract(*both)]), signed=True, seed=seed)
+    changes = predictions.by_image(np.column_stack([upright, np.subtract(*both)]))
+    rows = intervals(changes, signed=True, seed=seed)
     upright_change, transformed_change = (Estimate(*map(float, row)) for row in rows)
     return {"accuracy_change": upright_change, "transformed_accuracy_change": transformed_change}
 
@@ -255,14 +244,17 @@ def _under_all(
     """What holds under every transformation at once."""
     answers = predictions.transformed
     same = (answers == answers[:, :1]).all(axis=1)
-    estimates = {"consistency_all": _share(int(same.sum()), len(same))}
+    estimates = {"consistency_all": _share(same, predictions)}
     if labels is None:
         return estimates
     always = correct(answers, labels).all(axis=1)
-    estimates["worst_case_accuracy"] = _share(int(always.sum()), len(always))
+    estimates["worst_case_accuracy"] = _share(always, predictions)
     if reference is not None:
         change = always.astype(np.float64) - correct(reference.transformed, labels).all(axis=1)
-        estimates["worst_case_accuracy_change"] = Estimate(float(change.mean()), *paired_interval(change))
+        bounds = paired_interval(change)
+        if predictions.per_image > 1:
+            bounds = tuple(map(float, intervals(predictions.by_image(change[:, None]), signed=True)[0, 1:]))
+        estimates["worst_case_accuracy_change"] = Estimate(float(change.mean()), *bounds)
     return estimates
 
 
@@ -271,13 +263,19 @@ def _at_least(predictions: Predictions, labels: NDArray[np.int64] | None) -> NDA
     samples, count = predictions.transformed.shape
     if labels is None:
         return np.full((count, 3), np.nan)
-    times = np.bincount(correct(predictions.transformed, labels).sum(axis=1), minlength=count + 1)
-    reached = np.cumsum(times[::-1])[::-1][1:]
+    times = correct(predictions.transformed, labels).sum(axis=1)
+    if predictions.per_image > 1:
+        return intervals(predictions.by_image(times[:, None] >= np.arange(1, count + 1)))
+    reached = np.cumsum(np.bincount(times, minlength=count + 1)[::-1])[::-1][1:]
     return np.array([[number / samples, *wilson(int(number), samples)] for number in reached])
 
 
-def _share(count: int, samples: int) -> Estimate:
-    return Estimate(count / samples, *wilson(count, samples))
+def _share(holds: NDArray[np.bool_], predictions: Predictions) -> Estimate:
+    """A share of answers; of several per image with an interval from images drawn anew."""
+    if predictions.per_image > 1:
+        return Estimate(*map(float, intervals(predictions.by_image(holds[:, None]))[0]))
+    count = int(holds.sum())
+    return Estimate(count / len(holds), *wilson(count, len(holds)))
 
 
 def _concentration(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from tfinv.activations.outputs import remarks
+from tfinv.activations.outputs import answering_activation, remarks
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.distribution import on_workers
@@ -28,8 +30,9 @@ from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
-from tfinv.tflite.comparison.options import INTERVALS, SUBSETS, Subsets, paired_sampling
+from tfinv.tflite.comparison.options import ALL_MEASURED, INTERVALS, SUBSETS, Subsets, paired_sampling
 from tfinv.tflite.comparison.output_words import describe_outputs
+from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
@@ -43,10 +46,37 @@ if TYPE_CHECKING:
 
     from tfinv.datasets import Split
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 MEASURES = ("NormalizedVariance", "NormalizedVarianceSE")
 MATCHING_SAMPLES, SCALE_SAMPLES, CHECK_SAMPLES = 32, 200, 8
 
 
+def _accepts_scale_of_after(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a comparison also take the input scale of its second file as a keyword, with a warning."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        scale = kwargs.pop("after_input_scale", None)
+        if scale is None:
+            return function(*args, **kwargs)
+        warnings.warn(
+            "after_input_scale: deprecated as keyword of compare_files, and gone in the next release; "
+            "write after=tfinv.tflite.TFLiteModel(after, input_scale=...)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        given: Any = list(args)
+        where, place = (kwargs, "after") if "after" in kwargs else (given, 1)
+        where[place] = _as_model(where[place], scale)
+        call: Any = function
+        return call(*given, **kwargs)
+
+    return wrapper
+
+
+@_accepts_scale_of_after
 @accepts_folded
 @on_workers
 def compare_files(
@@ -56,7 +86,6 @@ def compare_files(
     transformations: Any = "rotations(16)",
     *,
     input_scale: Any = None,
-    after_input_scale: Any = None,
     measures: Any = MEASURES,
     names: tuple[str, str] | None = None,
     subsets: Subsets | None = SUBSETS,
@@ -91,9 +120,8 @@ def compare_files(
         data: images to test on: name or path of a data set, a `Split`, a pair `(x, y)`, or an array `(S, H, W, C)` in
             [0, 1]. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`.
-        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`; None for what the files tell, where
-            one of them tells it for both.
-        after_input_scale: the same for the second file; None for equal.
+        input_scale: how images in [0, 1] become the inputs of both files, see `TFLiteModel`; None for what the files
+            tell, where one of them tells it for both. A file with a scale that differs is given as a `TFLiteModel`.
         measures: measures of invariance, as objects or keys.
         names: what the two files are called; None for the names of the files.
         subsets: how many images count for what. None: `Subsets()`, layers on 1000 images and predictions on all.
@@ -117,11 +145,17 @@ def compare_files(
     chosen = kernel_sets(subsets.kernels)
     main = chosen[0]
     first = _as_model(before, input_scale)
-    second = _as_model(after, input_scale if after_input_scale is None else after_input_scale)
+    second = _as_model(after, input_scale)
     first, second = scales_of_pair(first, second)
     first, second = first.with_kernels(main), second.with_kernels(main)
     is_limited = main in SLOW and subsets.max_samples is None
-    images = as_split(data, first.input_shape, subsets.kernel_samples if is_limited else subsets.max_samples, seed)
+    images = as_split(
+        data,
+        first.input_shape,
+        subsets.kernel_samples if is_limited else subsets.max_samples,
+        seed,
+        answering_activation(first),
+    )
     some = images.x[np.linspace(0, len(images) - 1, min(len(images), MATCHING_SAMPLES)).astype(int)]
     matched = _matched(first, second, images, some)
     if subsets.layers is not None:
@@ -141,10 +175,9 @@ def compare_files(
         measures,
         pairs={called[1]: matched.pairs},
         measured=subset(images, subsets.measured_samples, seed),
-        fidelity_samples=subsets.fidelity_samples,
+        subsets=replace(ALL_MEASURED, fidelity_samples=subsets.fidelity_samples, memory_budget=subsets.memory_budget),
         sampling=sampling,
         warping=warping,
-        memory_budget=subsets.memory_budget,
         progress=progress,
         metadata={"seed": seed, **(metadata or {})},
     )
@@ -177,14 +210,16 @@ def compare_files(
         **(metadata or {}),
     }
     few = subset(images, subsets.measured_samples, seed)
-    compared = None
-    if not are_classes(first, few.x, subsets.outputs, few.y):
+    compared, stated = None, subsets.outputs
+    if stated is None and few.y is not None and few.y.ndim == 2:
+        stated = "labels"
+    if not are_classes(first, few.x, stated, few.y):
         compared = compare_outputs(
             first,
             second,
             few,
             transformations,
-            subsets.outputs,
+            stated,
             warping=warping,
             progress=progress,
             metadata={"names": called},
@@ -219,7 +254,7 @@ def _assembled(
     fidelity = _fidelity(measured[names[1]].fidelity, models, matched)
     predictions = {name: one.predictions for name, one in measured.items() if one.predictions is not None}
     if outputs is not None and outputs.before.outputs and outputs.before.outputs[0].kind != "class":
-        predictions = {}
+        predictions = predictions if images.y is not None and images.y.ndim == 2 else {}
     seen = _behaviours(predictions, names, images.y, transformations, int(settings["seed"]))
     rows = [{"model": name, **_facts(model)} for name, model in zip(names, models, strict=True)]
     if seen:
@@ -235,6 +270,7 @@ def _assembled(
     return Comparison(
         names=names,
         verdict=(
+            *_answers_counted(predictions),
             *(describe_outputs(outputs, names) if outputs is not None else ()),
             *verdict.describe(layers, fidelity, *(seen or (None, None)), names),
             *answers_verdict.sentences(answers, seen, names),
@@ -253,6 +289,14 @@ def _assembled(
         answers=answers,
         outputs=outputs,
     )
+
+
+def _answers_counted(predictions: Mapping[str, Predictions]) -> list[str]:
+    """What shares are shares of, where every image has several labels."""
+    count = max((one.per_image for one in predictions.values()), default=1)
+    if count == 1:
+        return []
+    return [f"Every image has {count} labels: accuracies, flips and consistencies are shares of their answers."]
 
 
 def _self_check(name: str, model: TFLiteModel, images: Images) -> str:
@@ -334,6 +378,8 @@ def _behaviours(
     if len(predictions) < 2:
         return ()
     reference, other = (predictions[name] for name in names)
+    if reference.per_image > 1:
+        labels = reference.truth(labels)
     if labels is not None and labels.max() >= reference.num_classes:
         raise ValueError(
             f"labels must be classes of the model, below {reference.num_classes}. Received: {int(labels.max())}"

@@ -188,17 +188,19 @@ def _changes(
     before: Predictions, after: Predictions, labels: NDArray[np.int64], moved: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.float64]]:
     """By quantity what changed for every image, in [-1, 1]."""
+    labels = np.reshape(labels, -1)
     right = [answers.transformed == labels[:, None] for answers in (before, after)]
     upright = [answers.upright == labels for answers in (before, after)]
 
     def change(first: Any, second: Any) -> NDArray[np.float64]:
         return second.astype(np.float64) - first
 
-    return {
+    changes = {
         "accuracy": change(*upright),
         "transformed_accuracy": change(*right)[:, moved].mean(axis=1),
         "worst_case_accuracy": change(*(table.all(axis=1) for table in right)),
     }
+    return {name: before.by_image(values) for name, values in changes.items()}
 
 
 def _of_changes(name: str, change: NDArray[np.float64], margin: float) -> dict[str, Any]:

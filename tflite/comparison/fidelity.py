@@ -129,15 +129,15 @@ class FidelityRecorder:
     """
 
     def __init__(self, pairs: Mapping[str, str], tensors: Mapping[str, FileTensor]) -> None:
-        self._pairs = dict(pairs)
+        self.pairs = dict(pairs)
         self._found = {
             layer: Fidelity(limits=Limits.of(tensors[other]) if other in tensors else None)
-            for layer, other in self._pairs.items()
+            for layer, other in self.pairs.items()
         }
         self.responses = {layer: Responses(fidelity.limits) for layer, fidelity in self._found.items()}
 
     def update(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Add a block.
+        """Add a block, of all layers or of some.
 
         Args:
             before: the reference's activations by its layer names.
@@ -146,7 +146,9 @@ class FidelityRecorder:
         Raises:
             ValueError: NaN or infinity in a layer, named.
         """
-        for layer, other in self._pairs.items():
+        for layer, other in self.pairs.items():
+            if layer not in before:
+                continue
             try:
                 self._found[layer] = self._found[layer].update(before[layer], after[other])
                 self.responses[layer].update(before[layer], after[other])
@@ -156,7 +158,7 @@ class FidelityRecorder:
     def to_frame(self) -> pd.DataFrame:
         """One row per matched layer, in the reference's order: `layer, after_layer`, `COLUMNS` and the responses."""
         counted = [response.values() for response in self.responses.values()]
-        return to_frame(self._found, self._pairs).assign(
+        return to_frame(self._found, self.pairs).assign(
             **{name: [values[name] for values in counted] for name in RESPONSE_COLUMNS}
         )
 

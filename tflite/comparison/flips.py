@@ -93,10 +93,10 @@ def flips_by_class(
         moved: bool `(T,)`, the transformations that count.
 
     Returns:
-        One row a class: `class_number, images`; `accuracy_before, accuracy_after` under the transformations and their
-        `change` with its 95 % interval `low, high`; the shares of answers `harmful, beneficial, neutral`;
-        `worse, better`, images with more harmful and with more beneficial flips; `p_value` and `p_holm`; `pays`,
-        whether the class loses and `p_holm` is below 0.05.
+        One row a class, or one a label where images have several: `class_number, images`;
+        `accuracy_before, accuracy_after` under the transformations and their `change` with its 95 % interval
+        `low, high`; the shares of answers `harmful, beneficial, neutral`; `worse, better`, images with more harmful and
+        with more beneficial flips; `p_value` and `p_holm`; `pays`, whether the class loses and `p_holm` is below 0.05.
 
     Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions"; Holm 1979, "A
     simple sequentially rejective multiple test procedure".
@@ -106,8 +106,10 @@ def flips_by_class(
     kinds = flip_kinds(before.transformed, after.transformed, labels)[:, moved]
     right = before.transformed[:, moved] == labels[:, None], after.transformed[:, moved] == labels[:, None]
     rows = []
-    for number in np.unique(labels):
-        members = labels == number
+    # Of several labels per image, every label is tested by itself: its answers to the images are independent.
+    groups = labels if before.per_image == 1 else np.arange(len(labels)) % before.per_image
+    for number in np.unique(groups):
+        members = groups == number
         part = kinds[members]
         change = (right[1][members].astype(np.float64) - right[0][members]).mean(axis=1)
         low, high = paired_interval(change)
@@ -152,14 +154,17 @@ def flipped_rows(
         names: of the transformations.
 
     Returns:
-        `image` (its position in the test images), `label`, `number, transformation`; the answers `before, after` with
+        `image` (its position in the test images), of several labels per image the `column` of the one that is
+        answered, `label`, `number, transformation`; the answers `before, after` with
         `confidence_before, confidence_after`; and `kind`, one of `KINDS`, or "unknown" without labels.
     """
     import pandas as pd
 
     images, numbers = np.nonzero(before.transformed != after.transformed)
     places = images, numbers
-    frame: dict[str, Any] = {"image": images}
+    frame: dict[str, Any] = {"image": images // before.per_image}
+    if before.per_image > 1:
+        frame["column"] = images % before.per_image
     if labels is not None:
         frame["label"] = labels[images]
     frame |= {"number": numbers, "transformation": [names[number] for number in numbers]}

@@ -1,82 +1,24 @@
-"""Conditions under which a comparison fails, for continuous integration; when in doubt it fails (comparison)."""
+"""The gate for continuous integration: whether a comparison fails, which it does when in doubt."""
 
 from __future__ import annotations
 
 import fnmatch
 import math
-import operator
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.support.checks import close_match
 from tfinv.tflite.comparison.behaviour import NEAR_CHANCE
+from tfinv.tflite.comparison.conditions import Condition, amount, parse_condition
 from tfinv.tflite.comparison.decisions import named
 
 if TYPE_CHECKING:
     from tfinv.tflite.comparison.comparison import Comparison
 
-METRICS: dict[str, str] = {
-    "max_profile_increase": "largest relative increase of a layer's mean, over layers and measures (0.1 is 10 %)",
-    "max_profile_change": "the same, increase or decrease",
-    "output_profile_increase": "relative increase of the first measure at the last common layer that it exists on",
-    "lost_units": "largest share of a layer's valid units that are valid no more, over layers and measures",
-    "flip_rate": "share of transformed images that are answered differently from before",
-    "upright_flip_rate": "share of untransformed images that are answered differently from before",
-    "accuracy_drop": "accuracy lost on untransformed images (0.01 is one point)",
-    "transformed_accuracy_drop": "accuracy lost on transformed images",
-    "worst_accuracy_drop": "accuracy lost under the transformation where most is lost",
-    "worst_case_accuracy_drop": "accuracy lost where an image counts as right only under every transformation",
-    "consistency_drop": "share of predictions that transformations no longer leave unchanged",
-    "accuracy": "accuracy after, on untransformed images",
-    "transformed_accuracy": "accuracy after, on transformed images",
-    "worst_case_accuracy": "accuracy after, where an image counts as right only under every transformation",
-    "output_error": "error of outputs that are no classes after, mean over transformed images; the largest output",
-    "output_error_increase": "increase of that error; the largest output",
-    "output_change": "distance of such outputs after from those before on the same transformed images; the largest",
-    "min_sqnr_db": "lowest ratio of signal to quantization noise of a layer, in dB",
-    "changed": "number of quantities that --decide equivalence calls changed",
-    "inconclusive": "number of quantities that --decide equivalence can neither call changed nor unchanged",
-    "size_ratio": "size of the file after, as a share of the file before",
-    "kernel_flip_rate": "largest share of transformed images that two of the kernel sets answer differently, after",
-    "kernel_max_lsb": "largest difference of a layer between two of the kernel sets, in steps of its integers, after",
-    "latency_ratio": "median latency after, as a share of that before, on this machine",
-}
-"""What a condition may name."""
 DECISIONS = ("changed", "inconclusive")
 """Metrics that judge by intervals; all others compare the measured number."""
-_OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
-_FORM = re.compile(r"\s*([a-z_]+)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(%?)\s*")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A condition that makes a comparison fail.
-
-    Args:
-        metric: a key of `METRICS`.
-        sign: `>`, `>=`, `<` or `<=`.
-        limit: the number to compare with.
-    """
-
-    metric: str
-    sign: str
-    limit: float
-
-    def holds(self, value: float) -> bool:
-        """Whether a value meets the condition; NaN, of which nothing is known, does."""
-        return math.isnan(value) or _OPERATORS[self.sign](value, self.limit)
-
-    def __str__(self) -> str:
-        return f"{self.metric}{self.sign}{self.limit:g}"
 
 
 @dataclass(frozen=True)
@@ -100,30 +42,6 @@ class Gate:
     def reason(self) -> str:
         """All reasons in one line."""
         return "; ".join(self.reasons)
-
-
-def parse_condition(text: str) -> Condition:
-    """Read a condition such as `"max_profile_increase>0.1"` or `"flip_rate >= 5%"`.
-
-    Example:
-        >>> from tfinv.tflite.comparison.gate import parse_condition
-        >>> str(parse_condition("flip_rate > 5%"))
-        'flip_rate>0.05'
-
-    Args:
-        text: a metric of `METRICS`, one of `>`, `>=`, `<`, `<=`, and a number, perhaps with `%`.
-
-    Raises:
-        ValueError: it does not read like that, or names another metric.
-    """
-    match = _FORM.fullmatch(str(text))
-    if not match:
-        raise ValueError(f"condition must read like max_profile_increase>0.1 or flip_rate>5%. Received: {text!r}")
-    metric, sign, number, percent = match.groups()
-    if metric not in METRICS:
-        hint = close_match(metric, METRICS)
-        raise ValueError(f"condition must name one of {', '.join(METRICS)}.{hint} Received: {text!r}")
-    return Condition(metric, sign, float(number) / (100 if percent else 1))
 
 
 def check(
@@ -157,7 +75,7 @@ def check(
             which = (
                 f": {named(comparison.answers.decisions, condition.metric)}" if condition.metric in DECISIONS else ""
             )
-            reasons.append(f"{condition.metric} is {value:.4g} ({condition}){which}")
+            reasons.append(f"{condition.metric} is {amount(condition.metric, value, 4)} ({condition}){which}")
     return Gate(tuple(reasons), values)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.activations.outputs import answering_activation
 from tfinv.datasets.as_split import as_split
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import as_measures, block_size
@@ -153,7 +154,9 @@ def compare_kernels(
         model = models if isinstance(models, TFLiteModel) else TFLiteModel(models)
         models = {model.name: model}
     whole_number("samples", samples, 2)
-    images = as_split(data, next(iter(models.values())).input_shape, samples, seed)
+    images = as_split(
+        data, next(iter(models.values())).input_shape, samples, seed, answering_activation(next(iter(models.values())))
+    )
     refused: dict[str, str] = {}
     runs = {name: _run_by_all(name, model, names, refused) for name, model in models.items()}
     seen = {
@@ -218,7 +221,7 @@ def _observed(
             inputs, layers = warp_block(batch.images), {}
             for kernel_set, observer in observers.items():
                 start = time.perf_counter()
-                read, outputs = observer.show(inputs, bool(recorders))
+                read, outputs = observer.show(inputs, list(observer.model.layer_tensors) if recorders else ())
                 layers[kernel_set] = read
                 seconds[kernel_set] += time.perf_counter() - start
                 observer.note(outputs, len(batch.images), len(transformations), upright)

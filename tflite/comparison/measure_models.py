@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tfinv.datasets.as_split import as_split
 from tfinv.datasets.given import unpack
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.distribution import on_workers
 from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
+from tfinv.models.opening import as_model
 from tfinv.results import Results
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.confidence import Scores
 from tfinv.tflite.comparison.observing import Observer, PairedRun
-from tfinv.tflite.comparison.options import FIDELITY_SAMPLES, INTERVALS, paired_sampling
+from tfinv.tflite.comparison.options import ALL_MEASURED, INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.transformations import as_set
@@ -55,11 +57,10 @@ def measure_models(
     reference: str | None = None,
     pairs: Mapping[str, Mapping[str, str]] | None = None,
     measured: Any = None,
-    fidelity_samples: int = FIDELITY_SAMPLES,
+    subsets: Subsets | None = ALL_MEASURED,
     sampling: Sampling | None = INTERVALS,
     batch_size: int | None = None,
     warping: Warping | None = None,
-    memory_budget: int | float | str | None = None,
     distribute: Any = None,
     progress: bool = True,
     metadata: Mapping[str, Any] | None = None,
@@ -85,19 +86,20 @@ def measure_models(
         ((20, 4), ['conv', 'pool', 'logits'])
 
     Args:
-        models: `TFLiteModel` or another `ActivationSource` by name, of one input shape.
+        models: `TFLiteModel`, another `ActivationSource`, or the path of a file of one, by name; of one input shape.
         images: array `(S, H, W, C)` in [0, 1] or a `Split`; all predictions are of these.
         transformations: a set, its id, or a sequence of `Affine`.
         measures: measures or their keys.
         reference: the model that others are compared with; None for the first.
         pairs: by model, the model's layer by the reference's, as `match(...).pairs`; models without an entry get no
             fidelity.
-        measured: images whose activations are measured; None for `images`.
-        fidelity_samples: images on which activations are compared number by number, in blocks spread over all.
+        measured: images whose activations are measured; None for as many of `images` as `subsets` says.
+        subsets: `measured_samples`, `fidelity_samples`, which are taken in blocks spread over all images, and
+            `memory_budget`; the other options must stay as they are. The default measures all images. None:
+            `Subsets()`, which measures a subset of 1000, drawn with seed 0.
         sampling: confidence and kind of the intervals, see `evaluate`; None for no intervals.
         batch_size: see `evaluate`.
         warping: padding and interpolation, see `evaluate`.
-        memory_budget: see `evaluate`.
         distribute: workers for the evaluations, see `tfinv.evaluate`; None for those of
             `tfinv.distributed`, or else this process.
         progress: show progress bars.
@@ -107,35 +109,42 @@ def measure_models(
         By model what was measured.
 
     Raises:
-        ValueError: no model, an unknown reference, images that do not fit a model, NaN in activations.
+        ValueError: no model, an unknown reference, images that do not fit a model, NaN in activations, an option of
+            `subsets` that has no meaning here.
     """
     if not models:
         raise ValueError("models must hold at least one model. Received: none")
+    models = {name: as_model(model) for name, model in models.items()}
     reference = next(iter(models)) if reference is None else reference
     for name in (reference, *(pairs or {})):
         if name not in models:
             raise ValueError(f"reference and pairs must name models among {', '.join(models)}. Received: {name!r}")
     transformations = as_set(transformations)
-    sampling, warping = paired_sampling(sampling), checked(Warping, warping)
+    subsets, sampling, warping = _plain(subsets), paired_sampling(sampling), checked(Warping, warping)
+    count = subsets.measured_samples
+    if measured is None:
+        measured = images
+        if count is not None and count < len(unpack(images)[0]):
+            measured = as_split(images, models[reference].input_shape, count, 0)
     results = {}
     for name, model in models.items():
         results[name] = evaluate(
             model,
-            images if measured is None else measured,
+            measured,
             transformations,
             measures,
             batch_size=batch_size,
             sampling=sampling,
             warping=warping,
-            memory_budget=memory_budget,
+            memory_budget=subsets.memory_budget,
             progress=progress,
             metadata={**getattr(model, "metadata", {}), **(metadata or {}), "name": name},
         )
     batches = ImageBatches(images, block_size(batch_size, len(transformations)))
     labels = unpack(images)[1]
     observers = {name: Observer(model, labels) for name, model in models.items()}
-    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping)
-    run.run(fidelity_samples, progress)
+    run = PairedRun(observers, reference, pairs or {}, transformations, batches, warping, subsets.memory_budget)
+    run.run(subsets.fidelity_samples, progress)
     frames = {name: recorder.to_frame() for name, recorder in run.recorders.items()}
     responses = {name: recorder.responses for name, recorder in run.recorders.items()}
     return {
@@ -148,3 +157,16 @@ def measure_models(
         )
         for name, observer in observers.items()
     }
+
+
+def _plain(subsets: Subsets | None) -> Subsets:
+    """Options of `Subsets` that have a meaning where no file is opened.
+
+    Raises:
+        ValueError: one of the others is set.
+    """
+    subsets = checked(Subsets, subsets)
+    for name in ("max_samples", "layers", "kernels", "kernel_samples", "outputs"):
+        if (value := getattr(subsets, name)) != getattr(ALL_MEASURED, name):
+            raise ValueError(f"subsets of measure_models must not set {name}. Received: {name}={value!r}")
+    return subsets

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.options import Warping
+from tfinv.evaluation.planning import groups_that_fit
+from tfinv.statistics.classification import by_label
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _OUTPUT = "\0output"
 """A name that no layer has."""
+_WORK = 2.0
+"""Temporary arrays while a layer is compared, as multiples of its activations in both models."""
 
 
 class Observer:
@@ -32,37 +36,46 @@ class Observer:
     Args:
         model: the model.
         labels: class numbers of the images; where all are 0 or 1, an output of one unit tells these two classes. One
-            that is a sigmoid's does so without labels. None where there are none.
+            that is a sigmoid's does so without labels. A matrix tells several labels per image, of which every unit of
+            the output answers one. None where there are none.
     """
 
     def __init__(self, model: Any, labels: Any = None) -> None:
         self.model = model
         output = next(iter(getattr(model, "outputs", ())), None)
         self._activation = output.activation if output else ""
+        self._per_image = 1 if labels is None or np.ndim(labels) == 1 else np.shape(labels)[1]
         self._is_binary = self._activation == "sigmoid" or (labels is not None and set(np.unique(labels)) <= {0, 1})
         self._upright: list[tuple[Any, Any]] = []
         self._transformed: list[tuple[Any, Any]] = []
         self._classes = 0
         self._from_logits: bool | None = None
         self._is_classifier = True
-        self._samples = 0 if labels is None else len(labels)
+        self._samples = 0 if labels is None else np.size(labels)
         self._scores: list[tuple[Any, Any, Any]] = []
         self._seen = 0
         if not isinstance(model, TFLiteModel):
             self._output = getattr(model, "output_layer", list(model.layer_shapes)[-1])
             self._alone = model.select([self._output])
+        self._chosen: dict[tuple[str, ...], Any] = {}
 
-    def show(self, images: NDArray[np.float32], with_layers: bool) -> tuple[Mapping[str, Any], NDArray[np.float32]]:
-        """Activations (none, if not wanted) and outputs for images `(N, H, W, C)`."""
+    def show(self, images: NDArray[np.float32], layers: Sequence[str]) -> tuple[Mapping[str, Any], NDArray[np.float32]]:
+        """Activations of some layers, and outputs, for images `(N, H, W, C)`."""
         model = self.model
         if not isinstance(model, TFLiteModel):
-            activations = model(images) if with_layers else {}
+            activations = self._of(tuple(layers))(images) if layers else {}
             outputs = activations[self._output] if self._output in activations else self._alone(images)[self._output]
             return {name: np.asarray(values) for name, values in activations.items()}, np.asarray(outputs)
-        tensors = {name: tensor.index for name, tensor in model.layer_tensors.items()} if with_layers else {}
+        tensors = {name: model.layer_tensors[name].index for name in layers}
         read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.scores})
         outputs = read.pop(_OUTPUT)
         return model.channels_last(read), outputs
+
+    def _of(self, layers: tuple[str, ...]) -> Any:
+        """The model with these layers alone; every choice is made once."""
+        if layers not in self._chosen:
+            self._chosen[layers] = self.model.select(layers)
+        return self._chosen[layers]
 
     def note(self, outputs: NDArray[np.float32], samples: int, count: int, upright: int) -> None:
         """Keep what was predicted.
@@ -80,6 +93,9 @@ class Observer:
         if not self._is_classifier:
             return
         outputs = outputs.reshape(samples, -1, outputs.shape[-1])
+        if self._per_image > 1:
+            outputs, _ = by_label(outputs, np.empty((0, self._per_image), np.int64))
+            samples = len(outputs)
         self._classes = max(2, outputs.shape[-1])
         if self._from_logits is None:
             single = outputs.shape[-1] == 1
@@ -116,7 +132,7 @@ class Observer:
             [np.concatenate(blocks) for blocks in zip(*parts, strict=True)]
             for parts in (self._upright, self._transformed)
         )
-        return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes)
+        return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes, self._per_image)
 
 
 def warping_function(
@@ -149,7 +165,21 @@ def warping_function(
 
 
 class PairedRun:
-    """One run over the images that shows each block to all models."""
+    """One run over the images that shows each block to all models.
+
+    Args:
+        observers: by model.
+        reference: the model that others are compared with.
+        pairs: by model, its layer by the reference's.
+        transformations: the set.
+        batches: the images.
+        warping: padding and interpolation.
+        memory_budget: see `evaluate`; where the layers of a block do not fit, the block is shown several times, every
+            time for some of the layers, with the same numbers.
+
+    Raises:
+        ValueError: one layer alone does not fit.
+    """
 
     def __init__(
         self,
@@ -159,6 +189,7 @@ class PairedRun:
         transformations: TransformationSet,
         batches: ImageBatches,
         warping: Warping,
+        memory_budget: int | float | str | None = None,
     ) -> None:
         self._observers, self._reference, self._batches = observers, reference, batches
         self._count = len(transformations)
@@ -168,6 +199,19 @@ class PairedRun:
             for name, layer_pairs in pairs.items()
             if name != reference
         }
+        self._groups = self._grouped(memory_budget)
+
+    def _grouped(self, budget: int | float | str | None) -> tuple[tuple[str, ...], ...]:
+        """Layers of the reference whose activations for a block are in memory together, of it and of one other."""
+        columns = max(self._count, self._upright + 1)
+        sizes = {
+            layer: 2 * 4 * columns * int(np.prod(shape))
+            for layer, shape in self._observers[self._reference].model.layer_shapes.items()
+            if any(layer in recorder.pairs for recorder in self.recorders.values())
+        }
+        image = 2 * 4 * columns * int(np.prod(self._batches.shape))
+        samples = min(self._batches.batch_size, self._batches.count or self._batches.batch_size)
+        return groups_that_fit(sizes, _WORK, image, samples, budget)
 
     def run(self, fidelity_samples: int, progress: bool) -> None:
         """Go over all images.
@@ -187,17 +231,22 @@ class PairedRun:
 
     def _block(self, images: NDArray[np.float32], samples: int, compare: bool, bar: Progress) -> None:
         order = [self._reference, *(name for name in self._observers if name != self._reference)]
-        before: Mapping[str, Any] = {}
-        for name in order:
-            is_reference = name == self._reference
-            observer = self._observers[name]
-            layers, outputs = observer.show(images, compare and (is_reference or name in self.recorders))
-            try:
-                if layers and not is_reference:
-                    self.recorders[name].update(before, layers)
-                observer.note(outputs, samples, self._count, self._upright)
-            except ValueError as error:
-                raise ValueError(f"model {name!r}: {error}") from None
-            if is_reference:
-                before = layers
-            bar.advance(samples * self._count)
+        for number, group in enumerate(self._groups if compare and self._groups else ((),)):
+            before: Mapping[str, Any] = {}
+            for name in order:
+                pairs = self.recorders[name].pairs if name in self.recorders else {}
+                wanted = group if name == self._reference else [pairs[layer] for layer in group if layer in pairs]
+                if number and not wanted:
+                    continue
+                observer = self._observers[name]
+                layers, outputs = observer.show(images, wanted)
+                try:
+                    if layers and name != self._reference:
+                        self.recorders[name].update(before, layers)
+                    if not number:
+                        observer.note(outputs, samples, self._count, self._upright)
+                except ValueError as error:
+                    raise ValueError(f"model {name!r}: {error}") from None
+                if name == self._reference:
+                    before = layers
+                bar.advance(0 if number else samples * self._count)

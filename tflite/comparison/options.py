@@ -70,6 +70,8 @@ class Subsets:
 
 SUBSETS = Subsets()
 """How many images count for what by default."""
+ALL_MEASURED = Subsets(measured_samples=None)
+"""The same, with layers measured on all images."""
 
 
 def paired_sampling(sampling: Sampling | None) -> Sampling:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.results import MeasureResult, Results
+from tfinv.results import Results
 from tfinv.support import archive
+from tfinv.support.planes import from_planes
 from tfinv.support.schema import Rule, Schema
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_UNITS = re.compile(r"(c-?\d+\.)?v\d+\.\d+")
-"""Names that `Results.to_arrays` gives the values of units, rather than intervals and draws."""
 _SHAPE = [Rule(int, lambda size: size >= 0, "a whole number of at least 0")]
 
 COLUMN = {"kind": Rule(str, lambda kind: len(kind) == 1, "one letter"), "values": list}
@@ -50,42 +47,18 @@ def save_parts(
         frames: tables by name, with columns of numbers, truth values and texts.
         results: measurements by name.
         arrays: further arrays by name, none of objects.
-        full_precision: keep the values of units as float64 rather than float32, and their `effective_samples`, which
-            take more room than the values.
+        full_precision: see `Results.save`.
     """
-    planes: dict[str, list[Any]] = {}
     parts: dict[str, NDArray[Any]] = {f"a.{name}": np.asarray(array) for name, array in arrays.items()}
     for number, measured in enumerate(results.values()):
-        kept = measured if full_precision else _without_effective_samples(measured)
-        for name, array in kept.to_arrays().items():
-            member = f"r{number}.{name}"
-            if _UNITS.fullmatch(name) and array.dtype == np.float64 and not full_precision:
-                planes[member], array = list(array.shape), to_planes(array)
-            parts[member] = array
+        kept = measured.to_arrays(full_precision=full_precision)
+        parts.update({f"r{number}.{name}": array for name, array in kept.items()})
     header = {
-        "planes": planes,
         "facts": dict(facts),
         "frames": {name: frame_to_json(frame) for name, frame in frames.items()},
         "results": list(results),
     }
     archive.write(path, kind, version, header, parts)
-
-
-def _without_effective_samples(results: Results) -> Results:
-    """The same results; `status` still tells which units respond to too few samples."""
-
-    def of_measure(measure: MeasureResult) -> MeasureResult:
-        layers = {name: replace(layer, effective_samples=None) for name, layer in measure.items()}
-        return replace(measure, layers=layers)
-
-    return replace(
-        results,
-        measures={key: of_measure(measure) for key, measure in results.measures.items()},
-        classes={
-            label: {key: of_measure(measure) for key, measure in measures.items()}
-            for label, measures in results.classes.items()
-        },
-    )
 
 
 @contextmanager
@@ -120,28 +93,10 @@ def loaded_parts(
         yield header["facts"], frames, results, _under(arrays, "a.")
 
 
-def to_planes(array: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Numbers as float32, uint8 `(4, N)`: bytes of equal rank stand together, which makes a quarter of them compress.
-
-    Example:
-        >>> import numpy as np
-        >>> from tfinv.tflite.comparison.storage import from_planes, to_planes
-        >>> from_planes(to_planes(np.array([[0.5, 1.0]])), (1, 2)).tolist()
-        [[0.5, 1.0]]
-    """
-    flat = np.ascontiguousarray(array, "<f4").reshape(-1, 1)
-    return np.ascontiguousarray(flat.view(np.uint8).T)
-
-
-def from_planes(planes: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """What `to_planes` was given, to the precision of float32."""
-    return np.ascontiguousarray(planes.T).view("<f4").reshape(shape).astype(np.float64)
-
-
 def _results_arrays(
     arrays: Mapping[str, NDArray[Any]], planes: Mapping[str, Any], number: int
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of one of several results, planes put together again."""
+    """The arrays of one of several results; planes that the header of an earlier file lists are put together again."""
     prefix = f"r{number}."
     result = _under(arrays, prefix)
     for member, shape in planes.items():

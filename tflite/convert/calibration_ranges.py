@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.support.checks import flag
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.interpreter import Runner
 
@@ -61,8 +62,7 @@ class Ranges:
             raise TypeError(f"percentile must be a number. Received: {self.percentile!r}")
         if not 50 < self.percentile <= 100:
             raise ValueError(f"percentile must be above 50 and at most 100. Received: {self.percentile!r}")
-        if not isinstance(self.bias_correction, bool):
-            raise TypeError(f"bias_correction must be True or False. Received: {self.bias_correction!r}")
+        flag("bias_correction", self.bias_correction)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

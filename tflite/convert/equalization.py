@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.layer_graph import Call, LayerGraph, flatten
+from tfinv.support.faults import told
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel
 from tfinv.tflite.convert.batch_norm_folding import channel_affine, find_folds
@@ -61,7 +62,8 @@ def equalize(model: KerasModel, *, rounds: int = 20) -> Any:
     Raises:
         TypeError, ValueError: see `tfinv.activations.layer_graph.flatten`.
     """
-    copy = keras.models.clone_model(model)
+    with told("model must be one that keras.models.clone_model copies", model, way_out="give Lambda layers a class"):
+        copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     graph = flatten(copy)
     _fold(graph)

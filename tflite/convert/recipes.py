@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from tfinv.support.checks import flag
 from tfinv.support.quiet import quiet
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.calibration import calibration_batches
@@ -153,9 +154,9 @@ def static_int8(
             of `float_layers` that made no operator of the file.
     """
     options: dict[str, Any] = {
-        "per_channel": _flag("per_channel", per_channel),
+        "per_channel": flag("per_channel", per_channel),
         "io": _io(io),
-        "equalize": _flag("equalize", equalize),
+        "equalize": flag("equalize", equalize),
     }
     if equalize:
         if isinstance(model, Conversion):
@@ -296,12 +297,6 @@ def _io(io: str) -> str:
     if io not in get_args(Io):
         raise ValueError(f"io must be one of {get_args(Io)}. Received: {io!r}")
     return io
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False. Received: {value!r}")
-    return bool(value)
 
 
 def versions() -> dict[str, str]:

@@ -64,7 +64,7 @@ def check_input_scale(
     Args:
         model: the file, a Keras model as an `ActivationModel`, or a model from elsewhere, with the input scale in use.
         images: `(N, H, W, C)` in [0, 1], some dozen or more.
-        labels: class numbers `(N,)`.
+        labels: class numbers `(N,)`; nothing is said for several labels per image.
         scales: what to try instead.
 
     Returns:
@@ -75,6 +75,8 @@ def check_input_scale(
         ValueError: images and labels do not fit together.
     """
     labels = np.asarray(labels)
+    if labels.ndim == 2:  # each is yes or no, which no accuracy can tell from chance
+        return ""
     if labels.shape != (len(images),):
         raise ValueError(f"labels must be one class number per image, {len(images)}. Received: shape {labels.shape}")
 

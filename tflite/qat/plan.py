@@ -16,8 +16,8 @@ from tfinv.activations.keras_graph import plain
 from tfinv.activations.layer_graph import flatten
 from tfinv.activations.outputs import output_activation
 from tfinv.activations.selection import select_names
-from tfinv.statistics.classification import chosen, threshold_of
-from tfinv.support.checks import whole_number
+from tfinv.statistics.classification import by_label, chosen, threshold_of
+from tfinv.support.checks import flag, whole_number
 from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel
@@ -38,7 +38,7 @@ class QatPlan:
         model: the float model.
         data: training images and labels.
         calibration: images that set the ranges, and that the trained model and its file are compared on.
-        labels: theirs, int64 `(N,)`; None where there are none.
+        labels: theirs, int64 `(N,)`, or `(N, K)` for K labels per image; None where there are none.
         augmented: `calibration` under the augmentation; sets the ranges too. None without an augmentation.
         augmentation: the run's own copy of what the user gave.
         invariance: what is added to the loss; None for nothing.
@@ -79,7 +79,8 @@ class QatPlan:
         """The accuracy of a model on the calibration images; None where they have no labels."""
         if self.labels is None:
             return None
-        return float((self.classes(outputs(model, self.calibration)) == self.labels).mean())
+        rows, labels = by_label(outputs(model, self.calibration), self.labels)
+        return float((self.classes(rows) == labels).mean())
 
     def classes(self, outputs: NDArray[np.float32]) -> NDArray[np.int64]:
         """The class of each image: the largest output, or whether a single one exceeds its threshold."""
@@ -219,5 +220,4 @@ def _check(
         raise ValueError(f"io must be 'float32' or 'int8'. Received: {io!r}")
     if weight_bits not in (4, 8):
         raise ValueError(f"weight_bits must be 4 or 8. Received: {weight_bits!r}")
-    if not isinstance(progress, (bool, np.bool_)):
-        raise TypeError(f"progress must be True or False. Received: {progress!r}")
+    flag("progress", progress)

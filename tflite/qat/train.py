@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from tfinv.activations.layer_graph import flatten
 from tfinv.support.checks import kind_of
+from tfinv.support.faults import TRAINS, told
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.litert_quantizer import Io
 from tfinv.tflite.qat.integer_file import to_integer_file
@@ -106,7 +107,14 @@ def qat_int8(
         plan = make_plan(
             model, data, calibration, augmentation, invariance, **options, weight_bits=weight_bits, progress=progress
         )
-        return _finish(plan, route, _by_keras(plan) if route == "keras" else _by_tfmot(plan), started)
+        if route == "tfmot" and plan.data.y.ndim == 2:
+            raise ValueError(
+                f"route must be 'keras' for several labels of one image. Received: 'tfmot' and {plan.data.y.shape[1]} "
+                "labels"
+            )
+        with told(TRAINS, plan.model, way_out="try model(images, training=True) by itself, on two of the images"):
+            result = _by_keras(plan) if route == "keras" else _by_tfmot(plan)
+        return _finish(plan, route, result, started)
 
 
 def _by_keras(plan: QatPlan) -> RouteResult:
@@ -118,7 +126,7 @@ def _by_keras(plan: QatPlan) -> RouteResult:
     before = plan.accuracy(trained.model)
     fitted = train(
         trained.logits,
-        (plan.data.x, plan.data.y),
+        plan.data,
         epochs=plan.epochs,
         batch_size=plan.batch_size,
         learning_rate=plan.learning_rate,

@@ -50,7 +50,7 @@ def answers_of(
     gallery: dict[str, Any] = {}
     if pictured is not None:
         gallery = changed_images(reference, predictions[pictured], images, transformations, warping)
-    labels = images.y
+    labels = reference.truth(images.y)
     if labels is None:
         return Answers(**tables_of({}), **gallery)
     moved = ~identities(transformations)

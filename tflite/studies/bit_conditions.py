@@ -12,9 +12,9 @@ import numpy as np
 from tfinv.resampling.equivalence import TESTED, images_needed
 from tfinv.resampling.images import Estimate
 from tfinv.resampling.shares import paired_interval, quantile
-from tfinv.support.checks import close_match
 from tfinv.tflite.comparison.behaviour import identities
-from tfinv.tflite.comparison.gate import Condition, parse_condition
+from tfinv.tflite.comparison.conditions import Condition, parse_condition
+from tfinv.tflite.comparison.conditions import amount as amount_in_unit
 from tfinv.uncertainty import layer_rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ OF_LAYERS = ("max_profile_increase", "max_profile_change", "lost_units", "min_sq
 OF_FILES = ("size_ratio", "latency_ratio")
 """Conditions on what a file costs, which float32 need not meet."""
 BIT_METRICS = ("output_profile_increase", *OF_LAYERS, *OF_ANSWERS, *OF_FILES)
-"""What a condition on bits may name; see `gate.METRICS` for what it means."""
+"""What a condition on bits may name; see `METRICS` of the gate for what it means."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class BitContext:
     Args:
         reference: the float file, measured.
         output: its output layer.
-        labels: int `(S,)`; None where there are none.
+        labels: int `(S,)`, or `(S, K)` for K labels per image; None where there are none.
         transformations: the set.
     """
 
@@ -88,23 +88,22 @@ def parse_keep(keep: str | Condition | Iterable[str | Condition]) -> tuple[Condi
     Example:
         >>> from tfinv.tflite.studies.bit_conditions import parse_keep
         >>> [str(condition) for condition in parse_keep(["flip_rate<5%", "accuracy>0.9"])]
-        ['flip_rate<0.05', 'accuracy>0.9']
+        ['flip_rate<5%', 'accuracy>90%']
 
     Args:
-        keep: one or more, in the language of `--fail-if` of `compare`.
+        keep: one or more, in the language of `--fail-if` of `compare`; see `parse_condition`.
 
     Raises:
-        ValueError: none, one that does not parse, a metric that is not measured here, or two that contradict each
-            other.
+        ValueError: none, one that does not parse, a metric that is not measured here, a number that could be read in
+            two ways, or two that contradict each other.
     """
     given = [keep] if isinstance(keep, (str, Condition)) else list(keep)
-    found = [text if isinstance(text, Condition) else parse_condition(text) for text in given]
+    found = [text if isinstance(text, Condition) else parse_condition(text, BIT_METRICS, "keep") for text in given]
     if not found:
         raise ValueError("keep must hold at least one condition, such as 'output_profile_increase<2%'. Received: none")
     for condition in found:
         if condition.metric not in BIT_METRICS:
-            hint = close_match(condition.metric, BIT_METRICS)
-            raise ValueError(f"keep must name one of {', '.join(BIT_METRICS)}.{hint} Received: {str(condition)!r}")
+            raise ValueError(f"keep must name one of {', '.join(BIT_METRICS)}. Received: {str(condition)!r}")
     for upper in found:
         for lower in found:
             same = upper.metric == lower.metric and upper.sign in ("<", "<=") and lower.sign in (">", ">=")
@@ -121,15 +120,8 @@ def in_words(condition: Condition) -> str:
 
 def amount(metric: str, value: float) -> str:
     """A value of a metric with its unit."""
-    if not math.isfinite(value):
-        return "unknown" if math.isnan(value) else "infinite"
-    if metric == "min_sqnr_db":
-        return f"{value:.3g} dB"
-    if metric in OF_FILES:
-        return f"{value:.3g} of float32"
-    if metric.endswith("_drop"):
-        return f"{100 * value:.3g} points"
-    return f"{100 * value:.3g} %"
+    text = amount_in_unit(metric, value)
+    return f"{text} of float32" if metric in OF_FILES and math.isfinite(value) else text
 
 
 def needs_all_layers(conditions: Sequence[Condition]) -> bool:
@@ -189,17 +181,17 @@ def changes_by_image(metric: str, context: BitContext, piece: Piece) -> list[NDA
     moved = ~identities(context.transformations)
     moved = moved if moved.any() else ~moved
     if metric not in OF_LABELS:
-        return [_of_answers(metric, before, after, moved)]
-    labels = context.labels
+        return [before.by_image(_of_answers(metric, before, after, moved))]
+    labels = before.truth(context.labels)
     assert labels is not None
     upright = [(answers.upright == labels).astype(np.float64) for answers in (before, after)]
     right = [(answers.transformed == labels[:, None]).astype(np.float64) for answers in (before, after)]
     mean, every = ([table[:, moved].mean(axis=1) for table in right], [table.min(axis=1) for table in right])
     if metric == "worst_accuracy_drop":
-        return list((right[0] - right[1]).T)
+        return list(before.by_image(right[0] - right[1]).T)
     pair = {"accuracy": upright, "transformed_accuracy": mean, "worst_case_accuracy": every}
     first, second = pair[metric.removesuffix("_drop")]
-    return [first - second if metric.endswith("_drop") else second]
+    return [before.by_image(first - second if metric.endswith("_drop") else second)]
 
 
 def _of_answers(metric: str, before: Predictions, after: Predictions, moved: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from tfinv.resampling.equivalence import TESTED
 from tfinv.support.cache import Cache
 from tfinv.support.environment import versions
 from tfinv.support.files import write_json
-from tfinv.tflite.comparison.gate import Condition
+from tfinv.tflite.comparison.conditions import Condition
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.cost import latency
 from tfinv.tflite.files.model import TFLiteModel

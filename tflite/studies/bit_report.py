@@ -11,7 +11,7 @@ from tfinv import plots
 from tfinv.report import Report
 from tfinv.support.files import write_text
 from tfinv.support.safe_text import to_csv
-from tfinv.tflite.comparison.gate import METRICS
+from tfinv.tflite.comparison.conditions import METRICS
 from tfinv.tflite.studies.bit_conditions import OF_FILES, in_words, parse_keep
 from tfinv.tflite.studies.bit_schemes import BIT_SCHEMES
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from tfinv.tflite.comparison.gate import Condition
+    from tfinv.tflite.comparison.conditions import Condition
     from tfinv.tflite.studies.bit_choice import BitChoice
 
 _PERCENT = "{:+.2%}"
@@ -68,12 +68,9 @@ def path_figure(choice: BitChoice) -> Figure | None:
         return None
     limits = {str(condition): condition.limit for condition in conditions}
     shown = choice.files[choice.files["file"].isin(["uniform int8", "uniform int4", "same bytes by SQNR"])]
-    factors = {str(c): 1.0 if c.metric == "min_sqnr_db" else 100.0 for c in conditions}
-    units = {
-        str(c): "dB" if c.metric == "min_sqnr_db" else "points" if c.metric.endswith("_drop") else "%"
-        for c in conditions
-    }
-    labels = {str(c): f"{c.metric.replace('_', ' ')}, {units[str(c)]}" for c in conditions}
+    units = {str(condition): METRICS[condition.metric].unit for condition in conditions}
+    factors = {text: unit.factor for text, unit in units.items()}
+    labels = {str(c): f"{c.metric.replace('_', ' ')}, {units[str(c)].words}" for c in conditions}
     return plots.search_path(choice.path, limits, others=shown, labels=labels, factors=factors)
 
 
@@ -82,7 +79,7 @@ def _drawn(conditions: Any) -> list[Condition]:
 
 
 def _conditions(report: Report, conditions: Any) -> None:
-    lines = [f"- `{in_words(condition)}`: {METRICS[condition.metric]}" for condition in conditions]
+    lines = [f"- `{in_words(condition)}`: {METRICS[condition.metric].text}" for condition in conditions]
     report.section(
         "What was asked",
         "\n".join(lines)
@@ -161,9 +158,8 @@ def _shown(frame: pd.DataFrame, columns: list[str], conditions: Any) -> pd.DataF
     """The columns, conditions as texts with their intervals, under the names of their metrics."""
     result = frame[columns].copy()
     for condition in conditions:
-        text = str(condition)
-        factor, unit = (1.0, "") if condition.metric in (*OF_FILES, "min_sqnr_db") else (100.0, " %")
-        unit = " dB" if condition.metric == "min_sqnr_db" else " points" if condition.metric.endswith("_drop") else unit
+        text, measured = str(condition), METRICS[condition.metric].unit
+        factor, unit = measured.factor, f" {measured.words}".rstrip()
         cells = zip(frame[text], frame[f"{text} low"], frame[f"{text} high"], frame[f"{text} outcome"], strict=True)
         result[text] = [
             _cell(factor * v, factor * low, factor * high, unit, outcome) for v, low, high, outcome in cells

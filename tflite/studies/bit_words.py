@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfinv.support.safe_text import printable
-from tfinv.tflite.comparison.gate import Condition
+from tfinv.tflite.comparison.conditions import Condition
 from tfinv.tflite.studies.bit_conditions import OF_FILES, Seen, amount, in_words
 from tfinv.tflite.studies.bit_measuring import MeasuredFile
 from tfinv.tflite.studies.bit_schemes import LayerGroup

@@ -54,6 +54,9 @@ def measure_recipes(
 
     models = {name: TFLiteModel(piece.conversion, input_scale=scale, probe=False) for name, piece in pieces.items()}
     first = next(iter(models))
+    several = images.y is not None and images.y.ndim == 2
+    if stated is None and several:
+        stated = "labels"
     if are_classes(models[first], images.x, stated, images.y):
         return dict(pieces), pd.DataFrame(), pd.DataFrame(), None
     changes, between = changes_of(
@@ -77,7 +80,9 @@ def measure_recipes(
     outputs = changes[first].outputs
     kept = dict(pieces)
     if outputs and outputs[0].kind != "class":
-        kept = {name: replace(piece, predictions=None) for name, piece in pieces.items()}
+        kept = dict(pieces)
+        if not several:  # with labels, every unit answers
+            kept = {name: replace(piece, predictions=None) for name, piece in pieces.items()}
     furthest = _furthest(summary)
     drawn = None
     if furthest is not None:

@@ -8,7 +8,7 @@ import json
 import math
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -28,6 +28,7 @@ from tfinv.tflite.comparison.confidence import calibration_table
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import measure_models
 from tfinv.tflite.comparison.observing import Observer, PairedRun
+from tfinv.tflite.comparison.options import ALL_MEASURED
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 from tfinv.tflite.files.conversion import Conversion
@@ -239,7 +240,7 @@ def _measure(
         measured=few,
         sampling=settings.sampling,
         warping=settings.warping,
-        memory_budget=settings.memory_budget,
+        subsets=replace(ALL_MEASURED, memory_budget=settings.memory_budget),
         progress=progress,
         metadata={"recipe": recipe, "seed": settings.seed},
     )[recipe]
@@ -247,7 +248,9 @@ def _measure(
     if measured.scores is not None and test.y is not None:
         moved = ~identities(settings.transformations)
         names = list(settings.transformations.labels)
-        calibration = calibration_table({recipe: measured.scores}, test.y, names, moved if moved.any() else ~moved)
+        calibration = calibration_table(
+            {recipe: measured.scores}, test.y.reshape(-1), names, moved if moved.any() else ~moved
+        )
     if matched is None:
         empty = pd.DataFrame({"layer": []})
         return Piece(conversion, facts, measured.results, measured.predictions, empty, (), calibration)
@@ -255,7 +258,13 @@ def _measure(
     count = min(settings.fidelity_samples, len(few))
     batches = ImageBatches(few.take(np.arange(count)), max(1, 256 // len(settings.transformations)))
     run = PairedRun(
-        observers, "reference", {recipe: matched.pairs}, settings.transformations, batches, settings.warping
+        observers,
+        "reference",
+        {recipe: matched.pairs},
+        settings.transformations,
+        batches,
+        settings.warping,
+        settings.memory_budget,
     )
     run.run(count, progress)
     fidelity = run.recorders[recipe].to_frame()

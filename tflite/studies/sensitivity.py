@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from tfinv.activations.outputs import answering_activation
 from tfinv.datasets.as_split import as_split
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping
+from tfinv.models.opening import as_keras_model
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import MeasureResult
 from tfinv.support.quiet import quiet
@@ -72,7 +74,7 @@ def sensitivity(
         [1, 2]
 
     Args:
-        model: a Keras model, or the `Conversion` of one by `float32`.
+        model: a Keras model, the path of its file, or its `Conversion` by `float32`.
         data: images to measure on, see `compare_files`.
         transformations: a set, its id, or a sequence of `Affine`.
         scheme: `"weight_int4"` and `"weight_int8"` round kernels; `"static_int8"` kernels and activations.
@@ -100,9 +102,9 @@ def sensitivity(
     """
     _check(scheme, mode, calibration)
     transformations, (chosen,) = as_set(transformations), as_measures(measure)
-    reference = model if isinstance(model, Conversion) else convert.float32(model)
+    reference = model if isinstance(model, Conversion) else convert.float32(as_keras_model(model))
     first = TFLiteModel(reference, input_scale=input_scale, probe=False)
-    images = as_split(data, first.input_shape, max_samples, seed)
+    images = as_split(data, first.input_shape, max_samples, seed, answering_activation(first))
     sampling = paired_sampling(sampling)
     measured = partial(
         measure_models, images=images, transformations=transformations, measures=[chosen], sampling=sampling,

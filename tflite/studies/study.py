@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.activations.outputs import remarks
+from tfinv.activations.outputs import answering_activation, remarks
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.as_split import as_split, subset
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
+from tfinv.models.opening import as_keras_model
 from tfinv.support.cache import Cache
 from tfinv.support.checks import received
 from tfinv.support.environment import describe as describe_environment
@@ -93,8 +94,8 @@ def study(
         ['float32', 'float16', 'weight_int4']
 
     Args:
-        model: a functional or sequential Keras 3 model; it is not changed. One that has the channels of its images
-            first is converted behind a layer that moves them there.
+        model: a functional or sequential Keras 3 model, or the path of its file; it is not changed. One that has the
+            channels of its images first is converted behind a layer that moves them there.
         train: images in [0, 1] for calibration and training: a `Split`, a pair `(x, y)` or an array.
         test: images to measure on, of the same kinds. Without labels there are no accuracies.
         transformations: a set, its id, or a sequence of `Affine`; also those of transformed calibration and training.
@@ -117,6 +118,7 @@ def study(
         TypeError: a model whose layers form no graph.
         ValueError: an unknown recipe or scheme, images that do not fit the model, a float conversion that fails.
     """
+    model = as_keras_model(model)
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {received(model)}")
     model = with_channels_last(model)
@@ -134,7 +136,9 @@ def study(
         raise ValueError(f"model must take images of one size, which files need. Received: (H, W, C) = {shape}")
     if subsets.layers is not None:
         _check_layers(model, subsets.layers)
-    train, test = as_split(train, shape, None, seed), as_split(test, shape, subsets.max_samples, seed)
+    activation = answering_activation(model)
+    train = as_split(train, shape, None, seed, activation)
+    test = as_split(test, shape, subsets.max_samples, seed, activation)
     few = subset(test, subsets.measured_samples, seed)
     scale, say = parse_scale(input_scale), output.report or (lambda _: None)
     materials = Materials(
@@ -305,6 +309,7 @@ def behaviours(
     first = pieces[REFERENCE].predictions
     if first is None:
         return {}
+    labels = first.truth(labels)
     if labels is not None and labels.max() >= first.num_classes:
         raise ValueError(f"labels must be classes of the model, below {first.num_classes}. Received: {labels.max()}")
     same, answers = identities(transformations), {}
@@ -380,7 +385,7 @@ def _warnings(
     if test.y is not None and first.predictions is not None:
         few = subset(test, min(_SCALE_SAMPLES, len(test)), 0)
         warnings += [text] if (text := check_input_scale(reference, few.x, few.y)) else []
-    warnings += remarks(reference.outputs)
+    warnings += remarks(reference.outputs) if test.y is None or test.y.ndim == 1 else []
     for name, piece in pieces.items():
         if "FAILED" in piece.facts["self_check"]:
             warnings.append(f"{name}: self-check {piece.facts['self_check']}")

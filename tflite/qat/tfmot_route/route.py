@@ -16,6 +16,7 @@ import numpy as np
 
 from tfinv.activations.layer_graph import flatten
 from tfinv.datasets.split import as_dataset
+from tfinv.support.faults import ModelFault
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import KerasModel
@@ -139,9 +140,12 @@ def _error(folder: Path, code: int) -> Exception:
     path = folder / "error.json"
     if path.exists():
         error = json.loads(path.read_text(encoding="utf-8"))
-        if error["kind"] == "ValueError":
+        if error["ours"]:
             return ValueError(error["message"])
-        return RuntimeError(f"route 'tfmot' failed: {error['kind']}: {error['message']}")
+        return ModelFault(
+            "model must be one that route 'tfmot' trains and converts; try route='keras'. Received: "
+            f"{error['kind']}: {error['message']}"
+        )
     lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
     return RuntimeError(f"route 'tfmot' failed: its process ended with code {code}: {last[:500]}")

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.support.faults import cause, is_ours, one_line
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.qat.match_scopes import NamedStep
 from tfinv.tflite.qat.tfmot_route.quantize import quantize, set_ranges, share_scales, tuned_weights
@@ -205,8 +206,14 @@ def _steps(spec: dict[str, Any]) -> list[NamedStep]:
     return steps
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+def _described(error: BaseException) -> dict[str, Any]:
+    """What went wrong, as JSON values: kind, words, and whether tfinv says it itself."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    ours = is_ours(error) or (trace is not None and trace.tb_frame.f_globals.get("__name__") == "__main__")
+    words = one_line(error, 500) if ours else cause(error)[0]
+    return {"kind": type(error).__name__, "message": words, "ours": ours and isinstance(error, ValueError)}
 
 
 if __name__ == "__main__":
@@ -216,6 +223,5 @@ if __name__ == "__main__":
         main(place, sys.stdin.buffer)
     except Exception as error:
         traceback.print_exc()
-        kind = "ValueError" if isinstance(error, ValueError) else type(error).__name__
-        (place / "error.json").write_text(json.dumps({"kind": kind, "message": _one_line(error)}), encoding="utf-8")
+        (place / "error.json").write_text(json.dumps(_described(error)), encoding="utf-8")
         sys.exit(1)
