@@ -119,18 +119,6 @@ def test_dask_is_one_process_bit_for_bit(model, whole):
         assert_identical(evaluate(model, cluster.scheduler_address), whole)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not installed("ray"), reason="needs the extra ray")
-def test_ray_is_one_process_bit_for_bit(model, whole):
-    import ray
-
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
-    try:
-        assert_identical(evaluate(model, "ray"), whole)
-    finally:
-        ray.shutdown()
-
-
 def test_bad_distribution_is_refused(model, monkeypatch):
     cases = [
         (0, ValueError, "at least 1 process. Received: 0"),

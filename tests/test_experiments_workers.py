@@ -122,3 +122,24 @@ def test_pieces_of_other_makers_end_a_rehearsal_and_are_made_here(tmp_path, fill
     with ThreadPoolExecutor(1) as pool, tfinv.distributed(pool):
         run_experiment(experiment(answer), out=tmp_path, progress=False)
     assert len(filled) == 4  # trained before the note was known, and measured after it
+
+
+def test_a_run_that_was_cut_short_goes_on_with_what_workers_made(tmp_path, filled):
+    cut = [True]
+
+    def answer(run: Run) -> None:
+        for seed in range(2):
+            network(run, seed)
+            if cut and not run.rehearsal:
+                raise RuntimeError("power cut")
+
+    with ThreadPoolExecutor(1) as pool, tfinv.distributed(pool):
+        with pytest.raises(RuntimeError, match="power cut"):
+            run_experiment(experiment(answer), out=tmp_path, progress=False)
+        made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cache/ahead/model/*/model.keras")}
+        assert len(filled) == len(made) == 2
+        cut.clear()
+        run_experiment(experiment(answer), out=tmp_path, progress=False)
+    assert len(filled) == 2
+    contents = [path.read_bytes() for path in tmp_path.glob("cache/model/*/model.keras")]
+    assert len(contents) == 2

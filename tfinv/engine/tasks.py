@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tfinv.engine.remote import errors_with_worker, one_thread, pickled
-from tfinv.engine.teams import Team, shared
+from tfinv.engine.teams import Local, Team, shared
 
 R = TypeVar("R")
 
@@ -34,9 +34,14 @@ def run_tasks(
     key, shared_content = hashlib.blake2b(content, digest_size=12).hexdigest(), team.share(content)
     promises = [team.submit(run_task, function, key, shared_content, *task) for task in tasks]
     results = []
-    for promise, task in zip(promises, tasks, strict=True):
-        results.append(promise.result())
-        done(task, results[-1])
+    try:
+        for promise, task in zip(promises, tasks, strict=True):
+            results.append(promise.result())
+            done(task, results[-1])
+    except KeyboardInterrupt:
+        if isinstance(team, Local):  # a task may take hours, and Python waits for processes before it ends
+            team.abandon()
+        raise
     return results
 
 

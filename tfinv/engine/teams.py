@@ -200,6 +200,10 @@ class Local(_Sending):
     def close(self) -> None:
         self._folder.cleanup()
 
+    def abandon(self) -> None:
+        """End the processes with whatever they do."""
+        self._pool.shutdown(wait=False, kill_workers=True)
+
     def done(self, task: _Retried) -> None:
         """Forget a task."""
         self._pending.discard(task)

@@ -1,0 +1,71 @@
+"""Ray gives the numbers of one process, bit for bit, also where a worker dies, and says what a worker lacks."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import distributed_evaluation
+import pytest
+from distributed_evaluation import DyingTeam, assert_identical, evaluate, network
+
+import tfinv
+from tfinv.engine import teams
+from tfinv.engine.remote import errors_with_worker
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray"),
+]
+
+
+@pytest.fixture(scope="module")
+def team() -> Iterator[teams.OnRay]:
+    import ray
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(distributed_evaluation)  # Ray has a copy of its own
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    yield teams.OnRay()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def whole(model) -> tfinv.Results:
+    return evaluate(model)
+
+
+def test_ray_is_one_process_bit_for_bit(model, whole, team):
+    assert_identical(evaluate(model, "ray"), whole)
+
+
+@pytest.mark.parametrize("at", [1, 5])  # in the first and in the second pass
+@pytest.mark.parametrize("holds", [True, False], ids=["states stay", "states come"])
+def test_a_worker_of_ray_that_is_killed_costs_nothing_but_time(model, whole, team, tmp_path, at, holds):
+    dying = DyingTeam(team, at, tmp_path, holds)
+    assert_identical(evaluate(model, dying), whole)
+    assert (tmp_path / "died").exists()
+    assert dying.began == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_worker_of_ray_without_the_file_or_with_a_full_disk_is_named(team, tmp_path):
+    def opened(path: Path) -> None:
+        with errors_with_worker():
+            path.open()
+
+    def filled(path: Path) -> None:
+        with errors_with_worker(), open("/dev/full", "w") as disk:
+            disk.write(str(path))
+
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory on worker .*:\d+.*lost.keras"):
+        team.submit(opened, tmp_path / "lost.keras").result()
+    with pytest.raises(OSError, match=rf"{os.strerror(errno.ENOSPC)} on worker .*:\d+"):
+        team.submit(filled, tmp_path).result()
