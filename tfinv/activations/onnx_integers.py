@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Graph = Any
+OnnxGraph = Any
 """A `GraphProto` of the package `onnx`."""
 _SCALE_AT = {
     "QuantizeLinear": 1,
@@ -66,7 +66,7 @@ class IntegerCode(NamedTuple):
         return (integers.astype(np.int32) - self.zero).astype(np.float32) * self.scale
 
 
-def integer_codes(graph: Graph) -> dict[str, IntegerCode]:
+def integer_codes(graph: OnnxGraph) -> dict[str, IntegerCode]:
     """By integer tensor what it stands for; tensors whose scale the file does not tell are left out.
 
     Args:
@@ -88,7 +88,7 @@ def integer_codes(graph: Graph) -> dict[str, IntegerCode]:
     return codes
 
 
-def rounded_tensors(graph: Graph, codes: Mapping[str, IntegerCode]) -> dict[str, str]:
+def rounded_tensors(graph: OnnxGraph, codes: Mapping[str, IntegerCode]) -> dict[str, str]:
     """By integer tensor the real one that it is made of, where nothing else reads the real one.
 
     A runtime that fuses operators into integer ones never has the real one.
@@ -106,7 +106,7 @@ def rounded_tensors(graph: Graph, codes: Mapping[str, IntegerCode]) -> dict[str,
     }
 
 
-def dequantized_constants(graph: Graph, constants: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def dequantized_constants(graph: OnnxGraph, constants: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """Shapes of weights that are stored as integers, by the real tensor that is made of them."""
     return {
         node.output[0]: constants[node.input[0]]
@@ -115,12 +115,12 @@ def dequantized_constants(graph: Graph, constants: Mapping[str, tuple[int, ...]]
     }
 
 
-def scales_by_batch(graph: Graph) -> bool:
+def scales_by_batch(graph: OnnxGraph) -> bool:
     """Whether the file chooses scales while it runs, for all images of a batch together."""
     return any(node.op_type == "DynamicQuantizeLinear" for node in graph.node)
 
 
-def _constants(graph: Graph) -> dict[str, NDArray[Any]]:
+def _constants(graph: OnnxGraph) -> dict[str, NDArray[Any]]:
     from onnx import numpy_helper
 
     found = {tensor.name: tensor for tensor in graph.initializer}
