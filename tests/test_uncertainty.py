@@ -165,9 +165,11 @@ def test_replicates_are_the_measure_without_each_shard(rng):
     for key in (KEY, "AnovaF"):
         replicates = results[key].replicates
         assert replicates is not None
-        for part, mean in zip(shard_indices(50, 5), replicates.means["layer"], strict=True):
-            rest = tfinv.evaluate_arrays({"layer": np.delete(block, part, axis=0)}, key)[key]["layer"].mean
-            assert mean == pytest.approx(rest, rel=1e-9)
+        blocks = [np.delete(block, part, axis=0) for part in shard_indices(50, 5)]
+        rest = np.array([tfinv.evaluate_arrays({"layer": one}, key)[key]["layer"].mean for one in blocks])
+        if key == "AnovaF":  # it grows with the number of samples
+            rest += results[key]["layer"].mean - rest.mean()
+        assert replicates.means["layer"] == pytest.approx(rest, rel=1e-9)
     plain = tfinv.evaluate_arrays({"layer": block}, KEY)
     np.testing.assert_allclose(results[KEY]["layer"].values, plain[KEY]["layer"].values, rtol=1e-12)
     assert "low" not in plain.profile()
@@ -231,6 +233,18 @@ def test_the_middle_of_an_interval_is_the_estimate_without_its_bias(rng):
     assert narrow[0] == values.var() and narrow[1] > values.var()
     means = pseudo_values(values.mean(), [np.delete(values, i).mean() for i in range(30)], sizes)
     assert corrected(means, sizes) == pytest.approx(values.mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["jackknife", "bootstrap"])
+def test_what_grows_with_the_number_of_samples_is_not_corrected(rng, kind):
+    """F is proportional to the number of samples: without a shard it is smaller, and that is no bias."""
+    sampling = tfinv.Sampling(0.5, 20, interval=kind, resamples=200)
+    results = tfinv.evaluate_arrays({"layer": drawn(rng, 400)}, [KEY, "AnovaF", "Anova"], sampling=sampling)
+    row = results["AnovaF"].profile().iloc[0]
+    assert row["mean"] > 5 and (row.low + row.high) / 2 == pytest.approx(row["mean"], rel=0.05)
+    replicates = results["AnovaF"].replicates
+    assert replicates is not None and replicates.means["layer"].mean() == pytest.approx(row["mean"], rel=1e-12)
+    assert results[KEY].replicates.means["layer"].mean() != pytest.approx(results[KEY]["layer"].mean, rel=1e-9)
 
 
 def test_bootstrap_intervals_reach_as_far_as_few_shards_demand(rng):

@@ -83,7 +83,8 @@ def _network(study: StandardStudy, name: str, seed: int) -> tuple[KerasModel, st
     if name in FILES:
         return network_of(study, name, seed, trained=True).keras_model, FILES[name][1]
     dataset, augmentation = NETWORKS[name]
-    settings, options = study.settings, {"activation": "relu"}
+    settings = study.settings
+    options: dict[str, Any] = {"activation": "relu"}
     if dataset is None:
         return study.trained(seed, augmentation, **options), "0..1"
     model = study.run.trained(

@@ -42,7 +42,7 @@ class LayerMeasured(NamedTuple):
 
     Args:
         results: values and status.
-        means: `(G,)` layer means without each shard.
+        means: `(G,)` layer means without each shard; around the layer mean for measures that do not settle.
         draws: `(B,)` layer means in each resample.
         states: those that the results keep, see `states.kept`.
     """
@@ -113,7 +113,7 @@ def measure_states(
     results = _results(applying, held.whole, held.units)
     return LayerMeasured(
         {key: LayerResult.not_applicable(reason) if reason else results[key] for key, reason in reasons.items()},
-        _layer_means(applying, held.without, held.units),
+        _centered(applying, _layer_means(applying, held.without, held.units), results),
         _layer_means(applying, held.drawn, held.units),
         kept(held.whole) if keep else {},
     )
@@ -150,6 +150,16 @@ def _layer_means(
         for key, result in _results(measures, states, units).items():
             means[key].append(result.mean)
     return {key: np.array(values) for key, values in means.items() if values}
+
+
+def _centered(
+    measures: Sequence[Measure], means: dict[str, NDArray[np.float64]], results: Mapping[str, LayerResult]
+) -> dict[str, NDArray[np.float64]]:
+    """Replicates around the value itself, for measures that are smaller with fewer samples without being biased."""
+    for measure in measures:
+        if not measure.settles and measure.key in means:
+            means[measure.key] += results[measure.key].mean - means[measure.key].mean()
+    return means
 
 
 def assembled(

@@ -27,6 +27,7 @@ Returns = Literal["decision", "p_value"]
 class _Anova(Measure):
     min_samples: ClassVar[int] = 2
     min_transformations: ClassVar[int] = 2
+    settles: ClassVar[bool] = False
 
     @property
     def requires(self) -> tuple[Statistic, ...]:

@@ -30,6 +30,8 @@ class Measure(ABC):
     """Fewest samples for which the measure is defined."""
     min_transformations: ClassVar[int] = 1
     """Fewest transformations for which the measure is defined."""
+    settles: ClassVar[bool] = True
+    """Whether values tend to a limit as samples are added; those of a test statistic grow with their number."""
 
     @property
     def key(self) -> str:

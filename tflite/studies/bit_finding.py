@@ -153,6 +153,7 @@ def _searched(
     The search makes files small whatever size is asked for, so the size need not be met on the way; where no start
     meets the other conditions, neither need the latency.
     """
+    none_holds: NoStartHolds | None = None
     for goals in left_out:
         try:
             schemes, steps = search(
