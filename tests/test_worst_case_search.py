@@ -159,7 +159,8 @@ def test_parameters_are_the_maps_they_are_called(rng):
         ({"budget": 1}, ValueError, "budget must be"),
         ({"labels": [1, 2]}, ValueError, "labels must be"),
         ({"labels": np.full(12, 9)}, ValueError, "labels must be classes of the model, from 0 to 1. Received: 9 to 9"),
-        ({"model": "model.tflite"}, TypeError, "model must be a Keras model or have predict. Received: str"),
+        ({"model": 5}, TypeError, "model must be a Keras model or have predict. Received: int"),
+        ({"model": "none.tflite"}, (ValueError, FileNotFoundError), "none.tflite"),
     ],
 )
 def test_wrong_arguments_are_named(blobs, changes, error, words):
