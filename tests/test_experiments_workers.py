@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tfinv
-from tfinv import ahead, datasets, models
-from tfinv.experiment import Experiment, Finding, Run, run_experiment
+from tfinv import datasets, models
+from tfinv.experiment import Experiment, Finding, Run, ahead, run_experiment
 from tfinv.results import Results
 
 SETTINGS = {"seeds": 2}

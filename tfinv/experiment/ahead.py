@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tfinv.evaluation.distribution import Team, distributed, run_tasks, share_of_memory, worker_name
-from tfinv.pieces import Measurement, Training
+from tfinv.experiment.pieces import Measurement, Training
 from tfinv.results import Results
 from tfinv.support.cache import Cache, config_hash
 from tfinv.support.faults import one_line
