@@ -87,7 +87,7 @@ DEFECTS = (
            "model.layer_ops[name], (),", "test_tflite_naming.py", "order or partner"),
     Defect("the unknown passes", f"{COMPARISON}/gate.py", "if math.isnan(value):", "if False:",
            "test_tflite_differences.py", "fails_closed"),
-    Defect("per cent are not divided", f"{COMPARISON}/gate.py", "(100 if percent else 1)", "(1 if percent else 1)",
+    Defect("per cent are not divided", f"{COMPARISON}/conditions.py", "sign, value / divisor)", "sign, value)",
            "test_tflite_differences.py", "conditions_are_read"),
     Defect("collapse passes", f"{COMPARISON}/gate.py",
            'row.get("collapsed") is True or row.get("collapsed") is np.True_', 'row.get("collapsed") == 2',

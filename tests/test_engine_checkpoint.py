@@ -186,7 +186,7 @@ def test_a_path_alone_serves(tmp_path):
 @pytest.mark.parametrize("at", [5, 9])
 def test_an_evaluation_in_pieces_goes_on_between_and_within_them(tmp_path, monkeypatch, at):
     monkeypatch.setattr(pieces, "SAMPLES", 6)  # two blocks of three samples
-    expected = whole("plain")
+    expected = evaluate(None, "plain")
     one, seen = passes.Pass._one, []
 
     def failing(self, *rest):
