@@ -14,7 +14,7 @@ from tflite_models import digits, residual_network, trained
 from tfinv import Sampling
 from tfinv.datasets import Split
 from tfinv.experiments.quickstart import _headlines, _Network
-from tfinv.resampling.jackknife import Replicates, corrected, pseudo_values
+from tfinv.resampling.jackknife import Replicates, middle_of, pseudo_values
 from tfinv.results import MeasureResult, Results
 from tfinv.tflite import (
     Comparison,
@@ -74,11 +74,9 @@ def test_the_question_has_a_mixed_answer_from_the_interval_asked_for(asked):
     assert 0 < frame["real"].sum() < len(frame), "a question whose answer is always the same proves nothing"
     before, after = (results[NV].replicates for results in asked.results.values())
     middles = [
-        corrected(
-            pseudo_values(row.difference, after.means[row.after_layer] - before.means[row.layer], before.sizes),
-            before.sizes,
-        )
+        middle_of(pseudo_values(row.difference, others, before.sizes), before.sizes, row.difference)
         for row in frame.itertuples()
+        for others in [after.means[row.after_layer] - before.means[row.layer]]
     ]
     apart = (frame["low"] + frame["high"]) / 2 - middles
     assert (apart.abs() > 1e-6).any() == by_bootstrap, "the jackknife's intervals are symmetric, the bootstrap's not"

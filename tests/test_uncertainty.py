@@ -14,7 +14,7 @@ import tfinv
 from tfinv.engine import states as engine_states
 from tfinv.engine.states import copied, leave_one_out, merged
 from tfinv.evaluation.arrays import shard_indices
-from tfinv.resampling.jackknife import Replicates, corrected, interval, pseudo_values, standard_error
+from tfinv.resampling.jackknife import Replicates, corrected, interval, middle_of, pseudo_values, standard_error
 from tfinv.resampling.shards import interval as bootstrap_interval
 from tfinv.resampling.shards import shard_counts
 from tfinv.results import LayerResult
@@ -231,6 +231,9 @@ def test_the_middle_of_an_interval_is_the_estimate_without_its_bias(rng):
     assert (low + high) / 2 == pytest.approx(values.var(ddof=1), rel=1e-12)
     narrow = interval(pseudo, sizes, values.var(), 1e-6)
     assert narrow[0] == values.var() and narrow[1] > values.var()
+    jumps = np.array([0.5] * 10 + [0.9] * 20)  # a bias that cannot be: without any shard the value is far lower
+    pseudo = pseudo_values(2.0, jumps, sizes)
+    assert middle_of(pseudo, sizes, 2.0) == 2 + standard_error(pseudo, sizes) < corrected(pseudo, sizes)
     means = pseudo_values(values.mean(), [np.delete(values, i).mean() for i in range(30)], sizes)
     assert corrected(means, sizes) == pytest.approx(values.mean(), rel=1e-12)
 

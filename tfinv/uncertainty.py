@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.resampling import shards
-from tfinv.resampling.jackknife import Replicates, corrected, interval, pseudo_values
+from tfinv.resampling.jackknife import Replicates, interval, middle_of, pseudo_values
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
 
@@ -287,7 +287,8 @@ def _bounds(row: Mapping[str, Any], first: Replicates, second: Replicates, confi
             continue
         pseudo = pseudo_values(estimate, others, first.sizes)
         if drawn:
-            draws, middle = _change(name, first.draws[layer], second.draws[other]), corrected(pseudo, first.sizes)
+            draws = _change(name, first.draws[layer], second.draws[other])
+            middle = middle_of(pseudo, first.sizes, estimate)
             bounds += shards.interval(draws, estimate, middle, len(first.sizes), confidence)
         else:
             bounds += interval(pseudo, first.sizes, estimate, confidence)

@@ -37,7 +37,7 @@ class Replicates:
             return float("nan"), float("nan")
         pseudo = pseudo_values(estimate, self.means[layer], self.sizes)
         if layer in self.draws:
-            middle = corrected(pseudo, self.sizes)
+            middle = middle_of(pseudo, self.sizes, estimate)
             return shards.interval(self.draws[layer], estimate, middle, len(self.sizes), self.confidence)
         return interval(pseudo, self.sizes, estimate, self.confidence)
 
@@ -73,6 +73,15 @@ def corrected(pseudo: Any, sizes: Sequence[int]) -> float:
     """
     ratio = sum(sizes) / np.asarray(sizes, np.float64)
     return float(np.sum(np.asarray(pseudo, np.float64) / ratio))
+
+
+def middle_of(pseudo: Any, sizes: Sequence[int], estimate: float) -> float:
+    """The corrected estimate, at most one standard error from the estimate.
+
+    A larger bias cannot be told from a shard that decides whether a unit counts.
+    """
+    reach = standard_error(pseudo, sizes)
+    return float(np.clip(corrected(pseudo, sizes), estimate - reach, estimate + reach))
 
 
 def standard_error(pseudo: Any, sizes: Sequence[int]) -> float:
@@ -114,5 +123,5 @@ def interval(pseudo: Any, sizes: Sequence[int], estimate: float, confidence: flo
     from scipy.stats import t
 
     reach = float(t.ppf((1 + confidence) / 2, len(sizes) - 1)) * standard_error(pseudo, sizes)
-    middle = corrected(pseudo, sizes)
+    middle = middle_of(pseudo, sizes, estimate)
     return min(middle - reach, estimate), max(middle + reach, estimate)

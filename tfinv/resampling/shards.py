@@ -34,7 +34,7 @@ def interval(draws: Any, estimate: float, middle: float, shards: int, confidence
     Quantiles at `(1 - c) / 2` would be too close: resampled shards spread by `sqrt((G - 1) / G)` of the standard error
     alone, and a standard error from `G` shards is itself uncertain. And resampled values lie off the estimate on one
     side where a measure has a bias that shrinks with the number of samples, since samples that stand twice add nothing.
-    The middle is the estimate less that bias, see `tfinv.resampling.jackknife.corrected`. The interval always contains
+    The middle is the estimate less that bias, see `tfinv.resampling.jackknife.middle_of`. The interval always contains
     the estimate.
 
     Quantiles beyond `5 / B` rest on fewer than five draws.
