@@ -1,4 +1,4 @@
-"""Ray gives the numbers of one process, bit for bit, also where a worker dies, and says what a worker lacks."""
+"""Ray gives the numbers of one process, bit for bit, and says what a worker lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import distributed_evaluation
 import pytest
-from distributed_evaluation import DyingTeam, assert_identical, evaluate, network
+from distributed_evaluation import assert_identical, evaluate, network
 
 import tfinv
 from tfinv.engine import teams
@@ -45,15 +45,6 @@ def whole(model) -> tfinv.Results:
 
 def test_ray_is_one_process_bit_for_bit(model, whole, team):
     assert_identical(evaluate(model, "ray"), whole)
-
-
-@pytest.mark.parametrize("at", [1, 5])  # in the first and in the second pass
-@pytest.mark.parametrize("holds", [True, False], ids=["states stay", "states come"])
-def test_a_worker_of_ray_that_is_killed_costs_nothing_but_time(model, whole, team, tmp_path, at, holds):
-    dying = DyingTeam(team, at, tmp_path, holds)
-    assert_identical(evaluate(model, dying), whole)
-    assert (tmp_path / "died").exists()
-    assert dying.began == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_worker_of_ray_without_the_file_or_with_a_full_disk_is_named(team, tmp_path):

@@ -71,6 +71,7 @@ def team(request):
     if request.param == "ray":
         import ray
 
+        ray.cloudpickle.register_pickle_by_value(distributed_evaluation)  # Ray has a copy of its own
         ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
         yield teams.OnRay()
         ray.shutdown()
