@@ -98,7 +98,7 @@ def test_states_that_stay_give_the_numbers_of_one_process(model, team):
         assert received[True] < received[False] / 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("holds", [True, False])
 @pytest.mark.parametrize("at", [2, 5])  # in the first and in the second pass
 def test_a_killed_worker_costs_nothing_but_time(model, team, tmp_path, at, holds):
