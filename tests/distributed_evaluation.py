@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import keras
 import numpy as np
 
 import tfinv
-from tfinv.engine import remote
+from tfinv.engine import remote, teams
 
 MEASURES = ("NormalizedVariance", "NormalizedVarianceSE", "Goodfellow(percentile=0.1)")
 SAMPLES = 600
@@ -43,6 +46,17 @@ def assert_identical(first: tfinv.Results, second: tfinv.Results) -> None:
     rows, others = first.profile(), second.profile()
     for column in {"low", "high"} & set(rows):
         np.testing.assert_array_equal(rows[column], others[column])
+
+
+@contextmanager
+def ray_workers() -> Iterator[teams.OnRay]:
+    """Two workers of Ray that know the functions of the tests."""
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray has a copy of its own
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    yield teams.OnRay()
+    ray.shutdown()
 
 
 class DyingTeam:

@@ -8,9 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import distributed_evaluation
 import pytest
-from distributed_evaluation import assert_identical, evaluate, network
+from distributed_evaluation import assert_identical, evaluate, network, ray_workers
 
 import tfinv
 from tfinv.engine import teams
@@ -24,13 +23,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def team() -> Iterator[teams.OnRay]:
-    import ray
-    from ray import cloudpickle
-
-    cloudpickle.register_pickle_by_value(distributed_evaluation)  # Ray has a copy of its own
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
-    yield teams.OnRay()
-    ray.shutdown()
+    with ray_workers() as workers:
+        yield workers
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import cloudpickle
 import distributed_evaluation
 import numpy as np
 import pytest
-from distributed_evaluation import SAMPLES, DyingTeam, assert_identical, evaluate, images, network
+from distributed_evaluation import SAMPLES, DyingTeam, assert_identical, evaluate, images, network, ray_workers
 
 import tfinv
 from tfinv.engine import reducing, teams
@@ -69,12 +69,8 @@ def model():
 @pytest.fixture(scope="module", params=ENGINES)
 def team(request):
     if request.param == "ray":
-        import ray
-
-        ray.cloudpickle.register_pickle_by_value(distributed_evaluation)  # Ray has a copy of its own
-        ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
-        yield teams.OnRay()
-        ray.shutdown()
+        with ray_workers() as workers:
+            yield workers
         return
     from distributed import Client, LocalCluster
 
