@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.resampling import shards
-from tfinv.resampling.jackknife import Replicates, interval, middle_of, pseudo_values
+from tfinv.resampling.jackknife import Replicates, interval_of
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
 
@@ -284,14 +283,9 @@ def _bounds(row: Mapping[str, Any], first: Replicates, second: Replicates, confi
         estimate, others = row[name], _change(name, first.means[layer], second.means[other])
         if not math.isfinite(estimate) or not np.isfinite(others).all():
             bounds += (math.nan, math.nan)
-            continue
-        pseudo = pseudo_values(estimate, others, first.sizes)
-        if drawn:
-            draws = _change(name, first.draws[layer], second.draws[other])
-            middle = middle_of(pseudo, first.sizes, estimate)
-            bounds += shards.interval(draws, estimate, middle, len(first.sizes), confidence)
         else:
-            bounds += interval(pseudo, first.sizes, estimate, confidence)
+            draws = _change(name, first.draws[layer], second.draws[other]) if drawn else None
+            bounds += interval_of(estimate, others, first.sizes, confidence, draws)
     return bounds
 
 

@@ -65,9 +65,8 @@ def _compare(options: argparse.Namespace) -> int:
     from tfinv.tflite.files.checks import scales_of_pair
     from tfinv.tflite.files.kernels import kernel_sets
 
-    conditions = [
-        parse_condition(text, argument="fail-if") for text in options.fail_if
-    ]  # before anything that takes long
+    # before anything that takes long
+    conditions = [parse_condition(text, argument="fail-if") for text in options.fail_if]
     kernels = kernel_sets(options.kernels)
     refuse_idle(options, {"kernel_samples": shared.idle_kernels(kernels)})
     lonely = [str(condition) for condition in conditions if condition.metric.startswith("kernel_")]

@@ -66,8 +66,6 @@ def search_path(
         TypeError, ValueError: a missing column, no row, no condition.
     """
     need_columns(frame, ("outcome", "bytes", *conditions), "frame")
-    if frame.empty or not conditions:
-        raise ValueError("frame and conditions must hold a row and a column. Received: none")
     return _figure(frame, conditions, others, labels, factors, title, _draw, "Numbers count the steps.")
 
 
@@ -107,8 +105,6 @@ def neighbour_files(
         TypeError, ValueError: a missing column, no row, no condition.
     """
     need_columns(frame, ("layer", "to", "bytes", "holds", *conditions), "frame")
-    if frame.empty or not conditions:
-        raise ValueError("frame and conditions must hold a row and a column. Received: none")
     return _figure(frame, conditions, others, labels, factors, title, _draw_neighbours, "")
 
 
@@ -123,6 +119,8 @@ def _figure(
     remark: str,
 ) -> Figure:
     """One panel per condition, with its limit and further files."""
+    if frame.empty or not conditions:
+        raise ValueError("frame and conditions must hold a row and a column. Received: none")
     figure = new_figure()
     panels: Sequence[Axes] = np.atleast_1d(figure.subplots(len(conditions), 1, sharex=True)).tolist()
     for axes, (column, limit) in zip(panels, conditions.items(), strict=True):

@@ -35,11 +35,25 @@ class Replicates:
         """The confidence interval around one layer's value; NaN where the layer has none."""
         if layer not in self.means:
             return float("nan"), float("nan")
-        pseudo = pseudo_values(estimate, self.means[layer], self.sizes)
-        if layer in self.draws:
-            middle = middle_of(pseudo, self.sizes, estimate)
-            return shards.interval(self.draws[layer], estimate, middle, len(self.sizes), self.confidence)
-        return interval(pseudo, self.sizes, estimate, self.confidence)
+        return interval_of(estimate, self.means[layer], self.sizes, self.confidence, self.draws.get(layer))
+
+
+def interval_of(
+    estimate: float, without: Any, sizes: Sequence[int], confidence: float, draws: Any = None
+) -> tuple[float, float]:
+    """The confidence interval of a number that was computed without each shard, and perhaps of resampled shards.
+
+    Args:
+        estimate: the number from all samples.
+        without: `(G,)`, the number without the samples of each shard.
+        sizes: number of samples in each shard, `(G,)`.
+        confidence: such as 0.95.
+        draws: `(B,)`, the number in resamples, from which the interval then comes; None for none.
+    """
+    pseudo = pseudo_values(estimate, without, sizes)
+    if draws is None:
+        return interval(pseudo, sizes, estimate, confidence)
+    return shards.interval(draws, estimate, middle_of(pseudo, sizes, estimate), len(sizes), confidence)
 
 
 def pseudo_values(estimate: float, without: Any, sizes: Sequence[int]) -> NDArray[np.float64]:

@@ -13,6 +13,8 @@ RUNS = "model must run on images"
 """What is expected of every model."""
 TRAINS = "model must train on images"
 """What is expected of a model in training."""
+TRY_TRAINING = "try model(images, training=True) by itself, on two of the images"
+"""What to try where a model fails in training."""
 SHOWN = 300
 """Characters of foreign words that an error shows."""
 _ENCOUNTERED = re.compile(r"Exception encountered when calling (\w+)\.call\(\)\.\s*(.*?)\s*Arguments received by", re.S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfinv.support.checks import kind_of
-from tfinv.support.faults import TRAINS, told
+from tfinv.support.faults import TRAINS, TRY_TRAINING, told
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import KerasModel, Tensor
 from tfinv.training.invariance import Activations, InvarianceLoss
@@ -70,7 +70,7 @@ class InvarianceTraining(keras.Model):
         Raises:
             ModelFault: the model, or a callback, fails.
         """
-        with told(TRAINS, self.trained, way_out="try model(images, training=True) by itself, on two of the images"):
+        with told(TRAINS, self.trained, way_out=TRY_TRAINING):
             return super().fit(*args, **options)
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from tfinv.activations.keras_graph import plain
 from tfinv.activations.outputs import output_activation
 from tfinv.datasets.split import as_dataset
 from tfinv.support.checks import kind_of, received, whole_number
-from tfinv.support.faults import TRAINS, told
+from tfinv.support.faults import TRAINS, TRY_TRAINING, told
 from tfinv.support.lazy import keras
 from tfinv.support.progress import Progress
 from tfinv.support.types import KerasModel
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Schedule = Literal["constant", "cosine"]
-_ALONE = "try model(images, training=True) by itself, on two of the images"
 
 __all__ = ["TrainingResult", "accuracy", "accuracy_under", "train"]
 
@@ -257,7 +256,7 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
         **objective,
         jit_compile=False,  # XLA compiles for 20 s what trains in 10, and lacks the warp
     )
-    with told(TRAINS, model, way_out=_ALONE):
+    with told(TRAINS, model, way_out=TRY_TRAINING):
         _make_variables(fitted_model, plan.train)
     callbacks = [keras.callbacks.TerminateOnNaN(), *plan.callbacks]
     if plan.patience is not None:
@@ -265,7 +264,7 @@ def _fit(model: KerasModel, plan: _Plan, seed: int) -> pd.DataFrame:
     with Progress(f"training {model.name}", plan.steps, "step", shown=plan.progress) as bar:
         if plan.progress:
             callbacks.append(_progress(bar, model.name, plan.epochs))
-        with warnings.catch_warnings(), told(TRAINS, model, way_out=_ALONE):
+        with warnings.catch_warnings(), told(TRAINS, model, way_out=TRY_TRAINING):
             warnings.filterwarnings("ignore", "`shuffle=True` was passed")
             fitted = fitted_model.fit(
                 batches, epochs=plan.epochs, validation_data=validation, callbacks=callbacks, verbose=0, shuffle=False

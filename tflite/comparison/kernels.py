@@ -154,9 +154,8 @@ def compare_kernels(
         model = models if isinstance(models, TFLiteModel) else TFLiteModel(models)
         models = {model.name: model}
     whole_number("samples", samples, 2)
-    images = as_split(
-        data, next(iter(models.values())).input_shape, samples, seed, answering_activation(next(iter(models.values())))
-    )
+    first = next(iter(models.values()))
+    images = as_split(data, first.input_shape, samples, seed, answering_activation(first))
     refused: dict[str, str] = {}
     runs = {name: _run_by_all(name, model, names, refused) for name, model in models.items()}
     seen = {

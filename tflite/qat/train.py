@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from tfinv.activations.layer_graph import flatten
 from tfinv.support.checks import kind_of
-from tfinv.support.faults import TRAINS, told
+from tfinv.support.faults import TRAINS, TRY_TRAINING, told
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.convert.litert_quantizer import Io
 from tfinv.tflite.qat.integer_file import to_integer_file
@@ -112,7 +112,7 @@ def qat_int8(
                 f"route must be 'keras' for several labels of one image. Received: 'tfmot' and {plan.data.y.shape[1]} "
                 "labels"
             )
-        with told(TRAINS, plan.model, way_out="try model(images, training=True) by itself, on two of the images"):
+        with told(TRAINS, plan.model, way_out=TRY_TRAINING):
             result = _by_keras(plan) if route == "keras" else _by_tfmot(plan)
         return _finish(plan, route, result, started)
 
