@@ -22,7 +22,7 @@ from harness import RESULTS, record
 from networks import images, simple_conv
 
 import tfinv
-from tfinv.engine.teams import Local
+from tfinv.engine.local_team import Local
 
 WORKERS = 2
 SET, KEY = "rotations(16)", "NormalizedVariance"

@@ -14,7 +14,9 @@ import keras
 import numpy as np
 
 import tfinv
-from tfinv.engine import remote, teams
+from tfinv.engine import remote
+from tfinv.engine.dask_team import OnDask
+from tfinv.engine.ray_team import OnRay
 
 MEASURES = ("NormalizedVariance", "NormalizedVarianceSE", "Goodfellow(percentile=0.1)")
 SAMPLES = 600
@@ -49,13 +51,31 @@ def assert_identical(first: tfinv.Results, second: tfinv.Results) -> None:
 
 
 @contextmanager
-def ray_workers() -> Iterator[teams.OnRay]:
+def dask_workers(count: int = 2) -> Iterator[OnDask]:
+    """Workers of a Dask cluster on this machine that start again however often tests kill them.
+
+    15 seconds after it lost a worker, such a cluster looks whether one of that name is there, and closes what is only
+    just being started again.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
+        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield OnDask(client)
+
+
+@contextmanager
+def ray_workers() -> Iterator[OnRay]:
     """Two workers of Ray that know the functions of the tests."""
     import ray
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray has a copy of its own
     ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
-    yield teams.OnRay()
+    yield OnRay()
     ray.shutdown()
 
 

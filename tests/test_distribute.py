@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import cloudpickle
 import distributed_evaluation
 import pytest
-from distributed_evaluation import DyingTeam, assert_identical, evaluate, network
+from distributed_evaluation import assert_identical, evaluate, network
 
 import tfinv
-from tfinv.engine import pieces, remote, teams
+from tfinv.engine import pieces, remote
 from tfinv.engine.checkpoint import Checkpoint
+from tfinv.engine.choosing import as_team
 
 cloudpickle.register_pickle_by_value(distributed_evaluation)  # workers do not know the folder of the tests
 
@@ -43,13 +44,6 @@ def int8(model) -> bytes:
     return static_int8(model, distributed_evaluation.images()[:32]).content
 
 
-@pytest.fixture(scope="module")
-def local():
-    team = teams.Local(2)
-    yield team
-    team.close()
-
-
 def test_two_local_processes_are_one_bit_for_bit(model, whole):
     assert_identical(evaluate(model, 2), whole)
 
@@ -60,15 +54,6 @@ def test_intervals_and_int8_files_of_two_processes_are_those_of_one(model, int8)
     from tfinv.tflite import TFLiteModel
 
     assert_identical(evaluate(TFLiteModel(int8), 2), evaluate(TFLiteModel(int8)))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("at", [1, 5])  # in the first and in the second pass
-def test_a_killed_worker_costs_nothing_but_time(model, whole, local, tmp_path, at):
-    team = DyingTeam(local, at, tmp_path)
-    assert_identical(evaluate(model, team), whole)
-    assert (tmp_path / "died").exists()
-    assert team.began == [1, 2, 3, 4, 5, 6]  # three pieces in each of two passes
 
 
 def test_anything_with_submit_will_do(model, whole, monkeypatch):
@@ -132,7 +117,7 @@ def test_bad_distribution_is_refused(model, monkeypatch):
     for engine, name in (("distributed", "tcp://127.0.0.1:1"), ("ray", "ray")):
         monkeypatch.setitem(sys.modules, engine, None)
         with pytest.raises(ImportError, match=r"must be installed .*pip install 'tfinv\[(dask|ray)\]'"):
-            teams.as_team(name)
+            as_team(name)
 
 
 @pytest.mark.slow
@@ -140,7 +125,7 @@ def test_bad_distribution_is_refused(model, monkeypatch):
 def test_an_address_that_does_not_answer_is_told_in_time():
     start = time.monotonic()
     with pytest.raises(ValueError, match=r"answers within 10 s. Received: tcp://127.0.0.1:1 "):
-        teams.as_team("tcp://127.0.0.1:1")
+        as_team("tcp://127.0.0.1:1")
     assert time.monotonic() - start < 20
 
 

@@ -20,7 +20,8 @@ import pytest
 from distributed_evaluation import assert_identical, evaluate, images, network
 
 import tfinv
-from tfinv.engine import remote, teams
+from tfinv.engine import remote
+from tfinv.engine.choosing import as_team
 from tfinv.support.cache import Cache
 
 cloudpickle.register_pickle_by_value(distributed_evaluation)
@@ -104,7 +105,7 @@ def test_a_silent_address_is_told_in_time():
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
         start = time.monotonic()
         with pytest.raises(ValueError, match=r"a Dask scheduler that answers within 10 s. Received: tcp://127.0.0.1"):
-            teams.as_team(address)
+            as_team(address)
         assert time.monotonic() - start < 20
 
 

@@ -12,7 +12,7 @@ import pytest
 from distributed_evaluation import assert_identical, evaluate, network, ray_workers
 
 import tfinv
-from tfinv.engine import teams
+from tfinv.engine.ray_team import OnRay
 from tfinv.engine.remote import errors_with_worker
 
 pytestmark = [
@@ -22,7 +22,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def team() -> Iterator[teams.OnRay]:
+def team() -> Iterator[OnRay]:
     with ray_workers() as workers:
         yield workers
 

@@ -10,10 +10,20 @@ import cloudpickle
 import distributed_evaluation
 import numpy as np
 import pytest
-from distributed_evaluation import SAMPLES, DyingTeam, assert_identical, evaluate, images, network, ray_workers
+from distributed_evaluation import (
+    SAMPLES,
+    DyingTeam,
+    assert_identical,
+    dask_workers,
+    evaluate,
+    images,
+    network,
+    ray_workers,
+)
 
 import tfinv
-from tfinv.engine import reducing, teams
+from tfinv.engine import reducing
+from tfinv.engine.local_team import Local
 from tfinv.engine.passes import Pass
 from tfinv.engine.pieces import Total
 from tfinv.statistics import Layer, RowDispersion
@@ -22,7 +32,7 @@ from tfinv.transformations import rotations
 cloudpickle.register_pickle_by_value(distributed_evaluation)
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(importlib.util.find_spec(module) is None, reason=f"needs {name}"))
-    for name, module in (("dask", "distributed"), ("ray", "ray"))
+    for name, module in (("local", "loky"), ("dask", "distributed"), ("ray", "ray"))
 ]
 
 
@@ -72,13 +82,13 @@ def team(request):
         with ray_workers() as workers:
             yield workers
         return
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield teams.OnDask(client)
+    if request.param == "local":
+        workers = Local(2)
+        yield workers
+        workers.close()
+        return
+    with dask_workers() as workers:
+        yield workers
 
 
 @pytest.mark.slow
@@ -94,9 +104,8 @@ def test_states_that_stay_give_the_numbers_of_one_process(model, team):
         assert received[True] < received[False] / 4
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("holds", [True, False])
-@pytest.mark.parametrize("at", [2, 5])  # in the first and in the second pass
+@pytest.mark.slow
+@pytest.mark.parametrize(("at", "holds"), [(2, False), (5, True)])  # in the first and in the second pass
 def test_a_killed_worker_costs_nothing_but_time(model, team, tmp_path, at, holds):
     dying = DyingTeam(team, at, tmp_path, holds)
     assert_identical(evaluate(model, dying), evaluate(model))

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from tfinv.engine.local_team import Local
 from tfinv.engine.remote import errors_with_worker, one_thread, pickled
-from tfinv.engine.teams import Local, Team, shared
+from tfinv.engine.teams import Team, shared
 
 R = TypeVar("R")
 

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
+from tfinv.engine.choosing import as_team
 from tfinv.engine.memory import parse_budget
 from tfinv.engine.remote import worker_name
 from tfinv.engine.tasks import run_tasks
-from tfinv.engine.teams import Team, as_team
+from tfinv.engine.teams import Team
 
 __all__ = ["Team", "distributed", "on_workers", "run_tasks", "share_of_memory", "team_of", "worker_name"]
 
