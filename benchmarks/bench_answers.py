@@ -49,7 +49,7 @@ class Fed:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--transformations", default="rotations(16)")
     parser.add_argument("--repeats", type=int, default=3)
@@ -57,11 +57,11 @@ def main() -> int:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     images, labels = rng.random((options.samples, 32, 32, 3), "float32"), rng.integers(10, size=options.samples)
-    files = list(subjects(images).values())
+    before, after = subjects(images).values()
 
     def side(data: Any) -> Any:
         arguments = {"measures": MEASURE, "names": ("float", "int8"), "progress": False}
-        return lambda: compare_files(*files, data, options.transformations, **arguments)
+        return lambda: compare_files(before, after, data, options.transformations, **arguments)
 
     sides = {"with": side((images, labels)), "without": side(images)}
     fed = {}
@@ -70,7 +70,7 @@ def main() -> int:
             run()
         fed[name] = counter.images
     with Fed() as counter:
-        for model in files:
+        for model in [before, after]:
             check_input_scale(model, images[:SCALE_SAMPLES], labels[:SCALE_SAMPLES])
     times = interleaved(sides, options.repeats)
     details = {

@@ -43,7 +43,7 @@ def subjects(samples: int) -> dict[str, tuple[TFLiteModel, np.ndarray, Any, list
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--precision", type=float, default=0.03)
     parser.add_argument("--transformations", default="rotations(8)")
@@ -59,7 +59,7 @@ def main() -> int:
             options.transformations,
             measures,
             labels=labels,
-            precision=options.precision,
+            sampling=tfinv.Sampling(precision=options.precision),
             progress=False,
         )
         facts = found.metadata["precision"]

@@ -76,7 +76,7 @@ def ratio(model: TFLiteModel, images: np.ndarray, transformations: str, repeats:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--transformations", default="rotations(16)")
     parser.add_argument("--repeats", type=int, default=5)

@@ -68,7 +68,7 @@ def forward(models: list[TFLiteModel], images: np.ndarray, transformations: str)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--transformations", default="rotations(8)")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -76,16 +76,16 @@ def main() -> int:
     coarse = np.random.default_rng(0).random((options.samples, 14, 14, 3), "float32")
     images = np.asarray(keras.ops.image.resize(coarse, (SIZE, SIZE)), np.float32)
     keras_model = network()
-    models = [TFLiteModel(float32(keras_model)), TFLiteModel(static_int8(keras_model, images[:16]))]
-    compare_files(*models, images[:8], "rotations(2)", progress=False)  # compiles the loops
-    bare = forward(models, images, options.transformations)
+    before, after = TFLiteModel(float32(keras_model)), TFLiteModel(static_int8(keras_model, images[:16]))
+    compare_files(before, after, images[:8], "rotations(2)", progress=False)  # compiles the loops
+    bare = forward([before, after], images, options.transformations)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "comparison.npz"
         subsets = Subsets(fidelity_samples=32)
         made: list[Any] = []
         comparing = seconds(
             lambda: made.append(
-                compare_files(*models, images, options.transformations, subsets=subsets, progress=False)
+                compare_files(before, after, images, options.transformations, subsets=subsets, progress=False)
             )
         )
         saving = seconds(lambda: made[0].save(path))
@@ -95,7 +95,7 @@ def main() -> int:
     details = {
         "ratio": whole / bare,
         "share_beside_forward": 1 - bare / whole,
-        "units": sum(int(np.prod(shape)) for shape in models[0].layer_shapes.values()),
+        "units": sum(int(np.prod(shape)) for shape in before.layer_shapes.values()),
         "samples": options.samples,
         "forward_seconds": bare,
         "compare_seconds": comparing,

@@ -63,7 +63,16 @@ def engine(
     spec = tuple(
         Layer(name, shape, len(chosen), chosen, name == list(shapes)[-1], len(images)) for name, shape in shapes.items()
     )
-    setting = Setting(source, spec, tuple(as_measures(measures)), chosen, images.shape[1:], "constant", "bilinear")
     batches = ImageBatches(images, batch, labels)
+    setting = Setting(
+        source,
+        spec,
+        tuple(as_measures(measures)),
+        chosen,
+        images.shape[1:],
+        batches.label_shape,
+        "constant",
+        "bilinear",
+    )
     runs = make_passes(setting, spec)
     return lambda: measured(setting, spec, [batches], runs)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 SHARES = (1.0, 0.2, 0.05, 0.01, 0.005, 0.002)
 SIZES = ((30, 2), (30, 16), (30, 64), (250, 2), (250, 16), (250, 64), (3000, 2), (3000, 16), (3000, 64))
 UNITS = 200
@@ -184,7 +184,7 @@ def resnet(*, reference: int = 1200, draws: tuple[tuple[int, int], ...] = ((40, 
 
 def main() -> None:
     """Run one part and write its entry."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", choices=["simulate", "resnet"])
     parser.add_argument("output", type=Path)
     options = parser.parse_args()

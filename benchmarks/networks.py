@@ -24,8 +24,8 @@ def simple_conv(filters: int, dense: int = 128) -> keras.Model:
 
 def torch_simple_conv(model: keras.Model) -> Any:
     """The same network with the same weights in PyTorch."""
-    import torch
-    from torch import nn
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
 
     filters = model.get_layer("conv_a").filters
     dense = model.get_layer("dense").units

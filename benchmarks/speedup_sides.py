@@ -41,8 +41,8 @@ def with_tfinv(model: keras.Model, x: np.ndarray) -> tuple[Any, float]:
 
 def with_tmeasures(model: keras.Model, x: np.ndarray) -> tuple[Any, float]:
     """Its PyTorch measure; the transformations look up what was warped already."""
-    import tmeasures as tm
-    import torch
+    import tmeasures as tm  # pyright: ignore[reportMissingImports]
+    import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(2)
     ready = torch.from_numpy(warped(x, ROTATIONS).reshape(SAMPLES, COUNT, 28, 28, 1).transpose(0, 1, 4, 2, 3).copy())
