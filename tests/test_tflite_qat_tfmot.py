@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +147,16 @@ def test_only_the_process_imports_the_other_keras() -> None:
 
 
 def test_batches_travel_whole(rng: np.random.Generator) -> None:
-    from tfinv.tflite.qat.tfmot_route.worker import read_batches
+    from tfinv.tflite.qat.tfmot_route.stream import END, read_batches, write_batch
 
-    images, labels = rng.random((3, 2, 2, 1), "float32"), np.array([1, 2, 3])
-    message = json.dumps(list(images.shape)).encode() + b"\n" + images.tobytes() + labels.tobytes()
-    ((got, classes),) = read_batches(io.BytesIO(message + b"[]\n"))
-    assert_array_equal(got, images)
+    arrays, labels = {"images": rng.random((3, 2, 2, 1), "float32"), "logits": np.eye(3)}, np.array([1, 2, 3])
+    stream = io.BytesIO()
+    write_batch(stream, arrays, labels)
+    message = stream.getvalue()
+    ((got, classes),) = read_batches(io.BytesIO(message + END))
+    assert list(got) == ["images", "logits"]
+    assert_array_equal(got["images"], arrays["images"])
+    assert_array_equal(got["logits"], arrays["logits"])
     assert_array_equal(classes, labels)
     for broken in (message, message[:-3], b""):
         with pytest.raises(EOFError, match="ended early"):

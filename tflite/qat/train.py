@@ -75,8 +75,8 @@ def qat_int8(
         weight_bits: of the kernels, 8 or 4 (route `"keras"` only).
         progress: show a progress bar.
         invariance: what is added to the loss, so that layers keep their invariance or become invariant. Its layers are
-            those of `model` whose output exists in the file: of a convolution and the ReLU after it, the ReLU. With a
-            `Distillation`, route `"keras"` alone; the teacher may be `model`.
+            those of `model` whose output exists in the file: of a convolution and the ReLU after it, the ReLU. The
+            teacher of a `Distillation` may be `model`.
 
     Returns:
         The file; `report` says how training went, how far the file agrees with the trained model, and which
@@ -98,8 +98,6 @@ def qat_int8(
         raise ValueError(f"weight_bits must be 8 for route 'tfmot'. Received: {weight_bits!r}")
     if invariance is not None:
         kind_of("invariance", invariance, InvarianceLoss, "an InvarianceLoss")
-    if route == "tfmot" and invariance is not None and invariance.distillation is not None:
-        raise ValueError("invariance must be without a teacher for route 'tfmot'. Received: a Distillation")
     started = time.perf_counter()
     flatten(model)  # a model that no route can read fails here, before data are touched
     with _without_retracing_warnings():

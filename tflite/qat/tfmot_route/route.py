@@ -16,7 +16,7 @@ import numpy as np
 
 from tfinv.activations.layer_graph import flatten
 from tfinv.datasets.split import as_dataset
-from tfinv.support.faults import ModelFault
+from tfinv.support.faults import RUNS, ModelFault, told
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import KerasModel
@@ -25,11 +25,16 @@ from tfinv.tflite.qat.match_scopes import NamedStep
 from tfinv.tflite.qat.plan import QatPlan, outputs, watched_names
 from tfinv.tflite.qat.report import Agreement, RouteResult
 from tfinv.tflite.qat.tfmot_route.spec import Spec, make_spec
+from tfinv.tflite.qat.tfmot_route.stream import END, write_batch
 from tfinv.tflite.qat.tfmot_route.weights import Carried
 from tfinv.training.seeding import seed_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from tfinv.training.invariance import InvarianceLoss
 
 _PACKAGES = ("tf_keras", "tensorflow_model_optimization")
 _CHECKED_IMAGES = 32
@@ -79,10 +84,13 @@ def _write(folder: Path, plan: QatPlan, spec: Spec, output: str, carried: list[C
         "io": plan.io,
         "compared": len(plan.compared),
         "invariance": None,
+        "distillation": None,
     }
     if plan.invariance is not None:
         available = [call.label for call in spec.calls if not call.is_identity]
         options["invariance"] = {"layers": watched_names(plan, available), "weight": plan.invariance.weight}
+        if (taught := plan.invariance.distillation) is not None:
+            options["distillation"] = {"weight": taught.weight, "temperature": taught.temperature}
     (folder / "spec.json").write_text(json.dumps(asdict(spec) | options), encoding="utf-8")
     weights: dict[str, Any] = {
         key: array for named in carried for key, array in zip(named.keys, named.arrays, strict=True)
@@ -111,25 +119,43 @@ def _run(folder: Path, plan: QatPlan) -> None:
         raise _error(folder, code)
 
 
+def _lesson(plan: QatPlan, added: InvarianceLoss) -> Callable[[NDArray[np.float32]], dict[str, Any]]:
+    """From images to what the teacher says of them: its logits, and the activations of the layers of the loss."""
+    assert added.distillation is not None
+    teacher = added.distillation.teacher
+    activations = added.activations_of(teacher)
+    run = tf.function(lambda images: (teacher(images, training=False), activations(images)), reduce_retracing=True)
+
+    def lesson(images: NDArray[np.float32]) -> dict[str, Any]:
+        with told(RUNS, teacher):
+            logits, layers = run(tf.constant(images))
+        return {"logits": logits, **{f"layer {name}": value for name, value in layers.items()}}
+
+    return lesson
+
+
 def _feed(stream: IO[bytes], plan: QatPlan) -> None:
-    """Write all epochs in the form of `tfmot_worker.read_batches`."""
+    """Write all epochs in the form of `stream.read_batches`."""
     data: Any = plan.data
     batches = as_dataset(data, plan.batch_size, True, plan.seed, False, plan.augmentation, True)
-    if plan.invariance is not None:
-        seed_layer(plan.invariance.draw, plan.data.x[:1], plan.seed + 1)  # apart from the augmentation
+    added = plan.invariance
+    if added is not None:
+        seed_layer(added.draw, plan.data.x[:1], plan.seed + 1)  # apart from the augmentation
+    lesson = _lesson(plan, added) if added is not None and added.distillation is not None else None
     steps = -(-len(plan.data) // plan.batch_size) * plan.epochs
     try:
         with Progress(f"training {plan.model.name} (tfmot)", steps, "step", shown=plan.progress) as bar:
             for epoch in range(plan.epochs):
                 bar.describe(f"training {plan.model.name} (tfmot), epoch {epoch + 1}/{plan.epochs}")
                 for images, labels in batches.as_numpy_iterator():
-                    stream.write(json.dumps(list(images.shape)).encode() + b"\n")
-                    stream.write(np.ascontiguousarray(images, np.float32).tobytes())
-                    if plan.invariance is not None:
-                        stream.write(np.asarray(plan.invariance.transformed(images), np.float32).tobytes())
-                    stream.write(np.ascontiguousarray(labels, np.int64).tobytes())
+                    arrays = {"images": images}
+                    if added is not None:
+                        arrays["transformed"] = added.transformed(images)
+                    if lesson is not None:
+                        arrays |= lesson(images)
+                    write_batch(stream, arrays, labels)
                     bar.advance()
-                stream.write(b"[]\n")
+                stream.write(END)
             bar.describe(f"training {plan.model.name} (tfmot), converting")
         stream.close()
     except BrokenPipeError:

@@ -12,18 +12,17 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tfinv.support.faults import cause, is_ours, one_line
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.qat.match_scopes import NamedStep
 from tfinv.tflite.qat.tfmot_route.quantize import quantize, set_ranges, share_scales, tuned_weights
 from tfinv.tflite.qat.tfmot_route.rebuild import check_equal, predict, readers_of, rebuild
+from tfinv.tflite.qat.tfmot_route.stream import read_batches
 
 
 def main(folder: Path, stream: BinaryIO) -> None:
@@ -31,7 +30,7 @@ def main(folder: Path, stream: BinaryIO) -> None:
 
     Args:
         folder: holds `spec.json`, `weights.npz` and `images.npz`; receives `model.tflite`, `result.json`, `tuned.npz`.
-        stream: training batches, see `read_batches`.
+        stream: training batches, see `read_batches` in `stream`.
     """
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     with np.load(folder / "images.npz", allow_pickle=False) as file:
@@ -52,7 +51,7 @@ def main(folder: Path, stream: BinaryIO) -> None:
     if spec["invariance"]:
         outputs_of = _layer_outputs(quantized, steps)
         watched = tf_keras.Model(quantized.input, {name: outputs_of[name] for name in spec["invariance"]["layers"]})
-        model = with_invariance(model, watched, spec["invariance"]["weight"])
+        model = with_invariance(model, watched, spec)
     history = train(model, spec, stream)
     share_scales(quantized, spec)
     outputs["after"] = predict(quantized, images["calibration"])
@@ -63,43 +62,47 @@ def main(folder: Path, stream: BinaryIO) -> None:
 
 
 def train(model: KerasModel, spec: dict[str, Any], stream: BinaryIO) -> dict[str, list[float]]:
-    """Train on the stream; give back loss and accuracy by epoch, and the term of an invariance loss."""
+    """Train on the stream; give back loss and accuracy by epoch, and the terms of an invariance loss."""
     import tf_keras
 
-    added = spec["invariance"]
+    added = {name: spec[name]["weight"] for name in ("invariance", "distillation") if spec[name]}
     single = model.output_shape[-1] == 1
     loss = tf_keras.losses.BinaryCrossentropy if single else tf_keras.losses.SparseCategoricalCrossentropy
     metric = tf_keras.metrics.BinaryAccuracy("accuracy", threshold=0.0) if single else "accuracy"
     model.compile(tf_keras.optimizers.Adam(spec["learning_rate"]), loss(from_logits=True), metrics=[metric])
-    history: dict[str, list[float]] = {"loss": [], "accuracy": []} | ({"invariance": []} if added else {})
+    history: dict[str, list[float]] = {name: [] for name in ("loss", "accuracy", *added)}
     for _ in range(spec["epochs"]):
         logs: dict[str, Any] = {}
         model.reset_metrics()
-        for images, labels in read_batches(stream, paired=bool(added)):
-            logs = model.train_on_batch(images, labels, reset_metrics=False, return_dict=True)
+        for arrays, labels in read_batches(stream):
+            x = arrays if added else arrays["images"]
+            logs = model.train_on_batch(x, labels, reset_metrics=False, return_dict=True)
             if not np.isfinite(logs["loss"]):
                 raise ValueError(
                     f"learning_rate must be small enough for a finite loss. Received: {spec['learning_rate']!r}"
                 )
-        if added:  # tf_keras counts the cross entropy alone
-            logs["loss"] += added["weight"] * logs["invariance"]
+        for name, weight in added.items():  # tf_keras counts the cross entropy alone
+            logs["loss"] += weight * logs[name]
         for name in history:
             history[name].append(float(logs[name]))
     return history
 
 
-def with_invariance(model: KerasModel, watched: KerasModel, weight: float) -> KerasModel:
-    """A model of the pair `(images, transformed images)` that is trained with the term of an invariance loss.
+def with_invariance(model: KerasModel, watched: KerasModel, spec: dict[str, Any]) -> KerasModel:
+    """A model of batches by name, as `stream.read_batches` gives them, trained with the terms of an invariance loss.
 
     Args:
         model: gives logits for images.
         watched: gives `{layer: activation}` for images, from the same layers.
-        weight: of the term.
+        spec: holds the weights of the terms.
     """
     import tensorflow as tf
     import tf_keras
 
     from tfinv.training.invariance import mean_term
+
+    weight, taught = spec["invariance"]["weight"], spec["distillation"]
+    divergence = tf_keras.losses.KLDivergence()
 
     class Invariance(tf_keras.Model):
         output_shape = model.output_shape
@@ -108,38 +111,26 @@ def with_invariance(model: KerasModel, watched: KerasModel, weight: float) -> Ke
             super().__init__()
             self.trained = model
             self.term = tf_keras.metrics.Mean(name="invariance")
+            self.distilled = tf_keras.metrics.Mean(name="distillation") if taught else None
 
-        def call(self, pair: Any, training: bool = False) -> Any:
-            return self.trained(pair[0], training=training)
+        def call(self, arrays: Any, training: bool = False) -> Any:
+            return self.trained(arrays["images"], training=training)
 
         def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Any:
-            term = mean_term(*(watched(images, training=False) for images in x))
+            lesson = {name.removeprefix("layer "): value for name, value in x.items() if name.startswith("layer ")}
+            plain = lesson if taught else watched(x["images"], training=False)
+            term = mean_term(plain, watched(x["transformed"], training=False))
             self.term.update_state(term, tf.shape(y)[0])
-            return super().compute_loss(x, y, y_pred, sample_weight) + weight * term
+            loss = super().compute_loss(x, y, y_pred, sample_weight) + weight * term
+            if self.distilled is not None:
+                temperature = taught["temperature"]
+                distilled = divergence(*(tf.nn.softmax(logits / temperature) for logits in (x["logits"], y_pred)))
+                distilled *= temperature**2  # as keras.distillation.LogitsDistillation does
+                self.distilled.update_state(distilled, tf.shape(y)[0])
+                loss += taught["weight"] * distilled
+            return loss
 
     return Invariance()
-
-
-def read_batches(stream: BinaryIO, paired: bool = False) -> Iterator[tuple[Any, NDArray[np.int64]]]:
-    """The batches of one epoch: a line with the shape `[N, H, W, C]`, float32 images, int64 labels; `[]` ends it.
-
-    Args:
-        stream: holds them.
-        paired: the images are followed by as many transformed ones; then the first member of a batch is the pair.
-    """
-    while shape := json.loads(stream.readline() or b"null"):
-        count = int(np.prod(shape))
-        parts = [np.frombuffer(_exactly(stream, 4 * count), np.float32).reshape(shape) for _ in range(1 + paired)]
-        yield tuple(parts) if paired else parts[0], np.frombuffer(_exactly(stream, 8 * shape[0]), np.int64)
-    if shape is None:
-        raise EOFError("the training data ended early")
-
-
-def _exactly(stream: BinaryIO, count: int) -> bytes:
-    data = stream.read(count)
-    if len(data) != count:
-        raise EOFError("the training data ended early")
-    return data
 
 
 def _up_to_logits(quantized: Any, spec: dict[str, Any]) -> Any:
