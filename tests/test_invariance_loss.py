@@ -241,6 +241,27 @@ def test_bad_input_says_what_to_do() -> None:
             make()
 
 
+def test_a_teacher_of_another_kind_is_refused() -> None:
+    image = keras.Input(SHAPE)
+    flat = keras.layers.Flatten(name="flat")(image)
+    few_classes, strange, coarse = (
+        keras.Model(image, keras.layers.Dense(count, name=name)(tensor))
+        for count, name, tensor in (
+            (7, "logits", flat),
+            (10, "other", flat),
+            (10, "logits", keras.layers.Flatten(name="bn")(image)),
+        )
+    )
+    for teacher, text in (
+        (few_classes, r"the outputs of the network in training, \(None, 10\)\. Received: outputs \(None, 7\)"),
+        (strange, r"the layers that the loss compares: bn, logits\. Received: a model without bn, logits"),
+        (coarse, r"layer 'bn' in the shape of the network in training, \(7, 7, 4\)\. Received: \(256,\)"),
+    ):
+        loss = InvarianceLoss("rotations(4)", ["bn", "logits"], distillation=Distillation(teacher))
+        with pytest.raises(ValueError, match=f"teacher must have {text}"):
+            InvarianceTraining(tiny(), loss)
+
+
 def _loss(layers: Any) -> InvarianceLoss:
     return InvarianceLoss("rotations(4)", layers)
 

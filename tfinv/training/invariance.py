@@ -143,6 +143,39 @@ class InvarianceLoss:
             raise ValueError("model must have its channels last for an invariance loss. Received: channels first")
         return watched
 
+    def activations_of_teacher(self, model: KerasModel) -> ActivationModel:
+        """The chosen layers of the teacher, which are those of a model with the same outputs.
+
+        Args:
+            model: the network in training.
+
+        Raises:
+            ValueError: a teacher with other outputs, or without one of the layers.
+        """
+        assert self.distillation is not None
+        teacher = self.distillation.teacher
+        if teacher.output_shape != model.output_shape:
+            raise ValueError(
+                f"teacher must have the outputs of the network in training, {model.output_shape}. Received: outputs "
+                f"{teacher.output_shape}"
+            )
+        shapes = self.activations_of(model).layer_shapes
+        names = [name for name in shapes if name not in ActivationModel(teacher, None).layer_shapes]
+        if names:
+            raise ValueError(
+                f"teacher must have the layers that the loss compares: {', '.join(shapes)}. Received: a model without "
+                f"{', '.join(names)}"
+            )
+        activations = self.activations_of(teacher)
+        different = [name for name, shape in shapes.items() if activations.layer_shapes.get(name) != shape]
+        if different:
+            name = different[0]
+            raise ValueError(
+                f"teacher must have layer {name!r} in the shape of the network in training, {shapes[name]}. Received: "
+                f"{activations.layer_shapes.get(name)}"
+            )
+        return activations
+
     def transformed(self, images: Images) -> Tensor:
         """Each image under a transformation drawn for it: float32 `(N, H, W, C)`."""
         asks = "training" in inspect.signature(self.draw.call).parameters

@@ -61,7 +61,9 @@ class InvarianceTraining(keras.Model):
             divergence = keras.losses.KLDivergence()
             self._logits_loss = keras.distillation.LogitsDistillation(added.distillation.temperature, divergence)
             teacher = added.distillation.teacher
-            self._teacher = _Untracked(teacher, added.activations_of(teacher))
+            # Activations that are given are those of a copy, whose layers may have other names.
+            taught = added.activations_of_teacher(model) if activations is None else added.activations_of(teacher)
+            self._teacher = _Untracked(teacher, taught)
         self.built = model.built
 
     def fit(self, *args: Any, **options: Any) -> Any:

@@ -100,6 +100,8 @@ def qat_int8(
         kind_of("invariance", invariance, InvarianceLoss, "an InvarianceLoss")
     started = time.perf_counter()
     flatten(model)  # a model that no route can read fails here, before data are touched
+    if invariance is not None and invariance.distillation is not None:
+        invariance.activations_of_teacher(model)
     with _without_retracing_warnings():
         options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "io": io, "seed": seed}
         plan = make_plan(

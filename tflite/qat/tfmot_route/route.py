@@ -123,7 +123,7 @@ def _lesson(plan: QatPlan, added: InvarianceLoss) -> Callable[[NDArray[np.float3
     """From images to what the teacher says of them: its logits, and the activations of the layers of the loss."""
     assert added.distillation is not None
     teacher = added.distillation.teacher
-    activations = added.activations_of(teacher)
+    activations = added.activations_of_teacher(plan.model)
     run = tf.function(lambda images: (teacher(images, training=False), activations(images)), reduce_retracing=True)
 
     def lesson(images: NDArray[np.float32]) -> dict[str, Any]:
