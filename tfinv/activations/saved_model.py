@@ -16,8 +16,9 @@ from tfinv.activations.input_scale import InputScale
 from tfinv.activations.layout import Layout, checked_layout, told_by_shape
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.steps import IMAGES, NetworkStep, maker
-from tfinv.support.checks import one_of
+from tfinv.support.checks import one_of, path_like
 from tfinv.support.faults import SHOWN, one_line
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import tf
 from tfinv.support.types import Tensor
 
@@ -35,6 +36,7 @@ _REACHING = ("EagerPyFunc", "MatchingFiles", "PyFunc", "PyFuncStateless", "ReadF
 """Operations that read and write files or run Python."""
 
 
+@guarded()
 class SavedModel(ForeignModel):
     """A folder with a TensorFlow SavedModel that gives the activations of its layers.
 
@@ -76,6 +78,7 @@ class SavedModel(ForeignModel):
         layout: Layout | None = None,
         input_size: Sequence[int] | None = None,
     ) -> None:
+        path_like("path", path)
         folder = Path(path)
         graph, batch, names = _frozen(folder, signature, input_size, checked_layout(layout))
         self._content: bytes = graph.as_graph_def().SerializeToString()

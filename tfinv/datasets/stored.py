@@ -20,6 +20,7 @@ from tfinv.datasets.request import Request, unit
 from tfinv.datasets.sampling import stratified_sample
 from tfinv.support import archive
 from tfinv.support.checks import path_like
+from tfinv.support.guarded import guarded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +82,7 @@ class StoredImages:
         return self.take(stratified_sample(self.y, len(self), n, seed))
 
 
+@guarded()
 def on_disk(
     path: str | os.PathLike[str], *, size: Any = None, channels: int | None = None, test: bool = False
 ) -> StoredImages:

@@ -15,7 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from tfinv.engine.measuring import Intervals
 from tfinv.results import Results
-from tfinv.support.checks import share, whole_number
+from tfinv.support.checks import finite, flag, share, whole_number
 from tfinv.transformations.warp import Interpolation, Padding
 
 P = ParamSpec("P")
@@ -92,11 +92,10 @@ class Sampling:
             whole_number(name, getattr(self, name), least)
         if self.whole is not None:
             whole_number("whole", self.whole, self.first_sample + 1)
-        precision: Any = self.precision
-        if precision is not None and (
-            isinstance(precision, bool) or not isinstance(precision, (int, float)) or not precision > 0
-        ):
-            raise ValueError(f"precision must be a number above 0, such as 0.02. Received: {precision!r}")
+        for name in ("stratified", "keep_statistics", "first_pass"):
+            flag(name, getattr(self, name))
+        if self.precision is not None:
+            finite("precision", self.precision, above=0, hint=", such as 0.02")
         if self.stratified and confidence is not None:
             raise ValueError("stratified cannot be combined with confidence. Received: both")
         if self.first_pass and (not self.keep_statistics or self.thresholds is not None):

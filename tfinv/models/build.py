@@ -27,6 +27,7 @@ from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
 from tfinv.support.checks import close_match
 from tfinv.support.extensions import installed, installed_names
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
@@ -88,6 +89,7 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_BUILDERS, *installed_names(GROUP)]))
 
 
+@guarded(seed=0)
 def build(
     name: str,
     input_shape: tuple[int, int, int] | None,

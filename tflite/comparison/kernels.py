@@ -17,6 +17,7 @@ from tfinv.evaluation.arguments import as_measures, block_size
 from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, checked
 from tfinv.support.checks import whole_number
+from tfinv.support.guarded import guarded
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.behaviour import behaviour, identities
@@ -27,7 +28,7 @@ from tfinv.tflite.comparison.observing import Observer, warping_function
 from tfinv.tflite.comparison.options import INTERVALS, KERNEL_SAMPLES, paired_sampling
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.files.kernels import DEVICES, Kernels, kernel_sets
-from tfinv.tflite.files.model import Source, TFLiteModel
+from tfinv.tflite.files.model import Source, TFLiteModel, opened
 from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class KernelComparison:
         return cls(kernels, facts["samples"], verdict, facts["refused"], **tables)
 
 
+@guarded(seed=0)
 def compare_kernels(
     models: Source | TFLiteModel | Mapping[str, TFLiteModel],
     data: Images,
@@ -151,7 +153,7 @@ def compare_kernels(
     transformations, sampling, warping = as_set(transformations), paired_sampling(sampling), checked(Warping, warping)
     measures = as_measures(measures) if measures else []
     if not isinstance(models, Mapping):
-        model = models if isinstance(models, TFLiteModel) else TFLiteModel(models)
+        model = opened(models, "models")
         models = {model.name: model}
     whole_number("samples", samples, 2)
     first = next(iter(models.values()))
