@@ -241,7 +241,7 @@ def _versions(parts: Sequence[Results]) -> dict[str, Any]:
     warnings.warn(
         f"results were made with different versions of {', '.join(different)}: their numbers may differ by more than "
         "rounding; see versions_of_parts in the metadata",
-        stacklevel=3,
+        stacklevel=4,
     )
     return {"versions_of_parts": distinct}
 

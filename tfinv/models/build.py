@@ -190,7 +190,7 @@ def _published(builder: Callable[..., Any], name: str, arguments: dict[str, Any]
         raise
     except Exception as error:  # Keras raises a bare Exception when a download fails
         reason = str(error).split(": ")[-1]
-        warnings.warn(f"{name} has random weights, its own could not be downloaded: {reason}", stacklevel=4)
+        warnings.warn(f"{name} has random weights, its own could not be downloaded: {reason}", stacklevel=5)
         return builder(weights=None, **arguments)
 
 

@@ -230,7 +230,7 @@ def _attempts(model: KerasModel, plan: _Plan) -> tuple[pd.DataFrame, float, int]
         warnings.warn(
             f"training of {model.name} reached accuracy {reached:.3f}, below the {plan.min_accuracy:g} asked for "
             f"(attempt {attempt + 1} of {plan.max_restarts + 1}): {what}",
-            stacklevel=3,
+            stacklevel=4,
         )
     model.set_weights(best[2])
     return best[1], best[0], plan.max_restarts

@@ -29,6 +29,7 @@ from tfinv.tflite.comparison.answers import Answers, answers_of
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.comparison.kernel_run import plan_kernels
 from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
@@ -172,6 +173,10 @@ def compare_files(
         matched = matched.only(first.layer_shapes)
         second = second.select(list(matched.pairs.values()))
     called = names or _names(first, second)
+    if len(chosen) > 1:
+        files = dict(zip(called, (first, second), strict=True))
+        count = min(len(images), subsets.kernel_samples)
+        plan_kernels(files, len(chosen), count, transformations, measures, sampling, subsets.memory_budget)
     unchecked = {
         name: text
         for name, model in zip(called, (first, second), strict=True)
@@ -201,6 +206,7 @@ def compare_files(
             samples=subsets.kernel_samples,
             sampling=sampling,
             warping=warping,
+            memory_budget=subsets.memory_budget,
             seed=seed,
             progress=progress,
         )

@@ -434,14 +434,14 @@ def _open(
             name, conversion = "tflite", Conversion(bytes(model), "unknown")
         elif isinstance(model, (str, os.PathLike)):
             path = Path(model)
-            where = f"{path}: "
+            where = str(path)
             name, conversion = path.stem, Conversion.load(path)
         else:
             raise TypeError(f"model must be {FILE_WORDS}. Received: {received(model)}")
         conversion = sized(conversion)
         return (name, conversion, ()) if try_first is False else (name, *_tried(conversion))
     except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
+        raise ValueError(str(error) if where in str(error) else f"{where}: {error}") from None
 
 
 def _tried(conversion: Conversion) -> tuple[Conversion, tuple[str, ...]]:

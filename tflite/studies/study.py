@@ -218,6 +218,7 @@ def study(
             samples=subsets.kernel_samples,
             sampling=sampling,
             warping=warping,
+            memory_budget=subsets.memory_budget,
             seed=seed,
             progress=progress,
         )
