@@ -127,7 +127,7 @@ def test_what_fits_goes_through_unchanged(function, values):
         (listed, np.array(5), TypeError, "value must be a sequence or None. Received: ndarray"),
         (mapped, [("a", 5)], TypeError, "value must be a mapping. Received: list"),
         (called, "print", TypeError, "value must be a function. Received: 'print'"),
-        (moved, "a", TypeError, "value must be an Affine or None. Received: 'a'"),
+        (moved, "a", TypeError, "value must be a tfinv.transformations.Affine or None. Received: 'a'"),
         (counted, 1, ValueError, "value must be a whole number of at least 2. Received: 1"),
         (Record, "no", TypeError, "value must be True or False. Received: 'no'"),
     ],

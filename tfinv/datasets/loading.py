@@ -86,7 +86,7 @@ def load(
         return load_folder(path.resolve(), request)
     if path.is_file():
         if path.suffix.lower() != ".npz":
-            raise ValueError(f"name_or_path must be an .npz file, where it is a file. Received: {path}")
+            raise ValueError(f"name_or_path must be a folder or an .npz file. Received: {path}")
         return load_npz(path, request)
     if path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(

@@ -15,7 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from tfinv.engine.measuring import Intervals
 from tfinv.results import Results
-from tfinv.support.checks import finite, flag, share, whole_number
+from tfinv.support.checks import finite, flag, public_name, share, whole_number
 from tfinv.transformations.warp import Interpolation, Padding
 
 P = ParamSpec("P")
@@ -177,7 +177,7 @@ def checked(kind: type[Options], value: Options | None) -> Options:
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        raise TypeError(f"{kind.__name__.lower()} must be a {_public(kind)} or None. Received: {value!r}")
+        raise TypeError(f"{kind.__name__.lower()} must be a {public_name(kind)} or None. Received: {value!r}")
     return value
 
 
@@ -195,7 +195,7 @@ def accepts_folded(function: Callable[P, R]) -> Callable[P, R]:
     home = {field.name: name for name, value in objects.items() for field in dataclasses.fields(value)}
 
     def form(name: str) -> str:
-        return f"{home[name]}={_public(type(objects[home[name]]))}({name}=...)"
+        return f"{home[name]}={public_name(type(objects[home[name]]))}({name}=...)"
 
     def hint(name: str) -> str:
         close = difflib.get_close_matches(name, [*known, *home], n=1)
@@ -244,8 +244,3 @@ def _defaults(parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
         if dataclasses.is_dataclass(parameter.default):
             defaults[name] = parameter.default
     return defaults
-
-
-def _public(kind: type) -> str:
-    """The name under which users import an option object."""
-    return f"tfinv.{'tflite.' if '.tflite.' in kind.__module__ else ''}{kind.__name__}"

@@ -13,6 +13,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_ROOMS = ("activations", "datasets", "measures", "outputs", "statistics", "tflite", "training", "transformations")
+"""Packages whose classes are imported from them; those of others stand in `tfinv` itself."""
+
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """A whole number within limits; NumPy's integers count, truth values do not.
@@ -216,6 +219,21 @@ def received(value: Any) -> str:
     """
     small = value is None or isinstance(value, (bool, int, float, str, type))
     return repr(value)[:200] if small else type(value).__name__
+
+
+def public_name(kind: type) -> str:
+    """The name under which users import a class.
+
+    Example:
+        >>> import tfinv
+        >>> from tfinv.support.checks import public_name
+        >>> public_name(tfinv.Sampling), public_name(tfinv.transformations.Affine)
+        ('tfinv.Sampling', 'tfinv.transformations.Affine')
+    """
+    package, *rooms = kind.__module__.split(".")
+    room = next(iter(rooms), "")
+    inside = room if room in _ROOMS else ""
+    return ".".join(part for part in (package, inside, kind.__name__) if part)
 
 
 def share(name: str, value: Any, such_as: str = "") -> float:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import numpy as np
 
-from tfinv.support.checks import is_number, one_of, received, whole_number
+from tfinv.support.checks import is_number, one_of, public_name, received, whole_number
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Fits = Callable[[Any], bool]
@@ -120,7 +120,7 @@ def _kind(member: Any) -> tuple[_Fits, str] | None:
         return _KINDS[origin]
     if origin is Literal:
         values = get_args(member)
-        return (lambda value: value in values), f"one of {', '.join(map(repr, values))}"
+        return (lambda value: value in values), " or ".join(map(repr, values))
     if not inspect.isclass(origin) or origin is object:
         return None
     if origin is os.PathLike:
@@ -131,9 +131,7 @@ def _kind(member: Any) -> tuple[_Fits, str] | None:
         return _is_sequence, "a sequence"
     if origin.__module__.split(".")[0] != "tfinv":
         return None
-    return (
-        lambda value: isinstance(value, origin)
-    ), f"{'an' if origin.__name__[0] in 'AEIO' else 'a'} {origin.__name__}"
+    return (lambda value: isinstance(value, origin)), f"a {public_name(origin)}"
 
 
 def _is_sequence(value: Any) -> bool:
