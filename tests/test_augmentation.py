@@ -276,7 +276,7 @@ def test_preview_shows_versions_of_each_image_and_leaves_the_draws_alone() -> No
         ({"reflection": "both"}, "reflection must be one of.*'both'"),
         ({"rotation": 5, "interpolation": "linear"}, "interpolation must be one of.*'linear'"),
         ({"rotation": 5, "padding": "zeros"}, "padding must be one of.*'zeros'"),
-        ({"rotation": 5, "seed": 1.5}, "seed must be a whole number or None.* 1.5"),
+        ({"rotation": 5, "seed": 1.5}, "seed must be a whole number of at least 0.* 1.5"),
     ],
 )
 def test_refuses(arguments: dict[str, Any], message: str) -> None:

@@ -132,5 +132,5 @@ def test_damaged_pickled_and_foreign_files(tmp_path: Path) -> None:
             datasets.load(path)
     other = tmp_path / "images.csv"
     other.touch()
-    with pytest.raises(ValueError, match=r"must be an .npz file. Received: .*images.csv"):
+    with pytest.raises(ValueError, match=r"name_or_path must be a folder or an \.npz file\. Received: .*images.csv"):
         datasets.load(other)

@@ -173,7 +173,7 @@ def test_saves_are_rare_where_saving_is_slow(tmp_path, monkeypatch):
     while time.monotonic() - start < 0.3:
         checkpoint.tick("part", 1, dict)
     assert len(saves) == 1
-    with pytest.raises(ValueError, match=r"every must be a number of seconds. Received: 'often'"):
+    with pytest.raises(TypeError, match=r"every must be a number of at least 0, in seconds\. Received: 'often'"):
         Checkpoint("state.npz", every="often")  # type: ignore[arg-type]
 
 

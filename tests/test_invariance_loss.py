@@ -227,15 +227,19 @@ def test_bad_input_says_what_to_do() -> None:
     )
     for kind, text, make in (
         (ValueError, r"layers must name .* Received: None", lambda: InvarianceLoss("rotations(4)", None)),
-        (ValueError, r"weight must be at least 0\. Received: -1", lambda: InvarianceLoss("rotations(4)", "a", -1)),
-        (TypeError, r"weight must be a number\. Received: '1'", lambda: InvarianceLoss("rotations(4)", "a", "1")),
+        (
+            ValueError,
+            r"weight must be .* of at least 0\. Received: -1",
+            lambda: InvarianceLoss("rotations(4)", "a", -1),
+        ),
+        (TypeError, r"weight must be a number of .*\. Received: '1'", lambda: InvarianceLoss("rotations(4)", "a", "1")),
         (TypeError, r"transformations must be a set", lambda: InvarianceLoss(None, "a")),
         (TypeError, r"distillation must be a Dist", lambda: InvarianceLoss("rotations(4)", "a", distillation=softmax)),
         (ValueError, r"teacher must give logits\. Received: .* softmax", lambda: Distillation(softmax)),
-        (ValueError, r"temperature must be above 0", lambda: Distillation(tiny(), temperature=0)),
+        (ValueError, r"temperature must be .* above 0", lambda: Distillation(tiny(), temperature=0)),
         (ValueError, r"channels last", lambda: InvarianceTraining(first, InvarianceLoss("rotations(4)", "first"))),
         (ValueError, r"layers must name .*logits.* Received: 'fc'", lambda: trained(invariance=_loss("fc"))),
-        (TypeError, r"invariance must be an InvarianceLoss", lambda: trained(invariance=0.1)),
+        (TypeError, r"invariance must be .*InvarianceLoss", lambda: trained(invariance=0.1)),
     ):
         with pytest.raises(kind, match=text):
             make()

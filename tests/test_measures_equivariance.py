@@ -192,7 +192,7 @@ def test_a_dead_map_has_a_status():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="ridge must be at least 0"):
+    with pytest.raises(ValueError, match="ridge must be a finite number of at least 0"):
         LinearEquivariance(ridge=-1)
     kernel = np.ones((3, 3, 1, 3), np.float32)
     few = LinearEquivariance(max_channels=2)

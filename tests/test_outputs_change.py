@@ -126,7 +126,7 @@ def test_a_result_is_saved_drawn_and_read_back(tmp_path):
         ({"points": "landmarks"}, "outputs must name outputs among"),
         ("boxes(scores='scores')", "scores must name outputs among"),
         ("landmarks(unit='fractions')", "unit='pixels' reads pixels"),
-        (3, "output must be a kind of output"),
+        (3, "outputs must be a kind of output"),
     ],
 )
 def test_what_does_not_fit_is_refused(stated, words):

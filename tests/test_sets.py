@@ -302,7 +302,7 @@ def test_texts_that_name_no_set_are_refused_briefly(text):
         (lambda: scales(0, 0.5, 2), ValueError, "n must be"),
         (lambda: translations(1, 0), ValueError, "max_fraction must be in \\(0, 1\\]. Received: 0"),
         (lambda: translations(1, 1.5), ValueError, "max_fraction must be in"),
-        (lambda: product(), ValueError, "product needs at least one set"),
+        (lambda: product(), ValueError, "sets must be at least one set"),
     ],
 )
 def test_wrong_arguments_are_named(call, error, message):

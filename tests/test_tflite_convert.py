@@ -278,7 +278,7 @@ def test_transformed_calibration_images():
 def test_transformed_calibration_is_checked():
     with pytest.raises(ValueError, match=r"per_image must be in \[1, 4\]"):
         with_transformations(np.zeros((3, 8, 8, 1)), "rotations(4)", per_image=5)
-    with pytest.raises(ValueError, match="images must have the shape"):
+    with pytest.raises(ValueError, match=r"images must hold at least one image\. Received: shape \(0, 8, 8, 1\)"):
         with_transformations(np.zeros((0, 8, 8, 1)), "rotations(4)")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tflite_models import digits, residual_network, trained
 
-from tfinv import Sampling, run
+from tfinv import Sampling, Warping, run
 from tfinv.datasets import Split
 from tfinv.report import Report
 from tfinv.tflite import (
@@ -26,6 +26,7 @@ from tfinv.tflite import (
 from tfinv.tflite.comparison import kernel_report
 from tfinv.tflite.comparison.gate import check
 from tfinv.tflite.comparison.kernel_layers import Parting
+from tfinv.tflite.comparison.kernel_run import KernelRun
 from tfinv.tflite.comparison.kernel_words import device_sentence, kernel_sentences
 from tfinv.tflite.comparison.limits import Limits
 from tfinv.transformations import parse, warp
@@ -151,6 +152,34 @@ def test_one_file_needs_no_labels_and_no_measures(files, data):
     kernel_report.add_section(Report("one").verdict("it"), found)
     with pytest.raises(ValueError, match="samples must be a whole number of at least 2"):
         compare_kernels(files[1], data, samples=1)
+
+
+def test_layers_are_compared_in_groups_that_fit_and_what_does_not_fit_is_refused_before_it_runs(files, data):
+    options = {"kernels": "reference,builtin", "samples": 6, "progress": False}
+    whole = compare_kernels(files[1], data.x, "rotations(3)", **options)
+    transformations, warping, model = parse("rotations(3)"), Warping(), TFLiteModel(files[1])
+    runs = {name: model.with_kernels(name) for name in ("reference", "builtin")}
+    few, shown = Split(data.x[:6]), 6 * 3  # the untransformed image is one of the three
+    sizes = {name: 2 * 4 * shown * int(np.prod(shape)) for name, shape in model.layer_shapes.items()}
+    image = 2 * 4 * shown * int(np.prod(model.input_shape))
+    budget = image + 3 * max(sizes.values())  # one layer under two kernel sets, and twice that to compare them
+    grouped = KernelRun("it", runs, few, transformations, warping, budget)
+    assert len(grouped.groups) > 1 and sorted(sum(grouped.groups, ())) == sorted(sizes)
+    seen = grouped.show(progress=False)
+    alone = KernelRun("it", runs, few, transformations, warping, None)
+    assert len(alone.groups) == 1
+    together = alone.show(progress=False)
+    pair = ("reference", "builtin")
+    assert seen.recorders[pair].rows() == together.recorders[pair].rows()
+    np.testing.assert_array_equal(seen.predictions["builtin"].transformed, together.predictions["builtin"].transformed)
+    found = compare_kernels(files[1], data.x, "rotations(3)", memory_budget=budget, **options)
+    pd.testing.assert_frame_equal(found.layers, whole.layers)
+    worst = max(sizes, key=sizes.get)
+    for least, layer in ((budget - 1, worst), ("1 KiB", worst)):
+        with pytest.raises(ValueError, match=rf"memory_budget must be at least .* for layer '{layer}' alone"):
+            compare_kernels(files[1], data.x, "rotations(3)", memory_budget=least, **options)
+    with pytest.raises(ValueError, match="memory_budget must be at least"):
+        compare_files(*files, data, "rotations(3)", subsets=Subsets(kernels=KERNELS, memory_budget="2 KiB"))
 
 
 def test_slow_kernels_alone_use_fewer_images_and_say_so(files, data):

@@ -281,7 +281,7 @@ def bad(x: Any = None, y: Any = None) -> tuple[Any, Any]:
         (bad(), {"validation": bad(y=np.full(4, 11))}, "labels of validation must be below .* 11"),
         (bad(), {"epochs": 0}, "epochs must be a whole number of at least 1.* 0"),
         (bad(), {"batch_size": 2.5}, "batch_size must be a whole number.* 2.5"),
-        (bad(), {"learning_rate": -1.0}, "learning_rate must be a positive number.* -1.0"),
+        (bad(), {"learning_rate": -1.0}, "learning_rate must be a finite number above 0 or a Keras schedule.* -1.0"),
         (bad(), {"schedule": "step"}, "schedule must be one of.*'step'"),
         (bad(), {"seed": -1}, "seed must be a whole number.* -1"),
         (bad(), {"min_accuracy": 90}, "min_accuracy must be a share.*not a percentage.* 90"),

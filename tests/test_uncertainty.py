@@ -457,7 +457,7 @@ def test_what_cannot_be_paired_is_refused(rng):
         ((first, measured(block, shards=5)), {}, "same shards. Received: 20 shards of 40 samples and 5 of 40"),
         ((first, elsewhere), {}, "a layer in common"),
         ((measured(block, [KEY, "AnovaF"]),) * 2, {}, "measure must be one of NormalizedVariance, AnovaF"),
-        ((first, first), {"confidence": 95}, "confidence must be above 0 and below 1. Received: 95"),
+        ((first, first), {"confidence": 95}, "confidence must be a number above 0 and below 1. Received: 95"),
     ]
     for pair, options, match in cases:
         with pytest.raises(ValueError, match=match):

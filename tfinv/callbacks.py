@@ -16,8 +16,9 @@ from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.given import as_array, first, is_dataset, unpack
 from tfinv.evaluation.evaluate import as_measures, evaluate
-from tfinv.support.checks import path_like, whole_number
+from tfinv.support.checks import layer_choice, path_like, whole_number
 from tfinv.support.files import write_text
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.safe_text import to_csv
 from tfinv.support.types import Images
@@ -26,6 +27,7 @@ from tfinv.transformations import as_set
 select_tensorflow_backend()
 
 
+@guarded("before")
 class InvarianceCallback(keras.callbacks.Callback):
     """Measures a model every few epochs of `model.fit`.
 
@@ -84,6 +86,7 @@ class InvarianceCallback(keras.callbacks.Callback):
                 path_like(name, value)
         if not is_dataset(images):
             as_array(unpack(images)[0])
+        layer_choice(layers)
         self.transformations, self.measures = as_set(transformations), as_measures(measures)
         self.images = first(images, max_samples)
         self.every, self.layers, self.before = every, layers, before

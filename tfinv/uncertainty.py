@@ -12,6 +12,8 @@ import numpy as np
 from tfinv.resampling.jackknife import Replicates, interval_of
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.status import Status
+from tfinv.support.checks import measure_choice, share
+from tfinv.support.guarded import guarded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +94,7 @@ class PairedUnits:
         return names + (f" and {len(self.lost) - NAMED} more" if len(self.lost) > NAMED else "")
 
 
+@guarded()
 def paired_units(before: LayerResult, after: LayerResult) -> PairedUnits:
     """Which units of a layer are valid in both of two results, and which are lost or gained.
 
@@ -129,6 +132,7 @@ def paired_units(before: LayerResult, after: LayerResult) -> PairedUnits:
     return PairedUnits(before.values[both], after.values[both], lost, gained, before.trim, silenced, (first, second))
 
 
+@guarded()
 def difference(
     before: Results,
     after: Results,
@@ -199,14 +203,15 @@ def difference(
     if first.key != second.key:
         raise ValueError(f"before and after must hold one measure. Received: {first.key} and {second.key}")
     _check_paired(before, after, first, second)
-    if confidence is not None and not 0 < confidence < 1:
-        raise ValueError(f"confidence must be above 0 and below 1. Received: {confidence!r}")
+    if confidence is not None:
+        share("confidence", confidence)
     pairs = {name: name for name in first if name in second} if layers is None else dict(layers)
     if not pairs:
         raise ValueError(f"results must have a layer in common. Received: {list(first)} and {list(second)}")
     return pd.DataFrame(layer_rows(first, second, pairs, confidence, simultaneous), columns=list(COLUMNS))
 
 
+@guarded()
 def layer_rows(
     before: MeasureResult,
     after: MeasureResult,
@@ -298,6 +303,7 @@ def _change(name: str, old: NDArray[np.float64], new: NDArray[np.float64]) -> ND
 
 
 def _chosen(results: Results, measure: Any) -> MeasureResult:
+    measure_choice(measure)
     if measure is None:
         if len(results) != 1:
             raise ValueError(f"measure must be one of {', '.join(results)}. Received: None")

@@ -136,7 +136,7 @@ def _measured(augmentation: Mapping[str, float] | None, keys: Sequence[str]) -> 
     return Results(measures, {"interpolation_floor": floors})
 
 
-@styled
+@styled()
 def draw(drawing: Drawing, results: Mapping[str, Results]) -> Figure:
     """One panel per measure, one line per network; bars where a measure is one share of the images.
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from tfinv.plots.matrix import matrix
 from tfinv.results import Results
+from tfinv.support import archive
 from tfinv.support.files import atomic_write, write_json
+from tfinv.support.reading import read_text, reading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,11 +54,12 @@ def drawing(folder: Path, name: str) -> Figure:
 
     Raises:
         ValueError: a description that is damaged or of an unknown kind.
-        OSError: no such files.
+        FileNotFoundError: no such files.
     """
     path = folder / f"{name}{SUFFIX}"
+    text = read_text(path, "the description of a figure", argument="folder")
     try:
-        saved = json.loads(path.read_text())
+        saved = json.loads(text)
         draw, options = KINDS[saved["kind"]], dict(saved["options"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} must describe a figure of kind {', '.join(KINDS)}. Received: {error}") from error
@@ -137,8 +140,9 @@ def _heatmap(path: Path, **options: Any) -> Figure:
 def _feature_maps(path: Path, **options: Any) -> Figure:
     from tfinv import plots
 
-    with np.load(f"{path}.npz", allow_pickle=False) as file:
-        return plots.feature_maps(file["maps"], file["scores"], **options)
+    with reading(f"{path}.npz", "a folder of described figures", argument="folder"):
+        arrays = archive.load_arrays(f"{path}.npz")
+        return plots.feature_maps(arrays["maps"], arrays["scores"], **options)
 
 
 KINDS: Mapping[str, Callable[..., Figure]] = {

@@ -10,6 +10,7 @@ from tfinv.activations import ActivationModel
 from tfinv.activations.input_scale import APPLICATIONS
 from tfinv.datasets.sources import find, missing
 from tfinv.support import environment
+from tfinv.support.reading import read_bytes
 from tfinv.support.types import KerasModel
 from tfinv.training.seeding import draw_new_weights
 
@@ -50,7 +51,7 @@ def network_of(study: StandardStudy, name: str, seed: int, *, trained: bool) -> 
         path = find(place)
         if path is None:
             raise missing(name, "it from https://github.com/mlcommons/tiny", place)
-        config["digest"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        config["digest"] = hashlib.sha256(read_bytes(path, "a readable model file")).hexdigest()
         model = models.load(path, stand_ins=STAND_INS)
         if not trained:
             draw_new_weights(model, seed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.support.checks import close_match, kind_of, received
+from tfinv.support.checks import close_match, kind_of, mapping, received
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel, Tensor
 
@@ -77,6 +77,7 @@ def fixed_values(values: Mapping[str, Any], shapes: Mapping[str, Sequence[int | 
     Raises:
         ValueError: an unknown input, a value of another shape, or not exactly one input of images left.
     """
+    mapping("values", values, "a mapping from names of inputs to their values")
     found = {}
     for name, value in values.items():
         if name not in shapes:

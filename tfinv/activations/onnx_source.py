@@ -24,7 +24,9 @@ from tfinv.activations.onnx_integers import (
 )
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.steps import IMAGES, NetworkStep, maker
+from tfinv.support.checks import path_like
 from tfinv.support.faults import SHOWN, one_line
+from tfinv.support.guarded import guarded
 from tfinv.support.threads import worker_threads
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ _TRIED = 3
 """Images of the run that tells shapes, where the file takes any number of them."""
 
 
+@guarded()
 class OnnxModel(ForeignModel):
     """An `.onnx` file that gives the activations of its layers; needs `pip install 'tfinv[onnx]'`.
 
@@ -92,6 +95,7 @@ class OnnxModel(ForeignModel):
         layout: Layout | None = None,
         input_size: Sequence[int] | None = None,
     ) -> None:
+        path_like("path", path)
         file = Path(path)
         model = _read(file)
         graph = model.graph

@@ -16,9 +16,11 @@ from tfinv.activations.input_scale import InputScale
 from tfinv.activations.layout import Layout, checked_layout, told_by_shape
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.steps import IMAGES, NetworkStep, maker
-from tfinv.support.checks import one_of
+from tfinv.support.checks import one_of, path_like
 from tfinv.support.faults import SHOWN, one_line
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import tf
+from tfinv.support.reading import read_bytes
 from tfinv.support.types import Tensor
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _REACHING = ("EagerPyFunc", "MatchingFiles", "PyFunc", "PyFuncStateless", "ReadF
 """Operations that read and write files or run Python."""
 
 
+@guarded()
 class SavedModel(ForeignModel):
     """A folder with a TensorFlow SavedModel that gives the activations of its layers.
 
@@ -76,6 +79,7 @@ class SavedModel(ForeignModel):
         layout: Layout | None = None,
         input_size: Sequence[int] | None = None,
     ) -> None:
+        path_like("path", path)
         folder = Path(path)
         graph, batch, names = _frozen(folder, signature, input_size, checked_layout(layout))
         self._content: bytes = graph.as_graph_def().SerializeToString()
@@ -189,9 +193,9 @@ def _check_operations(folder: Path) -> None:
     """Refuse a model whose operations touch files or run Python, before anything of it runs."""
     from tensorflow.core.protobuf import saved_model_pb2
 
-    message = saved_model_pb2.SavedModel()
+    message, content = saved_model_pb2.SavedModel(), read_bytes(folder / FILE, "the folder of a readable SavedModel")
     try:
-        message.ParseFromString((folder / FILE).read_bytes())
+        message.ParseFromString(content)
     except Exception as error:  # protobuf's own kind
         raise ValueError(
             f"path must name a readable SavedModel. Received: {str(folder)!r}: {one_line(error, SHOWN)}"
@@ -275,7 +279,7 @@ def _order(operation: Operation) -> tuple[int, ...] | None:
 
 def _id(folder: Path) -> str:
     """Name of the folder, and a hash of what is in it."""
-    digest = hashlib.sha256((folder / FILE).read_bytes())
+    digest = hashlib.sha256(read_bytes(folder / FILE, "the folder of a readable SavedModel"))
     for file in sorted((folder / "variables").glob("*")):
-        digest.update(file.read_bytes())
+        digest.update(read_bytes(file, "the folder of a readable SavedModel"))
     return f"{folder.resolve().name}-{digest.hexdigest()[:12]}"

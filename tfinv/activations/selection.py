@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tfinv.activations.source import LayerChoice
-from tfinv.support.checks import close_match, kind_of
+from tfinv.support.checks import close_match, layer_choice
 
 
 def select_names(
@@ -29,7 +29,7 @@ def select_names(
     """
     if layers is None:
         return list(types)
-    kind_of("layers", layers, (str, type, Iterable), "names, globs or layer types")
+    layer_choice(layers)
     choices = [layers] if isinstance(layers, (str, type)) else list(layers)
     if not choices:
         raise ValueError("layers must name at least one layer. Received: none")

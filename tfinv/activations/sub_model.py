@@ -37,6 +37,7 @@ from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
 from tfinv.support.faults import RUNS, told
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel, Tensor
 
@@ -63,6 +64,7 @@ class _Tap:
         return as_images(self.tensor.shape[1:], "nchw") if self.channels_first else tuple(self.tensor.shape[1:])
 
 
+@guarded("input_shape")
 class ActivationModel:
     """A functional sub-model that maps images to the outputs of chosen layers.
 

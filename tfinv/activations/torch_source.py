@@ -19,6 +19,7 @@ from tfinv.activations.source import LayerChoice
 from tfinv.activations.steps import IMAGES, NetworkStep
 from tfinv.support.checks import kind_of, whole_number
 from tfinv.support.faults import SHOWN, one_line
+from tfinv.support.guarded import guarded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,7 @@ _TRIED = 3
 """Images of the run that tells shapes."""
 
 
+@guarded()
 class TorchModel(ForeignModel):
     """A PyTorch module that gives the activations of its layers; needs `pip install 'tfinv[torch]'`.
 

@@ -68,6 +68,7 @@ def compared_kernels(
         samples=options.kernel_samples,
         sampling=Sampling(options.confidence),
         warping=warping,
+        memory_budget=options.memory_budget,
         seed=options.seed,
         progress=not options.quiet,
     )

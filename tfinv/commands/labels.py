@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfinv.support.checks import close_match
+from tfinv.support.reading import read_text
 
 if TYPE_CHECKING:
     from tfinv.datasets import Split
@@ -126,10 +127,7 @@ def read_labels(path: str | Path) -> dict[str, int]:
         ValueError: no such file, or one of another form.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"labels must be a readable text file. Received: {str(path)!r} ({error})") from None
+    text = read_text(file, "a readable text file", argument="labels")
     if file.suffix.lower() == ".json":
         pairs = _json_pairs(text, file)
     else:

@@ -14,6 +14,7 @@ from tfinv.commands import arguments as shared
 from tfinv.commands.elsewhere import kind_elsewhere
 from tfinv.models.opening import FileKind, file_kind, known_kind, open_foreign
 from tfinv.support import archive
+from tfinv.support.reading import reading
 from tfinv.support.types import KerasModel, Model
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def read_fixed(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         ValueError: a file that is no `.npz` file of arrays.
     """
-    with archive.reading(path, "an .npz file with one array per input", argument="fixed-inputs"):
+    with reading(path, "an .npz file with one array per input", argument="fixed-inputs"):
         return dict(archive.load_arrays(path))
 
 

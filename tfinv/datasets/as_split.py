@@ -22,6 +22,8 @@ def as_split(
     max_samples: int | None,
     seed: int,
     activation: str | None = None,
+    *,
+    argument: str = "data",
 ) -> Split:
     """Images to test on, whatever they were given as, and a subset of them.
 
@@ -31,6 +33,7 @@ def as_split(
         max_samples: at most so many, a stratified subset; None for all.
         seed: draws the subset.
         activation: what makes the model's output, see `as_labels`; None where there is no model.
+        argument: what to call the data in an error.
 
     Raises:
         ValueError: images of another shape, values outside [0, 1], labels that do not fit.
@@ -40,8 +43,8 @@ def as_split(
     elif isinstance(data, Split):
         split = data
     else:
-        images, labels = in_memory(data, "data")
-        x = as_array(images, "data")
+        images, labels = in_memory(data, argument)
+        x = as_array(images, argument)
         y = None if labels is None else as_labels(labels, len(x), LABELS, activation=activation)
         split = Split(np.asarray(x, np.float32), y)
     if split.y is not None and split.y.ndim == 2:

@@ -14,6 +14,7 @@ from tfinv.datasets.handshape_sets import SETS, HandshapeSet
 from tfinv.datasets.request import TEST_FRACTION, Request, SplitArrays, finish
 from tfinv.datasets.sampling import stratified_split
 from tfinv.datasets.sources import find, missing
+from tfinv.support.reading import read_text
 
 if TYPE_CHECKING:
     from tfinv.datasets.split import Dataset
@@ -79,7 +80,7 @@ def _listed(root: Path, kind: HandshapeSet) -> Iterator[tuple[Path, str, str]]:
         if not match:
             continue
         folder = text.with_suffix("") if text.with_suffix("").is_dir() else text.parent
-        for line in text.read_text().splitlines():
+        for line in read_text(text, "a list of files as text", argument="name_or_path").splitlines():
             path, _, label = line.strip().rpartition(" ")
             if not path:
                 continue

@@ -86,10 +86,13 @@ def load(
         return load_folder(path.resolve(), request)
     if path.is_file():
         if path.suffix.lower() != ".npz":
-            raise ValueError(f"a data file must be an .npz file. Received: {path}")
+            raise ValueError(f"name_or_path must be a folder or an .npz file. Received: {path}")
         return load_npz(path, request)
     if path.suffix or len(path.parts) > 1:
-        raise FileNotFoundError(f"there is no file or folder {path}; known data sets are {', '.join(names())}")
+        raise FileNotFoundError(
+            f"name_or_path must be a data set; there is no file or folder {path}; known data sets are "
+            f"{', '.join(names())}. Received: {str(name_or_path)!r}"
+        )
     raise ValueError(
         f"name_or_path must be one of {', '.join(names())}, an .npz file or a folder. Received: {str(name_or_path)!r}"
     )

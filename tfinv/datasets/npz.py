@@ -10,6 +10,7 @@ import numpy as np
 
 from tfinv.datasets.request import Request, SplitArrays, finish
 from tfinv.support import archive
+from tfinv.support.reading import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError: the file is damaged, or is no `.npz` file, or holds pickled objects.
     """
-    with archive.reading(path, _WHAT, argument="name_or_path", advice=_ADVICE):
+    with reading(path, _WHAT, argument="name_or_path", advice=_ADVICE):
         return archive.load_arrays(path)
 
 
@@ -77,7 +78,7 @@ def names_in(path: Path) -> list[str]:
     Raises:
         ValueError: the file is damaged, or is no `.npz` file.
     """
-    with archive.reading(path, _WHAT, argument="name_or_path", advice=_ADVICE):
+    with reading(path, _WHAT, argument="name_or_path", advice=_ADVICE):
         return archive.names(path)
 
 

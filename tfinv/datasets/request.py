@@ -46,7 +46,7 @@ class Request:
             if len(pair) != 2:
                 raise ValueError(f"size must be one number or a pair (height, width). Received: {size!r}")
             size = (whole_number("size", pair[0], 1), whole_number("size", pair[1], 1))
-        if channels not in (None, 1, 3):
+        if isinstance(channels, bool) or channels not in (None, 1, 3):
             raise ValueError(f"channels must be 1, 3 or None. Received: {channels!r}")
         generator(seed)
         if max_samples is not None:

@@ -20,6 +20,8 @@ from tfinv.datasets.request import Request, unit
 from tfinv.datasets.sampling import stratified_sample
 from tfinv.support import archive
 from tfinv.support.checks import path_like
+from tfinv.support.guarded import guarded
+from tfinv.support.reading import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +83,7 @@ class StoredImages:
         return self.take(stratified_sample(self.y, len(self), n, seed))
 
 
+@guarded()
 def on_disk(
     path: str | os.PathLike[str], *, size: Any = None, channels: int | None = None, test: bool = False
 ) -> StoredImages:
@@ -286,7 +289,7 @@ def _composed(before: NDArray[np.int64] | None, chosen: Any) -> Any:
 @lru_cache(8)
 def _opened(path: str, name: str) -> NDArray[Any]:
     """An array of a file, opened once per process."""
-    with archive.reading(path, _NPZ, argument="images"):
+    with reading(path, _NPZ, argument="images"):
         return archive.load_member(path, name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tfinv.support import archive
 from tfinv.support.archive import Arrays
+from tfinv.support.checks import finite
 from tfinv.support.schema import Rule
 
 FORMAT, VERSION = "tfinv-checkpoint", 2
@@ -34,8 +35,7 @@ class Checkpoint:
     """Largest share of the time that goes into saving."""
 
     def __init__(self, path: str | os.PathLike[str], every: float = 60.0) -> None:
-        if isinstance(every, bool) or not isinstance(every, (int, float)) or not every >= 0:
-            raise ValueError(f"every must be a number of seconds. Received: {every!r}")
+        finite("every", every, 0, hint=", in seconds")
         self.path, self.every = Path(path), float(every)
         self._configuration: dict[str, Any] = {}
         self._parts: dict[str, Arrays] = {}

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.compiled import fused
+from tfinv.support.checks import is_number
 from tfinv.support.lazy import tf
 from tfinv.support.memory import available
 
@@ -200,7 +201,7 @@ def parse_budget(budget: Any) -> int:
         if not match or match[2].lower() not in _UNITS:
             raise ValueError(f"memory_budget must read like '8GiB' or '500MB'. Received: {budget!r}")
         budget = float(match[1]) * _UNITS[match[2].lower()]
-    if isinstance(budget, bool) or not isinstance(budget, (int, float)):
+    if not is_number(budget):
         raise TypeError(f"memory_budget must be a number of bytes or text such as '8GiB'. Received: {budget!r}")
     if not 1 <= budget < math.inf:
         raise ValueError(f"memory_budget must be a positive and finite number of bytes. Received: {budget!r}")

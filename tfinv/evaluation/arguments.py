@@ -23,7 +23,7 @@ IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
 and written once a block, so up to four times as many images where that makes up this many samples."""
 
 
-def as_measures(measures: Any) -> list[Measure]:
+def as_measures(measures: Any, argument: str = "measures") -> list[Measure]:
     """Whatever a user may give for measures, as a list of measures with different keys.
 
     Raises:
@@ -36,10 +36,10 @@ def as_measures(measures: Any) -> list[Measure]:
         measure = parse(entry) if isinstance(entry, str) else entry
         if not isinstance(measure, Measure):
             hint = f"; write {entry.__name__}()" if isinstance(entry, type) else ""
-            raise TypeError(f"measures must be Measure objects or their keys{hint}. Received: {entry!r}")
+            raise TypeError(f"{argument} must be Measure objects or their keys{hint}. Received: {entry!r}")
         measures_by_key[measure.key] = measure
     if not measures_by_key:
-        raise ValueError("measures must hold at least one measure. Received: none")
+        raise ValueError(f"{argument} must hold at least one measure. Received: none")
     return list(measures_by_key.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,8 @@ from tfinv.results import Results
 from tfinv.statistics import Layer
 from tfinv.statistics.compiled import fused
 from tfinv.statistics.resolution import Resolution, check_activations, relative_resolution
-from tfinv.support.checks import kind_of, mapping, path_like
+from tfinv.support.checks import layer_choice, mapping, path_like
+from tfinv.support.guarded import guarded
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
 from tfinv.transformations import as_set
@@ -53,6 +54,7 @@ PROBED = 4
 
 
 @accepts_folded
+@guarded()
 def evaluate(
     model: Model,
     images: Images,
@@ -207,8 +209,7 @@ def evaluate(
 
 def _check_kinds(layers: Any, memory_budget: Any, checkpoint: Any, metadata: Any) -> None:
     """Refuse options of a wrong kind before anything is read or computed."""
-    if layers is not None:
-        kind_of("layers", layers, (str, type, Iterable), "names, globs or layer types")
+    layer_choice(layers)
     parse_budget(memory_budget)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         path_like("checkpoint", checkpoint)

@@ -21,6 +21,7 @@ from tfinv.statistics.lie_error import acted
 from tfinv.status import finite_status
 from tfinv.support.checks import whole_number
 from tfinv.support.faults import RUNS, told
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
@@ -34,6 +35,7 @@ EXACT_OUTPUTS = 32
 """Up to this many outputs the layer contributions are exact; above, they are estimated with random probes."""
 
 
+@guarded(probes=1, seed=0)
 def lie_derivative(
     model: Model,
     images: Images,

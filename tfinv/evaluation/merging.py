@@ -22,6 +22,7 @@ from tfinv.measures.base import required_statistics
 from tfinv.results import LayerResult, Results
 from tfinv.statistics import Statistic
 from tfinv.statistics.resolution import EXACT, Resolution
+from tfinv.support.guarded import guarded
 
 SAME = (
     "model",
@@ -36,6 +37,7 @@ SAME = (
 """Metadata entries that results must share to be merged."""
 
 
+@guarded()
 def merge(*results: Results, measures: Any = None, partial: bool = False) -> Results:
     """Join the results of disjoint samples into what one evaluation of all of them gives.
 
@@ -74,6 +76,8 @@ def merge(*results: Results, measures: Any = None, partial: bool = False) -> Res
     for part in results:
         if not isinstance(part, Results):
             raise TypeError(f"results must be Results. Received: {type(part).__name__}")
+    if measures is not None:
+        measures = as_measures(measures)
     parts = sorted(results, key=lambda part: int(part.samples[0, 0]) if len(part.samples) else 0)
     first = parts[0]
     for number, part in enumerate(results):
@@ -96,7 +100,7 @@ def merge(*results: Results, measures: Any = None, partial: bool = False) -> Res
         metadata["interpolation_floor"] = floors[0]
     if "first_pass_of" in first.metadata:
         return _first_pass(parts, metadata, samples)
-    chosen = _read_back(first) if measures is None else as_measures(measures)
+    chosen = _read_back(first) if measures is None else measures
     _check_thresholds(parts, chosen)
     statistics = {statistic.key: statistic for statistic in required_statistics(chosen)}
     _check_gathered(parts, chosen, statistics)
@@ -237,7 +241,7 @@ def _versions(parts: Sequence[Results]) -> dict[str, Any]:
     warnings.warn(
         f"results were made with different versions of {', '.join(different)}: their numbers may differ by more than "
         "rounding; see versions_of_parts in the metadata",
-        stacklevel=3,
+        stacklevel=4,
     )
     return {"versions_of_parts": distinct}
 

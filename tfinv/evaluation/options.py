@@ -15,7 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from tfinv.engine.measuring import Intervals
 from tfinv.results import Results
-from tfinv.support.checks import share, whole_number
+from tfinv.support.checks import finite, flag, public_name, share, whole_number
 from tfinv.transformations.warp import Interpolation, Padding
 
 P = ParamSpec("P")
@@ -92,11 +92,10 @@ class Sampling:
             whole_number(name, getattr(self, name), least)
         if self.whole is not None:
             whole_number("whole", self.whole, self.first_sample + 1)
-        precision: Any = self.precision
-        if precision is not None and (
-            isinstance(precision, bool) or not isinstance(precision, (int, float)) or not precision > 0
-        ):
-            raise ValueError(f"precision must be a number above 0, such as 0.02. Received: {precision!r}")
+        for name in ("stratified", "keep_statistics", "first_pass"):
+            flag(name, getattr(self, name))
+        if self.precision is not None:
+            finite("precision", self.precision, above=0, hint=", such as 0.02")
         if self.stratified and confidence is not None:
             raise ValueError("stratified cannot be combined with confidence. Received: both")
         if self.first_pass and (not self.keep_statistics or self.thresholds is not None):
@@ -178,7 +177,7 @@ def checked(kind: type[Options], value: Options | None) -> Options:
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        raise TypeError(f"{kind.__name__.lower()} must be a {_public(kind)} or None. Received: {value!r}")
+        raise TypeError(f"{kind.__name__.lower()} must be a {public_name(kind)} or None. Received: {value!r}")
     return value
 
 
@@ -196,7 +195,7 @@ def accepts_folded(function: Callable[P, R]) -> Callable[P, R]:
     home = {field.name: name for name, value in objects.items() for field in dataclasses.fields(value)}
 
     def form(name: str) -> str:
-        return f"{home[name]}={_public(type(objects[home[name]]))}({name}=...)"
+        return f"{home[name]}={public_name(type(objects[home[name]]))}({name}=...)"
 
     def hint(name: str) -> str:
         close = difflib.get_close_matches(name, [*known, *home], n=1)
@@ -245,8 +244,3 @@ def _defaults(parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
         if dataclasses.is_dataclass(parameter.default):
             defaults[name] = parameter.default
     return defaults
-
-
-def _public(kind: type) -> str:
-    """The name under which users import an option object."""
-    return f"tfinv.{'tflite.' if '.tflite.' in kind.__module__ else ''}{kind.__name__}"

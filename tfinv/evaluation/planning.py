@@ -14,6 +14,18 @@ from tfinv.statistics import Layer
 from tfinv.transformations import TransformationSet
 
 
+def check_budget(memory_budget: int | float | str) -> None:
+    """Refuse what is no amount of memory.
+
+    Args:
+        memory_budget: see `evaluate`.
+
+    Raises:
+        TypeError, ValueError: something else.
+    """
+    parse_budget(memory_budget)
+
+
 def plan_evaluation(
     source: ActivationSource,
     samples: int,

@@ -16,6 +16,7 @@ from tfinv.evaluation.search_result import WorstCase, joined
 from tfinv.evaluation.search_space import SearchSpace
 from tfinv.models.opening import as_model
 from tfinv.support.checks import whole_number
+from tfinv.support.guarded import guarded
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
 
@@ -23,6 +24,7 @@ PART = 1024
 """Images that are searched together: batches are filled from these."""
 
 
+@guarded(pictures=0)
 def worst_case(
     model: Model,
     images: Images,

@@ -14,6 +14,7 @@ import numpy as np
 from tfinv.results import VERSION, Results
 from tfinv.support import environment
 from tfinv.support.files import write_json
+from tfinv.support.reading import read_bytes
 from tfinv.support.types import Model
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class Training:
         if self.invariance is not None:
             config["invariance"] = dict(self.invariance)
         if is_file_name(self.architecture) and Path(self.architecture).is_file():
-            config["architecture_digest"] = hashlib.sha256(Path(self.architecture).read_bytes()).hexdigest()
+            config["architecture_digest"] = hashlib.sha256(
+                read_bytes(self.architecture, "a readable model file", argument="architecture")
+            ).hexdigest()
         return config
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfinv.layers.parts import initializer_of, regularizer_of
 from tfinv.layers.straight_through import UnitInterval, sign
 from tfinv.support.checks import flag
 from tfinv.support.lazy import select_tensorflow_backend
@@ -23,8 +24,8 @@ class BinaryLayer(keras.layers.Layer):
     def __init__(self, *, use_bias: bool, kernel_initializer: Any, kernel_regularizer: Any, **options: Any) -> None:
         super().__init__(**options)
         self.use_bias = flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer)
+        self.kernel_regularizer = regularizer_of("kernel_regularizer", kernel_regularizer)
         self.kernel: Any = None
         self.bias: Any = None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tfinv.layers.parts import initializer_of, regularizer_of
 from tfinv.layers.symmetric import why_not_symmetric
 from tfinv.support.checks import flag, one_of, whole_number
 from tfinv.support.lazy import select_tensorflow_backend
@@ -62,9 +63,9 @@ class GroupConv2D(keras.layers.Layer):
         self.padding = padding
         self.lifting, self.use_bias = flag("lifting", lifting), flag("use_bias", use_bias)
         self.exact = flag("exact", exact)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer)
+        self.bias_initializer = initializer_of("bias_initializer", bias_initializer)
+        self.kernel_regularizer = regularizer_of("kernel_regularizer", kernel_regularizer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfinv.layers.symmetric import why_not_symmetric
+from tfinv.support.checks import one_of, whole_number
 from tfinv.support.lazy import select_tensorflow_backend
 
 select_tensorflow_backend()
@@ -41,6 +42,10 @@ class SymmetricMaxPooling2D(keras.layers.MaxPooling2D):
         padding: str = "valid",
         **options: Any,
     ) -> None:
+        for name, size in (("pool_size", pool_size), ("strides", pool_size if strides is None else strides)):
+            for number in size if isinstance(size, (tuple, list)) and len(size) == 2 else (size,):
+                whole_number(name, number, 1)
+        one_of("padding", padding, ("valid", "same"))
         super().__init__(pool_size, strides, padding, **options)
 
     def build(self, input_shape: Any) -> None:

@@ -27,6 +27,7 @@ from tfinv.measures.same_equivariance_distance import (
 from tfinv.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 from tfinv.measures.worst_case import AccuracyAtLeast, ConsistencyAll, WorstCaseAccuracy
 from tfinv.support.extensions import installed, installed_names
+from tfinv.support.guarded import guarded
 from tfinv.support.keys import from_key
 
 __all__ = [
@@ -127,6 +128,7 @@ def register(measure: type[Measure]) -> type[Measure]:
     return measure
 
 
+@guarded()
 def parse(text: str) -> Measure:
     """The measure that a key names, such as `"NormalizedVariance(aggregate='mean')"`.
 

@@ -14,7 +14,7 @@ from tfinv.statistics import ColumnMoments, RowDispersion
 from tfinv.statistics.class_counts import CentredLogits, ConsistentPredictions, CorrectPredictions
 from tfinv.statistics.views import Viewed
 from tfinv.status import finite_status, quotient
-from tfinv.support.checks import flag, one_of
+from tfinv.support.checks import finite, flag, one_of
 
 if TYPE_CHECKING:
     from tfinv.statistics.base import Statistic
@@ -175,6 +175,7 @@ class LogitVariance(Measure):
     statistic: Dispersion = "variance"
 
     def __post_init__(self) -> None:
+        flag("normalize", self.normalize)
         one_of("statistic", self.statistic, Dispersion)
 
     @property
@@ -217,9 +218,9 @@ def check_labels_known(unknown: Any, count: Any) -> None:
 
 
 def check_threshold(threshold: Any) -> None:
-    """Refuse a threshold that is neither a number nor None."""
-    if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, (int, float))):
-        raise TypeError(f"threshold must be a number or None. Received: {threshold!r}")
+    """Refuse a threshold that is neither a finite number nor None."""
+    if threshold is not None:
+        finite("threshold", threshold, hint=" or None")
 
 
 def _accuracy(state: Any) -> str:

@@ -14,7 +14,7 @@ from tfinv.statistics.column_sample import EMPTY, ColumnSample
 from tfinv.statistics.pair_distances import Metric, member_distances, unit_maps
 from tfinv.statistics.row_distances import RowDistances
 from tfinv.status import Status, finite_status, quotient
-from tfinv.support.checks import one_of, whole_number
+from tfinv.support.checks import flag, one_of, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class _Distance(Measure):
     aggregate: Aggregate = "none"
 
     def __post_init__(self) -> None:
+        flag("normalize", self.normalize)
+        flag("per_map", self.per_map)
         one_of("metric", self.metric, Metric)
         one_of("aggregate", self.aggregate, Aggregate)
 

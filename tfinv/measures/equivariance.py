@@ -12,6 +12,7 @@ from tfinv.measures.base import Measure
 from tfinv.results import LayerResult
 from tfinv.statistics.channel_regression import ChannelCoMoments
 from tfinv.status import Status
+from tfinv.support.checks import finite, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,8 +61,9 @@ class LinearEquivariance(Measure):
     max_channels: int = 512
 
     def __post_init__(self) -> None:
-        if self.ridge is not None and not self.ridge >= 0:
-            raise ValueError(f"ridge must be at least 0. Received: {self.ridge!r}")
+        if self.ridge is not None:
+            finite("ridge", self.ridge, 0)
+        whole_number("max_channels", self.max_channels, 1)
 
     @property
     def requires(self) -> tuple[Statistic, ...]:

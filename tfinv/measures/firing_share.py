@@ -10,7 +10,7 @@ from tfinv.measures.base import Aggregate, Measure, aggregate_maps
 from tfinv.results import LayerResult
 from tfinv.statistics.firing_share import ShareAbove
 from tfinv.status import finite_status
-from tfinv.support.checks import one_of
+from tfinv.support.checks import finite, one_of
 
 if TYPE_CHECKING:
     from tfinv.statistics.base import Statistic
@@ -46,6 +46,7 @@ class FiringShare(Measure):
     aggregate: Aggregate = "none"
 
     def __post_init__(self) -> None:
+        finite("threshold", self.threshold)
         one_of("aggregate", self.aggregate, Aggregate)
 
     @property

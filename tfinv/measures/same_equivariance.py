@@ -16,7 +16,7 @@ from tfinv.statistics.aligned_dispersion import AlignedDispersion
 from tfinv.statistics.map_distance import Border, MapDistance
 from tfinv.statistics.views import InverseWarp, Viewed
 from tfinv.status import Status, finite_status, quotient
-from tfinv.support.checks import one_of
+from tfinv.support.checks import flag, one_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -235,6 +235,7 @@ class SimpleDistanceSE(Measure):
     border: Border = "mask"
 
     def __post_init__(self) -> None:
+        flag("normalize", self.normalize)
         one_of("border", self.border, Border)
 
     @property

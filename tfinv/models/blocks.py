@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tfinv.support.checks import flag, whole_number
+from tfinv.support.checks import flag, is_number, whole_number
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
@@ -36,10 +36,9 @@ class Blocks:
 
     def __post_init__(self) -> None:
         flag("batch_normalization", self.batch_normalization)
-        if self.activation != "prelu":
-            _get(keras.activations, "activation", self.activation, "'prelu'")
+        check_activation("activation", self.activation)
         if self.initializer != TORCH:
-            _get(keras.initializers, "initializer", self.initializer, f"'{TORCH}'")
+            check_initializer(self.initializer, f", or '{TORCH}'")
 
     def conv(
         self,
@@ -161,7 +160,7 @@ def check_dropout(dropout: Any) -> None:
     Raises:
         ValueError: not a number of at least 0 and below 1.
     """
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+    if not is_number(dropout) or not 0 <= dropout < 1:
         raise ValueError(f"dropout must be a number of at least 0 and below 1. Received: {dropout!r}")
 
 
@@ -169,10 +168,29 @@ def _is_count(value: Any) -> bool:
     return not isinstance(value, bool) and hasattr(value, "__index__") and int(value) >= 1
 
 
-def _get(module: Any, argument: str, name: Any, other: str) -> None:
+def check_activation(argument: str, name: Any) -> None:
+    """Refuse what is no name of an activation.
+
+    Raises:
+        ValueError: `name` is neither known to Keras nor `"prelu"`.
+    """
+    if name != "prelu":
+        _get(keras.activations, argument, name, "activations", ", or 'prelu'")
+
+
+def check_initializer(name: Any, other: str = "") -> None:
+    """Refuse what is no name of an initializer.
+
+    Raises:
+        ValueError: Keras does not know it.
+    """
+    _get(keras.initializers, "initializer", name, "initializers", other)
+
+
+def _get(module: Any, argument: str, name: Any, kind: str, other: str) -> None:
     try:
         known = isinstance(name, str) and module.get(name)
     except (ValueError, TypeError):
         known = None
     if not known:
-        raise ValueError(f"{argument} must be a name that keras.{argument}s knows, or {other}. Received: {name!r}")
+        raise ValueError(f"{argument} must be a name that keras.{kind} knows{other}. Received: {name!r}")

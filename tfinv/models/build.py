@@ -27,6 +27,7 @@ from tfinv.models.tutorial_cnn import tutorial_cnn
 from tfinv.models.vgg16d import vgg16d
 from tfinv.support.checks import close_match
 from tfinv.support.extensions import installed, installed_names
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
@@ -88,6 +89,7 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_BUILDERS, *installed_names(GROUP)]))
 
 
+@guarded(seed=0)
 def build(
     name: str,
     input_shape: tuple[int, int, int] | None,
@@ -188,7 +190,7 @@ def _published(builder: Callable[..., Any], name: str, arguments: dict[str, Any]
         raise
     except Exception as error:  # Keras raises a bare Exception when a download fails
         reason = str(error).split(": ")[-1]
-        warnings.warn(f"{name} has random weights, its own could not be downloaded: {reason}", stacklevel=4)
+        warnings.warn(f"{name} has random weights, its own could not be downloaded: {reason}", stacklevel=5)
         return builder(weights=None, **arguments)
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tfinv.models.blocks import BATCH_NORMALIZATION_EPSILON, BATCH_NORMALIZATION_MOMENTUM, image_input
-from tfinv.support.checks import one_of
+from tfinv.models.blocks import (
+    BATCH_NORMALIZATION_EPSILON,
+    BATCH_NORMALIZATION_MOMENTUM,
+    check_initializer,
+    image_input,
+)
+from tfinv.support.checks import flag, one_of
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
@@ -23,7 +28,7 @@ class GroupBlocks:
         initializer: a Keras initializer by name for the kernels; biases start at zero.
 
     Raises:
-        ValueError: an unknown group.
+        TypeError, ValueError: an unknown group or initializer, or no truth value.
     """
 
     group: GroupName = "p4"
@@ -32,6 +37,8 @@ class GroupBlocks:
 
     def __post_init__(self) -> None:
         one_of("group", self.group, GroupName)
+        flag("batch_normalization", self.batch_normalization)
+        check_initializer(self.initializer)
 
     def conv(self, x: Tensor, filters: int, kernel_size: int, name: str, **options: Any) -> Any:
         """A convolution over the group; see `tfinv.layers.P4Conv2D` for the options."""

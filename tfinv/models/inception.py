@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tfinv.models.blocks import Blocks, image_input
 from tfinv.support.checks import whole_number
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
@@ -73,6 +74,7 @@ def inception_block(blocks: Blocks, x: Tensor, widths: InceptionWidths, name: st
     return keras.layers.Concatenate(name=f"{name}_concat")(branches)
 
 
+@guarded("name")
 def inception(
     input_shape: tuple[int, int, int],
     classes: int,

@@ -13,6 +13,7 @@ from typing import Any
 from tfinv.models.legacy import GONE, is_legacy, renewed, way_out
 from tfinv.models.stand_ins import subclasses, suggestion, with_plain_layers
 from tfinv.support.checks import path_like
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -23,6 +24,7 @@ def is_file_name(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+@guarded()
 def load(
     path: str | os.PathLike[str],
     *,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, image_input
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
 WIDTHS_AND_STRIDES = ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2))
 
 
+@guarded("name")
 def mobilenet_small(
     input_shape: tuple[int, int, int],
     classes: int,

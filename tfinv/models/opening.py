@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.layout import Layout
 from tfinv.models.load import SUFFIXES, load
+from tfinv.support.guarded import guarded
 from tfinv.support.types import KerasModel, Model
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def known_kind(path: str | os.PathLike[str]) -> FileKind:
     return kind
 
 
+@guarded()
 def open_file(path: str | os.PathLike[str]) -> Model:
     """Open a model from its file. No code from the file is run.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from tfinv.models.blocks import check_counts
 from tfinv.models.group_blocks import GroupBlocks, GroupName, halved, square_input
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 
 
+@guarded("name")
 def p4_all_convolutional(
     input_shape: tuple[int, int, int],
     classes: int,

@@ -6,10 +6,12 @@ from typing import Any
 
 from tfinv.models.blocks import check_counts
 from tfinv.models.group_blocks import GroupBlocks, GroupName, halved, square_input
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
 
+@guarded("name")
 def p4_resnet(
     input_shape: tuple[int, int, int],
     classes: int,

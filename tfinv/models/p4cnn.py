@@ -7,12 +7,14 @@ from typing import Any, Literal
 from tfinv.models.blocks import Blocks, check_counts, check_dropout
 from tfinv.models.group_blocks import GroupBlocks, GroupName, square_input
 from tfinv.support.checks import one_of
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
 Rotations = Literal["output", "every_layer"]
 
 
+@guarded("name")
 def p4cnn(
     input_shape: tuple[int, int, int],
     classes: int,
@@ -77,6 +79,7 @@ def p4cnn(
     return keras.Model(image, blocks.pool(x, "logits"), name=name)
 
 
+@guarded("name")
 def z2cnn(
     input_shape: tuple[int, int, int],
     classes: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, image_input
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
@@ -16,6 +17,7 @@ EXPANSION = 4
 """How many times as many channels leave a bottleneck block as its 3x3 convolution has."""
 
 
+@guarded("name")
 def resnet(
     input_shape: tuple[int, int, int],
     classes: int,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, image_input
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
 
+@guarded("name", "max_pooling")
 def simple_conv(
     input_shape: tuple[int, int, int],
     classes: int,

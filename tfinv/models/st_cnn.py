@@ -5,10 +5,12 @@ from __future__ import annotations
 from tfinv.models.blocks import Blocks, check_counts, image_input
 from tfinv.models.simple_conv import simple_conv
 from tfinv.support.checks import one_of
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
 
+@guarded("name")
 def st_cnn(
     input_shape: tuple[int, int, int],
     classes: int,

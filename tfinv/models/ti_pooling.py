@@ -6,9 +6,11 @@ from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, image_input
 from tfinv.models.simple_conv import simple_conv
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 
 
+@guarded("name")
 def ti_pooling(
     input_shape: tuple[int, int, int],
     classes: int,

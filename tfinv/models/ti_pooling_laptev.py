@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, check_dropout, image_input
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import Tensor
 
 
+@guarded("name")
 def ti_pooling_laptev(
     input_shape: tuple[int, int, int],
     classes: int,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tfinv.models.blocks import Blocks, check_counts, image_input
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 
 
+@guarded("name")
 def tutorial_cnn(
     input_shape: tuple[int, int, int],
     classes: int,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tfinv.models.blocks import Blocks, check_counts, check_dropout, image_input
+from tfinv.models.blocks import Blocks, check_activation, check_counts, check_dropout, image_input
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 
 CONVOLUTIONS = (2, 2, 3, 3)
 
 
+@guarded("name")
 def vgg16d(
     input_shape: tuple[int, int, int],
     classes: int,
@@ -53,6 +55,7 @@ def vgg16d(
     check_counts(filters=filters, dense=dense)
     check_dropout(dropout)
     blocks = Blocks(activation, batch_normalization, initializer)
+    check_activation("dense_activation", dense_activation)
     dense_blocks = Blocks(dense_activation, False, initializer)
     image = image_input(input_shape, classes, at_least=16)
     x = image

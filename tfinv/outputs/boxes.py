@@ -11,7 +11,7 @@ import numpy as np
 
 from tfinv.outputs.base import OutputKind, OutputValues, Quantities, misfit
 from tfinv.outputs.polygons import corners, overlap
-from tfinv.support.checks import one_of, share, whole_number
+from tfinv.support.checks import kind_of, one_of, share, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,6 +102,8 @@ class Boxes(OutputKind):
             share(name, getattr(self, name), "0.5")
         whole_number("points", self.points, 0)
         whole_number("limit", self.limit, 1)
+        for name in ("scores", "anchors"):
+            kind_of(name, getattr(self, name), str, "text")
         if not self.scores:
             raise ValueError("scores must name the output with the scores of the boxes. Received: ''")
         if self.anchors and (not _grids(self.anchors) or _GRID.sub("", self.anchors).strip(" ,")):

@@ -23,6 +23,7 @@ from tfinv.outputs.vectors import Classes
 from tfinv.support import archive
 from tfinv.support.checks import whole_number
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.guarded import guarded
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
 from tfinv.transformations import as_set
@@ -129,6 +130,7 @@ class OutputComparison:
         return cls(sides[0], sides[1], between)
 
 
+@guarded()
 def compare_outputs(
     before: Model,
     after: Model,
@@ -216,7 +218,7 @@ def changes_of(
     Returns:
         By model what was found; and by model but the first its distances from the first by output.
     """
-    models = {name: with_outputs(model) for name, model in models.items()}
+    models = {name: with_outputs(model, name) for name, model in models.items()}
     transformations, warping = as_set(transformations), checked(Warping, warping)
     reference = next(iter(models.values()))
     array = checked_images(reference, images)

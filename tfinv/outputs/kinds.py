@@ -59,7 +59,7 @@ def kind(text: str | OutputKind) -> OutputKind:
     """
     if isinstance(text, OutputKind):
         return text
-    kind_of("output", text, str, "a kind of output such as 'landmarks', or its text")
+    kind_of("outputs", text, str, "a kind of output such as 'landmarks', or its text")
     word, bracket, rest = text.strip().partition("(")
     if word == "class":  # a word of Python's grammar, which a key cannot begin with
         return from_key(f"classes{bracket}{rest}", {"classes": Classes}, "output")

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfinv.outputs.base import OutputKind, OutputValues, Quantities, misfit
 from tfinv.statistics.classification import threshold_of
+from tfinv.support.checks import finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,9 +50,8 @@ class Labels(OutputKind):
     }
 
     def __post_init__(self) -> None:
-        value = self.threshold
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value != value):
-            raise ValueError(f"threshold must be a number, or None. Received: {value!r}")
+        if self.threshold is not None:
+            finite("threshold", self.threshold, hint=" or None")
 
     def check(self, name: str, shape: Sequence[int]) -> None:
         if int(np.prod(shape)) != max(shape, default=1):

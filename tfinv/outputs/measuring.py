@@ -8,9 +8,11 @@ from typing import Any
 from tfinv.evaluation.options import Warping
 from tfinv.outputs.change import OutputChange
 from tfinv.outputs.comparing import changes_of
+from tfinv.support.guarded import guarded
 from tfinv.support.types import Images, Model
 
 
+@guarded()
 def output_change(
     model: Model,
     images: Images,

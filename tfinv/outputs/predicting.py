@@ -22,7 +22,7 @@ _TOGETHER = 64
 """Images that a Keras model predicts at a time."""
 
 
-def with_outputs(model: Model) -> Model:
+def with_outputs(model: Model, argument: str = "model") -> Model:
     """A model that tells its outputs: a Keras model as an `ActivationModel`, others as they are.
 
     A path is opened first.
@@ -36,8 +36,8 @@ def with_outputs(model: Model) -> Model:
     if isinstance(model, keras.Model):
         return ActivationModel(model)
     raise TypeError(
-        "model must be a Keras model, a tfinv.tflite.TFLiteModel, or another source with `outputs` and `predict`. "
-        f"Received: {type(model).__name__}"
+        f"{argument} must be a Keras model, a tfinv.tflite.TFLiteModel, or another source with `outputs` and "
+        f"`predict`. Received: {type(model).__name__}"
     )
 
 

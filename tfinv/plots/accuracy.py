@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@styled
+@styled()
 def accuracy_curve(
     curves: pd.DataFrame | Mapping[str, Any],
     x: str = "degrees",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@styled
+@styled()
 def bars(
     frame: pd.DataFrame,
     category: str,

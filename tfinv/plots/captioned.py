@@ -19,7 +19,7 @@ _LINE = 0.16
 """Inches that a line of a caption takes."""
 
 
-@styled
+@styled(columns=1)
 def captioned_images(images: Images, captions: Sequence[str], *, columns: int = 4, title: str | None = None) -> Figure:
     """Draw pictures in rows, every one with a caption below it; several versions of a picture stand side by side.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.results import MeasureResult, Results
+from tfinv.support.checks import measure_choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,7 @@ def one_measure(item: Any, measure: Any, argument: str) -> MeasureResult:
         TypeError: neither of the two.
         ValueError: several measures and none named, or no layers.
     """
+    measure_choice(measure)
     if isinstance(item, Results):
         if measure is None and len(item) != 1:
             raise ValueError(f"measure must be named, one of {', '.join(item)}. Received: None")
@@ -72,6 +74,7 @@ def as_profiles(results: Any, measure: Any) -> tuple[dict[str, pd.DataFrame], st
     Raises:
         TypeError, ValueError: nothing to draw, an unknown kind of item, a missing column, an unclear measure.
     """
+    measure_choice(measure)
     if isinstance(results, Results) and (measure is not None or len(results) == 1):
         results = one_measure(results, measure, "results_by_name")
     if isinstance(results, MeasureResult):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@styled
+@styled(max_units=1)
 def heatmap(
     measure_result: Any,
     measure: Any = None,
@@ -75,7 +75,7 @@ def heatmap(
     return figure
 
 
-@styled
+@styled(max_units=1)
 def change_heatmap(
     before: Any,
     after: Any,

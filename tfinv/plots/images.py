@@ -12,6 +12,7 @@ import numpy as np
 from tfinv.plots.axes import plain_frame
 from tfinv.plots.figure import new_figure, set_plot_height, text_width
 from tfinv.plots.style import MUTED, WIDTH, styled
+from tfinv.support.checks import numbers as array_of
 from tfinv.support.types import Images
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@styled
+@styled()
 def image_grid(
     images: Images,
     row_labels: Sequence[str] | None = None,
@@ -71,7 +72,7 @@ def image_grid(
     return figure
 
 
-@styled
+@styled()
 def feature_maps(
     maps: Any,
     scores: Any,
@@ -108,7 +109,7 @@ def feature_maps(
     Raises:
         ValueError: another shape, numbers of labels or scores that do not fit, values that are not finite.
     """
-    array, values = np.asarray(maps, np.float64), np.asarray(scores, np.float64)
+    array, values = array_of("maps", maps), array_of("scores", scores)
     if array.ndim == 2:
         array = array[:, :, None, None]
     if array.ndim != 4 or 0 in array.shape or values.shape != array.shape[:1] or not np.isfinite(array).all():

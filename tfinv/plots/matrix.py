@@ -36,7 +36,7 @@ def matrix(
     from tfinv.plots.figure import new_figure, set_plot_height, text_width
     from tfinv.plots.style import INK, WIDTH, styled
 
-    @styled
+    @styled()
     def draw() -> Figure:
         numbers = table.to_numpy(np.float64)
         rows, columns = numbers.shape

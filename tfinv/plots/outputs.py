@@ -24,7 +24,7 @@ _EXPECTED, _FOUND = PALETTE[5], PALETTE[1]
 _INCH = 1.9
 
 
-@styled
+@styled()
 def output_pictures(
     images: Images, marks: Mapping[str, NDArray[Any]], labels: Sequence[str], *, title: str | None = None
 ) -> Figure:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COUNTS = ("units", "left_out", "dead", "sample_constant", "sparse")
 
 
-@styled
+@styled()
 def profile(
     results_by_name: Mapping[str, Any],
     measure: Any = None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@styled
+@styled()
 def before_after(
     profile_before: pd.DataFrame,
     profile_after: pd.DataFrame,
@@ -86,7 +86,7 @@ def before_after(
     return figure
 
 
-@styled
+@styled()
 def pareto(
     frame: pd.DataFrame,
     x: str = "kib",

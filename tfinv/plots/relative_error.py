@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@styled
+@styled()
 def relative_error_map(
     frame: pd.DataFrame, *, value: str = "error", label: str = "relative error", title: str | None = None
 ) -> Figure:

@@ -30,7 +30,7 @@ _HOLLOW = ("D", "o", "^", "v", "s", "P")
 """Marks of files for comparison, named in the legend: beside the points their names would hide others."""
 
 
-@styled
+@styled()
 def search_path(
     frame: pd.DataFrame,
     conditions: Mapping[str, float],
@@ -69,7 +69,7 @@ def search_path(
     return _figure(frame, conditions, others, labels, factors, title, _draw, "Numbers count the steps.")
 
 
-@styled
+@styled()
 def neighbour_files(
     frame: pd.DataFrame,
     conditions: Mapping[str, float],

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from tfinv.support.guarded import guarded
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -60,17 +62,26 @@ STYLE: Any = {
 }
 
 
-def styled(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a plot function with `STYLE`, and leave matplotlib's global settings as they were."""
+def styled(**least: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Check the arguments of a plot function, run it with `STYLE`, and leave matplotlib's settings as they were.
 
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        from matplotlib import rc_context
+    Args:
+        least: by argument the smallest whole number that it may be, see `tfinv.support.guarded`.
+    """
 
-        with rc_context(STYLE):
-            return function(*args, **kwargs)
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        checked = guarded(**least)(function)
 
-    return wrapper
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            from matplotlib import rc_context
+
+            with rc_context(STYLE):
+                return checked(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
 
 
 def series(index: int) -> dict[str, Any]:

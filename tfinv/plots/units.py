@@ -112,8 +112,6 @@ def draw_columns(
         looks: legend text, colour and hatch of the units without a value.
         colours: smallest and largest value of the colours, and the colour map.
     """
-    if max_units < 1:
-        raise ValueError(f"max_units must be at least 1. Received: {max_units}")
     figure = new_figure(figure_width(len(columns)) + 0.6)
     axes = figure.add_subplot()
     for position, column in enumerate(columns.values()):

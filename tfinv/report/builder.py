@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tfinv.report.blocks import Block, Facts, Glossary, Picture, Section, Verdict, paragraphs, slug, spans
 from tfinv.report.tables import Format, format_value, make_table
+from tfinv.support.checks import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,8 @@ class Report:
 
     def __init__(self, title: str, subtitle: str = "") -> None:
         self.title = _filled(title, "title")
-        self.subtitle = str(subtitle)
+        kind_of("subtitle", subtitle, str, "text")
+        self.subtitle = subtitle
         self.blocks: list[Block] = []
         self._anchors: set[str] = set()
         self._files: set[str] = set()

@@ -66,6 +66,8 @@ def explain(*terms: str) -> dict[str, str]:
     Raises:
         ValueError: a term that is not in `TERMS`.
     """
+    if not all(isinstance(term, str) for term in terms):
+        raise TypeError(f"terms must be text. Received: {', '.join(map(repr, terms))}")
     unknown = [term for term in terms if term not in TERMS]
     if unknown:
         raise ValueError(f"terms must be among {', '.join(TERMS)}. Received: {', '.join(unknown)}")

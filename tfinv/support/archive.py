@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import lzma
 import math
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.support.files import atomic_write
 from tfinv.support.memory import available
+from tfinv.support.reading import reading
 from tfinv.support.schema import Rule, Schema, check
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, "NDArray[Any]"]
 HEADER = "header"
-_CUT = "it is damaged, cut short, or no .npz file"
 _END = 22
 """Bytes of the record that ends a zip file."""
 _LOCAL = 30
@@ -37,39 +34,6 @@ _MEMBER = Rule(
     lambda pair: len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], list),
     "a dtype and a shape",
 )
-_CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((RecursionError,), "its header is nested too deep"),
-    ((MemoryError,), "it does not fit into memory"),
-    ((NotImplementedError, RuntimeError), "it is encrypted or compressed in a way that NumPy does not write"),
-    ((zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, OverflowError, OSError), _CUT),
-    ((UnicodeDecodeError, json.JSONDecodeError), "its header is no JSON"),
-    ((ValueError, TypeError, AttributeError, IndexError), ""),
-)
-"""Everything that reading may raise, and what it means; the last kind brings its own words."""
-_ALL = (KeyError, *(kind for kinds, _ in _CAUSES for kind in kinds))
-
-
-@contextmanager
-def reading(path: str | os.PathLike[str], what: str, *, argument: str = "path", advice: str = "") -> Iterator[None]:
-    """Turn every way in which a file can be unreadable into one error.
-
-    Args:
-        path: the file that the block reads.
-        what: what the file must be, such as `"a complete results file written by Results.save"`.
-        argument: the argument that named the file.
-        advice: what to do about it.
-
-    Raises:
-        FileNotFoundError: there is nothing at `path`.
-        ValueError: a folder, a file that may not be read, or one that is damaged or of another kind.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{argument} must be {what}; there is no such file. Received: {path}") from None
-    except _ALL as error:
-        then = f"; {advice}" if advice else ""
-        raise ValueError(f"{argument} must be {what} ({_cause(error)}){then}. Received: {path}") from None
 
 
 def write(
@@ -197,7 +161,10 @@ def parse_header(
     coded = arrays[HEADER]
     if coded.dtype != np.uint8 or coded.ndim != 1:
         raise ValueError(f"its header must be bytes, and is {coded.dtype} of shape {coded.shape}")
-    header = json.loads(coded.tobytes().decode())
+    try:
+        header = json.loads(coded.tobytes().decode())
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise ValueError("its header is no JSON") from None
     if not isinstance(header, dict) or header.get("format") != kind:
         known = header.get("format") if isinstance(header, dict) else None
         raise ValueError(f"its format is {known!r:.60} instead of {kind!r}")
@@ -243,12 +210,7 @@ def _check_members(members: Any, arrays: Arrays) -> None:
 
 
 def _zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
-    if Path(path).is_dir():
-        raise ValueError("it is a folder")
-    try:
-        archive = zipfile.ZipFile(path)
-    except PermissionError:
-        raise ValueError("it may not be read") from None
+    archive = zipfile.ZipFile(path)
     with open(path, "rb") as tail:
         tail.seek(-_END, os.SEEK_END)
         end = tail.read()
@@ -294,10 +256,3 @@ def _head(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype
         raise ValueError(f"its array {name!r:.60} is of the unknown .npy version {version}")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(stream)
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, KeyError):
-        return f"it lacks {error.args[0] if error.args else 'something'!r}"
-    words = next(words for kinds, words in _CAUSES if isinstance(error, kinds))
-    return words or str(error)

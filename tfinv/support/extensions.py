@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tfinv.support.reading import read_bytes
+
 _PLACE = re.compile(r"(?:^|(?<=[(,]))([^(),'\"]+):([A-Za-z_]\w*)(?=[(),]|\s*$)")
 
 
@@ -58,7 +60,8 @@ def load_file(path: str, what: str) -> ModuleType:
     if not file.is_file():
         raise ValueError(f"{what} must be an existing file. Received: {path!r}")
     # The name holds the content, so an edited file runs again. Dataclasses look their module up in sys.modules.
-    digest = hashlib.sha256(str(file.resolve()).encode() + b"\0" + file.read_bytes()).hexdigest()[:16]
+    content = read_bytes(file, "a file of Python code", argument=what)
+    digest = hashlib.sha256(str(file.resolve()).encode() + b"\0" + content).hexdigest()[:16]
     name = f"_tfinv_extension_{digest}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)

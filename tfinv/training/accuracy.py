@@ -15,6 +15,7 @@ from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
 from tfinv.statistics.classification import by_label, chosen, correct, threshold_of
 from tfinv.support.checks import finite, received, whole_number
 from tfinv.support.faults import RUNS, told
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras, tf
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model, Tensor
@@ -99,6 +100,7 @@ def accuracy(model: Classifier, data: Images, *, batch_size: int = 256) -> float
     return float(_right(model, images, None, batch_size, {}, progress=False).mean())
 
 
+@guarded()
 def accuracy_under(
     model: Classifier,
     x: ArrayLike,
@@ -151,6 +153,7 @@ def accuracy_under(
     return _right(model, images, as_set(transformations), batch_size, options, progress).mean(axis=0)
 
 
+@guarded()
 def right_under(
     model: Classifier,
     x: ArrayLike,

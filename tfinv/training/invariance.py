@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tfinv.activations.outputs import output_activation
 from tfinv.activations.sub_model import ActivationModel
-from tfinv.support.checks import kind_of, received
+from tfinv.support.checks import finite, kind_of, layer_choice, received
 from tfinv.support.lazy import keras, tf
 from tfinv.support.types import Images, KerasModel, Tensor
 from tfinv.transformations import as_set
@@ -54,8 +53,8 @@ class Distillation:
         kind_of("teacher", self.teacher, keras.Model, "a Keras model")
         if activation := output_activation(self.teacher):
             raise ValueError(f"teacher must give logits. Received: a model that ends in a {activation}")
-        _at_least("weight", self.weight, 0)
-        _at_least("temperature", self.temperature, 0, itself=False)
+        finite("weight", self.weight, 0)
+        finite("temperature", self.temperature, above=0)
 
 
 class InvarianceLoss:
@@ -116,9 +115,9 @@ class InvarianceLoss:
     ) -> None:
         if layers is None:
             raise ValueError("layers must name the layers that shall be invariant. Received: None")
-        kind_of("layers", layers, (str, type, Iterable), "names, globs or layer types")
+        layer_choice(layers)
         self.layers = layers
-        self.weight = _at_least("weight", weight, 0)
+        self.weight = finite("weight", weight, 0)
         if distillation is not None:
             kind_of("distillation", distillation, Distillation, "a Distillation")
         self.distillation = distillation
@@ -264,11 +263,3 @@ def _text(layer: Any) -> str:
     left_out = ("name", "dtype", "trainable", "seed")
     config = {name: value for name, value in layer.get_config().items() if name not in left_out and value is not None}
     return f"{type(layer).__name__}({', '.join(f'{name}={value!r}' for name, value in config.items())})"
-
-
-def _at_least(name: str, value: Any, least: float, *, itself: bool = True) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number. Received: {value!r}")
-    if not least <= value < math.inf or (value == least and not itself):
-        raise ValueError(f"{name} must be {'at least' if itself else 'above'} {least:g}. Received: {value!r}")
-    return float(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfinv.support.checks import kind_of
+from tfinv.support.checks import function, kind_of
 from tfinv.support.faults import TRAINS, TRY_TRAINING, told
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import KerasModel, Tensor
@@ -48,6 +48,8 @@ class InvarianceTraining(keras.Model):
     def __init__(self, model: KerasModel, added: InvarianceLoss, activations: Activations | None = None) -> None:
         kind_of("model", model, keras.Model, "a Keras model")
         kind_of("added", added, InvarianceLoss, "an InvarianceLoss")
+        if activations is not None:
+            function("activations", activations, "a function of images")
         super().__init__(name=model.name)
         self.trained = model
         self.added = added

@@ -11,6 +11,7 @@ from tfinv.activations.outputs import output_activation
 from tfinv.datasets.given import as_array, check_finite, in_memory
 from tfinv.statistics.classification import threshold_of
 from tfinv.support.checks import finite
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.training.accuracy import Classifier, logits_under
 from tfinv.transformations import as_set
@@ -39,6 +40,7 @@ class LabelAccuracy:
         return self.labels.mean(axis=1)
 
 
+@guarded()
 def label_accuracy(
     model: Classifier,
     data: Images,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from tfinv.support.checks import finite, whole_number
+from tfinv.support.checks import finite, kind_of, whole_number
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import KerasModel, Tensor
 
@@ -145,4 +145,5 @@ def sparsity(model: KerasModel) -> dict[str, float]:
     Returns:
         Shares in [0, 1]; kernels that are not trainable are left out.
     """
+    kind_of("model", model, keras.Model, "a Keras model")
     return {kernel.path: float(np.mean(keras.ops.convert_to_numpy(kernel) == 0)) for kernel in prunable(model)}

@@ -14,8 +14,9 @@ import numpy as np
 from tfinv.activations.keras_graph import plain
 from tfinv.activations.outputs import output_activation
 from tfinv.datasets.split import as_dataset
-from tfinv.support.checks import kind_of, received, whole_number
+from tfinv.support.checks import finite, function, kind_of, whole_number
 from tfinv.support.faults import TRAINS, TRY_TRAINING, told
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.progress import Progress
 from tfinv.support.types import KerasModel
@@ -79,15 +80,15 @@ class _Plan:
             value = getattr(self, name)
             if name != "patience" or value is not None:
                 whole_number(name, value, minimum)
-        if self.augmentation is not None and not callable(self.augmentation):
-            raise TypeError(f"augmentation must be a function of images. Received: {received(self.augmentation)}")
+        if self.augmentation is not None:
+            function("augmentation", self.augmentation, "a function of images")
+        if self.activations is not None:
+            function("activations", self.activations, "a function of images")
         if self.invariance is not None:
             kind_of("invariance", self.invariance, InvarianceLoss, "an InvarianceLoss")
         rate, accuracy = self.learning_rate, self.min_accuracy
-        if rate is None or isinstance(rate, (bool, str)):
-            raise TypeError(f"learning_rate must be a positive number or a Keras schedule. Received: {rate!r}")
-        if isinstance(rate, (int, float)) and not 0 < rate < math.inf:
-            raise ValueError(f"learning_rate must be a positive number. Received: {rate!r}")
+        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            finite("learning_rate", rate, above=0, hint=" or a Keras schedule")
         if self.schedule not in get_args(Schedule):
             raise ValueError(f"schedule must be one of {get_args(Schedule)}. Received: {self.schedule!r}")
         if self.schedule == "cosine" and not isinstance(rate, (int, float)):
@@ -111,6 +112,7 @@ class _Plan:
         return self.learning_rate
 
 
+@guarded()
 def train(
     model: keras.Model,
     train: Any,
@@ -228,7 +230,7 @@ def _attempts(model: KerasModel, plan: _Plan) -> tuple[pd.DataFrame, float, int]
         warnings.warn(
             f"training of {model.name} reached accuracy {reached:.3f}, below the {plan.min_accuracy:g} asked for "
             f"(attempt {attempt + 1} of {plan.max_restarts + 1}): {what}",
-            stacklevel=3,
+            stacklevel=4,
         )
     model.set_weights(best[2])
     return best[1], best[0], plan.max_restarts

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from tfinv.support.checks import finite
+from tfinv.support.checks import finite, whole_number
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import Images, Tensor
 from tfinv.transformations.affine import Affine, sampling_matrices
@@ -54,12 +54,10 @@ class Augmentation(keras.layers.Layer):
             raise ValueError(f"interpolation must be one of {get_args(Interpolation)}. Received: {interpolation!r}")
         if padding not in get_args(Padding):
             raise ValueError(f"padding must be one of {get_args(Padding)}. Received: {padding!r}")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
-            raise ValueError(f"seed must be a whole number or None. Received: {seed!r}")
         self.interpolation: Interpolation = interpolation
         self.padding: Padding = padding
         self.fill_value = finite("fill_value", fill_value)
-        self.seed = None if seed is None else int(seed)
+        self.seed = None if seed is None else whole_number("seed", seed, 0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, input_shape: Any) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import kind_of, whole_number
+from tfinv.support.guarded import guarded
 from tfinv.transformations.affine import Affine
 from tfinv.transformations.labels import affine_label
 
@@ -14,6 +15,7 @@ MOST_FUNCTIONS = 1000
 """Members of a family of functions, of which every one is an operation of its own in a graph."""
 
 
+@guarded()
 @dataclass(frozen=True)
 class ImageFunction:
     """Any function of a batch of images used as a transformation: brightness, blur, noise.
@@ -35,6 +37,7 @@ class ImageFunction:
         return cls(function, getattr(function, "__name__", type(function).__name__))
 
 
+@guarded()
 @dataclass(frozen=True)
 class Chain:
     """Several transformations, one after the other, as `product` makes them of maps and functions.
@@ -65,6 +68,7 @@ class Chain:
 Transformation = Affine | ImageFunction | Chain
 
 
+@guarded()
 @dataclass(frozen=True)
 class TransformationSet(Sequence[Transformation]):
     """An ordered, finite set of transformations `t_1 .. t_T`.
@@ -133,6 +137,7 @@ class TransformationSet(Sequence[Transformation]):
 
 def label(transformation: Transformation) -> str:
     """A short text for one transformation, such as `-90°`, `x1.25`, `shift (0.1, 0)`; see `affine_label`."""
+    kind_of("transformation", transformation, (Affine, ImageFunction, Chain), "an Affine, an ImageFunction or a Chain")
     return affine_label(transformation) if isinstance(transformation, Affine) else transformation.name
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinv.support.checks import kind_of, whole_number
+from tfinv.support.checks import kind_of, received, whole_number
 from tfinv.support.extensions import installed, installed_names
 from tfinv.transformations import framing, photometric
 from tfinv.transformations.affine import Affine, finite_number
@@ -47,6 +47,10 @@ def as_set(transformations: TransformationSet | str | Transformation | Iterable[
         ValueError: an empty set or a text that does not parse.
         TypeError: anything else.
     """
+    return _as_set(transformations, "transformations")
+
+
+def _as_set(transformations: Any, argument: str) -> TransformationSet:
     if isinstance(transformations, TransformationSet):
         return transformations
     if isinstance(transformations, str):
@@ -58,8 +62,8 @@ def as_set(transformations: TransformationSet | str | Transformation | Iterable[
     if isinstance(transformations, Iterable):
         return TransformationSet(tuple(transformations))
     raise TypeError(
-        "transformations must be a TransformationSet, its id such as 'rotations(16)', or a sequence of Affine maps. "
-        f"Received: {transformations!r}"
+        f"{argument} must be a TransformationSet, its id such as 'rotations(16)', or a sequence of Affine maps. "
+        f"Received: {received(transformations)}"
     )
 
 
@@ -175,8 +179,8 @@ def product(*sets: TransformationSet) -> TransformationSet:
         ValueError: no set was given, or the product is too large.
     """
     if not sets:
-        raise ValueError("product needs at least one set. Received: none")
-    sets = tuple(as_set(part) for part in sets)
+        raise ValueError("sets must be at least one set of transformations. Received: none")
+    sets = tuple(_as_set(part, "sets") for part in sets)
     size = math.prod(len(part) for part in sets)
     if size > MAX_MEMBERS:
         raise ValueError(f"product must have at most {MAX_MEMBERS} members. Received: {size}")

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from tfinv.support.checks import finite, received
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import tf
 from tfinv.support.types import Images, Tensor
 from tfinv.transformations.affine import Affine, sampling_matrices
@@ -18,6 +19,7 @@ Interpolation = Literal["bilinear", "nearest", "cubic"]
 Padding = Literal["constant", "nearest", "reflect"]
 
 
+@guarded("inverse")
 def warp(
     images: Images,
     transformations: Any,

@@ -22,12 +22,14 @@ from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.support.checks import received, whole_number
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.faults import one_line
+from tfinv.support.guarded import guarded
 from tfinv.support.types import Images
 from tfinv.tflite.comparison import answers_verdict, verdict
 from tfinv.tflite.comparison.answers import Answers, answers_of
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
 from tfinv.tflite.comparison.comparison import Comparison
 from tfinv.tflite.comparison.differences import compare
+from tfinv.tflite.comparison.kernel_run import plan_kernels
 from tfinv.tflite.comparison.kernels import compare_kernels
 from tfinv.tflite.comparison.match_files import Match, match, with_reasons
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
@@ -39,7 +41,7 @@ from tfinv.tflite.comparison.weight_ranges import weight_ranges
 from tfinv.tflite.files.checks import check_input_scale, scale_warnings, scales_of_pair
 from tfinv.tflite.files.cost import latency, memory_estimate
 from tfinv.tflite.files.kernels import KERNELS, SLOW, kernel_sets
-from tfinv.tflite.files.model import Source, TFLiteModel
+from tfinv.tflite.files.model import Source, TFLiteModel, opened
 from tfinv.transformations import TransformationSet, as_set
 
 if TYPE_CHECKING:
@@ -70,9 +72,9 @@ def _accepts_scale_of_after(function: Callable[P, R]) -> Callable[P, R]:
         )
         call, given, named = cast(Any, function), list[Any](args), dict[str, Any](kwargs)
         if "after" in named:
-            named["after"] = _as_model(named["after"], scale)
+            named["after"] = opened(named["after"], "after", input_scale=scale)
         else:
-            given[1] = _as_model(given[1], scale)
+            given[1] = opened(given[1], "after", input_scale=scale)
         return call(*given, **named)
 
     return wrapper
@@ -81,6 +83,7 @@ def _accepts_scale_of_after(function: Callable[P, R]) -> Callable[P, R]:
 @_accepts_scale_of_after
 @accepts_folded
 @on_workers
+@guarded()
 def compare_files(
     before: Source | TFLiteModel,
     after: Source | TFLiteModel,
@@ -151,8 +154,8 @@ def compare_files(
         raise ValueError(f"names must be a pair of texts, one per file. Received: {received(names)}")
     chosen = kernel_sets(subsets.kernels)
     main = chosen[0]
-    first = _as_model(before, input_scale)
-    second = _as_model(after, input_scale)
+    first = opened(before, "before", input_scale=input_scale)
+    second = opened(after, "after", input_scale=input_scale)
     first, second = scales_of_pair(first, second)
     first, second = first.with_kernels(main), second.with_kernels(main)
     is_limited = main in SLOW and subsets.max_samples is None
@@ -170,6 +173,10 @@ def compare_files(
         matched = matched.only(first.layer_shapes)
         second = second.select(list(matched.pairs.values()))
     called = names or _names(first, second)
+    if len(chosen) > 1:
+        files = dict(zip(called, (first, second), strict=True))
+        count = min(len(images), subsets.kernel_samples)
+        plan_kernels(files, len(chosen), count, transformations, measures, sampling, subsets.memory_budget)
     unchecked = {
         name: text
         for name, model in zip(called, (first, second), strict=True)
@@ -199,6 +206,7 @@ def compare_files(
             samples=subsets.kernel_samples,
             sampling=sampling,
             warping=warping,
+            memory_budget=subsets.memory_budget,
             seed=seed,
             progress=progress,
         )
@@ -365,10 +373,6 @@ def _matched(first: TFLiteModel, second: TFLiteModel, images: Split, some: Any) 
         hints = [check_input_scale(model, few.x, few.y) for model in (first, second)] if few.y is not None else []
         hint = next((text for text in hints if text), "")
         raise ValueError(f"{error}. {hint}" if hint else str(error)) from None
-
-
-def _as_model(source: Source | TFLiteModel, scale: Any) -> TFLiteModel:
-    return source if isinstance(source, TFLiteModel) else TFLiteModel(source, input_scale=scale)
 
 
 def _names(first: TFLiteModel, second: TFLiteModel) -> tuple[str, str]:

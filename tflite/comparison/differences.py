@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tfinv.results import MeasureResult, Results
+from tfinv.support.guarded import guarded
 from tfinv.uncertainty import COLUMNS, layer_rows
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ MUST_AGREE = ("transformations", "samples", "first_sample", "image_shape", "padd
 """Metadata without which two measurements cannot be compared."""
 
 
+@guarded()
 def compare(
     before: Results,
     after: Results,

@@ -89,9 +89,9 @@ class LayerRecorder:
         self._partings = {layer: Parting() for layer in self._limits}
 
     def update(self, first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> None:
-        """Add a block of activations of all layers."""
-        for layer, parting in self._partings.items():
-            self._partings[layer] = parting.update(first[layer], second[layer])
+        """Add a block of activations of some layers."""
+        for layer, values in first.items():
+            self._partings[layer] = self._partings[layer].update(values, second[layer])
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per layer, from input to output: `layer, operator` and the columns of `Parting.row`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,22 +10,20 @@ import numpy as np
 
 from tfinv.activations.outputs import answering_activation
 from tfinv.datasets.as_split import as_split
-from tfinv.engine.batches import ImageBatches
-from tfinv.evaluation.arguments import as_measures, block_size
+from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.evaluate import evaluate
 from tfinv.evaluation.options import Sampling, Warping, checked
+from tfinv.evaluation.planning import check_budget
 from tfinv.support.checks import whole_number
-from tfinv.support.progress import Progress
+from tfinv.support.guarded import guarded
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.behaviour import behaviour, identities
 from tfinv.tflite.comparison.differences import compare
-from tfinv.tflite.comparison.kernel_layers import LayerRecorder
+from tfinv.tflite.comparison.kernel_run import KernelObservation, KernelRun, plan_kernels
 from tfinv.tflite.comparison.kernel_words import kernel_sentences
-from tfinv.tflite.comparison.observing import Observer, warping_function
 from tfinv.tflite.comparison.options import INTERVALS, KERNEL_SAMPLES, paired_sampling
-from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.files.kernels import DEVICES, Kernels, kernel_sets
-from tfinv.tflite.files.model import Source, TFLiteModel
+from tfinv.tflite.files.model import Source, TFLiteModel, opened
 from tfinv.transformations import as_set
 
 if TYPE_CHECKING:
@@ -95,6 +91,7 @@ class KernelComparison:
         return cls(kernels, facts["samples"], verdict, facts["refused"], **tables)
 
 
+@guarded(seed=0)
 def compare_kernels(
     models: Source | TFLiteModel | Mapping[str, TFLiteModel],
     data: Images,
@@ -105,6 +102,7 @@ def compare_kernels(
     samples: int = KERNEL_SAMPLES,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
+    memory_budget: int | float | str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> KernelComparison:
@@ -136,6 +134,7 @@ def compare_kernels(
             long as XNNPACK.
         sampling: confidence and kind of the intervals of layer means; None for no intervals.
         warping: padding and interpolation of transformed images.
+        memory_budget: see `tfinv.evaluate`; what does not fit is refused before anything runs.
         seed: draws the subset and resamples the images.
         progress: show progress bars.
 
@@ -145,41 +144,35 @@ def compare_kernels(
 
     Raises:
         ValueError: an unknown kernel set or one that is not installed, a file that no kernel set runs, images that do
-            not fit.
+            not fit, or a layer that alone needs more than the memory budget.
     """
     names = kernel_sets(kernels)
     transformations, sampling, warping = as_set(transformations), paired_sampling(sampling), checked(Warping, warping)
     measures = as_measures(measures) if measures else []
     if not isinstance(models, Mapping):
-        model = models if isinstance(models, TFLiteModel) else TFLiteModel(models)
+        model = opened(models, "models")
         models = {model.name: model}
     whole_number("samples", samples, 2)
+    if memory_budget is not None:
+        check_budget(memory_budget)
     first = next(iter(models.values()))
     images = as_split(data, first.input_shape, samples, seed, answering_activation(first))
+    plan_kernels(models, len(names), len(images), transformations, measures, sampling, memory_budget)
     refused: dict[str, str] = {}
     runs = {name: _run_by_all(name, model, names, refused) for name, model in models.items()}
-    seen = {
-        name: _observed(name, by_kernels, images, transformations, warping, progress)
+    shown = {
+        name: KernelRun(name, by_kernels, images, transformations, warping, memory_budget)
         for name, by_kernels in runs.items()
     }
+    seen = {name: run.show(progress) for name, run in shown.items()}
     frames = {
         **_behaviours(seen, images, transformations, seed),
         "layers": _layers(seen),
-        "profiles": _profiles(runs, images, transformations, measures, sampling, warping, progress),
+        "profiles": _profiles(runs, images, transformations, measures, sampling, warping, memory_budget, progress),
     }
     frames["pairs"] = _with_layers(frames["pairs"], frames["layers"])
     verdict = kernel_sentences(frames["answers"], frames["pairs"], len(images), refused)
     return KernelComparison(names, len(images), tuple(verdict), refused, **frames)
-
-
-@dataclass
-class _Seen:
-    """What one file showed under its kernel sets."""
-
-    predictions: dict[str, Predictions | None]
-    recorders: dict[tuple[str, str], LayerRecorder]
-    delegates: dict[str, str]
-    seconds: dict[str, float]
 
 
 def _run_by_all(
@@ -201,43 +194,8 @@ def _run_by_all(
     return runs
 
 
-def _observed(
-    name: str,
-    runs: Mapping[str, TFLiteModel],
-    images: Split,
-    transformations: TransformationSet,
-    warping: Warping,
-    progress: bool,
-) -> _Seen:
-    """Show every kernel set the same transformed images; one block of activations of all of them is in memory."""
-    batches = ImageBatches(images, block_size(None, len(transformations)))
-    warp_block, upright = warping_function(transformations, batches.shape, warping)
-    observers = {kernel_set: Observer(model, images.y) for kernel_set, model in runs.items()}
-    recorders = {pair: LayerRecorder(runs[pair[0]]) for pair in itertools.combinations(runs, 2)}
-    seconds = dict.fromkeys(runs, 0.0)
-    with Progress(f"kernels of {name}", len(images) * len(runs), "img", shown=progress) as bar:
-        for batch in batches:
-            inputs, layers = warp_block(batch.images), {}
-            for kernel_set, observer in observers.items():
-                start = time.perf_counter()
-                read, outputs = observer.show(inputs, list(observer.model.layer_tensors) if recorders else ())
-                layers[kernel_set] = read
-                seconds[kernel_set] += time.perf_counter() - start
-                observer.note(outputs, len(batch.images), len(transformations), upright)
-                bar.advance(len(batch.images))
-            for (first, second), recorder in recorders.items():
-                recorder.update(layers[first], layers[second])
-    shown = len(images) * (len(transformations) + (upright == len(transformations)))
-    return _Seen(
-        {kernel_set: observer.predictions() for kernel_set, observer in observers.items()},
-        recorders,
-        {kernel_set: model.runner.delegate for kernel_set, model in runs.items()},
-        {kernel_set: spent / shown for kernel_set, spent in seconds.items()},
-    )
-
-
 def _behaviours(
-    seen: Mapping[str, _Seen], images: Split, transformations: TransformationSet, seed: int
+    seen: Mapping[str, KernelObservation], images: Split, transformations: TransformationSet, seed: int
 ) -> dict[str, pd.DataFrame]:
     """The tables of answers, of pairs and of curves."""
     import pandas as pd
@@ -272,7 +230,7 @@ def _behaviours(
     }
 
 
-def _layers(seen: Mapping[str, _Seen]) -> pd.DataFrame:
+def _layers(seen: Mapping[str, KernelObservation]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
@@ -317,6 +275,7 @@ def _profiles(
     measures: list[Measure],
     sampling: Sampling,
     warping: Warping,
+    memory_budget: int | float | str | None,
     progress: bool,
 ) -> pd.DataFrame:
     """Layer profiles under every kernel set, and their paired differences from the first."""
@@ -326,7 +285,14 @@ def _profiles(
     for name, by_kernels in runs.items() if measures else ():
         results = {
             kernel_set: evaluate(
-                model, images, transformations, measures, sampling=sampling, warping=warping, progress=progress
+                model,
+                images,
+                transformations,
+                measures,
+                sampling=sampling,
+                warping=warping,
+                memory_budget=memory_budget,
+                progress=progress,
             )
             for kernel_set, model in by_kernels.items()
         }

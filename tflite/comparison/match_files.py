@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.datasets.given import as_array
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.match_numbers import SAME_LAYER, by_numbers, correlation, partner_share, thinned
-from tfinv.tflite.files.model import Source, TFLiteModel
+from tfinv.tflite.files.model import Source, TFLiteModel, opened
 from tfinv.tflite.files.tensor_names import base_name
 
 SAME_NETWORK = 0.9
@@ -117,7 +118,7 @@ def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Ima
     Raises:
         ValueError: input shapes differ, no layer in common, or the files hold different networks.
     """
-    first, second = _as_model(before), _as_model(after)
+    first, second = opened(before, "before"), opened(after, "after")
     if first.input_shape != second.input_shape:
         raise ValueError(
             f"before and after must take images of one shape. Received: {first.input_shape} and {second.input_shape}"
@@ -132,6 +133,7 @@ def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Ima
     if images is None:
         _refuse_few(first, second, pairs)
     else:
+        images = as_array(images)
         one, other = _seen(first, images), _seen(second, images)
         correlations = {name: correlation(one[name], other[partner]) for name, partner in pairs.items()}
         for name in [name for name in pairs if correlations[name] < SAME_LAYER and how[name] == "order"]:
@@ -159,10 +161,6 @@ def match(before: Source | TFLiteModel, after: Source | TFLiteModel, images: Ima
 def with_reasons(names: Sequence[str], reasons: Mapping[str, str]) -> list[str]:
     """Layers without a partner, each with the reason in brackets where one is known."""
     return [f"{name} ({reasons[name]})" if name in reasons else name for name in names]
-
-
-def _as_model(source: Source | TFLiteModel) -> TFLiteModel:
-    return source if isinstance(source, TFLiteModel) else TFLiteModel(source)
 
 
 def _by_name(first: TFLiteModel, second: TFLiteModel) -> dict[str, str]:

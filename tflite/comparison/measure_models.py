@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tfinv.datasets.as_split import as_split
-from tfinv.datasets.given import unpack
+from tfinv.datasets.given import as_array, is_dataset, unpack
 from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.distribution import on_workers
@@ -16,6 +16,7 @@ from tfinv.evaluation.options import Sampling, Warping, accepts_folded, checked
 from tfinv.models.opening import as_model
 from tfinv.results import Results
 from tfinv.support.checks import kind_of
+from tfinv.support.guarded import guarded
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.confidence import Scores
 from tfinv.tflite.comparison.observing import Observer, PairedRun
@@ -49,6 +50,7 @@ class Measured:
 
 @accepts_folded
 @on_workers
+@guarded()
 def measure_models(
     models: Mapping[str, Any],
     images: Images,
@@ -118,9 +120,9 @@ def measure_models(
         raise ValueError("models must hold at least one model. Received: none")
     models = {name: as_model(model) for name, model in models.items()}
     reference = next(iter(models)) if reference is None else reference
-    for name in (reference, *(pairs or {})):
+    for argument, name in (("reference", reference), *(("pairs", name) for name in pairs or {})):
         if name not in models:
-            raise ValueError(f"reference and pairs must name models among {', '.join(models)}. Received: {name!r}")
+            raise ValueError(f"{argument} must name models among {', '.join(models)}. Received: {name!r}")
     transformations = as_set(transformations)
     subsets, sampling, warping = _plain(subsets), paired_sampling(sampling), checked(Warping, warping)
     count = subsets.measured_samples
@@ -128,6 +130,8 @@ def measure_models(
         measured = images
         if count is not None and count < len(unpack(images)[0]):
             measured = as_split(images, models[reference].input_shape, count, 0)
+    elif not is_dataset(measured):
+        as_array(unpack(measured)[0], "measured")
     results = {}
     for name, model in models.items():
         results[name] = evaluate(

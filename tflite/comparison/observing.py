@@ -164,6 +164,32 @@ def warping_function(
     return lambda images: concrete(tf.constant(images)).numpy(), upright
 
 
+def groups_together(
+    shapes: Mapping[str, tuple[int, ...]],
+    models: int,
+    columns: int,
+    image_shape: tuple[int, ...],
+    samples: int,
+    memory_budget: int | float | str | None,
+) -> tuple[tuple[str, ...], ...]:
+    """Layers whose activations for a block of images are in memory together, as few groups as there can be.
+
+    Args:
+        shapes: unit shape by layer.
+        models: whose activations of a layer are held at a time.
+        columns: images that every sample is shown as.
+        image_shape: `(H, W, C)`.
+        samples: in a block.
+        memory_budget: see `evaluate`.
+
+    Raises:
+        ValueError: one layer alone needs more than the budget.
+    """
+    sizes = {layer: 4 * models * columns * int(np.prod(shape)) for layer, shape in shapes.items()}
+    image = 2 * 4 * columns * int(np.prod(image_shape))
+    return groups_that_fit(sizes, _WORK, image, samples, memory_budget)
+
+
 class PairedRun:
     """One run over the images that shows each block to all models.
 
@@ -204,14 +230,13 @@ class PairedRun:
     def _grouped(self, budget: int | float | str | None) -> tuple[tuple[str, ...], ...]:
         """Layers of the reference whose activations for a block are in memory together, of it and of one other."""
         columns = max(self._count, self._upright + 1)
-        sizes = {
-            layer: 2 * 4 * columns * int(np.prod(shape))
+        shapes = {
+            layer: shape
             for layer, shape in self._observers[self._reference].model.layer_shapes.items()
             if any(layer in recorder.pairs for recorder in self.recorders.values())
         }
-        image = 2 * 4 * columns * int(np.prod(self._batches.shape))
         samples = min(self._batches.batch_size, self._batches.count or self._batches.batch_size)
-        return groups_that_fit(sizes, _WORK, image, samples, budget)
+        return groups_together(shapes, 2, columns, self._batches.shape, samples, budget)
 
     def run(self, fidelity_samples: int, progress: bool) -> None:
         """Go over all images.

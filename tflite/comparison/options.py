@@ -8,8 +8,9 @@ from typing import Any
 
 from tfinv.activations.source import LayerChoice
 from tfinv.evaluation.options import Sampling, checked
+from tfinv.evaluation.planning import check_budget
 from tfinv.outputs.base import OutputKind
-from tfinv.support.checks import kind_of, whole_number
+from tfinv.support.checks import kind_of, layer_choice, whole_number
 from tfinv.tflite.files.kernels import Kernels, kernel_sets
 
 INTERVALS = Sampling(0.95)
@@ -63,8 +64,9 @@ class Subsets:
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), 2)
         whole_number("fidelity_samples", self.fidelity_samples, 1)
-        if self.layers is not None:
-            kind_of("layers", self.layers, (str, type, Iterable), "names, globs or layer types")
+        layer_choice(self.layers)
+        if self.memory_budget is not None:
+            check_budget(self.memory_budget)
         if self.kernels is not None:
             kind_of("kernels", self.kernels, (str, Iterable), "names of kernel sets")
         kernel_sets(self.kernels)

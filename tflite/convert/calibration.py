@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.datasets import Split
-from tfinv.datasets.given import check_ends
+from tfinv.datasets.given import as_array, check_ends
 from tfinv.evaluation.options import Warping, checked
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import received, whole_number
+from tfinv.support.guarded import guarded
 from tfinv.support.types import Images
 
 _MOST_BYTES = 4 * 2**30
@@ -46,6 +47,7 @@ def calibration_batches(
         raise ValueError(f"calibration must hold at least one image of shape {input_shape}. Received: none")
 
 
+@guarded(per_image=1)
 def with_transformations(
     images: Images,
     transformations: Any,
@@ -80,9 +82,7 @@ def with_transformations(
     """
     from tfinv.transformations import as_set, warp
 
-    images, chosen = np.asarray(images, np.float32), as_set(transformations)
-    if images.ndim != 4 or not len(images):
-        raise ValueError(f"images must have the shape (N, H, W, C) with N > 0. Received: shape {images.shape}")
+    images, chosen = np.asarray(as_array(images), np.float32), as_set(transformations)
     count = len(chosen) if per_image is None else per_image
     if not 1 <= count <= len(chosen):
         raise ValueError(f"per_image must be in [1, {len(chosen)}], the size of the set. Received: {per_image}")
@@ -113,21 +113,29 @@ def _deal(count: int, size: int, per_image: int, generator: np.random.Generator)
     return generator.permutation(size)[places][generator.permutation(count)]
 
 
+def check_calibration(calibration: Images) -> None:
+    """Refuse what holds no images; nothing is read.
+
+    Raises:
+        TypeError: neither images nor a data set of them.
+    """
+    named = isinstance(calibration, (str, bytes, dict))
+    if named or (not isinstance(calibration, (Split, Iterable)) and not hasattr(calibration, "__array__")):
+        raise TypeError(
+            f"calibration must be images (N, H, W, C) or a data set of them. Received: {received(calibration)}"
+        )
+
+
 def _chunks(calibration: Images) -> Iterator[Any]:
+    check_calibration(calibration)
     if isinstance(calibration, Split):
         calibration = calibration.x
-    if isinstance(calibration, (str, bytes, dict)) or calibration is None:
-        raise TypeError(f"calibration must be images (N, H, W, C) or a data set of them. Received: {calibration!r}")
     if hasattr(calibration, "as_numpy_iterator"):
         check_ends(calibration, "calibration")
         calibration = calibration.as_numpy_iterator()
     elif hasattr(calibration, "__array__"):
         yield calibration
         return
-    if not isinstance(calibration, Iterable):
-        raise TypeError(
-            f"calibration must be images (N, H, W, C) or a data set of them. Received: {type(calibration).__name__}"
-        )
     for element in calibration:
         first = element[0] if isinstance(element, (tuple, list)) else element
         array = np.asarray(first)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.support.checks import flag
+from tfinv.support.checks import finite, flag
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.interpreter import Runner
 
@@ -58,8 +58,7 @@ class Ranges:
         for name, choices in (("activations", Clip), ("weights", WeightClip)):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} must be one of {get_args(choices)}. Received: {getattr(self, name)!r}")
-        if isinstance(self.percentile, bool) or not isinstance(self.percentile, (int, float)):
-            raise TypeError(f"percentile must be a number. Received: {self.percentile!r}")
+        finite("percentile", self.percentile)
         if not 50 < self.percentile <= 100:
             raise ValueError(f"percentile must be above 50 and at most 100. Received: {self.percentile!r}")
         flag("bias_correction", self.bias_correction)

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.layer_graph import Call, LayerGraph, flatten
+from tfinv.support.checks import kind_of
 from tfinv.support.faults import told
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel
 from tfinv.tflite.convert.batch_norm_folding import channel_affine, find_folds
@@ -36,6 +38,7 @@ class Pair:
     second: Call
 
 
+@guarded(rounds=1)
 def equalize(model: KerasModel, *, rounds: int = 20) -> Any:
     """A copy of a model whose channel ranges are balanced between consecutive layers.
 
@@ -62,6 +65,7 @@ def equalize(model: KerasModel, *, rounds: int = 20) -> Any:
     Raises:
         TypeError, ValueError: see `tfinv.activations.layer_graph.flatten`.
     """
+    kind_of("model", model, keras.Model, "a Keras model")
     with told("model must be one that keras.models.clone_model copies", model, way_out="give Lambda layers a class"):
         copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.activations.keras_graph import layer_values
+from tfinv.datasets.given import as_array
+from tfinv.support.checks import kind_of
+from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph
 from tfinv.tflite.files.layer_map import LayerMap
-from tfinv.tflite.files.model import Source, TFLiteModel
+from tfinv.tflite.files.model import FILE_WORDS, FILES, Source, TFLiteModel
 from tfinv.tflite.files.signals import random_inputs, sqnr
 from tfinv.tflite.files.tensor_names import mentions
 
@@ -60,9 +63,11 @@ def layer_map(source: Source, model: KerasModel, images: Images = None) -> Layer
         TypeError: not a Keras model whose layers form a graph.
         ValueError: a file that is refused, or images that do not fit.
     """
+    kind_of("source", source, FILES, FILE_WORDS)
+    kind_of("model", model, keras.Model, "a Keras model")
     source = source.content if isinstance(source, Conversion) else source
     file = TFLiteModel(source, input_scale="0..1", probe=not isinstance(source, bytes), num_threads=1)
-    given = np.asarray(random_inputs(file.graph, _few(file)) if images is None else images, np.float32)
+    given = np.asarray(random_inputs(file.graph, _few(file)) if images is None else as_array(images), np.float32)
     calls = layer_values(model, given)
     layers = {call.name: _Layer(call.path, call.kind, _sample(call.value)) for call in calls}
     for call in calls:

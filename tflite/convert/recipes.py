@@ -12,9 +12,10 @@ from typing import Any, get_args
 import numpy as np
 
 from tfinv.support.checks import flag
+from tfinv.support.guarded import guarded
 from tfinv.support.quiet import quiet
 from tfinv.support.types import Images, KerasModel
-from tfinv.tflite.convert.calibration import calibration_batches
+from tfinv.tflite.convert.calibration import calibration_batches, check_calibration
 from tfinv.tflite.convert.calibration_bias import correct_biases
 from tfinv.tflite.convert.calibration_ranges import Ranges, activation_ranges
 from tfinv.tflite.convert.freezing import to_tflite
@@ -102,6 +103,8 @@ def weight_int4(model: KerasModel, calibration: Images = None, *, ranges: Ranges
     ranges = _ranges(ranges)
     if ranges.activations != "min_max":
         raise ValueError(f"ranges must leave the activations, which are float. Received: {ranges}")
+    if calibration is not None:
+        check_calibration(calibration)
     if ranges.bias_correction and calibration is None:
         raise ValueError("calibration must be given to correct biases. Received: None")
     tool = partial(quantize_weights, bits=4, compute="float", algorithm=ranges.weights)
@@ -110,6 +113,7 @@ def weight_int4(model: KerasModel, calibration: Images = None, *, ranges: Ranges
     return _quantized(reference, "weight_int4", _recorded(ranges), _with_corrected_biases(tool, ranges, images))
 
 
+@guarded()
 def static_int8(
     model: KerasModel,
     calibration: Images,

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from tfinv.activations.foreign import ForeignModel
 from tfinv.activations.sub_model import ActivationModel
+from tfinv.datasets.given import as_array
 from tfinv.statistics.classification import chosen
 from tfinv.support.checks import kind_of
+from tfinv.support.guarded import guarded
 from tfinv.support.types import Images
 from tfinv.tflite.files.input_scale import mismatch, saturated
 from tfinv.tflite.files.model import TFLiteModel
@@ -53,6 +55,7 @@ def scores_of(model: TFLiteModel | ActivationModel | ForeignModel, images: Image
     return model.runner.read(model.model_inputs(images), {"scores": model.scores})["scores"].copy()
 
 
+@guarded()
 def check_input_scale(
     model: TFLiteModel | ActivationModel | ForeignModel,
     images: Images,
@@ -74,7 +77,7 @@ def check_input_scale(
     Raises:
         ValueError: images and labels do not fit together.
     """
-    labels = np.asarray(labels)
+    images, labels = as_array(images), np.asarray(labels)
     if labels.ndim == 2:  # each is yes or no, which no accuracy can tell from chance
         return ""
     if labels.shape != (len(images),):

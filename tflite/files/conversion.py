@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinv.support.files import atomic_write, write_json
+from tfinv.support.reading import read_bytes, read_text
 from tfinv.tflite.files.flatbuffer import Graph, check_identifier, read_graph
 from tfinv.tflite.files.layer_map import LayerMap
 
@@ -157,7 +158,7 @@ class Conversion:
             ValueError: a corrupt file, or a JSON that belongs to another file or version.
         """
         source = Path(path)
-        content = source.read_bytes()
+        content = read_bytes(source, "a .tflite file")
         sidecar = _sidecar(source)
         read_graph(content)  # a corrupt file shall fail here, not at its first use
         return cls._from_sidecar(content, sidecar) if sidecar.exists() else cls(content, "unknown")
@@ -165,7 +166,7 @@ class Conversion:
     @classmethod
     def _from_sidecar(cls, content: bytes, sidecar: Path) -> Conversion:
         try:
-            data = json.loads(sidecar.read_text(encoding="utf-8"))
+            data = json.loads(read_text(sidecar, "the JSON that Conversion.save wrote"))
             if data["format"] != FORMAT or data["version"] != VERSION:
                 raise ValueError(f"format {data['format']!r}, version {data['version']!r}")
             layers = LayerMap.from_json(data["layers"]) if data["layers"] else None

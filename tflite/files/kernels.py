@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from tfinv.support.checks import close_match, received
+from tfinv.support.checks import close_match, kind_of, received
 
 XNNPACK, BUILTIN, REFERENCE, TFLM = "xnnpack", "builtin", "reference", "tflm"
 KERNELS: dict[str, str] = {
@@ -47,6 +47,7 @@ def kernel_sets(kernels: Kernels) -> tuple[str, ...]:
     """
     if kernels is None:
         return DEFAULT
+    kind_of("kernels", kernels, (str, Iterable), "names of kernel sets")
     names = [name.strip() for name in kernels.split(",")] if isinstance(kernels, str) else list(kernels)
     for name in names:
         if not isinstance(name, str):

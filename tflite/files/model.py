@@ -19,7 +19,8 @@ from tfinv.activations.outputs import ModelOutput
 from tfinv.activations.selection import select_names
 from tfinv.activations.source import LayerChoice
 from tfinv.statistics.resolution import Computed, Resolution, resolutions
-from tfinv.support.checks import whole_number
+from tfinv.support.checks import kind_of, received, whole_number
+from tfinv.support.guarded import guarded
 from tfinv.support.memory import available
 from tfinv.support.threads import worker_threads
 from tfinv.support.types import Images
@@ -45,8 +46,12 @@ _ACTIVATIONS = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
 MOST_THREADS = 1024
 """Threads that an interpreter may be asked for; far more than processors have, and few enough to be started."""
 Source = Conversion | bytes | str | os.PathLike[str]
+FILES = (Conversion, bytes, bytearray, memoryview, str, os.PathLike)
+"""Types of what stands for a file."""
+FILE_WORDS = "a Conversion, the bytes of a .tflite file or its path"
 
 
+@guarded("probe", "input_size")
 class TFLiteModel:
     """A `.tflite` model that gives the activations of its layers as real numbers.
 
@@ -390,6 +395,24 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return list(names) if len(set(names)) == len(names) else [f"output_{number}" for number in range(len(names))]
 
 
+def opened(source: Source | TFLiteModel, argument: str, **options: Any) -> TFLiteModel:
+    """A model as it is, or the model of a file.
+
+    Args:
+        source: the model, a `Conversion`, the bytes of a file, or its path.
+        argument: the argument that named it, for the error.
+        options: of `TFLiteModel`, for a file.
+
+    Raises:
+        TypeError: something else.
+        ValueError, FileNotFoundError: see `TFLiteModel`.
+    """
+    if isinstance(source, TFLiteModel):
+        return source
+    kind_of(argument, source, FILES, f"a TFLiteModel, {FILE_WORDS}")
+    return TFLiteModel(source, **options)
+
+
 def _open(
     model: Any, try_first: bool | None, input_size: Sequence[int] | None, layout: Layout | None
 ) -> tuple[str, Conversion, tuple[str, ...]]:
@@ -411,14 +434,14 @@ def _open(
             name, conversion = "tflite", Conversion(bytes(model), "unknown")
         elif isinstance(model, (str, os.PathLike)):
             path = Path(model)
-            where = f"{path}: "
+            where = str(path)
             name, conversion = path.stem, Conversion.load(path)
         else:
-            raise TypeError(f"model must be a Conversion, the bytes of a .tflite file or its path. Received: {model!r}")
+            raise TypeError(f"model must be {FILE_WORDS}. Received: {received(model)}")
         conversion = sized(conversion)
         return (name, conversion, ()) if try_first is False else (name, *_tried(conversion))
     except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
+        raise ValueError(str(error) if where in str(error) else f"{where}: {error}") from None
 
 
 def _tried(conversion: Conversion) -> tuple[Conversion, tuple[str, ...]]:
@@ -440,6 +463,7 @@ def _tried(conversion: Conversion) -> tuple[Conversion, tuple[str, ...]]:
 
 
 def _one_set(kernels: str) -> str:
+    kind_of("kernels", kernels, str, "the name of a kernel set")
     first, *others = kernel_sets(kernels)
     if others:
         raise ValueError(f"kernels of a model must be one kernel set. Received: {kernels!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from tfinv.activations.layer_graph import flatten
 from tfinv.activations.outputs import output_activation
 from tfinv.activations.selection import select_names
 from tfinv.statistics.classification import by_label, chosen, threshold_of
-from tfinv.support.checks import flag, whole_number
+from tfinv.support.checks import finite, flag, function, whole_number
 from tfinv.support.faults import RUNS, told
 from tfinv.support.lazy import keras
 from tfinv.support.types import Images, KerasModel
@@ -181,8 +180,8 @@ def _in_float32(model: KerasModel) -> Any:
 
 def _own_copy(augmentation: Any, seed: int) -> Any:
     """A copy of a Keras layer, so that the user's keeps its state and the draws start at the seed."""
-    if augmentation is not None and not callable(augmentation):
-        raise TypeError(f"augmentation must be a Keras layer or a function of images. Received: {augmentation!r}")
+    if augmentation is not None:
+        function("augmentation", augmentation, "a Keras layer or a function of images")
     if augmentation is None or not isinstance(augmentation, keras.layers.Layer):
         return augmentation
     config = augmentation.get_config()
@@ -212,10 +211,7 @@ def _check(
 ) -> None:
     for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
         whole_number(name, value, least)
-    if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float)):
-        raise TypeError(f"learning_rate must be a number. Received: {learning_rate!r}")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be a positive number. Received: {learning_rate!r}")
+    finite("learning_rate", learning_rate, above=0)
     if io not in ("float32", "int8"):
         raise ValueError(f"io must be 'float32' or 'int8'. Received: {io!r}")
     if weight_bits not in (4, 8):

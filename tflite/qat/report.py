@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.datasets.given import as_array
 from tfinv.statistics.classification import chosen
+from tfinv.support.checks import kind_of
+from tfinv.support.guarded import guarded
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.files.conversion import Conversion
-from tfinv.tflite.files.model import TFLiteModel
+from tfinv.tflite.files.model import FILE_WORDS, FILES, TFLiteModel
 from tfinv.tflite.qat.integer_file import IntegerFile
 from tfinv.tflite.qat.match_scopes import Steps
 
@@ -154,6 +157,7 @@ class RouteResult:
     activations: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = None
 
 
+@guarded(batch_size=1)
 def agreement(
     activations: Callable[[Any], Mapping[str, Any]], conversion: Conversion, images: Images, *, batch_size: int = _BATCH
 ) -> Agreement:
@@ -184,9 +188,8 @@ def agreement(
     Raises:
         ValueError: no image, images of another shape, or a file without a layer in common.
     """
-    images = np.asarray(images, np.float32)
-    if not len(images):
-        raise ValueError("images must hold at least one image. Received: none")
+    kind_of("conversion", conversion, FILES, FILE_WORDS)
+    images = np.asarray(as_array(images), np.float32)
     file = TFLiteModel(conversion, input_scale="0..1", batch_size=min(batch_size, len(images)))  # images as they are
     threshold = file.outputs[0].threshold
     noise: dict[str, float] = {}

@@ -14,6 +14,7 @@ from tfinv.evaluation.options import Sampling, Warping, checked
 from tfinv.models.opening import as_keras_model
 from tfinv.support.cache import Cache
 from tfinv.support.environment import describe as describe_environment
+from tfinv.support.guarded import guarded
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.comparison.conditions import Condition
 from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
@@ -37,6 +38,7 @@ SCHEMES = ("int4", "int8", "int16x8", "float16", "float32")
 """What layers may be stored as by default."""
 
 
+@guarded(seed=0)
 def choose_bits(
     model: KerasModel,
     calibration: Images,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tfinv.support.cache import Cache
-from tfinv.support.checks import finite, kind_of, path_like, received, whole_number
+from tfinv.support.checks import finite, function, kind_of, path_like, whole_number
 from tfinv.tflite.comparison.options import Subsets
 
 SUBSETS = Subsets(measured_samples=300)
@@ -71,8 +71,8 @@ class Output:
             path_like("files", self.files)
         if self.cache is not None and not isinstance(self.cache, Cache):
             path_like("cache", self.cache)
-        if self.report is not None and not callable(self.report):
-            raise TypeError(f"report must be a function of a line of text. Received: {received(self.report)}")
+        if self.report is not None:
+            function("report", self.report, "a function of a line of text")
 
 
 QUANTIZING = Quantizing()

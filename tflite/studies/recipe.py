@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.evaluation.options import Warping
+from tfinv.support.checks import flag, function, kind_of
 from tfinv.support.types import KerasModel
 from tfinv.tflite.convert.calibration import with_transformations
 from tfinv.tflite.convert.match_keras_layers import layer_map
@@ -141,8 +142,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ValueError(f"name must be letters, digits, '_', '-' and '.' of a file name. Received: {self.name!r}")
-        if not callable(self.make):
-            raise TypeError(f"make must be a function from Materials to a file. Received: {self.make!r}")
+        kind_of("words", self.words, str, "text")
+        for name in ("trains", "calibrates", "integer"):
+            flag(name, getattr(self, name))
+        function("make", self.make, "a function from Materials to a file")
 
     def __call__(self, materials: Materials) -> Conversion:
         """Make the file.

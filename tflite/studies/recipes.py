@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tfinv.support.checks import kind_of
 from tfinv.support.extensions import installed, installed_names
 from tfinv.tflite.convert import recipes as convert
 from tfinv.tflite.convert.calibration_ranges import Ranges
@@ -202,6 +203,7 @@ def choose(recipes: str | Recipe | Sequence[str | Recipe]) -> tuple[Recipe, ...]
         TypeError: neither a name nor a `Recipe`.
         ValueError: an unknown name (the known ones are listed), two recipes of one name, or none.
     """
+    kind_of("recipes", recipes, (str, Recipe, Iterable), "'all', names of recipes or objects Recipe")
     wanted = [recipes] if isinstance(recipes, (str, Recipe)) else list(recipes)
     listed = [recipe for item in wanted for recipe in (_OF_ALL if item == "all" else [_recipe(item)])]
     if not listed:

@@ -14,6 +14,7 @@ from tfinv.evaluation.options import Sampling, Warping
 from tfinv.models.opening import as_keras_model
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import MeasureResult
+from tfinv.support.guarded import guarded
 from tfinv.support.quiet import quiet
 from tfinv.support.types import Images, KerasModel
 from tfinv.tflite.comparison.behaviour import behaviour, identities
@@ -21,7 +22,7 @@ from tfinv.tflite.comparison.differences import compare
 from tfinv.tflite.comparison.measure_models import Measured, measure_models
 from tfinv.tflite.comparison.options import INTERVALS, Subsets, paired_sampling
 from tfinv.tflite.convert import recipes as convert
-from tfinv.tflite.convert.calibration import calibration_batches
+from tfinv.tflite.convert.calibration import calibration_batches, check_calibration
 from tfinv.tflite.convert.litert_quantizer import quantize_all, quantize_weights
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import read_graph
@@ -40,6 +41,7 @@ MODES: tuple[str, ...] = get_args(Mode)
 _AT_OUTPUT = ("before", "after", "difference", "low", "high", "relative", "relative_low", "relative_high", "real")
 
 
+@guarded(seed=0)
 def sensitivity(
     model: KerasModel,
     data: Any,
@@ -101,7 +103,7 @@ def sensitivity(
         ValueError: an unknown scheme or mode, no calibration for `"static_int8"`, no layer that can be quantized.
     """
     _check(scheme, mode, calibration)
-    transformations, (chosen,) = as_set(transformations), as_measures(measure)
+    transformations, (chosen,) = as_set(transformations), as_measures(measure, "measure")
     reference = model if isinstance(model, Conversion) else convert.float32(as_keras_model(model))
     first = TFLiteModel(reference, input_scale=input_scale, probe=False)
     images = as_split(data, first.input_shape, max_samples, seed, answering_activation(first))
@@ -149,6 +151,8 @@ def _check(scheme: str, mode: str, calibration: Images) -> None:
     for name, value, known in (("scheme", scheme, SCHEMES), ("mode", mode, MODES)):
         if value not in known:
             raise ValueError(f"{name} must be one of {known}. Received: {value!r}")
+    if calibration is not None:
+        check_calibration(calibration)
     if scheme == "static_int8" and calibration is None:
         raise ValueError("calibration must be images for scheme 'static_int8'. Received: None")
 

@@ -22,6 +22,7 @@ from tfinv.support.cache import Cache
 from tfinv.support.checks import received
 from tfinv.support.environment import describe as describe_environment
 from tfinv.support.faults import one_line
+from tfinv.support.guarded import guarded
 from tfinv.support.lazy import keras
 from tfinv.support.types import KerasModel
 from tfinv.tflite.comparison.behaviour import Behaviour, behaviour, identities
@@ -61,6 +62,7 @@ _SCALE_SAMPLES = 200
 
 
 @accepts_folded
+@guarded(seed=0)
 def study(
     model: KerasModel,
     train: Any,
@@ -137,8 +139,8 @@ def study(
     if subsets.layers is not None:
         _check_layers(model, subsets.layers)
     activation = answering_activation(model)
-    train = as_split(train, shape, None, seed, activation)
-    test = as_split(test, shape, subsets.max_samples, seed, activation)
+    train = as_split(train, shape, None, seed, activation, argument="train")
+    test = as_split(test, shape, subsets.max_samples, seed, activation, argument="test")
     few = subset(test, subsets.measured_samples, seed)
     scale, say = parse_scale(input_scale), output.report or (lambda _: None)
     materials = Materials(
@@ -216,6 +218,7 @@ def study(
             samples=subsets.kernel_samples,
             sampling=sampling,
             warping=warping,
+            memory_budget=subsets.memory_budget,
             seed=seed,
             progress=progress,
         )
