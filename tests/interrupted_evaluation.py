@@ -42,7 +42,9 @@ def evaluate(checkpoint: Checkpoint | None, kind: str, **options: object) -> tfi
     settings["layers"] = ["conv", "logits"]
     settings |= OPTIONS[kind] | options
     transformations = settings.pop("transformations", "rotations(4)")
-    return tfinv.evaluate(network(), images, transformations, settings.pop("measures", MEASURES), **as_objects(settings))
+    return tfinv.evaluate(
+        network(), images, transformations, settings.pop("measures", MEASURES), **as_objects(settings)
+    )
 
 
 def main(folder: str, seconds: str) -> None:
