@@ -89,7 +89,7 @@ EXPERIMENT = Experiment(
     source="comparison of networks on LSA16 (2017)",
     minutes={"smoke": 0.7, "cpu": 20, "full": 600},
     **standard(
-        {"versions": ("digits",), "resnet_filters": 4},
+        {"versions": ("digits",), "models": ("lenet", "vgg16d", "simple_conv"), "resnet_filters": 4},
         {"epochs": 100, "resnet_filters": 64},
         dataset="lsa16",
         versions=("lsa16", "lsa16_upright"),

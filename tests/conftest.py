@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import random
 import signal
@@ -24,9 +25,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["TFINV_TEST_SHARED"] = _shared.name
 
 # Sums of several threads round otherwise than those of one, and after an epoch of training a network is another one:
-# one thread in all processes. As many processes as processors share the machine anyway.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# one thread in all processes. As many processes as processors share the machine anyway, and the second thread of a
+# product of matrices waits for its turn by counting: ten times the processor time.
+for _threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 # A run in the background (`nohup make test &`) inherits that Ctrl-C is ignored, and so would what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,6 +37,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser, chromium
+from PIL import Image
 
 # Tracing makes millions of objects that live as long as the model. Looking through them all for garbage again and
 # again takes a fifth of the run, so it is done rarely, and once behind every file of tests.
@@ -81,6 +84,17 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+_png = io.BytesIO()
+Image.new("RGB", (1, 1)).save(_png, "PNG")
+BLANK = {"png": _png.getvalue(), "svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>', "pdf": b"%PDF-1.4"}
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made, but blank pictures are saved: for tests that write a report and look at its numbers alone."""
+    monkeypatch.setattr("tfinv.plots.saving._render", lambda figure, kind: BLANK[kind])
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real data sets; a test that asks for it is skipped where there is none."""
@@ -90,7 +104,7 @@ def data_folder() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Headless Chromium; a test that asks for it is skipped where there is none."""
     if CHROMIUM is None:

@@ -8,6 +8,7 @@ They save their states and results in FOLDER as `interrupted.npz`, `interrupted_
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import traceback
@@ -25,18 +26,25 @@ OPTIONS = {"plain": {}, "shards": {"confidence": 0.9, "shards": 4}, "classes": {
 MEASURES = ("NormalizedVariance", "Goodfellow(percentile=0.2)", "GoodfellowNormal", "PredictionConsistency")
 
 
-def evaluate(checkpoint: Checkpoint | None, kind: str, **options: object) -> tfinv.Results:
-    """An evaluation of two passes in blocks of 3 samples."""
+@functools.cache
+def network() -> keras.Model:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(3, 3, activation="relu", name="conv")(inputs)
     x = keras.layers.Flatten(name="flat")(x)
-    model = keras.Model(inputs, keras.layers.Dense(4, name="logits")(x), name="small")
+    return keras.Model(inputs, keras.layers.Dense(4, name="logits")(x), name="small")
+
+
+def evaluate(checkpoint: Checkpoint | None, kind: str, **options: object) -> tfinv.Results:
+    """An evaluation of two passes in blocks of 3 samples."""
     images = np.random.default_rng(0).random((32, 8, 8, 1), dtype=np.float32)
     settings = {"labels": np.arange(32) % 2, "batch_size": 3, "progress": False, "checkpoint": checkpoint}
+    settings["layers"] = ["conv", "logits"]
     settings |= OPTIONS[kind] | options
     transformations = settings.pop("transformations", "rotations(4)")
-    return tfinv.evaluate(model, images, transformations, settings.pop("measures", MEASURES), **as_objects(settings))
+    return tfinv.evaluate(
+        network(), images, transformations, settings.pop("measures", MEASURES), **as_objects(settings)
+    )
 
 
 def main(folder: str, seconds: str) -> None:

@@ -18,6 +18,8 @@ from tfinv.commands.labels import as_outputs, read_labels
 from tfinv.datasets import Split
 from tfinv.tflite import static_int8
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DATA = os.environ.get("TFINV_DATA")
 RNG = np.random.default_rng(0)
 

@@ -17,6 +17,8 @@ from tfinv.commands.effects import parse, refuse_idle
 from tfinv.commands.measure import _one_per_model, _short_names
 from tfinv.tflite import StudyResult, float32, static_int8
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 COMMANDS = ("run", "train", "measure", "compare", "tflite", "redraw")
 SOURCES = ("keras", "application", "float", "integer", "several")
 ALWAYS = {"out", "quiet", "model", "data", "transformations", "measures", "before", "after", "help"}

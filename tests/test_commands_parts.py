@@ -15,6 +15,8 @@ from tfinv.commands.parts import parse_part
 from tfinv.results import Results
 from tfinv.run import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MEASURES = ("NormalizedVariance", "Goodfellow(percentile=0.1)")
 
 

@@ -21,6 +21,8 @@ SLOWLY = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tfinv.engine import checkpoint, passes
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 one, begin = passes.Pass._one, checkpoint.Checkpoint.__init__
 def slow(self, *rest):
     one(self, *rest)

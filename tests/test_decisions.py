@@ -17,6 +17,8 @@ from tfinv.tflite import Comparison, compare_files, float32, static_int8
 from tfinv.tflite.comparison.decisions import Margins, parse_margins
 from tfinv.tflite.comparison.gate import check
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SAMPLES, SET, NV = 120, "rotations(4)", "NormalizedVariance"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,8 +92,16 @@ def test_control_c_saves_and_ends_between_blocks(ended):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("kind", ["plain", "shards", "classes"])
-@pytest.mark.parametrize("at", [1, 6, 12, 17])
+QUICK = {(1, "plain"), (12, "plain"), (6, "shards"), (17, "classes")}
+
+
+@pytest.mark.parametrize(
+    ("at", "kind"),
+    [
+        pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow])
+        for case in itertools.product([1, 6, 12, 17], ["plain", "shards", "classes"])
+    ],
+)
 def test_every_moment_of_interruption_gives_the_same_numbers(tmp_path, monkeypatch, kind, at):
     expected = whole(kind)
     one, seen = passes.Pass._one, []
@@ -110,7 +119,12 @@ def test_every_moment_of_interruption_gives_the_same_numbers(tmp_path, monkeypat
     assert_identical(evaluate(Checkpoint(tmp_path / "state.npz", every=0), kind), expected)
 
 
-def interrupted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of an evaluation that was interrupted before its end; tests change copies of it."""
+    path = tmp_path_factory.mktemp("unfinished") / "state.npz"
+    monkeypatch = pytest.MonkeyPatch()
+
     def fail(*arguments):
         raise RuntimeError("power cut")
 
@@ -123,6 +137,7 @@ def interrupted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(Checkpoint, "finish", fail)
         evaluate(Checkpoint(path, every=0), "plain")
     assert saved.path.exists()
+    return path
 
 
 @pytest.mark.parametrize(
@@ -137,22 +152,20 @@ def interrupted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"confidence": 0.9}, "confidence was None and is now 0.9|shards was"),
     ],
 )
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path, monkeypatch, change, entry):
-    path = tmp_path / "state.npz"
-    interrupted(path, monkeypatch)
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path, unfinished, change, entry):
+    path = shutil.copy(unfinished, tmp_path / "state.npz")
     with pytest.raises(ValueError, match=f"checkpoint must be of this evaluation, or be removed: .*({entry})"):
         evaluate(Checkpoint(path), "plain", **change)
     assert path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", "truncated", "results"])
-def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch, content):
+def test_a_damaged_checkpoint_is_refused(tmp_path, unfinished, content):
     path = tmp_path / "state.npz"
     if content == "results":
         whole("plain").save(path)
     elif content == "truncated":
-        interrupted(path, monkeypatch)
-        path.write_bytes(path.read_bytes()[:-100])
+        path.write_bytes(unfinished.read_bytes()[:-100])
     else:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=r"checkpoint must be a file that evaluate wrote .*state\.npz"):
@@ -183,7 +196,7 @@ def test_a_path_alone_serves(tmp_path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("at", [5, 9])
+@pytest.mark.parametrize("at", [pytest.param(5, marks=pytest.mark.slow), 9])
 def test_an_evaluation_in_pieces_goes_on_between_and_within_them(tmp_path, monkeypatch, at):
     monkeypatch.setattr(pieces, "SAMPLES", 6)  # two blocks of three samples
     expected = evaluate(None, "plain")

@@ -144,6 +144,7 @@ for dtype in (np.float32, np.int8):
 """
 
 
+@pytest.mark.slow
 def test_compiling_keeps_no_block_alive(tmp_path):
     """An interpreter refuses to run again while a view of its memory exists, wherever that is."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -208,6 +208,7 @@ def test_smoke(name: str, runs: Path, cache: Path):
     assert json.loads((runs / name / "finished.json").read_text())["preset"] == "smoke"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_second_run_trains_and_measures_nothing(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = {"preset": "smoke", "cache": cache, "progress": False}
     before = run_experiment(find_experiment("data_subset"), out=tmp_path / "before", **options)
@@ -297,6 +298,7 @@ EXPERIMENT = Experiment("own", "Are wider networks more invariant?", answer, **s
 '''
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_experiment_outside_the_repository(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]):
     import tfinv
     from tfinv import datasets, models

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +23,8 @@ from tfinv.support.extensions import load_named, load_object
 from tfinv.tflite import Recipe
 from tfinv.tflite.studies import recipes
 from tfinv.transformations import Affine, AffineAugmentation, parse, product, rotations
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 ROOT = Path(__file__).parents[1]
 
@@ -372,7 +372,7 @@ def test_a_recipe_of_ones_own_works_on_the_command_line(tmp_path, model_and_data
     assert set(compared.layers["measure"]) == {"Level"} and compared.metadata["transformations"] == "tilts(2)"
 
 
-def test_entry_points_of_an_installed_package_are_known(tmp_path):
+def test_entry_points_of_an_installed_package_are_known(tmp_path, monkeypatch):
     (tmp_path / "added.py").write_text(MEASURE + FAMILY.replace("@register\n", "") + ARCHITECTURE + RECIPE)
     folder = tmp_path / "added-1.0.dist-info"
     folder.mkdir()
@@ -381,24 +381,15 @@ def test_entry_points_of_an_installed_package_are_known(tmp_path):
         "[tfinv.measures]\nLevel = added:Level\n[tfinv.transformations]\ntilts = added:tilts\n"
         "[tfinv.models]\nsmall_head = added:small_head\n[tfinv.recipes]\nhalf = added:HALF\n"
     )
-    code = (
-        "from tfinv import measures, models, transformations\n"
-        "assert measures.names()[-1] == 'Level' and models.names()[-1] == 'small_head'\n"
-        "print(measures.parse('Level(alpha=3.0)').alpha, transformations.parse('product(tilts(3), tilts(2))').id)\n"
-        "print(models.build('small_head', (2, 2, 1), 3).count_params())\n"
-        "from tfinv.tflite.studies import recipes\n"
-        "print(recipes.names()[-1], [recipe.words for recipe in recipes.choose('half')][1])\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:3] == [
-        "3.0 product(tilts(3), tilts(2))",
-        "35",
-        "half float16 by TensorFlow's converter",
-    ]
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "added", None)  # what is imported goes behind the test
+    monkeypatch.delitem(sys.modules, "added")
+    assert measures.names()[-1] == "Level" and models.names()[-1] == "small_head"
+    assert measures.parse("Level(alpha=3.0)").alpha == 3  # type: ignore[attr-defined]
+    assert parse("product(tilts(3), tilts(2))").id == "product(tilts(3), tilts(2))"
+    assert models.build("small_head", (2, 2, 1), 3).count_params() == 35
+    assert recipes.names()[-1] == "half"
+    assert [recipe.words for recipe in recipes.choose("half")][1] == "float16 by TensorFlow's converter"
 
 
 @pytest.mark.parametrize(

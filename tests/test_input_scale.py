@@ -21,6 +21,8 @@ from tfinv.tflite.files.checks import scale_warnings
 from tfinv.tflite.files.flatbuffer import read_graph
 from tfinv.tflite.files.input_scale import input_range, mismatch, saturated, told_by_file
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DATA = os.environ.get("TFINV_DATA")
 real = pytest.mark.skipif(not DATA, reason="TFINV_DATA is not set")
 MODELS = Path(DATA or ".") / "models"

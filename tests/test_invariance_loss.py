@@ -139,32 +139,40 @@ def trained(**options: Any) -> tuple[Any, Any]:
     return model, history
 
 
-def test_weight_0_trains_as_without_bit_for_bit() -> None:
-    plain, history = trained()
-    weightless, with_term = trained(invariance=InvarianceLoss("rotations(8)", "flat", 0.0))
-    weighted, _ = trained(invariance=InvarianceLoss("rotations(8)", "flat", 0.1))
-    for before, after in zip(plain.get_weights(), weightless.get_weights(), strict=True):
+def flat_loss(weight: float) -> InvarianceLoss:
+    return InvarianceLoss("rotations(8)", "flat", weight)
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[Any, Any]:
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def weighted() -> Any:
+    return trained(invariance=flat_loss(0.1))[0]
+
+
+def test_weight_0_trains_as_without_bit_for_bit(plain: tuple[Any, Any], weighted: Any) -> None:
+    without, history = plain
+    weightless, with_term = trained(invariance=flat_loss(0.0))
+    for before, after in zip(without.get_weights(), weightless.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
     assert history["loss"].tolist() == with_term["loss"].tolist() and (with_term["invariance"] > 0.1).all()
-    assert any(np.any(a != b) for a, b in zip(plain.get_weights(), weighted.get_weights(), strict=True))
+    assert any(np.any(a != b) for a, b in zip(without.get_weights(), weighted.get_weights(), strict=True))
 
 
-def test_the_identity_alone_gives_0() -> None:
-    plain, _ = trained()
+def test_the_identity_alone_gives_0(plain: tuple[Any, Any]) -> None:
     model, history = trained(invariance=InvarianceLoss(IDENTITY, ["conv", "bn", "drop", "logits"], 5.0))
     assert history["invariance"].tolist() == [0.0, 0.0]
-    for before, after in zip(plain.get_weights(), model.get_weights(), strict=True):
+    for before, after in zip(plain[0].get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
-def test_equal_seeds_give_equal_weights_and_validation_has_no_part_in_it() -> None:
-    def loss() -> InvarianceLoss:
-        return InvarianceLoss("rotations(8)", "flat", 0.1)
-
-    first, _ = trained(invariance=loss())
-    second, history = trained(invariance=loss(), validation=few(50))
+def test_equal_seeds_give_equal_weights_and_validation_has_no_part_in_it(weighted: Any) -> None:
+    second, history = trained(invariance=flat_loss(0.1), validation=few(50))
     assert list(history) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "invariance"]
-    for before, after in zip(first.get_weights(), second.get_weights(), strict=True):
+    for before, after in zip(weighted.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
 
 

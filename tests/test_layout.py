@@ -18,6 +18,8 @@ from tfinv.run import main
 from tfinv.tflite.convert.freezing import convert, freeze_call
 from tfinv.tflite.files.flatbuffer import editable, pack
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHAPE = (12, 12, 3)
 MEASURES = ("NormalizedVariance", "NormalizedVarianceSE")
 

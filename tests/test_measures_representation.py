@@ -37,9 +37,9 @@ def test_every_layer_of_a_group_network_follows_its_own_action():
 
 
 def test_a_mirrored_group_network_follows_its_own_action():
-    model = models.build("p4cnn", (28, 28, 1), 3, seed=0, filters=2, group="p4m")
+    model = models.build("p4cnn", (16, 16, 1), 3, seed=0, filters=2, group="p4m")
     maps = TransformationSet(P4M.maps)
-    layers = tfinv.evaluate(model, images(3), maps, [RepresentationEquivariance()], progress=False)
+    layers = tfinv.evaluate(model, images(3, 16), maps, [RepresentationEquivariance()], progress=False)
     for layer in layers["RepresentationEquivariance"].values():
         assert (layer.status == Status.VALID).all(), "no map is dead, of which nothing could be said"
         assert layer.values.max() < 2e-5
@@ -141,8 +141,8 @@ def test_layers_that_know_no_action_and_other_transformations_are_not_applicable
     results = tfinv.evaluate(plain(), images(3, 8), rotations(4), measures, progress=False)
     assert "not known how transformations act" in results[measures[0]]["conv"].note
     assert "no multiple of 4" in results[measures[1]]["conv"].note
-    model = models.build("p4cnn", (28, 28, 1), 3, seed=0, filters=1)
-    results = tfinv.evaluate(model, images(2), rotations(8), measures[:1], layers=["conv1"], progress=False)
+    model = models.build("p4cnn", (12, 12, 1), 3, seed=0, filters=1)
+    results = tfinv.evaluate(model, images(2, 12), rotations(8), measures[:1], layers=["conv1"], progress=False)
     assert "4 of 8 transformations do not belong to p4" in results[measures[0]]["conv1"].note
 
 

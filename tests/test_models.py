@@ -142,16 +142,27 @@ def test_names_survive_conversion_and_outputs_are_logits(name: str) -> None:
     assert logits.min() < 0 and np.ptp(logits.sum(axis=1)) > 1e-3
 
 
-def int8_error(model: keras.Model, **options: Any) -> tuple[tflite.Conversion, float]:
-    """The int8 file of a model, and the signal-to-noise ratio of its logits in dB."""
+def int8_error(
+    model: keras.Model, reference: tflite.Conversion | None = None, **options: Any
+) -> tuple[tflite.Conversion, float]:
+    """The int8 file of a model, or of its float file, and the signal-to-noise ratio of its logits in dB."""
     images = np.random.default_rng(2).random((64, 16, 16, 1), np.float32)
-    conversion = tflite.static_int8(model, images, **options)
+    conversion = tflite.static_int8(reference or model, images, **options)
     wanted = np.asarray(model(images))
     error = np.asarray(tflite.TFLiteModel(conversion)(images)["logits"]) - wanted
     return conversion, float(10 * np.log10(np.square(wanted).sum() / np.square(error).sum()))
 
 
-@pytest.mark.parametrize("name", models.names())
+LIKE_OTHERS = {
+    *("all_convolutional", "vgg16d", "tutorial_cnn", "lenet", "z2cnn"),  # simple_conv
+    *("resnet", "inception", "p4_resnet", "p4_all_convolutional", "ti_pooling_laptev"),  # mobilenet, p4cnn, ti_pooling
+}
+"""Networks of the same kinds of layers as others, which are named behind them."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LIKE_OTHERS)) for name in models.names()]
+)
 def test_converts_to_int8_throughout(name: str) -> None:
     """All operators but those of `STAYS_FLOAT` become int8, and the logits stay close."""
     model = small(name, **({} if name in ALWAYS_RELU else {"activation": "relu"}))
@@ -176,12 +187,13 @@ def test_int8_loses_the_identity_of_a_spatial_transformer_that_is_not_trained() 
     """
     model = small("st_cnn", activation="relu")
     assert not model.get_layer("where").kernel.numpy().any()
-    assert int8_error(model)[1] < 6
-    assert int8_error(model, float_layers=["transformer"])[1] < 6
-    conversion, decibel = int8_error(model, float_layers=["where"])
+    reference = tflite.float32(model)
+    assert int8_error(model, reference)[1] < 6
+    assert int8_error(model, reference, float_layers=["transformer"])[1] < 6
+    conversion, decibel = int8_error(model, reference, float_layers=["where"])
     assert decibel > 20
     assert {operator.split()[0] for operator in conversion.float_operators} == {"ABS", "NEG", "FULLY_CONNECTED"}
-    assert int8_error(model, float_layers=["where", "transformer"])[1] > decibel + 10
+    assert int8_error(model, reference, float_layers=["where", "transformer"])[1] > decibel + 10
 
 
 def test_only_elu_stays_float_in_the_int8_file() -> None:
@@ -531,8 +543,7 @@ def test_attention_and_sums_of_keras_2_give_the_same_values(keras_2: Any, tmp_pa
             models.load(tmp_path / f"{other}{suffix}")
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_convnext_of_keras_2_gives_the_same_values(keras_2: Any, tmp_path: Path, suffix: str) -> None:
+def test_a_convnext_of_keras_2_gives_the_same_values(keras_2: Any, tmp_path: Path) -> None:
     convnext = importlib.import_module("tf_keras.src.applications.convnext")
     keras_2.utils.set_random_seed(3)
     model = convnext.ConvNeXt(
@@ -542,12 +553,13 @@ def test_a_convnext_of_keras_2_gives_the_same_values(keras_2: Any, tmp_path: Pat
     for weight in model.weights:  # the factors of its layers begin near 0
         weight.assign(np.random.default_rng(weight.shape.rank).normal(0.5, 0.3, weight.shape))
     images = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.save(tmp_path / f"old{suffix}")
     expected = model.predict(images, verbose=0)
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(np.asarray(models.load(tmp_path / f"old{suffix}")(images)), expected, atol=1e-5)
+    for path in (tmp_path / "old.keras", tmp_path / "old.h5"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.save(path)
+        np.testing.assert_allclose(np.asarray(models.load(path)(images)), expected, atol=1e-5)
 
 
 @pytest.mark.slow

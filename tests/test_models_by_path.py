@@ -16,6 +16,8 @@ from tfinv.models.opening import file_kind, open_file
 from tfinv.run import main
 from tfinv.tflite import TFLiteModel, measure_models
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 IMAGES = np.random.default_rng(0).random((9, 10, 10, 1), "float32")
 LABELS = np.arange(9) % 3
 SET = "rotations(4)"

@@ -46,8 +46,22 @@ def test_parameter_counts_of_the_source(parameters: int, name: str, options: dic
         assert models.all_convolutional(CIFAR, 10, filters=96, initializer="zeros").count_params() == parameters
 
 
-@pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize(("size", "group"), [(12, "p4"), (13, "p4m"), pytest.param(15, "p4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "size", "group"),
+    [
+        ("p4_all_convolutional", 12, "p4"),
+        ("p4_resnet", 13, "p4m"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("p4_resnet", 12, "p4"),
+                ("p4_all_convolutional", 13, "p4m"),
+                ("p4_resnet", 15, "p4"),
+                ("p4_all_convolutional", 15, "p4"),
+            )
+        ),
+    ],
+)
 def test_networks_are_invariant_at_even_and_odd_sizes(name: str, size: int, group: str) -> None:
     model = restless(models.build(name, (size, size, 2), 5, seed=0, group=group, **SMALL[name]))
     x = images(4, size, 2) * np.linspace(0.2, 1, 4, dtype=np.float32)[:, None, None, None]
@@ -73,7 +87,8 @@ def test_strides_of_two_keep_turned_maps_on_odd_sizes_only(size: int, exact: boo
     assert moved[1] < 1e-5
 
 
-@pytest.mark.parametrize("name", ["p4_resnet", pytest.param("p4_all_convolutional", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
 def test_files_hold_plain_convolutions_and_int8_is_invariant_bit_for_bit(name: str) -> None:
     model, x = restless(models.build(name, (28, 28, 1), 5, seed=0, **SMALL[name])), digits(16)
     file = tflite.float32(model)

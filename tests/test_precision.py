@@ -13,6 +13,8 @@ from tfinv.measures import AccuracyUnder, NormalizedVariance
 from tfinv.resampling.jackknife import interval, pseudo_values
 from tfinv.resampling.sequential import PARTS, boundary, looks, parts_of, stays_within
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 NV = "NormalizedVariance"
 
 

@@ -15,6 +15,8 @@ from tfinv.report.ends import add_ends, ends_sentences, ends_table
 from tfinv.run import main
 from tfinv.tflite import compare_files, float32
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -63,6 +63,7 @@ def test_everything_is_written(quickstart):
     assert environment["packages"]["tensorflow"].startswith("2.")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_second_run_reuses_stages(quickstart, capsys):
     settings = json.loads((quickstart / "config.json").read_text())["settings"]
     texts = [f"{key}={value}" for key, value in settings.items() if value is not None]
@@ -73,6 +74,7 @@ def test_a_second_run_reuses_stages(quickstart, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("experiment", ["stratified", "quickstart"])
 def test_an_interrupted_run_goes_on_and_a_run_made_anew_gives_the_same_numbers(experiment, tmp_path):
     arguments = [experiment, "--smoke", "--seed", "5", "--out"]

@@ -19,6 +19,8 @@ from tfinv.tflite.comparison.gate import check, metric_value
 from tfinv.training import accuracy, accuracy_under, label_accuracy, right_under, train
 from tfinv.transformations import as_set, warp
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LABELS, SAID = 3, "the output labels has 3 sigmoid units, which may tell several labels of one image"
 
 

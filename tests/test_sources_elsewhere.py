@@ -20,6 +20,8 @@ from tfinv.activations import ActivationModel, OnnxModel, SavedModel, TorchModel
 from tfinv.activations.steps import IMAGES, NetworkStep, first_channels, layer_names, summed_in_scope, told_layout
 from tfinv.run import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="onnx and onnxruntime are not installed")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from browser import CHROMIUM, chromium
 from numpy.testing import assert_allclose
 from tflite_models import decibels, digits, plain_network, residual_network, trained
 
@@ -217,12 +216,9 @@ def report(comparison, tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_the_whole_report(report, width):
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed: the report was not looked at in a browser")
-    with chromium() as browser:
-        seen = browser.open(report, width)
-        assert browser.complaints == [] and len(browser.requests) == 1 + len(seen["pictures"])
+def test_a_browser_shows_the_whole_report(report, browser, width):
+    seen = browser.open(report, width)
+    assert browser.complaints == [] and len(browser.requests) == 1 + len(seen["pictures"])
     assert seen["client"] == width and seen["scroll"] <= width and seen["escaped"] == [] and seen["scripts"] == 0
     assert len(seen["pictures"]) == 11, "two curves, five on answers, and for each measure profiles and units"
     for picture in seen["pictures"]:
@@ -251,6 +247,7 @@ def test_the_viewers_overlay_is_keyed_by_tensors_of_the_second_file(comparison, 
     assert_allclose(content["sqnr_db"]["results"][logits["tensor_after"]]["value"], logits["sqnr_db"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_labels_nothing_is_said_of_accuracy_or_consistency(files, data, tmp_path):
     comparison = compare_files(*files, data[0], SET, measures=NV, progress=False)
     text = comparison.report(tmp_path).read_text()
@@ -290,6 +287,7 @@ def command(paths: Path, *more: str) -> list[str]:
     return [*base, "--data", str(paths / "images.npz"), "--transformations", SET, "--measures", NV, "--quiet", *more]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_writes_everything_and_passes_or_fails(paths, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
     assert run.main(command(paths, *out, "--fail-if", "max_profile_increase>50%", "flip_rate > 90%")) == 0

@@ -31,6 +31,8 @@ from tfinv.tflite.comparison.kernel_words import device_sentence, kernel_sentenc
 from tfinv.tflite.comparison.limits import Limits
 from tfinv.transformations import parse, warp
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 KERNELS = "xnnpack,builtin,reference"
 SAMPLES = 24
 

@@ -66,6 +66,7 @@ def check_laws(data: Any, layer: str, **options: Any) -> None:
     assert "invariance" not in without.options
 
 
+@pytest.mark.slow
 def test_route_keras_keeps_the_laws(data: Any) -> None:
     check_laws(data, "hidden")
 

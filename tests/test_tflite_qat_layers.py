@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import keras
@@ -262,12 +263,30 @@ def test_elu_runs_on_its_integer_kernel(digits: datasets.Dataset) -> None:
     assert use_integer_kernels(after) == after
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50"])
-def test_large_networks_have_no_float_operator_left(name: str) -> None:
+def blocks_of_resnet50(**options: Any) -> Any:
+    """The first layers and the last of ResNet50, and between them two of its blocks of two sizes, 64 channels wide."""
+    resnet = importlib.import_module("keras.src.applications.resnet")
+
+    def stack(x: Any) -> Any:
+        x = resnet.stack_residual_blocks_v1(x, 16, 2, stride1=1, name="conv2")
+        return resnet.stack_residual_blocks_v1(x, 32, 2, name="conv3")
+
+    return resnet.ResNet(stack, preact=False, use_bias=True, name="resnet", **options)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(keras.applications.MobileNetV2, marks=pytest.mark.slow),
+        pytest.param(blocks_of_resnet50, marks=pytest.mark.slow),
+        pytest.param(keras.applications.ResNet50, marks=pytest.mark.long),
+    ],
+)
+def test_large_networks_have_no_float_operator_left(build: Any) -> None:
     keras.utils.set_random_seed(0)
-    options = {"weights": None, "input_shape": (96, 96, 3), "classes": 10, "classifier_activation": None}
-    model = getattr(keras.applications, name)(**options)
+    model = build(
+        weights=None, input_shape=(96, 96, 3), classes=10, classifier_activation=None, include_top=True, pooling=None
+    )
     images = np.kron(np.random.default_rng(0).random((32, 12, 12, 3)), np.ones((1, 8, 8, 1))).astype("float32")
     file, agreed, _ = converted(model, images)
     graph = read_graph(file.content)

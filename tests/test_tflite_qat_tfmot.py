@@ -88,6 +88,7 @@ def test_the_tuned_weights_come_back(by_tfmot: QatConversion, plain: Any, digits
 
 
 @needs_tfmot
+@pytest.mark.slow
 def test_a_refusal_of_the_process_is_one_readable_line(digits: datasets.Dataset) -> None:
     with pytest.raises(ValueError, match=r"'norm' \(BatchNormalization\)$") as error:
         qat_int8(small(twice), digits.train.subset(32, seed=0), 1, route="tfmot", progress=False)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from browser import CHROMIUM, chromium
+from browser import Browser
 from numpy.testing import assert_allclose
 from scipy.stats import t
 from tflite_models import digits, plain_network, trained
@@ -178,6 +178,7 @@ def test_unknown_recipe_is_named():
     assert choose("float16") == (RECIPES["float32"], RECIPES["float16"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_recipe_that_cannot_be_followed_is_listed(tmp_path):
     """Training needs labels; the other recipe goes on."""
     images, classes = digits()
@@ -206,23 +207,25 @@ def test_trade_off_is_not_dominated():
     assert trade_offs(frame)["best_trade_off"].tolist() == [True, True, False, False]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: the report was not looked at in a browser")
-def test_report_opens_in_a_browser(result, folder):
-    page = result.report(folder / "report")
-    assert "Sensitivity of layers" in page.read_text() and (folder / "report" / "sensitivity.csv").is_file()
-    with chromium() as browser:
-        for width in (390, 1280):
-            seen = browser.open(page, width)
-            assert browser.complaints == []
-            assert seen["client"] == width and seen["scroll"] <= width and seen["escaped"] == []
-            assert len(seen["pictures"]) >= 7, "trade-off, two curves, a profile, two of the change, sensitivity"
-            assert all(
-                picture["complete"] and picture["width"] > 300 and picture["shown"] > 300
-                for picture in seen["pictures"]
-            )
-            browser.screenshot(folder / f"{width}.png")
+@pytest.fixture(scope="module")
+def page(result: StudyResult, folder: Path) -> Path:
+    """The report on the study and what is decided on it."""
+    return result.decide("3 points").report(folder / "report")
 
 
+def test_report_opens_in_a_browser(page: Path, browser: Browser):
+    assert "Sensitivity of layers" in page.read_text() and (page.parent / "sensitivity.csv").is_file()
+    for width in (390, 1280):
+        seen = browser.open(page, width)
+        assert browser.complaints == []
+        assert seen["client"] == width and seen["scroll"] <= width and seen["escaped"] == []
+        assert len(seen["pictures"]) >= 7, "trade-off, two curves, a profile, two of the change, sensitivity"
+        assert all(
+            picture["complete"] and picture["width"] > 300 and picture["shown"] > 300 for picture in seen["pictures"]
+        )
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_command(tmp_path, capsys):
     trained(plain_network).save(tmp_path / "model.keras")
     arguments = ["tflite", "--model", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path / "out")]
@@ -381,15 +384,14 @@ def test_p_values_of_all_recipes_and_classes_are_corrected_together(result):
     assert len(classes) == len(CHOSEN) * len(np.unique(splits()[1].y))
 
 
-def test_report_tells_of_harm_calibration_and_decisions(result, tmp_path):
-    result.decide("3 points").report(tmp_path)
-    text = (tmp_path / "report.md").read_text()
+def test_report_tells_of_harm_calibration_and_decisions(result, page):
+    text = (page.parent / "report.md").read_text()
     for heading in ("What is decided", "Answers that recipes change, by kind", "Right under how many transformations",
                     "Which answers changed", "How far confidence can be trusted"):  # fmt: skip
         assert f"## {heading}" in text
     assert result.metadata["pictured"] in {*CHOSEN} - {"qat_int4_augmented"}
     for name in ("flipped", "flips", "flips_by_class", "calibration", "decisions", "right_at_least"):
-        assert len(pd.read_csv(tmp_path / f"{name}.csv"))
+        assert len(pd.read_csv(page.parent / f"{name}.csv"))
     assert any("Right under every transformation" in text for text in result.verdict)
     assert any("from right to wrong" in text for text in result.verdict)
     assert any("Expected calibration error" in text for text in result.verdict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfinv.layers.repeated import repeated
 from tfinv.support.checks import finite, one_of
 from tfinv.support.lazy import select_tensorflow_backend
 from tfinv.support.types import Tensor
@@ -80,8 +81,7 @@ class GroupBatchNormalization(keras.layers.Layer):
                 moving.assign(moving * self.momentum + value * (1 - self.momentum))
         size = GROUPS[self.group_name].size
         mean, variance, beta, gamma = (
-            keras.ops.cast(keras.ops.repeat(vector, size), inputs.dtype)
-            for vector in (mean, variance, self.beta, self.gamma)
+            keras.ops.cast(repeated(vector, size), inputs.dtype) for vector in (mean, variance, self.beta, self.gamma)
         )
         return keras.ops.batch_normalization(inputs, mean, variance, -1, beta, gamma, self.epsilon)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tfinv.layers.parts import initializer_of, regularizer_of
+from tfinv.layers.repeated import repeated
 from tfinv.layers.symmetric import why_not_symmetric
 from tfinv.support.checks import flag, one_of, whole_number
-from tfinv.support.lazy import select_tensorflow_backend
+from tfinv.support.lazy import select_tensorflow_backend, tf
 from tfinv.support.types import Tensor
 from tfinv.transformations.groups import GROUPS, TurnGroup
 
@@ -109,7 +110,7 @@ class GroupConv2D(keras.layers.Layer):
         sources = turned_sources(self.group.name, k, self.lifting)
         rows = keras.ops.reshape(keras.ops.transpose(self.kernel, (0, 1, 3, 2, 4)), (k * k * elements, maps * filters))
         # One copy at a time: the converter folds no operation whose result is much larger than what it reads.
-        copies = [keras.ops.take(rows, source.reshape(-1), axis=0) for source in sources]
+        copies = [tf.gather(rows, source.reshape(-1)) for source in sources]
         turned = keras.ops.reshape(keras.ops.stack(copies), (self.group.size, k, k, elements, maps, filters))
         return keras.ops.reshape(
             keras.ops.transpose(turned, (1, 2, 4, 3, 5, 0)), (k, k, maps * elements, filters * self.group.size)
@@ -126,7 +127,7 @@ class GroupConv2D(keras.layers.Layer):
         )
         if self.bias is None:
             return outputs
-        return outputs + keras.ops.cast(keras.ops.repeat(self.bias, self.group.size), outputs.dtype)
+        return outputs + keras.ops.cast(repeated(self.bias, self.group.size), outputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -84,7 +84,8 @@ def set_plot_height(figure: Figure, axes: Sequence[Axes], inches: float) -> None
     Call it when everything that takes room is drawn.
     """
     figure.set_figheight(inches + 4)
-    figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
     inner = sum(part.get_position().height for part in axes) * figure.get_figheight()
     figure.set_figheight(figure.get_figheight() + inches - inner)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,6 +86,24 @@ def _render(figure: Figure, kind: str) -> bytes:
 
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     buffer = io.BytesIO()
-    with rc_context(STYLE):
+    with rc_context(STYLE), _laid_out(figure):
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=undated)
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Its layout is computed and stays as it is: `savefig` would draw everything once more to compute it."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    dpi = figure.dpi
+    figure.dpi = DPI
+    try:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+        figure.dpi = dpi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def stays_within(shares: NDArray[np.float64], bound: float) -> float:
         shares: the times, ascending and positive.
         bound: of the standardized value.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(_POINTS)
+    nodes, weights = _rule()
     places = density = np.zeros(0)
     for number, share in enumerate(shares):
         ends = bound * np.sqrt(share)
@@ -88,6 +89,12 @@ def stays_within(shares: NDArray[np.float64], bound: float) -> float:
             values = _normal(new[:, None] - places[None], share - shares[number - 1]) @ density
         places, density = new, values * weights * ends
     return float(density.sum())
+
+
+@functools.cache
+def _rule() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights of Gauss and Legendre on [-1, 1]."""
+    return np.polynomial.legendre.leggauss(_POINTS)
 
 
 def _normal(values: NDArray[np.float64], variance: float) -> NDArray[np.float64]:
