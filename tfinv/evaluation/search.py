@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.disk import Verified
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
+from tfinv.datasets.split import Split
 from tfinv.engine.tasks import run_tasks
 from tfinv.evaluation.distribution import team_of
 from tfinv.evaluation.options import Warping, checked
@@ -18,6 +20,9 @@ from tfinv.models.opening import as_model
 from tfinv.support.checks import whole_number
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PART = 1024
 """Images that are searched together: batches are filled from these."""
@@ -107,6 +112,12 @@ def worst_case(
         if team is None:
             found = [search_part(asker, *task, advance=bar.advance) for task in tasks]
         else:
+            origin = images.origin if isinstance(images, Split) else None
+            if origin is not None:  # workers read the images themselves
+                tasks = [
+                    (Verified.of(origin, x, np.arange(len(x))[part]), *task[1:])
+                    for part, task in zip(parts, tasks, strict=True)
+                ]
 
             def advance(task: tuple[Any, ...], worst: WorstCase) -> None:
                 bar.advance(len(task[0]) * budget)
@@ -115,5 +126,5 @@ def worst_case(
     return joined(found, pictures)
 
 
-def _search_in_worker(asker: Asker, *arguments: Any) -> WorstCase:
-    return search_part(asker, *arguments, advance=lambda images: None)
+def _search_in_worker(asker: Asker, images: NDArray[np.float32] | Verified, *arguments: Any) -> WorstCase:
+    return search_part(asker, images[:], *arguments, advance=lambda shown: None)
