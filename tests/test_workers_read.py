@@ -17,9 +17,10 @@ import tfinv
 from tfinv import datasets
 from tfinv.datasets.dataset_part import DatasetPart
 from tfinv.datasets.split import SentSplit
-from tfinv.engine import remote
+from tfinv.engine import remote, teams
 from tfinv.engine.batches import ImageBatches, UnreadPiece
 from tfinv.evaluation import search
+from tfinv.run import main
 
 RNG = np.random.default_rng(0)
 
@@ -303,3 +304,53 @@ def test_images_that_changed_since_they_were_loaded_are_refused(tmp_path):
         ),
     ):
         evaluate(loaded, pool)
+    path.unlink()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(FileNotFoundError, match=r"No such file .* on worker .*npz"):
+        evaluate(loaded, pool)
+
+
+def weighed(monkeypatch) -> list[int]:
+    """What tasks of local processes weigh, noted as they are sent."""
+    sizes, submit = [], teams.Local.submit
+
+    def weighing(team, function, *arguments):
+        sizes.append(len(pickle.dumps(arguments)))
+        return submit(team, function, *arguments)
+
+    monkeypatch.setattr(teams.Local, "submit", weighing)
+    return sizes
+
+
+@pytest.mark.slow
+def test_measure_with_workers_sends_no_images_of_a_folder(tmp_path, monkeypatch):
+    for number, image in enumerate(images()):
+        folder = tmp_path / "images" / str(number % 4)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((np.kron(image[..., 0], np.ones((2, 2))) * 255).astype(np.uint8)).save(folder / f"{number}.png")
+    network(16).save(tmp_path / "model.keras")
+    command = ["measure", "--model", str(tmp_path / "model.keras"), "--data", str(tmp_path / "images"), "--quiet"]
+    command += ["--transformations", "rotations(4)", "--max-samples", "500", "--measures", *MEASURES]
+    assert main([*command, "--out", str(tmp_path / "alone")]) == 0
+    sizes = weighed(monkeypatch)
+    assert main([*command, "--out", str(tmp_path / "shared"), "--workers", "2"]) == 0
+    assert_identical(*(tfinv.Results.load(tmp_path / name / "results.npz") for name in ("alone", "shared")))
+    assert len(sizes) == 4
+    assert max(sizes) < 20_000  # the images of a task are 256 kB
+
+
+@pytest.mark.slow
+def test_compare_with_workers_sends_no_images_of_a_file(stored, tmp_path, monkeypatch):
+    from tfinv.tflite import float32, static_int8
+
+    for name, file in (("float", float32(network())), ("int8", static_int8(network(), images()[:32]))):
+        (tmp_path / f"{name}.tflite").write_bytes(file.content)
+    command = ["compare", "--before", str(tmp_path / "float.tflite"), "--after", str(tmp_path / "int8.tflite")]
+    command += ["--data", str(stored), "--quiet", "--measured-samples", "400", "--transformations", "rotations(4)"]
+    assert main([*command, "--measures", "NormalizedVariance", "--out", str(tmp_path / "alone")]) == 0
+    sizes = weighed(monkeypatch)
+    with_workers = ["--measures", "NormalizedVariance", "--out", str(tmp_path / "shared"), "--workers", "2"]
+    assert main([*command, *with_workers]) == 0
+    one, other = ((tmp_path / name / "layers.csv").read_text() for name in ("alone", "shared"))
+    assert one == other
+    assert sizes
+    assert max(sizes) < 4_000  # the images of a task are at least 5 kB
