@@ -329,12 +329,14 @@ def test_measure_with_workers_sends_no_images_of_a_folder(tmp_path, monkeypatch)
         Image.fromarray((np.kron(image[..., 0], np.ones((2, 2))) * 255).astype(np.uint8)).save(folder / f"{number}.png")
     network(16).save(tmp_path / "model.keras")
     command = ["measure", "--model", str(tmp_path / "model.keras"), "--data", str(tmp_path / "images"), "--quiet"]
-    command += ["--transformations", "rotations(4)", "--max-samples", "500", "--measures", *MEASURES]
+    command += ["--transformations", "rotations(4)", "--max-samples", "500", "--measures", "NormalizedVariance"]
     assert main([*command, "--out", str(tmp_path / "alone")]) == 0
     sizes = weighed(monkeypatch)
     assert main([*command, "--out", str(tmp_path / "shared"), "--workers", "2"]) == 0
-    assert_identical(*(tfinv.Results.load(tmp_path / name / "results.npz") for name in ("alone", "shared")))
-    assert len(sizes) == 4
+    alone, shared = (tfinv.Results.load(tmp_path / name / "results.npz") for name in ("alone", "shared"))
+    for name, layer in alone["NormalizedVariance"].items():
+        np.testing.assert_array_equal(layer.values, shared["NormalizedVariance"][name].values)
+    assert len(sizes) == 2
     assert max(sizes) < 20_000  # the images of a task are 256 kB
 
 
