@@ -166,6 +166,11 @@ class ImageBatches:
         """Whether another process can read any of the samples at any time."""
         return self._array is not None or self._readable_part() is not None
 
+    @property
+    def has_array(self) -> bool:
+        """Whether samples can be chosen from, see `only`."""
+        return self._array is not None
+
     def _readable_part(self) -> DatasetPart | None:
         """All samples of a data set as another process can read them; None where it cannot."""
         return None if self.count is None or self._seen is not None else DatasetPart.of(self._dataset, self.count)
