@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches, UnreadPiece
-from tfinv.engine.pieces import piece_size
-from tfinv.evaluation.distribution import Team, run_tasks, share_of_memory, team_of
+from tfinv.evaluation.distribution import Team, piece_size, run_tasks, share_of_memory, team_of
 from tfinv.evaluation.options import Warping
 from tfinv.evaluation.planning import groups_that_fit
 from tfinv.support.progress import Progress
