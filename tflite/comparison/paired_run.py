@@ -17,7 +17,7 @@ from tfinv.tflite.comparison.fidelity import FidelityRecorder
 from tfinv.tflite.comparison.observing import Noted, Observer, warping_function
 from tfinv.transformations import TransformationSet
 
-Seen = tuple[dict[str, Noted], dict[str, FidelityRecorder]]
+Shown = tuple[dict[str, Noted], dict[str, FidelityRecorder]]
 """What was noted of some blocks, by model."""
 _WORK = 2.0
 """Temporary arrays while a layer is compared, as multiples of its activations in both models."""
@@ -136,7 +136,7 @@ class PairedRun:
         other.recorders = {name: recorder.anew() for name, recorder in self.recorders.items()}
         return other
 
-    def show(self, blocks: Iterable[Images], compared: Sequence[bool]) -> Seen:
+    def show(self, blocks: Iterable[Images], compared: Sequence[bool]) -> Shown:
         """What is noted of some blocks: of the outputs of every model, and of the activations of pairs.
 
         Args:
@@ -171,7 +171,7 @@ class PairedRun:
                 advance(0 if number else samples * self._count)
 
 
-def show_blocks(run: PairedRun, piece: ImageBatches | UnreadPiece, start: int, compared: Sequence[bool]) -> Seen:
+def show_blocks(run: PairedRun, piece: ImageBatches | UnreadPiece, start: int, compared: Sequence[bool]) -> Shown:
     """In a worker: see `PairedRun.show`.
 
     Args:
