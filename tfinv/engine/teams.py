@@ -273,6 +273,10 @@ class _Retried:
         if not (future.done() and future.exception() is None):
             self.begin(pool)
 
+    def done(self) -> bool:
+        """Whether a process has finished it, as far as is known."""
+        return self._future.done()
+
     def result(self) -> Any:
         from concurrent.futures.process import BrokenProcessPool
 
@@ -395,6 +399,9 @@ class OnRay:
 class _OfRay:
     def __init__(self, ray: Any, reference: Any) -> None:
         self._ray, self.reference = ray, reference
+
+    def done(self) -> bool:
+        return bool(self._ray.wait([self.reference], timeout=0)[0])
 
     def result(self) -> Any:
         try:

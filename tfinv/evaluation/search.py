@@ -11,6 +11,7 @@ from tfinv.datasets.disk import Verified
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
 from tfinv.datasets.split import Split
 from tfinv.engine.tasks import run_tasks
+from tfinv.engine.watching import watched
 from tfinv.evaluation.distribution import team_of
 from tfinv.evaluation.options import Warping, checked
 from tfinv.evaluation.search_part import Asker, search_part
@@ -104,7 +105,11 @@ def worst_case(
         )
     asker = Asker(as_model(model), x.shape[1:], space, warping, batch)
     parts = [slice(start, start + PART) for start in range(0, len(x), PART)]
-    with Progress("searching", len(x) * budget, "img", shown=progress) as bar, team_of(distribute) as team:
+    with (
+        Progress("searching", len(x) * budget, "img", shown=progress) as bar,
+        team_of(distribute) as given_team,
+        watched(given_team, bar) as team,
+    ):
         tasks: list[tuple[Any, ...]] = [
             (x[part], None if targets is None else targets[part], budget, [seed, number] if number else seed, pictures)
             for number, part in enumerate(parts)

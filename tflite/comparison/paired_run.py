@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.engine.batches import ImageBatches, UnreadPiece
-from tfinv.evaluation.distribution import Team, piece_size, run_tasks, share_of_memory, team_of
+from tfinv.evaluation.distribution import Team, piece_size, run_tasks, share_of_memory, team_of, watched
 from tfinv.evaluation.options import Warping
 from tfinv.evaluation.planning import groups_that_fit
 from tfinv.support.progress import Progress
@@ -93,7 +93,11 @@ class PairedRun:
         wanted = min(blocks, -(-fidelity_samples // self._batches.batch_size)) if self.recorders else 0
         chosen = set(np.linspace(0, blocks - 1, wanted).astype(int).tolist())
         total = samples * self._count * len(self._observers)
-        with Progress("comparing", total, "img", shown=progress) as bar, team_of(None) as team:
+        with (
+            Progress("comparing", total, "img", shown=progress) as bar,
+            team_of(None) as given_team,
+            watched(given_team, bar) as team,
+        ):
             for number, batch in enumerate(self._batches):
                 self._block(batch.images, number in chosen, bar.advance)
                 if team is not None and self._batches.has_array:  # the first block tells what outputs mean
