@@ -26,7 +26,7 @@ def line(values: Any, seconds: Any) -> tuple[float, float, float]:
     return float(intercept), float(slope), float(np.max(np.abs(seconds / fitted - 1)))
 
 
-@styled
+@styled()
 def growth_figure(axes: Mapping[str, Mapping[str, Any]]) -> Any:
     """One panel an axis of growth, with the fitted line.
 

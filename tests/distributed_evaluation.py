@@ -26,9 +26,9 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).random((SAMPLES, 8, 8, 1), dtype=np.float32)
 
 
-def network() -> keras.Model:
+def network(side: int = 8) -> keras.Model:
     keras.utils.set_random_seed(0)
-    inputs = keras.Input((8, 8, 1))
+    inputs = keras.Input((side, side, 1))
     x = keras.layers.Conv2D(3, 3, activation="relu", name="conv")(inputs)
     x = keras.layers.Flatten(name="flat")(x)
     return keras.Model(inputs, keras.layers.Dense(4, name="logits")(x), name="small")

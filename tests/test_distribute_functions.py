@@ -12,9 +12,14 @@ import pytest
 from distributed_evaluation import images, network
 
 import tfinv
+from tfinv.activations import ActivationModel
+from tfinv.engine import pieces
+from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation import search
 from tfinv.support.cache import Cache
 from tfinv.tflite import Output, Subsets, TFLiteModel, compare_files, float32, measure_models, static_int8, study
+from tfinv.tflite.comparison.observing import Observer
+from tfinv.tflite.comparison.paired_run import PairedRun
 
 LABELS = np.arange(600) % 4
 
@@ -68,6 +73,40 @@ def test_worst_cases_of_processes_are_those_of_one(model, monkeypatch):
     alone = searched(model, images()[:200], pictures=5)
     assert_same_worst_cases(searched(model, images()[:200], pictures=5, distribute=2), alone)
     assert len(alone.pictures) == len(alone.shown) <= 5
+
+
+@pytest.mark.parametrize("kind", ["tflite", "keras"])
+def test_pairs_shown_by_workers_are_those_of_one_process(model, files, kind, monkeypatch):
+    monkeypatch.setattr(pieces, "SAMPLES", 32)
+    int8 = TFLiteModel(files["int8"])
+    float_model = TFLiteModel(files["float32"]) if kind == "tflite" else ActivationModel(model, list(int8.layer_shapes))
+    pairs = {"int8": {name: name for name in int8.layer_shapes}}
+
+    def shown(workers):
+        observers = {"float": Observer(float_model, LABELS[:100]), "int8": Observer(int8, LABELS[:100])}
+        batches = ImageBatches(images()[:100], 8)
+        run = PairedRun(observers, "float", pairs, tfinv.transformations.rotations(4), batches, tfinv.Warping())
+        with tfinv.distributed(workers):
+            run.run(60, progress=False)  # activations of eight of thirteen blocks
+        return run.recorders["int8"], observers
+
+    alone, seen = shown(None)
+    with ThreadPoolExecutor(2) as pool:
+        tasks = []
+        monkeypatch.setattr(pool, "submit", lambda *task, submit=pool.submit: tasks.append(task) or submit(*task))
+        shared, seen_by_workers = shown(pool)
+    assert len(tasks) == 3
+    pd.testing.assert_frame_equal(shared.to_frame(), alone.to_frame(), check_exact=True)
+    for name, response in alone.responses.items():
+        for one, other in zip(response.results(), shared.responses[name].results(), strict=True):
+            assert list(one) == list(other)
+            for key in one:
+                np.testing.assert_array_equal(one[key].values, other[key].values)
+    for name, observer in seen.items():
+        for part in ("predictions", "scores"):
+            one, other = getattr(observer, part)(), getattr(seen_by_workers[name], part)()
+            for field in fields(one):
+                np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), err_msg=field.name)
 
 
 @pytest.mark.slow

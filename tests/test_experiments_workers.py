@@ -11,7 +11,12 @@ import pytest
 import tfinv
 from tfinv import datasets, models
 from tfinv.experiment import Experiment, Finding, Run, ahead, run_experiment
+from tfinv.experiments._shared.compression import distilled, fine_tuned
+from tfinv.experiments._shared.regression import regressor
+from tfinv.experiments._shared.retraining import retrained
+from tfinv.experiments._shared.standard import ROTATED, StandardStudy, standard
 from tfinv.results import Results
+from tfinv.support.cache import config_hash
 
 SETTINGS = {"seeds": 2}
 MEASURE = "NormalizedVariance"
@@ -122,6 +127,98 @@ def test_pieces_of_other_makers_end_a_rehearsal_and_are_made_here(tmp_path, fill
     with ThreadPoolExecutor(1) as pool, tfinv.distributed(pool):
         run_experiment(experiment(answer), out=tmp_path, progress=False)
     assert len(filled) == 4  # trained before the note was known, and measured after it
+
+
+def moved(model, *, by: float, progress: bool):
+    """A network with other weights: what an experiment makes in a way of its own."""
+    model.set_weights([weight + np.float32(by) for weight in model.get_weights()])
+    return model
+
+
+def built(*, units: int):
+    return models.build("ffnet", (16, 16, 1), 10, hidden=(units,))
+
+
+def alone(*, units: int, seed: int, progress: bool):
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    return built(units=units)
+
+
+@pytest.mark.slow
+def test_networks_that_an_experiment_makes_in_its_own_way_go_to_workers(tmp_path, filled):
+    real: list[dict[str, np.ndarray]] = []
+
+    def answer(run: Run) -> None:
+        kept = [] if run.rehearsal else real
+        for seed in range(2):
+            model = network(run, seed)
+            kept.append(values(measured(run, model, few(), "few")))
+            for by in (0.1, 0.2):
+                config = {"moved": by, "of": model.tfinv_config}
+                other = run.derived(f"moved by {by}, seed {seed}", config, moved, base=model, by=by)
+                assert config_hash(other.tfinv_config) == config_hash(config)
+                kept.append(values(measured(run, other, few(), "few")))
+            config = {"alone": seed}
+            other = run.derived(f"alone {seed}", config, alone, untrained=lambda: built(units=4), units=4, seed=seed)
+            kept.append(values(measured(run, other, few(), "few")))
+
+    run_experiment(experiment(answer), out=tmp_path / "one", progress=False)
+    expected = real.copy()
+    assert filled == [] and len(expected) == 8
+    assert not np.array_equal(expected[0]["logits"], expected[1]["logits"])
+    real.clear()
+    with ThreadPoolExecutor(2) as pool, tfinv.distributed(pool):
+        run_experiment(experiment(answer), out=tmp_path / "two", progress=False)
+    assert sorted(filled) == sorted(
+        name
+        for seed in range(2)
+        for name in (
+            f"ffnet on digits, seed {seed}",
+            f"moved by 0.1, seed {seed}",
+            f"moved by 0.2, seed {seed}",
+            f"alone {seed}",
+        )
+    )
+    for one, other in zip(expected, real, strict=True):
+        assert_same(one, other)
+    assert not (tmp_path / "two" / "cache" / "ahead").exists()
+    again = len(real)
+    run_experiment(experiment(answer), out=tmp_path / "two", progress=False)  # all of it is in the cache
+    for one, other in zip(expected, real[again:], strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.slow
+def test_networks_trained_on_distilled_or_told_transformations_are_made_by_workers(tmp_path, filled):
+    real: list[list[np.ndarray]] = []
+
+    def answer(run: Run) -> None:
+        kept = [] if run.rehearsal else real
+        study = StandardStudy(run)
+        base = study.trained(0)
+        options = {"filters": 1, "dense": 4}
+        further = {"epochs": 1, "seed": 0, "batch_size": 64}
+        for made in (
+            fine_tuned(study, base, 0.5, 0),
+            distilled(study, base, "simple_conv", options, 0),
+            retrained(run, base, ("conv3",), study.data, ROTATED, **further),
+            regressor(study, 0, "rotations(4)"),
+        ):
+            kept.append([weight.copy() for weight in made.get_weights()])
+
+    settings = {"fine_tuning": 1, "regression_epochs": 1}
+    trial = Experiment("trial", "Does it?", answer, **standard(settings, **settings))
+    run_experiment(trial, preset="smoke", out=tmp_path / "one", progress=False)
+    expected = real.copy()
+    real.clear()
+    with ThreadPoolExecutor(1) as pool, tfinv.distributed(pool):
+        run_experiment(trial, preset="smoke", out=tmp_path / "two", progress=False)
+    assert len(filled) == 5 and len(real) == 4
+    for one, other in zip(expected, real, strict=True):
+        for weight, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(weight, same)
 
 
 def test_a_run_that_was_cut_short_goes_on_with_what_workers_made(tmp_path, filled):

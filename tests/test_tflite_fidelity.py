@@ -18,7 +18,8 @@ from tfinv.evaluation import Warping
 from tfinv.tflite import TFLiteModel, float32, static_int8
 from tfinv.tflite.comparison.fidelity import COLUMNS, Fidelity, FidelityRecorder
 from tfinv.tflite.comparison.limits import Limits
-from tfinv.tflite.comparison.observing import Observer, PairedRun
+from tfinv.tflite.comparison.observing import Observer
+from tfinv.tflite.comparison.paired_run import PairedRun
 from tfinv.tflite.files.tensors import FileTensor
 from tfinv.transformations import rotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from PIL import Image
 import tfinv
 from tfinv import datasets
 from tfinv.datasets.dataset_part import DatasetPart
-from tfinv.engine import remote
+from tfinv.datasets.split import SentSplit
+from tfinv.engine import remote, teams
 from tfinv.engine.batches import ImageBatches, UnreadPiece
+from tfinv.evaluation import search
+from tfinv.run import main
 
 RNG = np.random.default_rng(0)
 
@@ -192,6 +196,163 @@ def test_lost_and_changed_files_are_told_with_the_worker(stored, tmp_path):
     with Losing(1) as pool, pytest.raises(OSError, match=r"No such file or directory on worker .*images.npz"):
         evaluate(given, pool)
     np.savez(path, x=images()[:1])
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match=r"must be the file that was opened"):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(ValueError, match=r"must be the file that was opened"),
+    ):
         evaluate(given, pool)
     assert remote.worker_name().count(":") == 1
+
+
+def loaded_from(kind: str, root: Path, folder: Path) -> datasets.Dataset:
+    """A data set that was loaded from a file or a folder in one of several ways."""
+    if kind == "folder":
+        return datasets.load(folder, hold_out=False, size=(8, 8), channels=1)
+    if kind == "held out of a folder":
+        return datasets.load(folder, seed=3)
+    x = RNG.integers(0, 256, (30, 9, 7, 3), np.uint8)
+    arrays = {"x": x, "y": np.arange(30) % 3}
+    if kind == "floats to 255":
+        arrays = {"x": x.astype(np.float64)}
+    if kind == "train and test":
+        arrays = {"x_train": x, "y_train": np.arange(30) % 3, "x_test": x[:9], "y_test": np.arange(9) % 3}
+    if kind == "adapted":
+        return datasets.adapt(loaded_from("npz", root, folder), (6, 5, 1))
+    (np.savez_compressed if kind == "compressed" else np.savez)(root / "images.npz", **arrays)
+    return datasets.load(root / "images.npz", **({"max_samples": 11, "size": 6} if kind == "subset" else {}))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "folder",
+        "held out of a folder",
+        "npz",
+        "compressed",
+        "floats to 255",
+        "train and test",
+        "adapted",
+        "subset",
+    ],
+)
+def test_images_that_were_loaded_can_be_read_again(kind, tmp_path, folder):
+    data = loaded_from(kind, tmp_path, folder)
+    for split in (data.train, data.test, data.test.take([1, 0]), data.train.subset(3, seed=1).labeled(None)):
+        assert split.origin is not None and split.origin.shape == split.x.shape
+        np.testing.assert_array_equal(split.origin[:], split.x)
+        np.testing.assert_array_equal(split.origin.taken(np.array([1, 0]))[np.array([1])], split.x[:1])
+        assert len(pickle.dumps(split.origin)) < 2000
+    sent = pickle.loads(pickle.dumps(SentSplit.of(data.test)))  # noqa: S301 its own
+    np.testing.assert_array_equal(sent.opened.x, data.test.x)
+    np.testing.assert_array_equal(sent.opened.y, data.test.y)
+
+
+def test_a_split_of_arrays_has_no_place_to_be_read_from(tmp_path):
+    x = RNG.random((4, 3, 3, 1), np.float32)
+    assert datasets.Split(x).origin is None
+    np.savez(tmp_path / "images.npz", x=x)
+    loaded = datasets.load(tmp_path / "images.npz", hold_out=False).test
+    assert loaded.origin is not None and replace(loaded, x=x[::-1]).origin is None
+    np.savez(tmp_path / "mixed.npz", x=x, x_test=(x * 255).astype(np.uint8))  # what one array means, the other tells
+    assert datasets.load(tmp_path / "mixed.npz").train.origin is None
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder"])
+def test_images_that_were_loaded_do_not_travel(kind, stored, tmp_path):
+    if kind == "folder":
+        (tmp_path / "images").mkdir()
+        for number, image in enumerate(images()):
+            Image.fromarray((image[..., 0] * 255).astype(np.uint8)).save(tmp_path / "images" / f"{number:03}.png")
+    loaded = datasets.load(stored if kind == "npz" else tmp_path / "images", hold_out=False).test.subset(500, seed=2)
+    options = {"sampling": tfinv.Sampling(0.9, shards=2)}
+    with Weighing(2) as pool:
+        pool.sizes = []
+        assert_identical(evaluate(loaded, pool, **options), evaluate((loaded.x, loaded.y), **options))
+    assert len(pool.sizes) == 4
+    assert max(pool.sizes) < 12000  # the images of a task are 64000 bytes
+
+
+def test_worst_cases_are_searched_in_images_that_workers_read(stored, monkeypatch):
+    monkeypatch.setattr(search, "PART", 16)
+    loaded = datasets.load(stored, hold_out=False).test.subset(30, seed=0)
+    options = {"budget": 8, "progress": False, "batch_size": 32}
+    alone = tfinv.worst_case(network(), loaded, {"rotation": 40}, **options)
+    sizes = []
+
+    class Sending(ThreadPoolExecutor):
+        def submit(self, function, *arguments):
+            sizes.append(len(pickle.dumps(arguments[-5:])))
+            return super().submit(function, *arguments)
+
+    with Sending(2) as pool:
+        shared = tfinv.worst_case(network(), loaded, {"rotation": 40}, distribute=pool, **options)
+    np.testing.assert_array_equal(shared.parameters, alone.parameters)
+    np.testing.assert_array_equal(shared.right, alone.right)
+    assert len(sizes) == 2 and max(sizes) < 2000  # the images of a task are 4096 bytes
+
+
+def test_images_that_changed_since_they_were_loaded_are_refused(tmp_path):
+    path, other = tmp_path / "images.npz", images()
+    np.savez(path, x=other)
+    loaded = datasets.load(path, hold_out=False).test
+    other[7, 0, 0] += 1e-6
+    np.savez(path, x=other)  # as large as before
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(
+            ValueError, match=r"stay as they were .* Received: another image in .*images.npz \(x, 7\) on worker "
+        ),
+    ):
+        evaluate(loaded, pool)
+    path.unlink()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(FileNotFoundError, match=r"No such file .* on worker .*npz"):
+        evaluate(loaded, pool)
+
+
+def weighed(monkeypatch) -> list[int]:
+    """What tasks of local processes weigh, noted as they are sent."""
+    sizes, submit = [], teams.Local.submit
+
+    def weighing(team, function, *arguments):
+        sizes.append(len(pickle.dumps(arguments)))
+        return submit(team, function, *arguments)
+
+    monkeypatch.setattr(teams.Local, "submit", weighing)
+    return sizes
+
+
+@pytest.mark.slow
+def test_measure_with_workers_sends_no_images_of_a_folder(tmp_path, monkeypatch):
+    for number, image in enumerate(images()):
+        folder = tmp_path / "images" / str(number % 4)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((np.kron(image[..., 0], np.ones((2, 2))) * 255).astype(np.uint8)).save(folder / f"{number}.png")
+    network(16).save(tmp_path / "model.keras")
+    command = ["measure", "--model", str(tmp_path / "model.keras"), "--data", str(tmp_path / "images"), "--quiet"]
+    command += ["--transformations", "rotations(4)", "--max-samples", "500", "--measures", "NormalizedVariance"]
+    assert main([*command, "--out", str(tmp_path / "alone")]) == 0
+    sizes = weighed(monkeypatch)
+    assert main([*command, "--out", str(tmp_path / "shared"), "--workers", "2"]) == 0
+    alone, shared = (tfinv.Results.load(tmp_path / name / "results.npz") for name in ("alone", "shared"))
+    for name, layer in alone["NormalizedVariance"].items():
+        np.testing.assert_array_equal(layer.values, shared["NormalizedVariance"][name].values)
+    assert len(sizes) == 2
+    assert max(sizes) < 20_000  # the images of a task are 256 kB
+
+
+@pytest.mark.slow
+def test_compare_with_workers_sends_no_images_of_a_file(stored, tmp_path, monkeypatch):
+    from tfinv.tflite import float32, static_int8
+
+    for name, file in (("float", float32(network())), ("int8", static_int8(network(), images()[:32]))):
+        (tmp_path / f"{name}.tflite").write_bytes(file.content)
+    command = ["compare", "--before", str(tmp_path / "float.tflite"), "--after", str(tmp_path / "int8.tflite")]
+    command += ["--data", str(stored), "--quiet", "--measured-samples", "400", "--transformations", "rotations(4)"]
+    assert main([*command, "--measures", "NormalizedVariance", "--out", str(tmp_path / "alone")]) == 0
+    sizes = weighed(monkeypatch)
+    with_workers = ["--measures", "NormalizedVariance", "--out", str(tmp_path / "shared"), "--workers", "2"]
+    assert main([*command, *with_workers]) == 0
+    one, other = ((tmp_path / name / "layers.csv").read_text() for name in ("alone", "shared"))
+    assert one == other
+    assert sizes
+    assert max(sizes) < 4_000  # the images of a task are at least 5 kB

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinv.experiments._shared.standard import ROTATED, StandardStudy
 from tfinv.support.types import KerasModel
+
+if TYPE_CHECKING:
+    from tfinv.datasets import Dataset
 
 TEMPERATURE = 4.0
 """Of the softmax that a student learns its teacher's answers through."""
@@ -28,30 +31,28 @@ def fine_tuned(study: StandardStudy, network: KerasModel, share: float, seed: in
         share: of zeros; 0 trains on without pruning, to compare with.
         seed: of the training.
     """
-    from tfinv import models
+    settings = study.settings
+    config = {**network.tfinv_config, "fine_tuning": settings.fine_tuning, "pruned": share, "tuning seed": seed}
+    training = {
+        "epochs": settings.fine_tuning,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "seed": seed,
+    }
+    name = f"{network.name} trained on, pruned to {share:.0%}, seed {seed}"
+    return study.run.derived(name, config, _pruned, base=network, data=study.data, share=share, training=training)
+
+
+def _pruned(
+    model: KerasModel, *, data: Dataset, share: float, training: Mapping[str, Any], progress: bool
+) -> KerasModel:
     from tfinv.training import Pruning, train
     from tfinv.transformations import AffineAugmentation
 
-    settings = study.settings
-    config = {**network.tfinv_config, "fine_tuning": settings.fine_tuning, "pruned": share, "tuning seed": seed}
-
-    def make(folder: Path) -> None:
-        model = models.load(network.tfinv_path)
-        study.run.say(f"training {model.name} on, pruned to {share:.0%}, seed {seed}")
-        train(
-            model,
-            study.data.train,
-            epochs=settings.fine_tuning,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            augmentation=AffineAugmentation(**ROTATED, seed=seed),
-            seed=seed,
-            progress=study.run.progress,
-            callbacks=[Pruning(share)] if share else [],
-        )
-        model.save(folder / "model.keras")
-
-    return _cached(study, config, make)
+    turning = AffineAugmentation(**ROTATED, seed=training["seed"])
+    callbacks = [Pruning(share)] if share else []
+    train(model, data.train, augmentation=turning, progress=progress, callbacks=callbacks, **training)
+    return model
 
 
 def distilled(
@@ -78,35 +79,63 @@ def distilled(
         "seed": seed,
     }
 
-    def make(folder: Path) -> None:
-        import keras
+    training = {
+        "epochs": settings.augmented_epochs,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "seed": seed,
+    }
+    made_of: dict[str, Any] = {"architecture": architecture, "data": study.data, "options": dict(options), "seed": seed}
+    return study.run.derived(
+        f"{architecture}, distilled, seed {seed}",
+        config,
+        _student_of,
+        base=teacher,
+        untrained=functools.partial(_student, **made_of),
+        training=training,
+        **{key: value for key, value in made_of.items() if key != "seed"},
+    )
 
-        from tfinv import models
-        from tfinv.transformations import AffineAugmentation
 
-        study.run.say(f"distilling {architecture}, seed {seed}")
-        keras.utils.set_random_seed(seed)
-        data = study.data
-        student = models.build(architecture, data.input_shape, data.num_classes, seed=seed, **options)
-        distiller = keras.distillation.Distiller(
-            teacher=teacher,
-            student=student,
-            distillation_losses=keras.distillation.LogitsDistillation(temperature=TEMPERATURE),
-            student_loss_weight=0.5,
-        )
-        distiller.compile(
-            optimizer=keras.optimizers.Adam(settings.learning_rate),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=False,
-        )
-        turning = AffineAugmentation(**ROTATED, seed=seed)
-        batches = data.train.as_dataset(settings.batch_size, shuffle=True, seed=seed, augmentation=turning)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`shuffle=True` was passed")
-            distiller.fit(batches, epochs=settings.augmented_epochs, verbose=0, shuffle=False)
-        student.save(folder / "model.keras")
+def _student(*, architecture: str, data: Dataset, options: Mapping[str, Any], seed: int) -> KerasModel:
+    from tfinv import models
 
-    return _cached(study, config, make)
+    return models.build(architecture, data.input_shape, data.num_classes, seed=seed, **options)
+
+
+def _student_of(
+    teacher: KerasModel,
+    *,
+    architecture: str,
+    data: Dataset,
+    options: Mapping[str, Any],
+    training: Mapping[str, Any],
+    progress: bool,
+) -> KerasModel:
+    import keras
+
+    from tfinv.transformations import AffineAugmentation
+
+    seed = training["seed"]
+    keras.utils.set_random_seed(seed)
+    student = _student(architecture=architecture, data=data, options=options, seed=seed)
+    distiller = keras.distillation.Distiller(
+        teacher=teacher,
+        student=student,
+        distillation_losses=keras.distillation.LogitsDistillation(temperature=TEMPERATURE),
+        student_loss_weight=0.5,
+    )
+    distiller.compile(
+        optimizer=keras.optimizers.Adam(training["learning_rate"]),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    turning = AffineAugmentation(**ROTATED, seed=seed)
+    batches = data.train.as_dataset(training["batch_size"], shuffle=True, seed=seed, augmentation=turning)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`shuffle=True` was passed")
+        distiller.fit(batches, epochs=training["epochs"], verbose=0, shuffle=False)
+    return student
 
 
 def compressed_kib(content: bytes) -> float:
@@ -130,13 +159,3 @@ def both_files(study: StandardStudy, network: KerasModel, seed: int) -> dict[str
         "": (network, compressed_kib(tflite.float32(network).content)),
         " + int8": (source, compressed_kib(content.content)),
     }
-
-
-def _cached(study: StandardStudy, config: dict[str, Any], make: Any) -> KerasModel:
-    from tfinv import models
-
-    cache = study.run.cache
-    model = cache.get("model", config, make, lambda folder: models.load(folder / "model.keras"))
-    model.tfinv_config = config
-    model.tfinv_path = cache.path("model", config) / "model.keras"
-    return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from tfinv.transformations import TransformationSet, parse, warp
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tfinv.datasets import Split
+    from tfinv.datasets import Dataset, Split
     from tfinv.experiments._shared.standard import StandardStudy
 
 
@@ -88,14 +90,9 @@ def regressor(study: StandardStudy, seed: int, transformations: str) -> Any:
     Returns:
         A Keras model with the attribute `tfinv_config`.
     """
-    import keras
-
-    from tfinv import models
     from tfinv.support import environment
 
     settings, data = study.settings, study.data
-    chosen = parse(transformations)
-    answers = targets(chosen)
     options = {"filters": settings.filters, "dense": settings.dense}
     training = {key: getattr(settings, key) for key in ("regression_epochs", "batch_size", "learning_rate")}
     config = {
@@ -108,21 +105,48 @@ def regressor(study: StandardStudy, seed: int, transformations: str) -> Any:
         "versions": environment.versions("tensorflow", "keras"),
     }
 
-    def make(folder: Any) -> None:
-        study.run.say(f"training simple_conv to tell {transformations} on {data.name}, seed {seed}")
-        network = models.build("simple_conv", data.input_shape, answers.shape[1], seed=seed, **options)
-        head = keras.layers.Activation("sigmoid", name="parameters")(network.output)
-        model = keras.Model(network.inputs, head, name="transformation_regression")
-        optimizer = keras.optimizers.Adam(settings.learning_rate)
-        model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
-        generator = np.random.default_rng(seed)
-        for _ in range(settings.regression_epochs):
-            images, numbers = transformed_once(data.train.x, chosen, generator)
-            model.fit(images, answers[numbers], batch_size=settings.batch_size, epochs=1, verbose=0)
-        model.save(folder / "model.keras")
+    made_of: dict[str, Any] = {"data": data, "transformations": transformations, "options": options, "seed": seed}
+    return study.run.derived(
+        f"simple_conv that tells {transformations} on {data.name}, seed {seed}",
+        config,
+        _trained_regressor,
+        untrained=functools.partial(_untrained_regressor, **made_of),
+        training=training,
+        **made_of,
+    )
 
-    model = study.run.cache.get("model", config, make, lambda folder: models.load(folder / "model.keras"))
-    model.tfinv_config = config
+
+def _untrained_regressor(*, data: Dataset, transformations: str, options: Mapping[str, Any], seed: int) -> Any:
+    import keras
+
+    from tfinv import models
+
+    count = targets(parse(transformations)).shape[1]
+    network = models.build("simple_conv", data.input_shape, count, seed=seed, **options)
+    head = keras.layers.Activation("sigmoid", name="parameters")(network.output)
+    return keras.Model(network.inputs, head, name="transformation_regression")
+
+
+def _trained_regressor(
+    *,
+    data: Dataset,
+    transformations: str,
+    options: Mapping[str, Any],
+    training: Mapping[str, Any],
+    seed: int,
+    progress: bool,
+) -> Any:
+    import keras
+
+    chosen = parse(transformations)
+    answers = targets(chosen)
+    keras.utils.set_random_seed(seed)
+    model = _untrained_regressor(data=data, transformations=transformations, options=options, seed=seed)
+    model.compile(optimizer=keras.optimizers.Adam(training["learning_rate"]), loss="mse", jit_compile=False)
+    generator = np.random.default_rng(seed)
+    for _ in range(training["regression_epochs"]):
+        images, numbers = transformed_once(data.train.x, chosen, generator)
+        model.fit(images, answers[numbers], batch_size=training["batch_size"], epochs=1, verbose=0)
     return model
 
 

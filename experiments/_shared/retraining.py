@@ -76,10 +76,6 @@ def retrained(
     Returns:
         As `Run.trained`; all layers of it are trainable again.
     """
-    from tfinv import models
-    from tfinv.training import train
-    from tfinv.transformations import AffineAugmentation
-
     if not layers:
         return model
     config = {
@@ -91,19 +87,30 @@ def retrained(
         "seed": model.tfinv_config["seed"],
     }
 
-    def make(folder: Any) -> None:
-        copy = models.load(model.tfinv_path)
-        for layer in copy.layers:
-            layer.trainable = layer.name in layers
-        layer = AffineAugmentation(**augmentation, seed=training["seed"])
-        train(copy, data.train, augmentation=layer, progress=run.progress, **training)
-        for part in copy.layers:
-            part.trainable = True
-        copy.save(folder / "model.keras")
+    name = f"{model.name}, {len(layers)} layers more, seed {training['seed']}"
+    options = {"layers": list(layers), "data": data, "augmentation": dict(augmentation), "training": training}
+    return run.derived(name, config, _trained_further, base=model, **options)
 
-    copy = run.cache.get("model", config, make, lambda folder: models.load(folder / "model.keras"))
-    copy.tfinv_config, copy.tfinv_path = config, run.cache.path("model", config) / "model.keras"
-    return copy
+
+def _trained_further(
+    model: KerasModel,
+    *,
+    layers: Sequence[str],
+    data: Any,
+    augmentation: Mapping[str, Any],
+    training: Mapping[str, Any],
+    progress: bool,
+) -> KerasModel:
+    from tfinv.training import train
+    from tfinv.transformations import AffineAugmentation
+
+    for layer in model.layers:
+        layer.trainable = layer.name in layers
+    drawn = AffineAugmentation(**augmentation, seed=training["seed"])
+    train(model, data.train, augmentation=drawn, progress=progress, **training)
+    for layer in model.layers:
+        layer.trainable = True
+    return model
 
 
 def recovery(rotated: dict[str, Any], name: str) -> Any:

@@ -64,8 +64,6 @@ def as_outputs(
     Raises:
         ValueError: a class that the mapping does not name, or an output that does not exist.
     """
-    from tfinv.datasets import Split
-
     if images.y is None:
         if mapping is not None:
             raise ValueError("labels must name the classes of the images. Received: images without classes")
@@ -81,15 +79,15 @@ def as_outputs(
         if images.y.shape[1] == outputs:
             return Labelled(images, ())
         said = f"the data have {images.y.shape[1]} labels per image, the model {outputs} outputs: they are left out"
-        return Labelled(Split(images.x, None), (said,))
+        return Labelled(images.labeled(None), (said,))
     if mapping is not None:
         numbers = _mapped(classes, present, outputs, mapping)
-        return Labelled(Split(images.x, numbers[images.y]), ())
+        return Labelled(images.labeled(numbers[images.y]), ())
     if all(name.isascii() and name.isdecimal() for name in classes):
         numbers = np.array([int(name) for name in classes], np.int64)
         if max(int(name) for name in present) < outputs:
             said = f"the data's class names {_listed(present)} are taken as numbers of the model's {outputs} outputs"
-            return Labelled(Split(images.x, numbers[images.y]), () if len(classes) == outputs else (said,))
+            return Labelled(images.labeled(numbers[images.y]), () if len(classes) == outputs else (said,))
         if len(classes) == outputs:
             said = f"the data's class names {_listed(present)} are no numbers of outputs from 0: taken in their order"
             return Labelled(images, (said,))
@@ -99,7 +97,7 @@ def as_outputs(
         f"the data have {len(classes)} classes ({_listed(classes)}), the model {outputs} outputs: nothing tells which "
         "output is which class, so the labels are left out; --labels FILE names the outputs"
     )
-    return Labelled(Split(images.x, None), (said,))
+    return Labelled(images.labeled(None), (said,))
 
 
 def read_labels(path: str | Path) -> dict[str, int]:

@@ -48,7 +48,7 @@ def as_split(
         y = None if labels is None else as_labels(labels, len(x), LABELS, activation=activation)
         split = Split(np.asarray(x, np.float32), y)
     if split.y is not None and split.y.ndim == 2:
-        split = Split(split.x, as_labels(split.y, len(split), LABELS, activation=activation))
+        split = split.labeled(as_labels(split.y, len(split), LABELS, activation=activation))
     if tuple(split.x.shape[1:]) != tuple(input_shape):
         raise ValueError(
             f"images must fit the models' input (H, W, C) = {tuple(input_shape)}; tfinv.datasets.adapt resizes them. "

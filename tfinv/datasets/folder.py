@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from tfinv.datasets.decode import SUFFIXES, UNREADABLE, Header, decode, read_header
-from tfinv.datasets.images import resize, to_channels
-from tfinv.datasets.request import TEST_FRACTION, Request, SplitArrays, finish, unit
+from tfinv.datasets.folder_images import FolderImages, read_image
+from tfinv.datasets.request import TEST_FRACTION, Request, SplitArrays, finish
 from tfinv.datasets.sampling import stratified_sample, stratified_split
 from tfinv.support.progress import Progress
 
@@ -70,15 +70,17 @@ def load_folder(path: Path, request: Request) -> Dataset:
     height, width, channels = _target_shape([header for part in headers for header in part], request, notes)
     if len(parts) == 1 and request.hold_out:
         parts = _hold_out(parts[0], path, request.seed)
-    arrays: list[Any] = []
+    arrays, origins = list[Any](), list[FolderImages]()
     for part in parts:
         part = sample_files(part, request)
         images, kept = decode_files(part, (height, width, channels), notes)
         if not kept:
             raise ValueError(f"{path} must hold readable images. Received: only damaged files in one split")
         arrays += [np.stack(images), labels_of(kept)]
-    arrays = 2 * arrays if len(parts) == 1 else arrays
-    return finish(path.name, classes, SplitArrays(*arrays), request, tuple(notes))
+        origins.append(FolderImages.of(path, [file.path for file in kept], (height, width, channels)))
+    if len(parts) == 1:
+        arrays, origins = 2 * arrays, 2 * origins
+    return finish(path.name, classes, SplitArrays(*arrays, *origins), request, tuple(notes))
 
 
 def class_files_of(
@@ -101,20 +103,6 @@ def class_files_of(
         raise ValueError(f"{path} must hold readable images ({', '.join(sorted(SUFFIXES))}). Received: none")
     shape = _target_shape([header for part in headers for header in part], request, notes)
     return parts[-1 if test else 0], classes, shape
-
-
-def read_image(
-    path: Path, shape: tuple[int, int, int], decode: Callable[[Path], NDArray[Any]] = decode
-) -> NDArray[np.float32]:
-    """Decode one file, float32 in [0, 1], and bring it to `(H, W, C)`.
-
-    Raises:
-        ValueError: a damaged file.
-        OSError: a file that cannot be read.
-    """
-    height, width, channels = shape
-    image = resize(unit(decode(path))[None], height, width)
-    return to_channels(image, channels)[0].clip(0, 1)
 
 
 def _list_files(path: Path, notes: list[str]) -> tuple[list[list[ImageFile]], tuple[str, ...]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from PIL import Image
 
+from tfinv.datasets.disk import OnDisk, digest
 from tfinv.datasets.given import as_array, check_finite
 from tfinv.datasets.split import Dataset, Split
 from tfinv.support.checks import whole_number
@@ -53,9 +55,54 @@ def adapt(data: Any, input_shape: tuple[int, int, int]) -> Any:
         train, test = adapt(data.train, input_shape), adapt(data.test, input_shape)
         return Dataset(data.name, data.classes, train, test, data.notes)
     if isinstance(data, Split):
-        return Split(np.clip(adapt(data.x, input_shape), 0, 1), data.y)
+        x = np.clip(adapt(data.x, input_shape), 0, 1)
+        same = data.x.shape[1:] == x.shape[1:]
+        return Split(x, data.y).read_from(data.origin if same else data.origin and Adapted(data.origin, x.shape[1:]))
     images = as_array(data, "data").astype(np.float32, copy=False)
     check_finite(images, "data")
+    return _brought(images, (height, width, channels))
+
+
+def fitted(images: NDArray[np.float32], shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Images in [0, 1] as `adapt` gives those of a `Split`."""
+    return images if images.shape[1:] == shape else _brought(images, shape).clip(0, 1)
+
+
+@dataclass(frozen=True)
+class Adapted(OnDisk):
+    """Images of the disk that are brought to another size or channel count when they are read.
+
+    Args:
+        images: where they are.
+        image_shape: `(H, W, C)` to bring them to.
+    """
+
+    images: OnDisk
+    image_shape: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.image_shape)
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self.images.fingerprint, self.image_shape)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, chosen: Any) -> NDArray[Any]:
+        return fitted(self.images[chosen], self.image_shape)
+
+    def taken(self, chosen: NDArray[np.integer]) -> Adapted:
+        return replace(self, images=self.images.taken(chosen))
+
+    def place(self, position: int) -> str:
+        return self.images.place(position)
+
+
+def _brought(images: NDArray[np.float32], shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    height, width, channels = shape
     if channels < images.shape[3]:
         return resize(to_channels(images, channels), height, width)
     return to_channels(resize(images, height, width), channels)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.npz_images import NpzImages
 from tfinv.datasets.request import Request, SplitArrays, finish
 from tfinv.support import archive
 from tfinv.support.reading import reading
@@ -52,14 +53,27 @@ def load_npz(path: Path, request: Request) -> Dataset:
     for key, part, label in zip(images, images.values(), labels, strict=False):
         if len(label) != len(part):
             raise ValueError(f"{path}: {key} holds {len(part)} images. Received: {len(label)} labels for them")
+    origin = _origin(path, f"x{suffix}", x, x_test)
     if x_test is None and not request.hold_out:
         everything = images["x"], labels[0] if labels else None
-        parts = SplitArrays(*everything, *everything)
+        parts = SplitArrays(*everything, *everything, origin, origin)
     elif x_test is None:
-        parts = SplitArrays.held_out(images["x"], labels[0] if labels else None, request.seed)
+        parts = SplitArrays.held_out(images["x"], labels[0] if labels else None, request.seed, origin=origin)
     else:
-        parts = SplitArrays(images["x"], labels[0] if labels else None, images["x_test"], labels[1] if labels else None)
+        origin_test = _origin(path, "x_test", x_test, x)
+        y_train, y_test = (labels[0], labels[1]) if labels else (None, None)
+        parts = SplitArrays(images["x"], y_train, images["x_test"], y_test, origin, origin_test)
     return finish(path.stem, classes, parts, request, tuple(notes))
+
+
+def _origin(path: Path, name: str, x: NDArray[Any], other: NDArray[Any] | None) -> NpzImages | None:
+    """Where other processes read an array of images; None where the values of the other array change what it means."""
+    if other is not None and other.dtype != x.dtype:
+        return None
+    divide = x.dtype.kind == "f" and max(float(part.max()) for part in (x, other) if part is not None) > 1
+    shape = (*x.shape[1:3], x.shape[3] if x.ndim == 4 else 1)
+    place = path.resolve()
+    return NpzImages(str(place), name, shape, divide, place.stat().st_size, len(x))
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:

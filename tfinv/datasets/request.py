@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.disk import OnDisk
 from tfinv.datasets.images import adapt
 from tfinv.datasets.sampling import generator, stratified_sample, stratified_split
 from tfinv.datasets.split import Dataset, Split
@@ -64,30 +65,42 @@ class SplitArrays:
         y_train: class numbers, or None.
         x_test: as `x_train`.
         y_test: as `y_train`.
+        origin_train: where other processes read the training images, at the size that they have here; None for nowhere.
+        origin_test: as `origin_train`.
     """
 
     x_train: NDArray[Any]
     y_train: NDArray[Any] | None
     x_test: NDArray[Any]
     y_test: NDArray[Any] | None
+    origin_train: OnDisk | None = None
+    origin_test: OnDisk | None = None
 
     @classmethod
-    def held_out(cls, x: NDArray[Any], y: NDArray[Any] | None, seed: int, test_count: int | None = None) -> SplitArrays:
+    def held_out(
+        cls,
+        x: NDArray[Any],
+        y: NDArray[Any] | None,
+        seed: int,
+        test_count: int | None = None,
+        origin: OnDisk | None = None,
+    ) -> SplitArrays:
         """Hold out a stratified test part of images that come without one."""
         y = None if y is None else np.asarray(y, np.int64)
         count = round(TEST_FRACTION * len(x)) if test_count is None else test_count
         train, test = stratified_split(y, len(x), count, seed)
+        origins = (None, None) if origin is None else (origin.taken(train), origin.taken(test))
         if y is None:
-            return cls(x[train], None, x[test], None)
-        return cls(x[train], y[train], x[test], y[test])
+            return cls(x[train], None, x[test], None, *origins)
+        return cls(x[train], y[train], x[test], y[test], *origins)
 
 
 def finish(
     name: str, classes: tuple[str, ...], arrays: SplitArrays, request: Request, notes: tuple[str, ...]
 ) -> Dataset:
     """Subset, scale to [0, 1], bring to the size and channels asked for."""
-    train = _finish_split(arrays.x_train, arrays.y_train, request)
-    test = _finish_split(arrays.x_test, arrays.y_test, request)
+    train = _finish_split(arrays.x_train, arrays.y_train, arrays.origin_train, request)
+    test = _finish_split(arrays.x_test, arrays.y_test, arrays.origin_test, request)
     return Dataset(name, classes, train, test, notes)
 
 
@@ -98,11 +111,11 @@ def unit(images: NDArray[Any]) -> NDArray[np.float32]:
     return images.astype(np.float32, copy=False)
 
 
-def _finish_split(x: NDArray[Any], y: NDArray[Any] | None, request: Request) -> Split:
+def _finish_split(x: NDArray[Any], y: NDArray[Any] | None, origin: OnDisk | None, request: Request) -> Split:
     y = None if y is None else np.asarray(y).astype(np.int64)
     if request.max_samples is not None and request.max_samples < len(x):
         chosen = stratified_sample(y, len(x), request.max_samples, request.seed)
-        x, y = x[chosen], None if y is None else y[chosen]
-    split = Split(unit(x if x.ndim == 4 else x[..., None]), y)
+        x, y, origin = x[chosen], None if y is None else y[chosen], origin and origin.taken(chosen)
+    split = Split(unit(x if x.ndim == 4 else x[..., None]), y).read_from(origin)
     height, width = request.size or split.x.shape[1:3]
     return adapt(split, (height, width, request.channels or split.x.shape[3]))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.disk import OnDisk, Verified
 from tfinv.datasets.sampling import stratified_sample
 from tfinv.support.checks import flag, kind_of, received, whole_number
 from tfinv.support.faults import told
@@ -44,6 +46,8 @@ class Split:
 
     x: NDArray[np.float32]
     y: NDArray[np.int64] | None = None
+    origin: OnDisk | None = field(default=None, init=False, repr=False)
+    """Where another process can read the same images; None where they are in memory alone."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", _read_only(_checked_images(self.x)))
@@ -75,7 +79,18 @@ class Split:
         indices = np.asarray(indices)
         if indices.ndim != 1 or indices.dtype.kind not in "iub" or not indices.size:
             raise TypeError(f"indices must be positions of images, at least one. Received: {received(indices)}")
-        return Split(self.x[indices], None if self.y is None else self.y[indices])
+        chosen = Split(self.x[indices], None if self.y is None else self.y[indices])
+        return chosen.read_from(self.origin and self.origin.taken(np.arange(len(self))[indices]))
+
+    def labeled(self, y: NDArray[np.int64] | None) -> Split:
+        """The same images with other labels, or with none."""
+        return Split(self.x, y).read_from(self.origin)
+
+    def read_from(self, origin: OnDisk | None) -> Split:
+        """The same images, with the place where another process can read them; None for none."""
+        made = copy.copy(self)
+        object.__setattr__(made, "origin", origin)
+        return made
 
     def as_dataset(
         self,
@@ -154,6 +169,30 @@ def _on_images(augmentation: Callable[..., Any], labels: bool) -> Callable[..., 
         return tf.cast(augmentation(images, **options), tf.float32)
 
     return (lambda images, classes: (augment(images), classes)) if labels else augment
+
+
+@dataclass(frozen=True, eq=False)
+class SentSplit:
+    """A split as it travels to another process.
+
+    Args:
+        images: the images, where they are read or as they are.
+        y: see `Split`.
+    """
+
+    images: Verified | NDArray[np.float32]
+    y: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, split: Split) -> SentSplit:
+        """A split whose images are read by the other process where they come from the disk."""
+        every = np.arange(len(split))
+        return cls(split.x if split.origin is None else Verified.of(split.origin, split.x, every), split.y)
+
+    @cached_property
+    def opened(self) -> Split:
+        """The split in memory; the images are read once."""
+        return Split(self.images[:], self.y)
 
 
 @dataclass(frozen=True, eq=False)

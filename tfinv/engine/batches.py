@@ -12,8 +12,10 @@ import numpy as np
 
 from tfinv.activations.input_scale import InputScale, check_unit_images
 from tfinv.datasets.dataset_part import DatasetPart
+from tfinv.datasets.disk import OnDisk, Verified
 from tfinv.datasets.given import as_array, as_labels, check_ends, check_finite, is_dataset, unpack
-from tfinv.datasets.stored import MappedArray, OnDisk
+from tfinv.datasets.split import Split
+from tfinv.datasets.stored import MappedArray
 from tfinv.statistics.resolution import check_size
 from tfinv.support.types import Images
 
@@ -42,7 +44,8 @@ class ImageBatches:
     Args:
         images: an array `(S, H, W, C)`, an object with such an array as `x` (and labels as `y`), or a
             `tf.data.Dataset` of images `(H, W, C)`, of `(image, label)` pairs, or of batches of either. Arrays that
-            are mapped from a file, and `datasets.on_disk`, are read block by block.
+            are mapped from a file, and `datasets.on_disk`, are read block by block. Other processes read the images of
+            a `Split` where it was read from.
         batch_size: samples in a batch; the last may be shorter.
         labels: int `(S,)`; default: those that come with `images`.
         first: position of the first sample in the whole data, of which these may be a part.
@@ -61,6 +64,7 @@ class ImageBatches:
         self._seen: dict[int, int] | None = None
         self._positions: NDArray[np.int64] | None = None
         self._scale: InputScale | None = None
+        self._origin = images.origin if isinstance(images, Split) else None
         images, known = unpack(images)
         labels = known if labels is None else labels
         self._array: Any = None
@@ -162,6 +166,11 @@ class ImageBatches:
         """Whether another process can read any of the samples at any time."""
         return self._array is not None or self._readable_part() is not None
 
+    @property
+    def has_array(self) -> bool:
+        """Whether samples can be chosen from, see `only`."""
+        return self._array is not None
+
     def _readable_part(self) -> DatasetPart | None:
         """All samples of a data set as another process can read them; None where it cannot."""
         return None if self.count is None or self._seen is not None else DatasetPart.of(self._dataset, self.count)
@@ -186,12 +195,20 @@ class ImageBatches:
         return self
 
     def as_of_its_own(self) -> ImageBatches:
-        """Samples that were chosen, without the others, as they travel to another process."""
+        """Samples that were chosen, without the others, as they travel to another process.
+
+        Images that were loaded from the disk do not travel: the other process reads the same files.
+        """
         other = copy.copy(self)
         other._seen = None
         other._positions = self._chosen if self._positions is None else self._positions[self._chosen]
-        on_disk = isinstance(self._array, OnDisk)
-        other._array = self._array.taken(self._chosen) if on_disk else self._array[self._chosen]
+        other._origin = None
+        if self._origin is not None:
+            other._array = Verified.of(self._origin, self._array, self._chosen)
+        elif isinstance(self._array, OnDisk):
+            other._array = self._array.taken(self._chosen)
+        else:
+            other._array = self._array[self._chosen]
         other._labels = self._labels[self._chosen]
         other._chosen = np.arange(len(self._chosen), dtype=np.int64)
         return other

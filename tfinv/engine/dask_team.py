@@ -67,6 +67,9 @@ class _OfDask:
     def __init__(self, future: Any, absence: Absence) -> None:
         self.future, self._absence = future, absence
 
+    def done(self) -> bool:
+        return self.future.done()
+
     def result(self) -> Any:
         from distributed import CancelledError, KilledWorker  # pyright: ignore[reportMissingImports]
 

@@ -157,6 +157,10 @@ class _Retried:
         if not (future.done() and future.exception() is None):
             self.begin(pool)
 
+    def done(self) -> bool:
+        """Whether a process has finished it, as far as is known."""
+        return self._future.done()
+
     def result(self) -> Any:
         from concurrent.futures.process import BrokenProcessPool
 
@@ -199,6 +203,9 @@ class _Held:
     def __init__(self, task: _Retried, path: str) -> None:
         self._task, self.path = task, path
         weakref.finalize(self, _remove, path)
+
+    def done(self) -> bool:
+        return self._task.done()
 
     def result(self) -> Any:
         self._task.result()

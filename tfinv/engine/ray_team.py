@@ -63,6 +63,9 @@ class _OfRay:
     def __init__(self, ray: Any, reference: Any, absence: Absence) -> None:
         self._ray, self.reference, self._absence = ray, reference, absence
 
+    def done(self) -> bool:
+        return bool(self._ray.wait([self.reference], timeout=0)[0])
+
     def result(self) -> Any:
         errors = self._ray.exceptions
         while True:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tfinv.datasets.disk import ChangedError
 from tfinv.engine.batches import ImageBatches, UnreadPiece
 from tfinv.engine.gatherer import States
 from tfinv.engine.measuring import Intervals, LayerMeasured
@@ -280,6 +281,8 @@ def errors_with_worker() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise MemoryError(f"{error} on worker {worker_name()}".strip()) from None
+    except ChangedError as error:
+        raise ValueError(f"{error} on worker {worker_name()}") from None
     except OSError as error:
         text = f"{error.strerror or error} on worker {worker_name()}"
         raise (OSError(text) if error.errno is None else OSError(error.errno, text, error.filename)) from None

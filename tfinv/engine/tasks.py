@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from tfinv.engine.local_team import Local
 from tfinv.engine.remote import errors_with_worker, one_thread, pickled
 from tfinv.engine.teams import Team, shared
 
@@ -40,8 +39,8 @@ def run_tasks(
             results.append(promise.result())
             done(task, results[-1])
     except KeyboardInterrupt:
-        if isinstance(team, Local):  # a task may take hours, and Python waits for processes before it ends
-            team.abandon()
+        if abandon := getattr(team, "abandon", None):  # a task may take hours, and Python waits for processes
+            abandon()
         raise
     return results
 

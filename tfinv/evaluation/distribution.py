@@ -10,11 +10,23 @@ from typing import Any, ParamSpec, TypeVar
 
 from tfinv.engine.choosing import as_team
 from tfinv.engine.memory import parse_budget
+from tfinv.engine.pieces import piece_size
 from tfinv.engine.remote import worker_name
 from tfinv.engine.tasks import run_tasks
 from tfinv.engine.teams import Team
+from tfinv.engine.watching import watched
 
-__all__ = ["Team", "distributed", "on_workers", "run_tasks", "share_of_memory", "team_of", "worker_name"]
+__all__ = [
+    "Team",
+    "distributed",
+    "on_workers",
+    "piece_size",
+    "run_tasks",
+    "share_of_memory",
+    "team_of",
+    "watched",
+    "worker_name",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")

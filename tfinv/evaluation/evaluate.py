@@ -21,6 +21,7 @@ from tfinv.engine.passes import Pass, Setting, first_statistics, gathered, make_
 from tfinv.engine.pieces import piece_size
 from tfinv.engine.remote import RemotePasses
 from tfinv.engine.teams import Team
+from tfinv.engine.watching import watched
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures, maps_images
 from tfinv.evaluation.arrays import as_metadata, evaluate_arrays, provenance, shards_of
 from tfinv.evaluation.distribution import distributed, share_of_memory, team_of
@@ -263,7 +264,7 @@ def _measure_groups(
     counts = [samples.count for samples in subsets.values()]
     total = None if None in counts else sum(count or 0 for count in counts) * images
     results = []
-    with Progress("measuring", total, "img", shown=progress) as bar:
+    with Progress("measuring", total, "img", shown=progress) as bar, watched(team, bar) as team:
         for number, layers in enumerate(groups):
             part = replace(setting, advance=bar.advance)
             if len(groups) > 1:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfinv.datasets.disk import Verified
 from tfinv.datasets.given import as_array, as_labels, check_finite, in_memory
+from tfinv.datasets.split import Split
 from tfinv.engine.tasks import run_tasks
+from tfinv.engine.watching import watched
 from tfinv.evaluation.distribution import team_of
 from tfinv.evaluation.options import Warping, checked
 from tfinv.evaluation.search_part import Asker, search_part
@@ -19,6 +22,9 @@ from tfinv.support.checks import whole_number
 from tfinv.support.guarded import guarded
 from tfinv.support.progress import Progress
 from tfinv.support.types import Images, Model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PART = 1024
 """Images that are searched together: batches are filled from these."""
@@ -101,7 +107,11 @@ def worst_case(
         )
     asker = Asker(as_model(model), x.shape[1:], space, warping, batch)
     parts = [slice(start, start + PART) for start in range(0, len(x), PART)]
-    with Progress("searching", len(x) * budget, "img", shown=progress) as bar, team_of(distribute) as team:
+    with (
+        Progress("searching", len(x) * budget, "img", shown=progress) as bar,
+        team_of(distribute) as given_team,
+        watched(given_team, bar) as team,
+    ):
         tasks: list[tuple[Any, ...]] = [
             (x[part], None if targets is None else targets[part], budget, [seed, number] if number else seed, pictures)
             for number, part in enumerate(parts)
@@ -109,6 +119,12 @@ def worst_case(
         if team is None:
             found = [search_part(asker, *task, advance=bar.advance) for task in tasks]
         else:
+            origin = images.origin if isinstance(images, Split) else None
+            if origin is not None:  # workers read the images themselves
+                tasks = [
+                    (Verified.of(origin, x, np.arange(len(x))[part]), *task[1:])
+                    for part, task in zip(parts, tasks, strict=True)
+                ]
 
             def advance(task: tuple[Any, ...], worst: WorstCase) -> None:
                 bar.advance(len(task[0]) * budget)
@@ -117,5 +133,5 @@ def worst_case(
     return joined(found, pictures)
 
 
-def _search_in_worker(asker: Asker, *arguments: Any) -> WorstCase:
-    return search_part(asker, *arguments, advance=lambda images: None)
+def _search_in_worker(asker: Asker, images: NDArray[np.float32] | Verified, *arguments: Any) -> WorstCase:
+    return search_part(asker, images[:], *arguments, advance=lambda shown: None)

@@ -9,7 +9,6 @@ was made from the very same images and network, so that a rehearsal that went as
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import shutil
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tfinv.evaluation.distribution import Team, distributed, run_tasks, share_of_memory, worker_name
-from tfinv.experiment.pieces import Measurement, Training
+from tfinv.experiment.pieces import Derived, Measurement, Training, fingerprint
 from tfinv.results import Results
 from tfinv.support.cache import Cache, config_hash
 from tfinv.support.faults import one_line
@@ -51,7 +50,7 @@ class Wanted:
     """
 
     name: str
-    training: tuple[Training, dict[str, Any]] | None = None
+    training: tuple[Training | Derived, dict[str, Any]] | None = None
     path: str | None = None
     content: bytes | None = None
     measurings: dict[str, tuple[Measurement, dict[str, Any]]] = field(default_factory=dict)
@@ -87,12 +86,12 @@ class Ahead:
         self._futile = 0
         self._offered: list[Path] = []
 
-    def config(self, piece: Training | Measurement, model: Model = None) -> dict[str, Any]:
+    def config(self, piece: Training | Derived | Measurement, model: Model = None) -> dict[str, Any]:
         """The configuration of a piece together with what it is made from."""
-        network = {} if isinstance(piece, Training) else {"network": fingerprint(model)}
+        network = {"network": fingerprint(model)} if isinstance(piece, Measurement) else {}
         return {**piece.config, **piece.inputs, **network, **self._mark}
 
-    def make(self, folder: Path, kind: str, piece: Training | Measurement, model: Model = None) -> bool:
+    def make(self, folder: Path, kind: str, piece: Training | Derived | Measurement, model: Model = None) -> bool:
         """Write a piece that workers made into a folder, and let workers make it and others where it is not there yet.
 
         Args:
@@ -190,16 +189,18 @@ class Rehearsal:
             warnings.simplefilter("ignore")  # of values that mean nothing
             rehearse(self)
 
-    def trained(self, training: Training) -> Any:
+    def network(self, piece: Training | Derived, untrained: Callable[[], Model]) -> Any:
         """What workers made, or else an untrained network."""
-        config = self._ahead.config(training)
+        config = self._ahead.config(piece)
         key = config_hash(config)
-        self._networks.setdefault(key, Wanted(str(training), (training, config)))
         store = self._ahead.store
         made = store.has("model", config)
-        model = training.load(store.path("model", config)) if made else training.built()
-        model.tfinv_piece = key
-        model.tfinv_path = self.cache.path("model", training.config) / "model.keras"
+        folder = (store if made else self.cache).path("model", config if made else piece.config)
+        model = piece.load(folder) if made else untrained()
+        model.tfinv_waits = not made and isinstance(piece, Derived) and not piece.can_be_made
+        if not model.tfinv_waits:
+            self._networks.setdefault(key, Wanted(str(piece), (piece, config)))
+        model.tfinv_piece, model.tfinv_path = key, folder / "model.keras"
         return model
 
     def measured(self, model: Model, measuring: Measurement) -> Results:
@@ -208,7 +209,8 @@ class Rehearsal:
         store = self._ahead.store
         if store.has("results", config):
             return measuring.load(store.path("results", config))
-        self._wanted(model, measuring).measurings[config_hash(config)] = (measuring, config)
+        if not getattr(model, "tfinv_waits", False):  # the network that it is made from comes first
+            self._wanted(model).measurings[config_hash(config)] = (measuring, config)
         kind = {"model": _without_seeds(measuring.model), "options": dict(measuring.options)}
         key = config_hash({**kind, "set": measuring.transformations, "measures": list(measuring.measures)})
         if key not in self._results:
@@ -221,7 +223,7 @@ class Rehearsal:
         has = self._ahead.store.has
         return [network for network in self._networks.values() if not all(has(*which) for which in _configs(network))]
 
-    def _wanted(self, model: Model, measuring: Measurement) -> Wanted:
+    def _wanted(self, model: Model) -> Wanted:
         key = fingerprint(model)
         if key not in self._networks:
             name = getattr(model, "name", None) or key
@@ -275,18 +277,6 @@ def fill(common: tuple[str, list[Wanted], dict[str, Any]], number: int) -> Fille
     except Exception as error:  # whoever asks for the piece hears of it again
         return Filled(worker_name(), time.monotonic() - start, f"{type(error).__name__}: {one_line(error)}")
     return Filled(worker_name(), time.monotonic() - start)
-
-
-def fingerprint(model: Model) -> str:
-    """A name of a network that another one has only if it has the same weights."""
-    if piece := getattr(model, "tfinv_piece", None):
-        return piece
-    if not hasattr(model, "get_weights"):
-        return model.id
-    content = hashlib.blake2b(digest_size=16)
-    for weight in model.get_weights():
-        content.update(weight.tobytes())
-    return content.hexdigest()
 
 
 def _configs(network: Wanted) -> list[tuple[str, dict[str, Any]]]:

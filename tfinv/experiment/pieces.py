@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,6 +112,52 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A network that an experiment makes in a way of its own, perhaps from another network.
+
+    Args:
+        name: what it is, for messages.
+        config: its configuration in the cache.
+        function: see `Run.derived`.
+        arguments: of the function, by name.
+        base_path: file of the network that it is made from; None for none.
+        base: fingerprint of that network; None for none.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    function: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    base_path: str | None
+    base: str | None
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What it is made from, by content."""
+        from tfinv.datasets import Dataset
+
+        images = {name: digest(data.train) for name, data in self.arguments.items() if isinstance(data, Dataset)}
+        return {"images": images, "base": self.base}
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def can_be_made(self) -> bool:
+        """Whether the network that it is made from is there."""
+        return self.base_path is None or Path(self.base_path).is_file()
+
+    def make(self, folder: Path, progress: bool) -> None:
+        """Make it and write it into a folder."""
+        from tfinv import models
+
+        base = [] if self.base_path is None else [models.load(self.base_path)]
+        self.function(*base, progress=progress, **self.arguments).save(folder / "model.keras")
+
+    load = staticmethod(Training.load)
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Results to be measured of a network that is handed in later.
 
@@ -181,6 +227,18 @@ class Measurement:
     def load(folder: Path) -> Results:
         """Read them from a folder."""
         return Results.load(folder / "results.npz")
+
+
+def fingerprint(model: Model) -> str:
+    """A name of a network that another one has only if it has the same weights."""
+    if piece := getattr(model, "tfinv_piece", None):
+        return piece
+    if not hasattr(model, "get_weights"):
+        return model.id
+    content = hashlib.blake2b(digest_size=16)
+    for weight in model.get_weights():
+        content.update(weight.tobytes())
+    return content.hexdigest()
 
 
 def digest(split: Split) -> str:

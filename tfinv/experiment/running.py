@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv.evaluation.distribution import team_of
 from tfinv.experiment.ahead import Ahead, Rehearsal
 from tfinv.experiment.description import Experiment, Finding
-from tfinv.experiment.pieces import Measurement, Training, plain
+from tfinv.experiment.pieces import Derived, Measurement, Training, fingerprint, plain
 from tfinv.results import Results
 from tfinv.support import environment
 from tfinv.support.cache import Cache, config_hash
@@ -120,8 +120,44 @@ class Run:
         key = config_hash(config)
         if key in self._models:
             return self._models[key]
+        model = self._network(piece, piece.built)
+        if len(self._models) >= MODELS_KEPT:
+            del self._models[next(iter(self._models))]
+        self._models[key] = model
+        return model
+
+    def derived(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        function: Callable[..., Any],
+        *,
+        base: Any = None,
+        untrained: Callable[[], Any] | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """A network that the experiment makes in a way of its own, from the cache where it was made before.
+
+        Args:
+            name: what it is, for messages.
+            config: everything that determines it, as JSON-able values.
+            function: called as `function(base, progress=..., **arguments)`, without the first where there is no base;
+                gives a Keras model. A function of a module, which workers call too.
+            base: a network of `trained` or `derived` that it is made from; the function gets a copy.
+            untrained: gives a network of the same layers, to see what will be asked for; None where `base` has them.
+            **arguments: of the function.
+
+        Returns:
+            As `trained`.
+        """
+        path, of = (None, None) if base is None else (str(base.tfinv_path), fingerprint(base))
+        piece = Derived(name, plain(config), function, arguments, path, of)
+        return self._network(piece, untrained or (lambda: _copied(base)))
+
+    def _network(self, piece: Training | Derived, untrained: Callable[[], Any]) -> Any:
+        config = dict(piece.config)
         if self.rehearsal and not self.cache.kept("model", config):
-            model = self.rehearsal.trained(piece)
+            model = self.rehearsal.network(piece, untrained)
         else:
 
             def make(folder: Path) -> None:
@@ -135,9 +171,6 @@ class Run:
             if self.ahead:
                 model.tfinv_piece = config_hash(self.ahead.config(piece))
         model.tfinv_config = config
-        if len(self._models) >= MODELS_KEPT:
-            del self._models[next(iter(self._models))]
-        self._models[key] = model
         return model
 
     def measured(
@@ -242,6 +275,14 @@ def run_experiment(
 def output_folder(name: str, preset: str) -> Path:
     """Where a run goes unless `--out` says otherwise."""
     return Path("runs") / (name if preset == "cpu" else f"{name}-{preset}")
+
+
+def _copied(model: Model) -> Any:
+    import keras
+
+    copy: Any = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _print(text: str) -> None:

@@ -57,6 +57,15 @@ class Progress:
         self._figures = "".join(f", {name}={figure}" for name, figure in figures.items())
         self._bar.set_postfix(figures, refresh=redraw)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is a bar."""
+        return not self._bar.disable
+
+    def aside(self, text: str) -> None:
+        """Show a few words beside the bar; elsewhere nothing."""
+        self._bar.set_postfix_str(printable(text))
+
     def __enter__(self) -> Progress:
         return self
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -130,11 +132,27 @@ class FidelityRecorder:
 
     def __init__(self, pairs: Mapping[str, str], tensors: Mapping[str, FileTensor]) -> None:
         self.pairs = dict(pairs)
-        self._found = {
-            layer: Fidelity(limits=Limits.of(tensors[other]) if other in tensors else None)
-            for layer, other in self.pairs.items()
+        self._limits = {
+            layer: Limits.of(tensors[other]) if other in tensors else None for layer, other in self.pairs.items()
         }
-        self.responses = {layer: Responses(fidelity.limits) for layer, fidelity in self._found.items()}
+        self._begin()
+
+    def _begin(self) -> None:
+        # Blocks stay apart, so that those of several processes are added in the order of one.
+        self._blocks: dict[str, list[Fidelity]] = {layer: [] for layer in self.pairs}
+        self.responses = {layer: Responses(limits) for layer, limits in self._limits.items()}
+
+    def anew(self) -> FidelityRecorder:
+        """A recorder of the same layers that has seen nothing."""
+        other = copy.copy(self)
+        other._begin()
+        return other
+
+    def extend(self, later: FidelityRecorder) -> None:
+        """Add what another recorder saw of the blocks that follow."""
+        for layer, blocks in later._blocks.items():
+            self._blocks[layer] += blocks
+            self.responses[layer].merge(later.responses[layer])
 
     def update(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Add a block, of all layers or of some.
@@ -150,7 +168,8 @@ class FidelityRecorder:
             if layer not in before:
                 continue
             try:
-                self._found[layer] = self._found[layer].update(before[layer], after[other])
+                block = Fidelity(limits=self._limits[layer]).update(before[layer], after[other])
+                self._blocks[layer].append(block)
                 self.responses[layer].update(before[layer], after[other])
             except ValueError as error:
                 raise ValueError(f"layer {layer!r}: {error}") from None
@@ -158,7 +177,11 @@ class FidelityRecorder:
     def to_frame(self) -> pd.DataFrame:
         """One row per matched layer, in the reference's order: `layer, after_layer`, `COLUMNS` and the responses."""
         counted = [response.values() for response in self.responses.values()]
-        return to_frame(self._found, self.pairs).assign(
+        whole = {
+            layer: functools.reduce(Fidelity.merge, blocks, Fidelity(limits=self._limits[layer]))
+            for layer, blocks in self._blocks.items()
+        }
+        return to_frame(whole, self.pairs).assign(
             **{name: [values[name] for values in counted] for name in RESPONSE_COLUMNS}
         )
 

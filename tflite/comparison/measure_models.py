@@ -19,8 +19,9 @@ from tfinv.support.checks import kind_of
 from tfinv.support.guarded import guarded
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.confidence import Scores
-from tfinv.tflite.comparison.observing import Observer, PairedRun
+from tfinv.tflite.comparison.observing import Observer
 from tfinv.tflite.comparison.options import ALL_MEASURED, INTERVALS, Subsets, paired_sampling
+from tfinv.tflite.comparison.paired_run import PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.responses import Responses
 from tfinv.transformations import as_set

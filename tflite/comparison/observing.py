@@ -1,22 +1,20 @@
-"""Show several models the same transformed images, block by block, for predictions and fidelity."""
+"""A model that is shown blocks of transformed images, and what is noted of its outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinv.engine.batches import ImageBatches
 from tfinv.evaluation.options import Warping
 from tfinv.evaluation.planning import groups_that_fit
 from tfinv.statistics.classification import by_label
 from tfinv.support.lazy import tf
-from tfinv.support.progress import Progress
 from tfinv.support.types import Images
 from tfinv.tflite.comparison.behaviour import identities
 from tfinv.tflite.comparison.confidence import KEPT, Scores, as_logits
-from tfinv.tflite.comparison.fidelity import FidelityRecorder
 from tfinv.tflite.comparison.predictions import Predictions, are_probabilities, one_block
 from tfinv.tflite.files.model import TFLiteModel
 from tfinv.transformations import TransformationSet, warp
@@ -27,7 +25,39 @@ if TYPE_CHECKING:
 _OUTPUT = "\0output"
 """A name that no layer has."""
 _WORK = 2.0
-"""Temporary arrays while a layer is compared, as multiples of its activations in both models."""
+"""Temporary arrays while a layer is compared, as multiples of its activations in all models."""
+
+
+@dataclass
+class Noted:
+    """What was noted of a model's outputs, block by block.
+
+    Args:
+        upright: classes and confidences of untransformed images.
+        transformed: classes and confidences of transformed images.
+        scores: positions and logits of some of the images.
+        classes: how many there are.
+        from_logits: whether outputs are no probabilities, which the first block tells; None before it.
+        is_classifier: whether outputs are one number a class.
+        seen: position after the last answer.
+    """
+
+    upright: list[tuple[Any, Any]] = field(default_factory=list)
+    transformed: list[tuple[Any, Any]] = field(default_factory=list)
+    scores: list[tuple[Any, Any, Any]] = field(default_factory=list)
+    classes: int = 0
+    from_logits: bool | None = None
+    is_classifier: bool = True
+    seen: int = 0
+
+    def extend(self, later: Noted) -> None:
+        """Add what was noted of the blocks that follow."""
+        self.upright += later.upright
+        self.transformed += later.transformed
+        self.scores += later.scores
+        self.classes = max(self.classes, later.classes)
+        self.is_classifier &= later.is_classifier
+        self.seen = later.seen
 
 
 class Observer:
@@ -46,25 +76,27 @@ class Observer:
         self._activation = output.activation if output else ""
         self._per_image = 1 if labels is None or np.ndim(labels) == 1 else np.shape(labels)[1]
         self._is_binary = self._activation == "sigmoid" or (labels is not None and set(np.unique(labels)) <= {0, 1})
-        self._upright: list[tuple[Any, Any]] = []
-        self._transformed: list[tuple[Any, Any]] = []
-        self._classes = 0
-        self._from_logits: bool | None = None
-        self._is_classifier = True
         self._samples = 0 if labels is None else np.size(labels)
-        self._scores: list[tuple[Any, Any, Any]] = []
-        self._seen = 0
-        if not isinstance(model, TFLiteModel):
-            self._output = getattr(model, "output_layer", list(model.layer_shapes)[-1])
-            self._alone = model.select([self._output])
+        self.noted = Noted()
         self._chosen: dict[tuple[str, ...], Any] = {}
+
+    def anew(self, images: int) -> Observer:
+        """The same model, which has noted nothing yet and goes on after so many images."""
+        other = object.__new__(Observer)  # a copy would choose the layers again
+        other.__dict__.update(self.__dict__)
+        other.noted = replace(Noted(), seen=images * self._per_image, from_logits=self.noted.from_logits)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_chosen": {}}
 
     def show(self, images: NDArray[np.float32], layers: Sequence[str]) -> tuple[Mapping[str, Any], NDArray[np.float32]]:
         """Activations of some layers, and outputs, for images `(N, H, W, C)`."""
         model = self.model
         if not isinstance(model, TFLiteModel):
+            name = getattr(model, "output_layer", list(model.layer_shapes)[-1])
             activations = self._of(tuple(layers))(images) if layers else {}
-            outputs = activations[self._output] if self._output in activations else self._alone(images)[self._output]
+            outputs = activations[name] if name in activations else self._of((name,))(images)[name]
             return {name: np.asarray(values) for name, values in activations.items()}, np.asarray(outputs)
         tensors = {name: model.layer_tensors[name].index for name in layers}
         read = model.runner.read(model.model_inputs(images), {**tensors, _OUTPUT: model.scores})
@@ -89,26 +121,27 @@ class Observer:
         Raises:
             ValueError: NaN or infinity.
         """
-        self._is_classifier &= outputs.ndim == 2 and (outputs.shape[-1] > 1 or self._is_binary)
-        if not self._is_classifier:
+        noted = self.noted
+        noted.is_classifier &= outputs.ndim == 2 and (outputs.shape[-1] > 1 or self._is_binary)
+        if not noted.is_classifier:
             return
         outputs = outputs.reshape(samples, -1, outputs.shape[-1])
         if self._per_image > 1:
             outputs, _ = by_label(outputs, np.empty((0, self._per_image), np.int64))
             samples = len(outputs)
-        self._classes = max(2, outputs.shape[-1])
-        if self._from_logits is None:
+        noted.classes = max(2, outputs.shape[-1])
+        if noted.from_logits is None:
             single = outputs.shape[-1] == 1
-            self._from_logits = self._activation != "sigmoid" if single else not are_probabilities(outputs[:, upright])
-        classes, confidence = one_block(outputs, self._from_logits)
-        self._upright.append((classes[:, upright], confidence[:, upright]))
-        self._transformed.append((classes[:, :count], confidence[:, :count]))
+            noted.from_logits = self._activation != "sigmoid" if single else not are_probabilities(outputs[:, upright])
+        classes, confidence = one_block(outputs, noted.from_logits)
+        noted.upright.append((classes[:, upright], confidence[:, upright]))
+        noted.transformed.append((classes[:, :count], confidence[:, :count]))
         if self._samples:
             stride = -(-self._samples * outputs[0].size // KEPT)
-            chosen = np.flatnonzero((self._seen + np.arange(samples)) % stride == 0)
-            logits = as_logits(outputs[chosen], self._from_logits, self._step())
-            self._scores.append((self._seen + chosen, logits[:, upright], logits[:, :count]))
-        self._seen += samples
+            chosen = np.flatnonzero((noted.seen + np.arange(samples)) % stride == 0)
+            logits = as_logits(outputs[chosen], noted.from_logits, self._step())
+            noted.scores.append((noted.seen + chosen, logits[:, upright], logits[:, :count]))
+        noted.seen += samples
 
     def _step(self) -> float:
         """The step between two probabilities that an integer output can tell apart; 0 for floats."""
@@ -120,19 +153,20 @@ class Observer:
 
     def scores(self) -> Scores | None:
         """What calibration is computed from; None without labels, or where outputs are not one number a class."""
-        if not self._is_classifier or not self._scores:
+        if not self.noted.is_classifier or not self.noted.scores:
             return None
-        return Scores(*(np.concatenate(parts) for parts in zip(*self._scores, strict=True)))
+        return Scores(*(np.concatenate(parts) for parts in zip(*self.noted.scores, strict=True)))
 
     def predictions(self) -> Predictions | None:
         """All that was kept; None where outputs are not one number a class."""
-        if not self._is_classifier or not self._upright:
+        noted = self.noted
+        if not noted.is_classifier or not noted.upright:
             return None
         upright, transformed = (
             [np.concatenate(blocks) for blocks in zip(*parts, strict=True)]
-            for parts in (self._upright, self._transformed)
+            for parts in (noted.upright, noted.transformed)
         )
-        return Predictions(upright[0], upright[1], transformed[0], transformed[1], self._classes, self._per_image)
+        return Predictions(upright[0], upright[1], transformed[0], transformed[1], noted.classes, self._per_image)
 
 
 def warping_function(
@@ -188,90 +222,3 @@ def groups_together(
     sizes = {layer: 4 * models * columns * int(np.prod(shape)) for layer, shape in shapes.items()}
     image = 2 * 4 * columns * int(np.prod(image_shape))
     return groups_that_fit(sizes, _WORK, image, samples, memory_budget)
-
-
-class PairedRun:
-    """One run over the images that shows each block to all models.
-
-    Args:
-        observers: by model.
-        reference: the model that others are compared with.
-        pairs: by model, its layer by the reference's.
-        transformations: the set.
-        batches: the images.
-        warping: padding and interpolation.
-        memory_budget: see `evaluate`; where the layers of a block do not fit, the block is shown several times, every
-            time for some of the layers, with the same numbers.
-
-    Raises:
-        ValueError: one layer alone does not fit.
-    """
-
-    def __init__(
-        self,
-        observers: Mapping[str, Observer],
-        reference: str,
-        pairs: Mapping[str, Mapping[str, str]],
-        transformations: TransformationSet,
-        batches: ImageBatches,
-        warping: Warping,
-        memory_budget: int | float | str | None = None,
-    ) -> None:
-        self._observers, self._reference, self._batches = observers, reference, batches
-        self._count = len(transformations)
-        self._warp, self._upright = warping_function(transformations, batches.shape, warping)
-        self.recorders = {
-            name: FidelityRecorder(layer_pairs, getattr(observers[name].model, "layer_tensors", {}))
-            for name, layer_pairs in pairs.items()
-            if name != reference
-        }
-        self._groups = self._grouped(memory_budget)
-
-    def _grouped(self, budget: int | float | str | None) -> tuple[tuple[str, ...], ...]:
-        """Layers of the reference whose activations for a block are in memory together, of it and of one other."""
-        columns = max(self._count, self._upright + 1)
-        shapes = {
-            layer: shape
-            for layer, shape in self._observers[self._reference].model.layer_shapes.items()
-            if any(layer in recorder.pairs for recorder in self.recorders.values())
-        }
-        samples = min(self._batches.batch_size, self._batches.count or self._batches.batch_size)
-        return groups_together(shapes, 2, columns, self._batches.shape, samples, budget)
-
-    def run(self, fidelity_samples: int, progress: bool) -> None:
-        """Go over all images.
-
-        Args:
-            fidelity_samples: on how many of them to compare activations, at least.
-            progress: show a progress bar.
-        """
-        samples = self._batches.count or 0
-        blocks = -(-samples // self._batches.batch_size)
-        wanted = min(blocks, -(-fidelity_samples // self._batches.batch_size)) if self.recorders else 0
-        chosen = set(np.linspace(0, blocks - 1, wanted).astype(int).tolist())
-        total = samples * self._count * len(self._observers)
-        with Progress("comparing", total, "img", shown=progress) as bar:
-            for number, batch in enumerate(self._batches):
-                self._block(self._warp(batch.images), len(batch.images), number in chosen, bar)
-
-    def _block(self, images: NDArray[np.float32], samples: int, compare: bool, bar: Progress) -> None:
-        order = [self._reference, *(name for name in self._observers if name != self._reference)]
-        for number, group in enumerate(self._groups if compare and self._groups else ((),)):
-            before: Mapping[str, Any] = {}
-            for name in order:
-                pairs = self.recorders[name].pairs if name in self.recorders else {}
-                wanted = group if name == self._reference else [pairs[layer] for layer in group if layer in pairs]
-                if number and not wanted:
-                    continue
-                observer = self._observers[name]
-                layers, outputs = observer.show(images, wanted)
-                try:
-                    if layers and name != self._reference:
-                        self.recorders[name].update(before, layers)
-                    if not number:
-                        observer.note(outputs, samples, self._count, self._upright)
-                except ValueError as error:
-                    raise ValueError(f"model {name!r}: {error}") from None
-                if name == self._reference:
-                    before = layers
-                bar.advance(0 if number else samples * self._count)

@@ -55,6 +55,14 @@ class Responses:
             used = _levels_that_occur(second, self.limits)
             self.used = used if self.used is None else self.used | used
 
+    def merge(self, other: Responses) -> None:
+        """Add what was counted in other blocks."""
+        self.count += other.count
+        for name, join in (("fires", np.add), ("used", np.logical_or)):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if theirs is not None:
+                setattr(self, name, theirs if mine is None else join(mine, theirs))
+
     @property
     def firing_before(self) -> NDArray[np.float64]:
         """Share of activations above zero, of every map of the first file."""

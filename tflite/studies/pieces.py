@@ -27,8 +27,9 @@ from tfinv.tflite.comparison.behaviour import identities
 from tfinv.tflite.comparison.confidence import calibration_table
 from tfinv.tflite.comparison.match_files import Match, match
 from tfinv.tflite.comparison.measure_models import measure_models
-from tfinv.tflite.comparison.observing import Observer, PairedRun
+from tfinv.tflite.comparison.observing import Observer
 from tfinv.tflite.comparison.options import ALL_MEASURED
+from tfinv.tflite.comparison.paired_run import PairedRun
 from tfinv.tflite.comparison.predictions import Predictions
 from tfinv.tflite.comparison.storage import loaded_parts, save_parts
 from tfinv.tflite.files.conversion import Conversion

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfinv.datasets.split import SentSplit
 from tfinv.evaluation.distribution import distributed, run_tasks, share_of_memory, team_of, worker_name
 from tfinv.support.cache import Cache
 from tfinv.tflite.files.conversion import Conversion
@@ -62,7 +63,8 @@ def measure_ahead(
         reference = next(iter(conversions.values()))[0]
         mark = store.root / f".{uuid.uuid4().hex}"
         mark.touch()
-        common = (str(mark), reference, materials.input_scale, images, settings, dict(identity))
+        sent = tuple(SentSplit.of(split) for split in images)
+        common = (str(mark), reference, materials.input_scale, sent, settings, dict(identity))
         tasks = [(name, conversion, facts) for name, (conversion, facts) in conversions.items()]
         try:
             lonely = {worker for worker in run_tasks(team, measure_file, common, tasks) if worker}
@@ -82,9 +84,10 @@ def measure_file(common: tuple[Any, ...], name: str, conversion: Conversion, fac
     Returns:
         The name of the worker where it does not see the cache.
     """
-    mark, reference, scale, images, settings, identity = common
+    mark, reference, scale, sent, settings, identity = common
     if not Path(mark).exists():
         return worker_name()
+    images = tuple(split.opened for split in sent)
     model = TFLiteModel(reference, input_scale=scale, probe=False)
     try:
         with distributed(None):
