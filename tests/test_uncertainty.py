@@ -14,7 +14,15 @@ import tfinv
 from tfinv.engine import states as engine_states
 from tfinv.engine.states import copied, leave_one_out, merged
 from tfinv.evaluation.arrays import shard_indices
-from tfinv.resampling.jackknife import Replicates, corrected, interval, middle_of, pseudo_values, standard_error
+from tfinv.resampling.jackknife import (
+    Replicates,
+    corrected,
+    interval,
+    middle_of,
+    pseudo_values,
+    spread_of,
+    standard_error,
+)
 from tfinv.resampling.shards import interval as bootstrap_interval
 from tfinv.resampling.shards import shard_counts
 from tfinv.results import LayerResult
@@ -236,6 +244,26 @@ def test_the_middle_of_an_interval_is_the_estimate_without_its_bias(rng):
     assert middle_of(pseudo, sizes, 2.0) == 2 + standard_error(pseudo, sizes) < corrected(pseudo, sizes)
     means = pseudo_values(values.mean(), [np.delete(values, i).mean() for i in range(30)], sizes)
     assert corrected(means, sizes) == pytest.approx(values.mean(), rel=1e-12)
+    assert spread_of(means, sizes, values.mean()) == pytest.approx(values.std(ddof=1) / 30**0.5, rel=1e-12)
+
+
+def test_a_bias_that_is_taken_off_is_half_known(rng):
+    values, sizes = rng.exponential(size=30), [1] * 30
+    pseudo = pseudo_values(values.var(), np.array([np.delete(values, i).var() for i in range(30)]), sizes)
+    bias = values.var() - values.var(ddof=1)
+    spread = (standard_error(pseudo, sizes) ** 2 + bias**2 / 4) ** 0.5
+    assert spread_of(pseudo, sizes, values.var()) == pytest.approx(spread, rel=1e-12)
+    low, high = interval(pseudo, sizes, values.var(), 0.95)
+    assert high - low == pytest.approx(2 * 2.04523 * spread, rel=1e-5)  # Student's t with 29 degrees of freedom
+
+
+def test_draws_spread_at_least_as_far_as_shards_say(rng):
+    draws = 3 + rng.normal(size=4000)
+    plain = bootstrap_interval(draws, 3.0, 3.0, 20, 0.95)
+    assert bootstrap_interval(draws, 3.0, 3.0, 20, 0.95, 0.9) == plain
+    wide = bootstrap_interval(draws, 3.0, 3.0, 20, 0.95, 2.0)
+    factor = 2 / (draws.std() * (20 / 19) ** 0.5)
+    np.testing.assert_allclose(np.subtract(wide, 3), np.subtract(plain, 3) * factor, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["jackknife", "bootstrap"])

@@ -25,7 +25,9 @@ def shard_counts(shards: int, resamples: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).multinomial(shards, np.full(shards, 1 / shards), size=resamples)
 
 
-def interval(draws: Any, estimate: float, middle: float, shards: int, confidence: float) -> tuple[float, float]:
+def interval(
+    draws: Any, estimate: float, middle: float, shards: int, confidence: float, spread: float = 0.0
+) -> tuple[float, float]:
     r"""Confidence interval: quantiles of the resampled values, taken further out and moved to the middle.
 
         [q_{\alpha'} - b, q_{1 - \alpha'} - b],   \quad \alpha' = \Phi(-\sqrt{G / (G - 1)} \; t_{(1 + c) / 2, G - 1}),
@@ -36,6 +38,9 @@ def interval(draws: Any, estimate: float, middle: float, shards: int, confidence
     side where a measure has a bias that shrinks with the number of samples, since samples that stand twice add nothing.
     The middle is the estimate less that bias, see `tfinv.resampling.jackknife.middle_of`. The interval always contains
     the estimate.
+
+    Draws whose standard deviation, times `sqrt(G / (G - 1))`, is below `spread` are spread out to it: resamples show
+    nothing of how uncertain the bias is that the middle lacks.
 
     Quantiles beyond `5 / B` rest on fewer than five draws.
     Where `\alpha'` does, as with many layers at once, the distance of the quantile
@@ -54,6 +59,7 @@ def interval(draws: Any, estimate: float, middle: float, shards: int, confidence
         middle: the same less its bias.
         shards: `G`.
         confidence: `c`, such as 0.95.
+        spread: the least standard error, see `tfinv.resampling.jackknife.spread_of`.
 
     Source: Hesterberg 2015, "What teachers should know about the bootstrap" (expanded percentile interval); Efron and
     Tibshirani 1993, "An introduction to the bootstrap", chapter 10 (estimate of bias).
@@ -64,8 +70,11 @@ def interval(draws: Any, estimate: float, middle: float, shards: int, confidence
     draws = draws[np.isfinite(draws)]
     if not draws.size:
         return float("nan"), float("nan")
-    reach = (shards / (shards - 1)) ** 0.5 * t.ppf((1 + confidence) / 2, shards - 1)
+    lacking = (shards / (shards - 1)) ** 0.5
+    reach = lacking * t.ppf((1 + confidence) / 2, shards - 1)
     furthest = min(reach, -norm.ppf(5 / draws.size)) if draws.size > 10 else reach
     below, above = np.quantile(draws, [norm.cdf(-furthest), norm.cdf(furthest)]) - draws.mean()
-    low, high = middle + below * reach / furthest, middle + above * reach / furthest
+    deviation = float(draws.std()) * lacking
+    wider = reach / furthest * (max(1.0, spread / deviation) if deviation > 0 else 1.0)
+    low, high = middle + below * wider, middle + above * wider
     return float(min(low, estimate)), float(max(high, estimate))
