@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,17 @@ def damaged(content: bytes, seed: int) -> bytes:
         elif rng.random() < 0.3:  # cut short, not too often: the same error most of the time
             del data[place:]
     return bytes(data)
+
+
+def damaged_inside(content: bytes, seed: int) -> bytes:
+    """A zip file that is sound but for one member, so that no check sum gives the fault away."""
+    inside, written = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
+    chosen = seed % len(inside.namelist())
+    with zipfile.ZipFile(written, "w") as archive:
+        for number, name in enumerate(inside.namelist()):
+            member = inside.read(name)
+            archive.writestr(name, damaged(member, seed) if number == chosen else member)
+    return written.getvalue()
 
 
 # --- what is damaged, and how it is read -----------------------------------------------------------------------------
@@ -182,6 +194,11 @@ KINDS: dict[str, tuple[Callable[[], bytes], str, Callable[[Path], None]]] = {
 }  # fmt: skip
 
 
+INSIDE = "inside "
+KINDS |= {f"{INSIDE}{kind}": KINDS[kind] for kind in ("results", "checkpoint", "data", "keras")}
+"""Kinds of zip files of which one member is damaged."""
+
+
 # --- reading in a process that may die -------------------------------------------------------------------------------
 
 
@@ -192,7 +209,7 @@ def read_all(kind: str, original: Path, folder: Path) -> None:
     _, suffix, read = KINDS[kind]
     content, path = original.read_bytes(), folder / f"damaged{suffix}"
     for line in sys.stdin:
-        path.write_bytes(damaged(content, int(line)))
+        path.write_bytes((damaged_inside if kind.startswith(INSIDE) else damaged)(content, int(line)))
         said = ""
         try:
             read(path)

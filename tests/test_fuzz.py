@@ -18,7 +18,7 @@ def test_damage_is_the_same_for_the_same_seed_and_another_for_another():
 
 @pytest.mark.slow
 def test_some_damaged_data_sets_and_checkpoints():
-    for kind in ("checkpoint", "data"):
+    for kind in ("checkpoint", "inside data"):
         told = outcomes(kind, range(500, 530))
         assert told.counts[FINE] + told.counts[REFUSED] == 30, told.bad
 
