@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import io
 import json
 import os
@@ -208,6 +209,10 @@ def read_all(kind: str, original: Path, folder: Path) -> None:
 
     _, suffix, read = KINDS[kind]
     content, path = original.read_bytes(), folder / f"damaged{suffix}"
+    with contextlib.suppress(Exception):  # what is imported late counts as the start
+        path.write_bytes(content)
+        read(path)
+    print("ready", file=sys.__stdout__, flush=True)
     for line in sys.stdin:
         path.write_bytes((damaged_inside if kind.startswith(INSIDE) else damaged)(content, int(line)))
         said = ""
@@ -277,7 +282,10 @@ def started(kind: str, original: Path, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, "--child", kind, str(original), str(folder)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, text=True, bufsize=1, env=environment, **pipes)
+    child = subprocess.Popen(command, text=True, bufsize=1, env=environment, **pipes)
+    assert child.stdout is not None
+    child.stdout.readline()
+    return child
 
 
 def asked(child: subprocess.Popen[str], seed: int) -> tuple[str, str]:
