@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fuzz_files import BARE, DIED, FINE, HUNG, KINDS, REFUSED, damaged, outcomes
+from fuzz_files import BARE, DIED, FINE, HUNG, KINDS, REFUSED, damaged, network, outcomes
 
 COUNT = 1500
 """Files of every kind, in the long test."""
@@ -30,3 +30,13 @@ def test_many_damaged_files(kind):
     assert not told.counts[BARE] and not told.counts[HUNG], told.bad
     assert kind == "tflite" or not told.counts[DIED], told.bad
     assert told.counts.total() == COUNT
+
+
+def test_a_tflite_file_without_inputs_is_refused():
+    from tfinv.tflite import TFLiteModel, float32
+    from tfinv.tflite.files.flatbuffer import editable, pack
+
+    content = editable(float32(network()).content)
+    content.subgraphs[0].inputs = []
+    with pytest.raises(ValueError, match=r"model must have one input of images .* Received: input shapes \[\]"):
+        TFLiteModel(pack(content), probe=False)
