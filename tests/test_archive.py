@@ -180,6 +180,10 @@ DAMAGES: dict[str, tuple[Callable[[Path, Kind], Any], str]] = {
     "shape": (lambda path, kind: with_array(path, kind, npy(np.zeros((2, 3, 1, 1, 1)))), "must be"),
     "dtype": (lambda path, kind: with_array(path, kind, npy(np.full(5, "text"))), "must be"),
     "deep": (lambda path, kind: with_header(path, kind, b'{"a":' + b"[" * 200_000), "nested too deep|no JSON"),
+    "damaged head": (
+        lambda path, kind: with_array(path, kind, npy(np.zeros(3)).replace(b"(3,)", b"(3,(")),
+        "the head of an array is damaged",
+    ),
     "no JSON": (lambda path, kind: with_header(path, kind, b"\xff\xfe{"), "its header is no JSON"),
     "list": (lambda path, kind: with_header(path, kind, lambda _: [1, 2]), "its format is None"),
     "format": (lambda path, kind: with_header(path, kind, lambda h: h.update(format="x")), "its format is 'x'"),

@@ -94,6 +94,38 @@ def test_max_samples_bounds_what_is_measured():
         assert 6 * 4 <= Counting.seen <= 6 * 4 + 8, "six images, four rotations, and a trial to learn the shapes"
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"images": np.full((4, 8, 8, 1), np.nan)}, "images must be finite. Received: NaN or infinity in image 0"),
+        ({"images": images(1)}, "images must be at least 2"),
+        ({"transformations": "rotations(1)"}, "transformations must"),
+        ({"measures": "AccuracyUnder"}, "labels must be given for AccuracyUnder"),
+        ({"measures": "NoMeasure"}, "measure must be"),
+        ({"layers": 5}, "layers must be names, globs or layer types. Received: 5"),
+    ],
+)
+def test_what_can_never_be_measured_is_refused_when_the_callback_is_made(options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        InvarianceCallback(**{"images": images(), "transformations": "rotations(4)", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layers": "cnv"}, "layers must .*'cnv'"),
+        ({"images": np.zeros((6, 9, 9, 1), np.float32)}, r"images must fit the model's input .*\(9, 9, 1\)"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused_before_its_first_step(options, words):
+    callback = InvarianceCallback(**{"images": images(), "transformations": "rotations(4)", **options})
+    steps = []
+    callback.on_train_batch_begin = lambda batch, logs=None: steps.append(batch)  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=words):
+        fitted(callback)
+    assert not steps
+
+
 @pytest.mark.parametrize("option", ["every", "max_samples"])
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ValueError, match=f"{option} must be a whole number"):

@@ -15,7 +15,8 @@ import numpy as np
 from tfinv.activations.source import LayerChoice
 from tfinv.activations.sub_model import ActivationModel
 from tfinv.datasets.given import as_array, first, is_dataset, unpack
-from tfinv.evaluation.evaluate import as_measures, evaluate
+from tfinv.evaluation.arguments import as_measures, check_before_training
+from tfinv.evaluation.evaluate import evaluate
 from tfinv.support.checks import layer_choice, path_like, whole_number
 from tfinv.support.files import write_text
 from tfinv.support.guarded import guarded
@@ -58,7 +59,8 @@ class InvarianceCallback(keras.callbacks.Callback):
         tensorboard: a log folder for scalars, and a heat map as an image.
 
     Raises:
-        ValueError: `every` or `max_samples` out of range, a bad set or measure.
+        ValueError: `every` or `max_samples` out of range, a bad set or measure, images with NaN, too few for a measure
+            or without the labels that it needs. When training begins: an unknown layer, or images that do not fit.
         ImportError: `tensorboard` was given and TensorBoard is not installed.
     """
 
@@ -89,6 +91,7 @@ class InvarianceCallback(keras.callbacks.Callback):
         layer_choice(layers)
         self.transformations, self.measures = as_set(transformations), as_measures(measures)
         self.images = first(images, max_samples)
+        check_before_training(self.images, self.transformations, self.measures)
         self.every, self.layers, self.before = every, layers, before
         self.csv = None if csv is None else Path(csv)
         self.tensorboard = tensorboard
@@ -100,7 +103,9 @@ class InvarianceCallback(keras.callbacks.Callback):
         self._writer: Any = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Measure the untrained model where asked."""
+        """Refuse layers and images that do not fit the model; measure it untrained where asked."""
+        if self.model.built:
+            check_before_training(self.images, self.transformations, self.measures, self._of_model())
         if self.before:
             self._measure(0)
 
@@ -122,15 +127,19 @@ class InvarianceCallback(keras.callbacks.Callback):
         import pandas as pd
 
         start = time.perf_counter()
-        if self._source is None or self._source.keras_model is not self.model:
-            self._source = ActivationModel(self.model, self.layers)
-        results = evaluate(self._source, self.images, self.transformations, self.measures, progress=False)
+        results = evaluate(self._of_model(), self.images, self.transformations, self.measures, progress=False)
         self.profiles.append(results.profile().assign(epoch=epoch))
         if self.csv is not None:
             write_text(self.csv, to_csv(pd.concat(self.profiles, ignore_index=True)))
         if self.tensorboard is not None:
             self._log(results, epoch)
         self.seconds += time.perf_counter() - start
+
+    def _of_model(self) -> ActivationModel:
+        """The chosen layers of the model in training."""
+        if self._source is None or self._source.keras_model is not self.model:
+            self._source = ActivationModel(self.model, self.layers)
+        return self._source
 
     def _log(self, results: Any, epoch: int) -> None:
         import tensorflow as tf

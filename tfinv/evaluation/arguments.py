@@ -10,13 +10,15 @@ import numpy as np
 from tfinv.activations.input_scale import InputScale
 from tfinv.activations.source import ActivationSource, LayerChoice
 from tfinv.activations.sub_model import ActivationModel
+from tfinv.datasets.given import as_array, check_finite, is_dataset, unpack
 from tfinv.engine.batches import ImageBatches
 from tfinv.measures import Measure, parse
 from tfinv.measures.base import check_enough
 from tfinv.models.opening import as_model
 from tfinv.statistics.resolution import check_size
 from tfinv.support.checks import whole_number
-from tfinv.support.types import Model
+from tfinv.support.types import Images, Model
+from tfinv.transformations import TransformationSet
 
 IMAGES_PER_BLOCK, SAMPLES_PER_BLOCK = 256, 16
 """Transformed images in a block, where the user says nothing: enough for the cores. Accumulators of columns are read
@@ -106,6 +108,34 @@ def check_measures(
                 f"class {label}"
             )
     check_enough(measures, None if part else batches.count, transformations)
+
+
+def check_before_training(
+    images: Images,
+    transformations: TransformationSet,
+    measures: Sequence[Measure],
+    source: ActivationSource | None = None,
+) -> None:
+    """Refuse what cannot be measured later on, while a model trains; nothing is run.
+
+    Args:
+        images: see `evaluate`.
+        transformations: the set.
+        measures: the measures.
+        source: the model; None where it is not known yet.
+
+    Raises:
+        ValueError: images that are no such, NaN among them, no labels, too few samples or transformations for a
+            measure, or images that do not fit the model.
+        TypeError: images of another kind.
+    """
+    if not is_dataset(images):
+        check_finite(as_array(unpack(images)[0]))
+    batches = ImageBatches(images, block_size(None, len(transformations)))
+    check_labels(measures, batches.has_labels)
+    check_enough(measures, batches.count, len(transformations))
+    if source is not None:
+        as_source(source, None, batches.shape)
 
 
 def check_labels(measures: Sequence[Measure], given: bool) -> None:

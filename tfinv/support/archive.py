@@ -210,7 +210,10 @@ def _check_members(members: Any, arrays: Arrays) -> None:
 
 
 def _zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
-    archive = zipfile.ZipFile(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except UnicodeDecodeError:  # the name of a member
+        raise zipfile.BadZipFile from None
     with open(path, "rb") as tail:
         tail.seek(-_END, os.SEEK_END)
         end = tail.read()

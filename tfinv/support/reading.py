@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((MemoryError,), "it does not fit into memory"),
     ((NotImplementedError, RuntimeError), "it is encrypted or compressed in a way that NumPy does not write"),
     (_ZIP, _CUT),
+    ((tokenize.TokenError, SyntaxError), "the head of an array is damaged"),  # NumPy reads it as Python's tokens
     ((json.JSONDecodeError,), "it is no JSON"),
     ((UnicodeDecodeError,), "it is no text in UTF-8"),
     ((ValueError, TypeError, AttributeError, IndexError), ""),
