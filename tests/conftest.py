@@ -45,8 +45,9 @@ gc.set_threshold(100_000, 20, 20)
 
 
 HEAVY = (
-    "test_models", "test_tflite_study", "test_run", "test_docs_examples", "test_evaluation", "test_engine_checkpoint",
-    "test_training", "test_tflite_qat", "test_tflite_compare", "test_invariance_loss", "test_measures_local_error",
+    "test_models", "test_tflite_study", "test_run", "test_tflite_convert", "test_tflite_qat_layers",
+    "test_docs_examples", "test_evaluation", "test_engine_checkpoint", "test_training", "test_tflite_qat",
+    "test_tflite_compare", "test_uncertainty", "test_invariance_loss", "test_measures_local_error",
     "test_measures_distance", "test_layers_group", "test_plots", "test_measures_estimator", "test_choose_bits",
     "test_tflite_kernel_comparison", "test_tflite_real", "test_several_labels", "test_extending", "test_experiments",
     "test_measures_goodfellow", "test_datasets_given", "test_report", "test_outputs", "test_site", "test_one_answer",
