@@ -45,12 +45,14 @@ gc.set_threshold(100_000, 20, 20)
 
 
 HEAVY = (
-    "test_tflite_study", "test_docs_examples", "test_run", "test_experiments", "test_extending",
-    "test_tflite_kernel_comparison", "test_tflite_qat_tfmot", "test_tflite_real", "test_training", "test_models",
-    "test_tflite_compare", "test_engine_checkpoint", "test_invariance_loss", "test_tflite_qat", "test_tflite_silence",
-    "test_measures_representation", "test_tflite_qat_invariance", "test_datasets_known", "test_one_answer",
-    "test_layers_group", "test_commands_options", "test_engine_fused", "test_site", "test_distribute",
-    "test_engine_merging", "test_local_error", "test_notebook", "test_evaluation",
+    "test_models", "test_tflite_study", "test_run", "test_tflite_convert", "test_tflite_qat_layers",
+    "test_docs_examples", "test_evaluation", "test_engine_checkpoint", "test_training", "test_tflite_qat",
+    "test_tflite_compare", "test_uncertainty", "test_invariance_loss", "test_measures_local_error",
+    "test_measures_distance", "test_layers_group", "test_plots", "test_measures_estimator", "test_choose_bits",
+    "test_tflite_kernel_comparison", "test_tflite_real", "test_several_labels", "test_extending", "test_experiments",
+    "test_measures_goodfellow", "test_datasets_given", "test_report", "test_outputs", "test_site", "test_one_answer",
+    "test_measures_representation", "test_layout", "test_input_scale", "test_one_unit", "test_models_by_path",
+    "test_distribute", "test_notebook",
 )  # fmt: skip
 """Files that take longest, the longest first: where processes share the files, none of them is left for the end."""
 

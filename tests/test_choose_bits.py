@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     return x[200:280], y[200:280]
 
 
+@functools.cache
 def reference():
     return float32(trained(plain_network))
 

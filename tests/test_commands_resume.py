@@ -17,12 +17,12 @@ from tfinv.engine import passes
 from tfinv.run import main
 from tfinv.tflite import float32
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SLOWLY = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tfinv.engine import checkpoint, passes
-
-pytestmark = pytest.mark.usefixtures("undrawn")
 one, begin = passes.Pass._one, checkpoint.Checkpoint.__init__
 def slow(self, *rest):
     one(self, *rest)

@@ -124,12 +124,14 @@ def keras_run(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedP
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_without_a_data_folder_keras_is_asked(keras_run: subprocess.CompletedProcess[str]) -> None:
     lines = keras_run.stdout.splitlines()
     assert lines[0] == "['from keras.datasets.fashion_mnist', (28, 28, 1), 20, 10]", keras_run.stderr
     assert lines[1] == f"{list(range(10))} {list(range(10))}"
 
 
+@pytest.mark.slow
 def test_a_failed_download_says_what_to_do(keras_run: subprocess.CompletedProcess[str]) -> None:
     last = keras_run.stderr.strip().splitlines()[-1]
     assert last.startswith(

@@ -63,7 +63,13 @@ def modules_with_examples() -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("name", modules_with_examples())
+TRAINING = ("tfinv.tflite.studies.choose_bits", "tfinv.tflite.qat.report", "tfinv.tflite.qat.train")
+"""Modules whose examples train and convert for seconds."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in TRAINING)) for name in modules_with_examples()]
+)
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Not `importlib.import_module(name)` alone: a function may bear the name of its module (transformations.warp).
@@ -180,11 +186,8 @@ def run_command(command: str, folder: Path) -> None:
         assert harmless, f"how to check `{command}`? Put <!-- test: skip, why --> above its block if it cannot run"
 
 
-def page_to_run(page: Path) -> Any:
-    return pytest.param(page, id=str(page.relative_to(ROOT)), marks=[] if page.parent == ROOT else [pytest.mark.slow])
-
-
-@pytest.mark.parametrize("page", [page_to_run(page) for page in PAGES])
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_and_commands_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}

@@ -96,7 +96,7 @@ def test_a_model_equals_its_arrays_for_every_measure(model, images, matrices):
     )
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 23])
+@pytest.mark.parametrize("batch_size", [1, pytest.param(4, marks=pytest.mark.slow), 23])
 def test_block_size_changes_nothing(model, images, batch_size):
     assert_same(run(model, images, measures=ALL), run(model, images, measures=ALL, batch_size=batch_size), 1e-4, 1e-6)
 

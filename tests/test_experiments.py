@@ -192,7 +192,7 @@ REDRAWN = ("accuracy", "feature_maps", "measures_look", "sample_sizes", "trainin
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "accuracy" else [pytest.mark.slow]) for name in ORDER]
+    "name", [pytest.param(name, marks=[] if name == "data_subset" else [pytest.mark.slow]) for name in ORDER]
 )
 def test_smoke(name: str, runs: Path, cache: Path):
     experiment = find_experiment(name)

@@ -222,6 +222,7 @@ def test_published_networks_say_where_they_come_from(tmp_path: Path, monkeypatch
         network_of(study, "resnet_of_mine", 0, trained=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="TFINV_DATA is not set")
 def test_random_weights_follow_the_seed_and_trained_ones_do_not(tmp_path: Path):
     study = study_with(tmp_path)

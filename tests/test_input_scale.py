@@ -170,6 +170,7 @@ def test_real_files_get_their_bytes_as_they_are(file, ends):
     assert np.array_equal(stored - np.iinfo(tensor.dtype).min, bytes_in), "what the file stores is the image's byte"
 
 
+@pytest.mark.slow
 @real
 def test_resnet_on_cifar_is_right_without_an_option_and_warns_with_a_wrong_one():
     test = datasets.load("cifar10", max_samples=200).test

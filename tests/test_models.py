@@ -52,50 +52,53 @@ def small(name: str, **options: Any) -> keras.Model:
     return models.build(name, (16, 16, 1), 10, seed=0, **(SMALL[name] | options))
 
 
+COUNTED: list[tuple[int, str, tuple[int, int, int], dict[str, Any]]] = [
+    (540_970, "simple_conv", MNIST, {}),
+    (541_738, "simple_conv", MNIST, {"batch_normalization": True}),
+    (656_170, "simple_conv", MNIST, {"kernel_size": 5}),
+    (828_970, "simple_conv", MNIST, {"kernel_size": 7}),
+    (587_146, "simple_conv", MNIST, {"max_pooling": False}),
+    (5_426_954, "simple_conv", MNIST, {"filters": 128, "dense": 128}),
+    (2_653_898, "simple_conv", CIFAR, {"filters": 64, "dense": 128}),
+    (6_412_298, "simple_conv", CIFAR, {"filters": 128, "dense": 128}),
+    (6_415_114, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "batch_normalization": True}),
+    (8_253_450, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "kernel_size": 5}),
+    (11_015_178, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "kernel_size": 7}),
+    (7_149_962, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "max_pooling": False}),
+    (38_570, "all_convolutional", MNIST, {}),
+    (610_058, "all_convolutional", CIFAR, {"filters": 64}),
+    (152_906, "all_convolutional", MNIST, {"filters": 32}),
+    (1_369_738, "all_convolutional", CIFAR, {"filters": 96}),
+    (490_810, "vgg16d", MNIST, {}),
+    (492_154, "vgg16d", MNIST, {"batch_normalization": True}),
+    (8_952_138, "vgg16d", CIFAR, {"filters": 64, "dense": 512}),
+    (8_957_514, "vgg16d", CIFAR, {"filters": 64, "dense": 512, "batch_normalization": True}),
+    (11_163_210, "resnet", MNIST, {"batch_normalization": False}),
+    (11_172_810, "resnet", MNIST, {}),
+    (11_164_362, "resnet", CIFAR, {"batch_normalization": False}),
+    (11_173_962, "resnet", CIFAR, {}),
+    (21_265_098, "resnet", CIFAR, {"depth": 34, "batch_normalization": False}),
+    (21_282_122, "resnet", CIFAR, {"depth": 34}),
+    (23_520_842, "resnet", CIFAR, {"depth": 50}),
+    (52_650, "ffnet", MNIST, {}),
+    (105_214, "ffnet", MNIST, {"hidden": (120, 84), "activation": "relu"}),
+    (820_874, "ffnet", CIFAR, {"hidden": (256, 128)}),
+    (421_642, "tutorial_cnn", MNIST, {}),
+    (411_242, "tutorial_cnn", MNIST, {"kernel_size": 2, "dilation": 2}),
+    (61_706, "lenet", (32, 32, 1), {}),
+    (62_006, "lenet", CIFAR, {}),
+    # By hand, of the depthwise-separable network: stem 464, blocks 752 + 2528 + 4928 + 9152 + 18048 + 34688, 2570.
+    (73_130, "mobilenet_small", CIFAR, {}),
+    # By hand: stem 896, blocks 7160 + 10232 + 28592 + 40880 (of 64, 64, 128 ... channels), logits 1290.
+    (104_818, "inception", CIFAR, {}),
+    # By hand: float 320 + 1290, signs 9216 + 18432 + 36864 + 401408, scale and offset 2 * (32 * 2 + 64 * 2 + 128).
+    (468_170, "binary_net", MNIST, {}),
+]
+
+
 @pytest.mark.parametrize(
     ("parameters", "name", "shape", "options"),
-    [
-        (540_970, "simple_conv", MNIST, {}),
-        (541_738, "simple_conv", MNIST, {"batch_normalization": True}),
-        (656_170, "simple_conv", MNIST, {"kernel_size": 5}),
-        (828_970, "simple_conv", MNIST, {"kernel_size": 7}),
-        (587_146, "simple_conv", MNIST, {"max_pooling": False}),
-        (5_426_954, "simple_conv", MNIST, {"filters": 128, "dense": 128}),
-        (2_653_898, "simple_conv", CIFAR, {"filters": 64, "dense": 128}),
-        (6_412_298, "simple_conv", CIFAR, {"filters": 128, "dense": 128}),
-        (6_415_114, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "batch_normalization": True}),
-        (8_253_450, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "kernel_size": 5}),
-        (11_015_178, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "kernel_size": 7}),
-        (7_149_962, "simple_conv", CIFAR, {"filters": 128, "dense": 128, "max_pooling": False}),
-        (38_570, "all_convolutional", MNIST, {}),
-        (610_058, "all_convolutional", CIFAR, {"filters": 64}),
-        (152_906, "all_convolutional", MNIST, {"filters": 32}),
-        (1_369_738, "all_convolutional", CIFAR, {"filters": 96}),
-        (490_810, "vgg16d", MNIST, {}),
-        (492_154, "vgg16d", MNIST, {"batch_normalization": True}),
-        (8_952_138, "vgg16d", CIFAR, {"filters": 64, "dense": 512}),
-        (8_957_514, "vgg16d", CIFAR, {"filters": 64, "dense": 512, "batch_normalization": True}),
-        (11_163_210, "resnet", MNIST, {"batch_normalization": False}),
-        (11_172_810, "resnet", MNIST, {}),
-        (11_164_362, "resnet", CIFAR, {"batch_normalization": False}),
-        (11_173_962, "resnet", CIFAR, {}),
-        (21_265_098, "resnet", CIFAR, {"depth": 34, "batch_normalization": False}),
-        (21_282_122, "resnet", CIFAR, {"depth": 34}),
-        (23_520_842, "resnet", CIFAR, {"depth": 50}),
-        (52_650, "ffnet", MNIST, {}),
-        (105_214, "ffnet", MNIST, {"hidden": (120, 84), "activation": "relu"}),
-        (820_874, "ffnet", CIFAR, {"hidden": (256, 128)}),
-        (421_642, "tutorial_cnn", MNIST, {}),
-        (411_242, "tutorial_cnn", MNIST, {"kernel_size": 2, "dilation": 2}),
-        (61_706, "lenet", (32, 32, 1), {}),
-        (62_006, "lenet", CIFAR, {}),
-        # By hand, of the depthwise-separable network: stem 464, blocks 752 + 2528 + 4928 + 9152 + 18048 + 34688, 2570.
-        (73_130, "mobilenet_small", CIFAR, {}),
-        # By hand: stem 896, blocks 7160 + 10232 + 28592 + 40880 (of 64, 64, 128 ... channels), logits 1290.
-        (104_818, "inception", CIFAR, {}),
-        # By hand: float 320 + 1290, signs 9216 + 18432 + 36864 + 401408, scale and offset 2 * (32 * 2 + 64 * 2 + 128).
-        (468_170, "binary_net", MNIST, {}),
-    ],
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] > 5_000_000)) for case in COUNTED],
 )
 def test_parameter_counts_of_the_study(
     parameters: int, name: str, shape: tuple[int, int, int], options: dict[str, Any]

@@ -46,7 +46,7 @@ class Asked:
     studied: StudyResult
 
 
-@pytest.fixture(scope="module", params=["jackknife", "bootstrap"])
+@pytest.fixture(scope="module", params=["jackknife", pytest.param("bootstrap", marks=pytest.mark.slow)])
 def asked(request: pytest.FixtureRequest) -> Asked:
     images, classes = digits()
     data = Split(images[1400:1500], classes[1400:1500])

@@ -77,6 +77,7 @@ def test_route_tfmot_keeps_the_laws(data: Any) -> None:
     check_laws(data, "hidden", route="tfmot")
 
 
+@pytest.mark.slow
 def test_route_keras_distils_the_float_model(data: Any) -> None:
     teacher = network()
     loss = InvarianceLoss(SET, "logits", 0.1, distillation=Distillation(teacher, weight=0.5))

@@ -90,7 +90,15 @@ CASES: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+LESS_COMMON = {
+    *("separable", "transposed", "three summands", "maximum", "relu after a pool", "dilated, grouped"),
+    *("swish", "slopes", "padding, upsampling", "one pixel"),
+}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in LESS_COMMON)) for case in CASES]
+)
 def test_layers_become_integer_operators_that_agree(case: str, digits: datasets.Dataset) -> None:
     body, expected = CASES[case]
     images = digits.train.x[:64]

@@ -36,6 +36,7 @@ def test_resnet_has_its_published_accuracies(resnet, cifar10):
     assert_allclose(100 * float((answers[0] == answers[1]).mean()), 94.8, atol=0.5)
 
 
+@pytest.mark.slow
 def test_our_own_int8_of_resnet_is_as_good_as_float(data_folder, cifar10, resnet):
     model = models.load(data_folder / "models" / "ic_resnet8" / "model.h5")
     conversion = static_int8(model, 255 * cifar10.x[-200:])
@@ -81,6 +82,7 @@ def _unescaped(page: str) -> str:
     return html.unescape(page)
 
 
+@pytest.mark.slow
 def test_a_wrong_scale_of_resnet_is_pointed_out(data_folder, cifar10):
     folder = data_folder / "models" / "ic_resnet8"
     files = [folder / "float.tflite"] * 2

@@ -65,6 +65,7 @@ def test_learns_digits_and_says_how_well(digits: datasets.Dataset) -> None:
     assert (result.restarts, result.converged) == (0, True) and result.seconds > 0
 
 
+@pytest.mark.slow
 def test_augmented_training_withstands_rotation(digits: datasets.Dataset) -> None:
     test = digits.test.subset(200, seed=0)
     under = []
