@@ -12,6 +12,7 @@ import tfinv
 from tfinv import datasets, models
 from tfinv.experiment import Experiment, Finding, Run, ahead, run_experiment
 from tfinv.experiments._shared.compression import distilled, fine_tuned
+from tfinv.experiments._shared.invariance_trainings import figures, tuned_figures
 from tfinv.experiments._shared.regression import regressor
 from tfinv.experiments._shared.retraining import retrained
 from tfinv.experiments._shared.standard import ROTATED, StandardStudy, standard
@@ -207,15 +208,20 @@ def test_networks_trained_on_distilled_or_told_transformations_are_made_by_worke
             regressor(study, 0, "rotations(4)"),
         ):
             kept.append([weight.copy() for weight in made.get_weights()])
+        for found in (figures(study, base, 0, "weight_int4"), tuned_figures(study, base, "distilled", 0, 0)):
+            if not run.rehearsal:
+                kept.append([np.array([found[key] for key in ("upright", "mean", "worst")])])
+                kept.append([np.array(list(dict(found["profile"]).values()))])
 
-    settings = {"fine_tuning": 1, "regression_epochs": 1}
+    settings = {"fine_tuning": 1, "regression_epochs": 1, "layers": ("fc1",), "weight": 0.1}
+    settings |= {"tuned_epochs": 1, "tuned_rate": 1e-3, "tuned_samples": 100}
     trial = Experiment("trial", "Does it?", answer, **standard(settings, **settings))
     run_experiment(trial, preset="smoke", out=tmp_path / "one", progress=False)
     expected = real.copy()
     real.clear()
     with ThreadPoolExecutor(1) as pool, tfinv.distributed(pool):
         run_experiment(trial, preset="smoke", out=tmp_path / "two", progress=False)
-    assert len(filled) == 5 and len(real) == 4
+    assert len(filled) == 7 and len(real) == 8
     for one, other in zip(expected, real, strict=True):
         for weight, same in zip(one, other, strict=True):
             np.testing.assert_array_equal(weight, same)

@@ -96,7 +96,7 @@ class Ahead:
 
         Args:
             folder: where to.
-            kind: `"model"` or `"results"`.
+            kind: `"model"`, `"results"`, or `"keep"` for figures.
             piece: what is asked for.
             model: what is measured.
 
@@ -189,19 +189,20 @@ class Rehearsal:
             warnings.simplefilter("ignore")  # of values that mean nothing
             rehearse(self)
 
-    def network(self, piece: Training | Derived, untrained: Callable[[], Model]) -> Any:
-        """What workers made, or else an untrained network."""
+    def made(self, piece: Training | Derived, stand_in: Callable[[], Any]) -> Any:
+        """What workers made, or else something that stands for it, such as an untrained network."""
         config = self._ahead.config(piece)
         key = config_hash(config)
         store = self._ahead.store
-        made = store.has("model", config)
-        folder = (store if made else self.cache).path("model", config if made else piece.config)
-        model = piece.load(folder) if made else untrained()
-        model.tfinv_waits = not made and isinstance(piece, Derived) and not piece.can_be_made
-        if not model.tfinv_waits:
+        is_there = store.has(piece.kind, config)
+        folder = (store if is_there else self.cache).path(piece.kind, config if is_there else piece.config)
+        value = piece.load(folder) if is_there else stand_in()
+        waits = not is_there and isinstance(piece, Derived) and not piece.can_be_made
+        if not waits:
             self._networks.setdefault(key, Wanted(str(piece), (piece, config)))
-        model.tfinv_piece, model.tfinv_path = key, folder / "model.keras"
-        return model
+        if piece.kind == "model":
+            value.tfinv_piece, value.tfinv_path, value.tfinv_waits = key, folder / "model.keras", waits
+        return value
 
     def measured(self, model: Model, measuring: Measurement) -> Results:
         """What workers made, or else results of a few images."""
@@ -263,7 +264,7 @@ def fill(common: tuple[str, list[Wanted], dict[str, Any]], number: int) -> Fille
         with distributed(None):
             if network.training:
                 training, config = network.training
-                model = store.get("model", config, lambda folder: training.make(folder, False), training.load)
+                model = store.get(training.kind, config, lambda folder: training.make(folder, False), training.load)
             else:
                 model = _opened(network)
             for measuring, config in network.measurings.values():
@@ -280,7 +281,7 @@ def fill(common: tuple[str, list[Wanted], dict[str, Any]], number: int) -> Fille
 
 
 def _configs(network: Wanted) -> list[tuple[str, dict[str, Any]]]:
-    trained = [("model", network.training[1])] if network.training else []
+    trained = [(network.training[0].kind, network.training[1])] if network.training else []
     return [*trained, *(("results", config) for _, config in network.measurings.values())]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Training:
         training: arguments of `tfinv.training.train`.
     """
 
+    kind: ClassVar[str] = "model"
     architecture: str
     data: Dataset
     augmentation: str | Mapping[str, Any] | None
@@ -124,6 +126,7 @@ class Derived:
         base: fingerprint of that network; None for none.
     """
 
+    kind: ClassVar[str] = "model"
     name: str
     config: Mapping[str, Any]
     function: Callable[..., Any]
@@ -149,12 +152,32 @@ class Derived:
 
     def make(self, folder: Path, progress: bool) -> None:
         """Make it and write it into a folder."""
+        self._made(progress).save(folder / "model.keras")
+
+    def _made(self, progress: bool) -> Any:
         from tfinv import models
 
         base = [] if self.base_path is None else [models.load(self.base_path)]
-        self.function(*base, progress=progress, **self.arguments).save(folder / "model.keras")
+        return self.function(*base, progress=progress, **self.arguments)
 
-    load = staticmethod(Training.load)
+    @staticmethod
+    def load(folder: Path) -> Any:
+        """Read it from a folder."""
+        return Training.load(folder)
+
+
+@dataclass(frozen=True)
+class Figures(Derived):
+    """Numbers that an experiment finds in a way of its own, about a network; see `Run.figures`."""
+
+    kind: ClassVar[str] = "keep"
+
+    def make(self, folder: Path, progress: bool) -> None:
+        write_json(folder / "figures.json", self._made(progress))
+
+    @staticmethod
+    def load(folder: Path) -> Any:
+        return json.loads((folder / "figures.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tfinv.evaluation.distribution import team_of
 from tfinv.experiment.ahead import Ahead, Rehearsal
 from tfinv.experiment.description import Experiment, Finding
-from tfinv.experiment.pieces import Derived, Measurement, Training, fingerprint, plain
+from tfinv.experiment.pieces import Derived, Figures, Measurement, Training, fingerprint, plain
 from tfinv.results import Results
 from tfinv.support import environment
 from tfinv.support.cache import Cache, config_hash
@@ -120,7 +120,7 @@ class Run:
         key = config_hash(config)
         if key in self._models:
             return self._models[key]
-        model = self._network(piece, piece.built)
+        model = self._made(piece, piece.built)
         if len(self._models) >= MODELS_KEPT:
             del self._models[next(iter(self._models))]
         self._models[key] = model
@@ -152,26 +152,47 @@ class Run:
         """
         path, of = (None, None) if base is None else (str(base.tfinv_path), fingerprint(base))
         piece = Derived(name, plain(config), function, arguments, path, of)
-        return self._network(piece, untrained or (lambda: _copied(base)))
+        return self._made(piece, untrained or (lambda: _copied(base)))
 
-    def _network(self, piece: Training | Derived, untrained: Callable[[], Any]) -> Any:
+    def figures(
+        self, name: str, config: Mapping[str, Any], function: Callable[..., Any], *, base: Any, **arguments: Any
+    ) -> dict[str, Any]:
+        """Numbers that the experiment finds in a way of its own, from the cache where they were found before.
+
+        Args:
+            name: see `derived`, as all others.
+            config: everything that determines them.
+            function: gives a mapping that JSON can hold.
+            base: the network that they are about.
+            **arguments: of the function.
+
+        Returns:
+            The mapping; where the experiment only finds out what it will ask for, an empty one.
+        """
+        piece = Figures(name, plain(config), function, arguments, str(base.tfinv_path), fingerprint(base))
+        return self._made(piece, dict)
+
+    def _made(self, piece: Training | Derived, stand_in: Callable[[], Any]) -> Any:
         config = dict(piece.config)
-        if self.rehearsal and not self.cache.kept("model", config):
-            model = self.rehearsal.network(piece, untrained)
+        is_model = piece.kind == "model"
+        if self.rehearsal and not self.cache.kept(piece.kind, config):
+            value = self.rehearsal.made(piece, stand_in)
         else:
 
             def make(folder: Path) -> None:
-                if self.ahead and self.ahead.make(folder, "model", piece):
+                if self.ahead and self.ahead.make(folder, piece.kind, piece):
                     return
-                self.say(f"training {piece}")
+                self.say(f"{'training' if is_model else 'measuring'} {piece}")
                 piece.make(folder, self.progress)
 
-            model = self.cache.get("model", config, make, piece.load)
-            model.tfinv_path = self.cache.path("model", config) / "model.keras"
-            if self.ahead:
-                model.tfinv_piece = config_hash(self.ahead.config(piece))
-        model.tfinv_config = config
-        return model
+            value = self.cache.get(piece.kind, config, make, piece.load)
+            if is_model:
+                value.tfinv_path = self.cache.path("model", config) / "model.keras"
+            if is_model and self.ahead:
+                value.tfinv_piece = config_hash(self.ahead.config(piece))
+        if is_model:
+            value.tfinv_config = config
+        return value
 
     def measured(
         self, model: Model, split: Split, transformations: str, measures: Sequence[str], *, samples: str, **options: Any
