@@ -73,7 +73,7 @@ DEFECTS = (
            "(1 + confidence) / 2, len(sizes))", "test_uncertainty.py", "textbook"),
     Defect("one-sided intervals", f"{INTERVALS}/jackknife.py", "t.ppf((1 + confidence) / 2", "t.ppf(confidence",
            "test_uncertainty.py", "textbook"),
-    Defect("draws are not spread", f"{INTERVALS}/shards.py", "(shards / (shards - 1)) ** 0.5 * ", "1.0 * ",
+    Defect("draws are not spread", f"{INTERVALS}/shards.py", "(shards / (shards - 1)) ** 0.5", "1.0",
            "test_uncertainty.py", "few_shards or draws_are_spread"),
     Defect("layers are judged alone", "tfinv/uncertainty.py", "1 - (1 - confidence) / max(measured, 1)", "confidence",
            "test_tflite_differences.py", "simultaneous"),

@@ -327,6 +327,34 @@ def test_normalization_is_a_first_layer() -> None:
     np.testing.assert_allclose(np.asarray(normalized), (image - 0.25) / 0.5, atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("all_convolutional", 2248.435),
+        ("binary_net", 11971.736),
+        ("ffnet", 2424.987),
+        ("inception", 6318.453),
+        ("lenet", 3049.953),
+        ("mobilenet_small", 11390.925),
+        ("p4_all_convolutional", 2246.345),
+        ("p4_resnet", 11965.972),
+        ("p4cnn", 1554.059),
+        ("resnet", 252716.5),
+        ("simple_conv", 11030.090),
+        ("st_cnn", 12416.775),
+        ("ti_pooling", 6129.407),
+        ("tutorial_cnn", 9539.114),
+        ("vgg16d", 15294.788),
+        ("z2cnn", 2085.227),
+    ],
+)
+def test_a_seed_gives_the_weights_that_it_always_gave(name: str, size: float) -> None:
+    """Findings, and networks in caches, are those of a seed."""
+    weights = models.build(name, (28, 28, 1), 10, seed=0).get_weights()
+    assert sum(float(np.abs(array).sum(dtype=np.float64)) for array in weights) == pytest.approx(size, rel=1e-5)
+
+
 def test_seed_repeats_the_weights() -> None:
     first, same, other = (models.build("vgg16d", CIFAR, 10, filters=2, seed=seed).get_weights() for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))

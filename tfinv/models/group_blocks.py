@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,7 +39,9 @@ class GroupBlocks:
     def __post_init__(self) -> None:
         one_of("group", self.group, GroupName)
         flag("batch_normalization", self.batch_normalization)
+        drawn = random.getstate()
         check_initializer(self.initializer)
+        random.setstate(drawn)  # what is looked up draws a seed, and a network of one seed stays what it was
 
     def conv(self, x: Tensor, filters: int, kernel_size: int, name: str, **options: Any) -> Any:
         """A convolution over the group; see `tfinv.layers.P4Conv2D` for the options."""
