@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+import time
 
 import pytest
 from distributed_evaluation import dask_workers
@@ -64,6 +65,8 @@ def test_a_dask_cluster_that_loses_all_workers_ends_the_waiting(monkeypatch):
         with pytest.warns(UserWarning, match="has no worker now; waiting for one$"):
             assert promise.result() == 3
         cluster.scale(0)
+        while team._client.nthreads():
+            time.sleep(0.1)
         with (
             pytest.warns(UserWarning, match="waiting for one, at most 4 s"),
             pytest.raises(RuntimeError, match=r"the Dask scheduler tcp://127.0.0.1:\d+ must have workers"),
