@@ -145,10 +145,13 @@ def cifar(count: int) -> Array:
     return np.stack([np.asarray(Image.open(io.BytesIO(files[names[k]])).convert("RGB"), np.float32) for k in order])
 
 
-def resnet(*, reference: int = 1200, draws: tuple[tuple[int, int], ...] = ((40, 10), (150, 3))) -> dict[str, Any]:
-    """The worst layer of MLPerf's float ResNet-8 in every draw, against the reference; the draws are other images."""
+Numbers = dict[str, dict[str, float]]
+"""By layer the layer's number, by candidate."""
+
+
+def layer_numbers(model: Any, images: Array) -> Numbers:
+    """What every candidate says of every layer of a network under 16 rotations."""
     import tfinv
-    from tfinv.tflite import TFLiteModel
 
     measures = [
         tfinv.measures.TransformationVariance("variance"),
@@ -157,38 +160,121 @@ def resnet(*, reference: int = 1200, draws: tuple[tuple[int, int], ...] = ((40, 
         tfinv.measures.SampleVariance("std"),
     ]
     names = ("row_variance", "column_variance", "row_std", "column_std")
+    results = tfinv.evaluate(model, images, "rotations(16)", measures, progress=False)
+    by_name = dict(zip(names, (results[measure] for measure in measures), strict=True))
+    return {
+        layer: candidates({name: by_name[name][layer].values.ravel() for name in names}) for layer in results.layers
+    }
+
+
+def worst_layers(numbers: Numbers, truth: Numbers) -> dict[str, float]:
+    """By candidate the largest relative error of a layer."""
+    return {
+        name: round(max(abs(numbers[layer][name] / truth[layer][name] - 1) for layer in truth), 4)
+        for name in CANDIDATES
+    }
+
+
+def resnet(*, reference: int = 1200, draws: tuple[tuple[int, int], ...] = ((40, 10), (150, 3))) -> dict[str, Any]:
+    """The worst layer of MLPerf's float ResNet-8 in every draw, against the reference; the draws are other images."""
+    from tfinv.tflite import TFLiteModel
+
     path = Path(os.environ["TFINV_DATA"]) / "models" / "ic_resnet8" / "float.tflite"
     model, images = TFLiteModel(str(path)), cifar(reference + sum(size * times for size, times in draws))
-
-    def layers(some: Array) -> dict[str, dict[str, float]]:
-        results = tfinv.evaluate(model, some, "rotations(16)", measures, progress=False)
-        by_name = dict(zip(names, (results[measure] for measure in measures), strict=True))
-        return {
-            layer: candidates({name: by_name[name][layer].values.ravel() for name in names}) for layer in results.layers
-        }
-
-    truth, start = layers(images[:reference]), reference
+    truth, start = layer_numbers(model, images[:reference]), reference
     result: dict[str, Any] = {"reference": reference, "layers": len(truth), "worst": {}}
     result["numbers"] = {layer: {name: round(v, 4) for name, v in row.items()} for layer, row in truth.items()}
     for size, times in draws:
         worst: dict[str, list[float]] = {name: [] for name in CANDIDATES}
         for _ in range(times):
-            drawn = layers(images[start : start + size])
+            for name, error in worst_layers(layer_numbers(model, images[start : start + size]), truth).items():
+                worst[name].append(error)
             start += size
-            for name in CANDIDATES:
-                worst[name].append(round(max(abs(drawn[k][name] / truth[k][name] - 1) for k in truth), 4))
             print(size, {name: values[-1] for name, values in worst.items()}, flush=True)
         result["worst"][str(size)] = worst
     return result
 
 
+def pairs(*, seeds: int = 3, size: int = 40, draws: int = 3, most: int = 1000) -> dict[str, Any]:
+    """SimpleConv trained upright and with rotations: errors of few images, and whether they rank the two as many do.
+
+    Args:
+        seeds: pairs of networks of every data set.
+        size: images in a draw.
+        draws: of every pair.
+        most: images of the reference at most; the draws are other images.
+    """
+    from tfinv import datasets, models
+    from tfinv.training import train
+    from tfinv.transformations import AffineAugmentation
+
+    result: dict[str, Any] = {}
+    options: dict[str, Any]
+    for data_name, options, epochs in (
+        ("mnist", {}, 2),
+        ("lsa16", {"size": 32, "channels": 1}, 12),
+        ("cifar10", {}, 3),
+    ):
+        data = datasets.load(data_name, **options)
+        few = data.train.subset(min(len(data.train), 4000), seed=0)
+        images = np.concatenate([data.test.x, data.train.x]) if len(data.test) < most else data.test.x
+        images = images[np.random.default_rng(0).permutation(len(images))]
+        count = min(most, len(images) - size * draws)
+        errors: dict[str, list[float]] = {name: [] for name in CANDIDATES}
+        agree: dict[str, list[bool]] = {name: [] for name in CANDIDATES}
+        for seed in range(seeds):
+            networks = []
+            for augmentation in (None, AffineAugmentation(rotation=180, seed=seed)):
+                width: dict[str, Any] = {"filters": 8, "dense": 32}
+                model = models.build("simple_conv", data.train.x.shape[1:], len(data.classes), seed=seed, **width)
+                many = epochs * (1 if augmentation is None else 2)
+                train(model, few, epochs=many, seed=seed, augmentation=augmentation, progress=False)
+                networks.append(model)
+            truths = [layer_numbers(model, images[:count]) for model in networks]
+            for start in range(count, count + size * draws, size):
+                drawn = [layer_numbers(model, images[start : start + size]) for model in networks]
+                for numbers, truth in zip(drawn, truths, strict=True):
+                    for name, error in worst_layers(numbers, truth).items():
+                        errors[name].append(error)
+                for layer in truths[0]:
+                    for name in CANDIDATES:
+                        before, after = (numbers[layer][name] for numbers in drawn)
+                        old, new = (truth[layer][name] for truth in truths)
+                        agree[name].append((after < before) == (new < old))
+            print(data_name, seed, {name: max(values) for name, values in errors.items()}, flush=True)
+        result[data_name] = {
+            "images": count,
+            "worst": {name: {"median": float(np.median(v)), "largest": max(v)} for name, v in errors.items()},
+            "agree": {name: round(float(np.mean(v)), 3) for name, v in agree.items()},
+        }
+    return result
+
+
+def mobilenet(*, reference: int = 400, size: int = 40, draws: int = 5) -> dict[str, Any]:
+    """The worst layer of MLPerf's float MobileNet for visual wake words in every draw."""
+    import keras
+
+    from tfinv.tflite import TFLiteModel
+
+    folder = Path(os.environ["TFINV_DATA"]) / "models" / "vww_mobilenet_v1"
+    images = np.asarray(keras.ops.image.resize(cifar(reference + size * draws), (96, 96)), np.float32) / 255
+    model = TFLiteModel(str(folder / "float.tflite"))
+    truth = layer_numbers(model, images[:reference])
+    worst: dict[str, list[float]] = {name: [] for name in CANDIDATES}
+    for start in range(reference, reference + size * draws, size):
+        for name, error in worst_layers(layer_numbers(model, images[start : start + size]), truth).items():
+            worst[name].append(error)
+        print({name: values[-1] for name, values in worst.items()}, flush=True)
+    return {"reference": reference, "layers": len(truth), "worst": worst}
+
+
 def main() -> None:
     """Run one part and write its entry."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", choices=["simulate", "resnet"])
+    parser.add_argument("part", choices=["simulate", "resnet", "pairs", "mobilenet"])
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
-    parts = {"simulate": simulate, "resnet": resnet}
+    parts = {"simulate": simulate, "resnet": resnet, "pairs": pairs, "mobilenet": mobilenet}
     results = json.loads(options.output.read_text()) if options.output.exists() else {}
     results[options.part] = parts[options.part]()
     options.output.write_text(json.dumps(results, indent=1) + "\n")
