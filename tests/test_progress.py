@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 
 import pytest
+from terminal import shown_on_terminal
 
 from tfinv.support.progress import Progress
 
@@ -30,22 +28,7 @@ def test_a_pipe_gets_one_line_however_many_steps_there_are():
 
 
 def test_a_terminal_gets_a_bar_that_leaves_nothing_behind():
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM], stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
-    assert process.wait() == 0
-    text = shown.decode()
+    text = shown_on_terminal(PROGRAM, 100)
     assert re.search(r"reading: +\d+%\|.*\| \d+/40 \[.*file/s, loss=\d\.\d\]", text)
     assert "\n" not in text and text.rstrip("\r").rsplit("\r", 1)[-1].strip() == ""
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
-import sys
-import termios
 import threading
 from concurrent.futures import ThreadPoolExecutor
+
+from terminal import shown_on_terminal
 
 from tfinv.engine import watching
 from tfinv.engine.teams import Given
@@ -108,22 +105,7 @@ def test_what_is_no_terminal_gets_the_team_itself(capsys):
 
 
 def test_a_terminal_shows_what_workers_do():
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 160))
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM], stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
-    assert process.wait() == 0
-    text = shown.decode()
+    text = shown_on_terminal(PROGRAM, 160)
     for words in ("2 workers: 2 gathering (0 s); 1 task waits", "2 workers: 1 gathering (0 s), 1 idle"):
         assert words in text
     assert re.search(r"measuring: +\d+%\|.*\| \d/4 \[.*, 2 workers: ", text)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfinv.engine.absence import LOOK_SECONDS, Absence
-from tfinv.engine.teams import Promise, task_name
+from tfinv.engine.teams import Promise, ended_workers, task_name
 
 ANSWER_SECONDS = 10
 """How long a scheduler may take to answer."""
@@ -84,10 +84,8 @@ class _OfDask:
             except CancelledError as error:
                 raise RuntimeError(f"the Dask scheduler lost a task: {' '.join(str(error).split())[:200]}") from None
             except KilledWorker as error:
-                raise RuntimeError(
-                    f"a task must not end its worker: it did {error.allowed_failures + 1} times, perhaps for want of "
-                    f"memory, the last time on worker {error.last_worker.address}"
-                ) from None
+                last = f"the last time on worker {error.last_worker.address}"
+                raise ended_workers(error.allowed_failures + 1, last) from None
         self._absence.met()
         return value
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfinv.engine.teams import TRIES, Promise
+from tfinv.engine.teams import TRIES, Promise, ended_workers
 from tfinv.support.lazy import quiet_tensorflow_import
 from tfinv.support.threads import THREADS
 
@@ -170,10 +170,7 @@ class _Retried:
             except BrokenProcessPool as error:
                 if self._tries >= TRIES:
                     self._forget()
-                    raise RuntimeError(
-                        f"a task must not end its worker: it did {TRIES} times, perhaps for want of memory "
-                        f"({' '.join(str(error).split())[:200]})"
-                    ) from None
+                    raise ended_workers(TRIES, " ".join(str(error).split())[:200]) from None
                 pool = self._pool
                 self._team.renew(pool)
                 if self._pool is pool:

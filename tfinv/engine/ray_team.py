@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfinv.engine.absence import LOOK_SECONDS, Absence
-from tfinv.engine.teams import TRIES, Promise, task_name
+from tfinv.engine.teams import TRIES, Promise, ended_workers, task_name
 
 
 class OnRay:
@@ -77,10 +77,7 @@ class _OfRay:
             except errors.GetTimeoutError:
                 self._absence.look()
             except errors.WorkerCrashedError as error:
-                raise RuntimeError(
-                    f"a task must not end its worker: it did {TRIES} times, perhaps for want of memory "
-                    f"({' '.join(str(error).split())[:200]})"
-                ) from None
+                raise ended_workers(TRIES, " ".join(str(error).split())[:200]) from None
         self._absence.met()
         return value
 

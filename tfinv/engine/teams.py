@@ -72,6 +72,16 @@ def task_name(function: Callable[..., Any]) -> str:
     return f"tfinv {_NAMES.get(name, name)}"
 
 
+def ended_workers(times: int, last: str) -> RuntimeError:
+    """The error of a task that ends whichever worker it runs on.
+
+    Args:
+        times: how often it was begun.
+        last: what is known of the last time.
+    """
+    return RuntimeError(f"a task must not end its worker: it did {times} times, perhaps for want of memory ({last})")
+
+
 class Given:
     """Whatever has `submit`; every task carries what is shared.
 
