@@ -10,7 +10,8 @@ from tfinv.engine.batches import ImageBatches
 from tfinv.engine.gatherer import States
 from tfinv.engine.measuring import Intervals, assembled, measure_layer, usable
 from tfinv.engine.passes import Pass, Setting, first_statistics, make_passes, ordered
-from tfinv.engine.states import LayerStates, copied, kept, merged
+from tfinv.engine.shards import ShardStates
+from tfinv.engine.states import LayerStates, copied, kept
 from tfinv.measures.base import check_enough, required_statistics
 from tfinv.results import Results
 from tfinv.statistics import Layer, Statistic
@@ -69,30 +70,29 @@ def measured(
         measured_elsewhere = setting.measure(layers, shards, passes, given, intervals)
         if measured_elsewhere is not None:
             return assembled(measured_elsewhere, {}, intervals, [shard.count or 0 for shard in shards])
-    states = _gathered(setting, shards, passes, part, given)
+    keep = setting.keep_statistics
+    held, states = _gathered(setting, shards, passes, part, given)
     # A data set may not know its size before it has been read.
     sizes = [shard.count or 0 for shard in shards]
-    samples, keep = sum(sizes), setting.keep_statistics
+    samples = sum(sizes)
     check_enough([] if keep else setting.measures, samples, len(setting.transformations))
-    needed = required_statistics(setting.measures)
-    by_layer, by_shard = {}, [{} for _ in shards]
-    full = [number for number, size in enumerate(sizes) if size] or [0]
+    full = [size for size in sizes if size] or sizes[:1]
     possible = usable(intervals, setting.measures, sizes) if keep else intervals
+    by_layer, by_shard = {}, [{} for _ in shards]
     for layer in layers:
-        read = [{key: shard[layer.name][key] for key in needed if key in shard[layer.name]} for shard in states]
         by_layer[layer.name] = measure_layer(
             setting.measures,
             layer,
-            [read[number] for number in full],
+            held[layer.name],
             possible,
             keep=keep,
             resolution=setting.resolutions.get(layer.name, EXACT),
             samples=samples if keep else None,
         )
-        for subset, shard in zip(by_shard, read if keep and intervals else (), strict=False):
-            for key, arrays in kept(shard).items():
+        for subset, shard in zip(by_shard, states if intervals else (), strict=False):
+            for key, arrays in kept(shard[layer.name]).items():
                 subset.setdefault(key, {})[layer.name] = arrays
-    results = assembled(by_layer, {}, possible, [sizes[number] for number in full])
+    results = assembled(by_layer, {}, possible, full)
     if keep and intervals:
         results = replace(results, subsets={f"shard {number}": states for number, states in enumerate(by_shard)})
     if checkpoint:
@@ -129,10 +129,10 @@ def first_states(setting: Setting, layers: Sequence[Layer], subsets: Mapping[Any
     passes = [Pass(setting, layers, statistics) for statistics in ordered(first_statistics(setting.measures))]
     results = {}
     for label, batches in subsets.items():
-        states = _gathered(setting, [batches], passes, f"{layers[0].name}/first {label}", {})[0]
+        held, _ = _gathered(setting, [batches], passes, f"{layers[0].name}/first {label}", {})
         by_key: dict[str, dict[str, Any]] = {}
-        for name, by_statistic in states.items():
-            for key, arrays in kept(by_statistic).items():
+        for name, layer in held.items():
+            for key, arrays in kept(layer.whole).items():
                 by_key.setdefault(key, {})[name] = arrays
         results[label] = Results({}, {}, by_key)
     return results
@@ -140,26 +140,32 @@ def first_states(setting: Setting, layers: Sequence[Layer], subsets: Mapping[Any
 
 def _gathered(
     setting: Setting, shards: Sequence[ImageBatches], passes: Sequence[Pass], part: str, given: States
-) -> Sequence[Mapping[str, LayerStates]]:
-    """By shard and layer the states of all passes."""
-    several, finished = len(shards) > 1, dict(given)
-    by_shard: list[dict[str, dict[Statistic, Any]]] = [{layer.name: {} for layer in setting.layers} for _ in shards]
+) -> tuple[dict[str, ShardStates], list[dict[str, dict[Statistic, Any]]]]:
+    """The states of all passes by layer, and also by shard and layer where the results keep them."""
+    several, keep, finished = len(shards) > 1, setting.keep_statistics, dict(given)
+    needed = required_statistics(setting.measures)
+    held = {layer.name: ShardStates(setting.measures, layer.shape) for layer in setting.layers}
+    by_shard: list[dict[str, dict[Statistic, Any]]] = [{name: {} for name in held} for _ in shards if keep]
     for number, run in enumerate(passes):
-        label = f"{part}/pass {number}"
-        for position, states in enumerate(_states(setting, run, shards, finished, label)):
+        taken = 0
+        for position, states in enumerate(_states(setting, run, shards, finished, f"{part}/pass {number}")):
+            # Shards without samples are left out, unless there is nothing else.
+            counts = bool(shards[position].count) or (not taken and position == len(shards) - 1)
             for name, by_statistic in states.items():
-                for statistic, state in by_statistic.items():
-                    # The next shard goes through the same gatherer.
-                    by_shard[position][name][statistic] = copied(state) if several else state
+                if keep:
+                    by_statistic = {statistic: copied(state) for statistic, state in by_statistic.items()}
+                    by_shard[position][name] |= {key: by_statistic[key] for key in needed if key in by_statistic}
+                if counts:  # the next shard goes through the same gatherer
+                    held[name].add(taken, by_statistic, copy=several and not keep)
+            taken += counts
         later = {
             needed for rest in passes[number + 1 :] for statistic in rest.statistics for needed in statistic.depends
         }
         for statistic in later.intersection(run.statistics).difference(given):
-            for name in by_shard[0]:
-                states = [shard[name][statistic] for shard in by_shard if statistic in shard[name]]
-                if states:
-                    finished.setdefault(statistic, {})[name] = merged(statistic, states)
-    return by_shard
+            for name, layer in held.items():
+                if statistic in layer.whole:
+                    finished.setdefault(statistic, {})[name] = layer.whole[statistic]
+    return held, by_shard
 
 
 def _states(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv.engine.states import LayerStates, SampleStates, kept, readable, without_rounding
+from tfinv.engine.shards import UNITS, ShardStates
+from tfinv.engine.states import LayerStates, kept, readable, unresolved, without_rounding
 from tfinv.measures import Measure
+from tfinv.measures.base import required_statistics
 from tfinv.resampling.jackknife import Replicates
 from tfinv.results import LayerResult, MeasureResult, Results
 from tfinv.statistics import Layer, Statistic
@@ -56,7 +59,7 @@ class LayerMeasured(NamedTuple):
 def measure_layer(
     measures: Sequence[Measure],
     layer: Layer,
-    shards: Sequence[LayerStates],
+    held: ShardStates,
     intervals: Intervals | None = None,
     *,
     keep: bool = False,
@@ -68,54 +71,63 @@ def measure_layer(
     Args:
         measures: the measures.
         layer: the layer.
-        shards: states of disjoint samples; a single one of all samples where there are no intervals.
+        held: states of disjoint samples, shard by shard; of a single shard where there are no intervals.
         intervals: None for none.
         keep: whether the results keep the states.
         resolution: variation below it is rounding.
         samples: how many there are; a measure that is undefined for so few does not apply. None for enough.
     """
     reasons = {measure.key: _why_not(measure, layer) for measure in measures}
-    return measure_states(
-        measures, reasons, shards, intervals, keep=keep, resolution=resolution, samples=samples, shape=layer.shape
-    )
+    return measure_states(measures, reasons, held, intervals, keep=keep, resolution=resolution, samples=samples)
 
 
 def measure_states(
     measures: Sequence[Measure],
     reasons: Mapping[str, str],
-    shards: Sequence[LayerStates],
+    held: ShardStates,
     intervals: Intervals | None = None,
     *,
     keep: bool = False,
     resolution: Resolution = EXACT,
     samples: int | None = None,
-    shape: tuple[int, ...] = (),
 ) -> LayerMeasured:
     """`measure_layer` where the layer itself is not at hand.
 
     Args:
         measures: the measures.
         reasons: by measure key why it does not exist on the layer; "" where it does.
-        shards: see `measure_layer`.
+        held: see `measure_layer`.
         intervals: see `measure_layer`.
         keep: see `measure_layer`.
         resolution: see `measure_layer`.
         samples: see `measure_layer`.
-        shape: `*U`; `()` where it is not known, which is slower.
     """
-    held = SampleStates.of(shards, resolution, intervals.resamples if intervals else None, shape)
+    needed = required_statistics(measures)
+    whole = {statistic: held.whole[statistic] for statistic in needed if statistic in held.whole}
+    units = unresolved(whole, resolution)
     few = f"{samples} samples are too few for this measure; merged with others they may be enough"
     reasons = {
         measure.key: reasons[measure.key] or (few if samples is not None and samples < measure.min_samples else "")
         for measure in measures
     }
     applying = [measure for measure in measures if not reasons[measure.key]]
-    results = _results(applying, held.whole, held.units)
+    results = _results(applying, whole, units)
+    means: dict[str, NDArray[np.float64]] = {}
+    drawn: dict[str, NDArray[np.float64]] = {}
+    for replicated in held.replicated(applying, intervals.resamples) if intervals else ():
+        some = replicated.of_those(units)
+        moved = dict.fromkeys(results, 0.0)
+        if replicated.units is not None:
+            among = _results(replicated.measures, replicated.whole, some)
+            moved = {key: results[key].mean - result.mean for key, result in among.items()}
+            results |= {key: _without_interval(results[key]) for key, by in moved.items() if np.isnan(by)}
+        means |= _layer_means(replicated.measures, replicated.without, some, moved)
+        drawn |= _layer_means(replicated.measures, replicated.drawn, some, moved)
     return LayerMeasured(
         {key: LayerResult.not_applicable(reason) if reason else results[key] for key, reason in reasons.items()},
-        _centered(applying, _layer_means(applying, held.without, held.units), results),
-        _layer_means(applying, held.drawn, held.units),
-        kept(held.whole) if keep else {},
+        _centered(applying, means, results),
+        drawn,
+        kept(whole) if keep else {},
     )
 
 
@@ -143,13 +155,29 @@ def _layer_means(
     measures: Sequence[Measure],
     samples: Iterable[LayerStates],
     units: Mapping[Statistic, Unresolved],
+    moved: Mapping[str, float],
 ) -> dict[str, NDArray[np.float64]]:
-    """By measure key the layer means of the states of one set of samples after the other; empty for no sets."""
+    """By measure key the layer means of the states of one set of samples after the other; empty for no sets.
+
+    Args:
+        measures: the measures.
+        samples: see above.
+        units: see `unresolved`.
+        moved: by measure key what is added to each.
+    """
     means: dict[str, list[float]] = {measure.key: [] for measure in measures}
     for states in samples:
         for key, result in _results(measures, states, units).items():
             means[key].append(result.mean)
-    return {key: np.array(values) for key, values in means.items() if values}
+    return {key: np.array(values) + moved[key] for key, values in means.items() if values}
+
+
+def _without_interval(result: LayerResult) -> LayerResult:
+    """The result of a layer none of whose chosen units has a value."""
+    if np.isnan(result.mean):
+        return result
+    note = f"no interval: none of the {UNITS:,} units that intervals are computed from has a value"
+    return replace(result, note=f"{result.note}; {note}" if result.note else note)
 
 
 def _centered(

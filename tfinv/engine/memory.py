@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tfinv.engine.shards import UNITS
 from tfinv.statistics import Layer, Statistic
 from tfinv.statistics.compiled import fused
 from tfinv.support.checks import is_number
@@ -20,9 +21,11 @@ SHARE_OF_FREE = 0.5
 """The default budget, as a share of the memory that is free when the evaluation starts."""
 HELD = 1.1
 """Bytes that the state of a shard takes, as a share of that of all samples while it is gathered."""
-COMPUTING = 7
-"""Bytes that a layer's measures take at most, as multiples of its state: of all samples and of all but one shard, in
-float64, with intermediate arrays."""
+WHOLE = 2
+"""Bytes of the state of all shards together, in float64."""
+MEASURING, COMPUTING = 1, 7
+"""Bytes that a layer's measures take at most, as multiples of its state, and of what is held of a shard's: the state of
+all shards but one, in float64, with intermediate arrays."""
 DRAWN, DRAWING = 15, 4.5
 """The same where shards are drawn: for the draws made at a time, and for each shard."""
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -86,6 +89,7 @@ def plan_layers(
     checkpoint: bool = False,
     keep: bool = False,
     pieces: bool = False,
+    some: Collection[Statistic] = (),
 ) -> Plan:
     """Groups of layers that fit a memory budget.
 
@@ -101,20 +105,33 @@ def plan_layers(
         checkpoint: whether a checkpoint holds copies of the states of shards.
         keep: whether states are kept in the results.
         pieces: whether the samples are more than one piece, whose states are merged in float64.
+        some: statistics of which shards are held for some units of wide layers, see `engine.shards.held_of_some`.
     """
     count = layers[0].num_transformations
     image = 3 * count * int(np.prod(image_shape)) * 4
-    copies = 1 + 2 * pieces + HELD * shards + checkpoint * shards + 1.5 * keep
-    needs = [_need(layer, statistics, shards, resamples, copies) for layer in layers]
+    copies = 1 + 2 * pieces + (WHOLE if shards else 0) + checkpoint * shards + 1.5 * keep
+    needs = [_need(layer, statistics, shards, resamples, copies, () if keep else some) for layer in layers]
     return plan(needs, batch_size, parse_budget(budget), image, shrink=not fixed)
 
 
-def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, resamples: int, copies: float) -> Need:
+def _need(
+    layer: Layer,
+    statistics: Sequence[Statistic],
+    shards: int,
+    resamples: int,
+    copies: float,
+    some: Collection[Statistic] = (),
+) -> Need:
     fitting = [statistic for statistic in statistics if not statistic.applies(layer)]
     groups = fused.groups(fitting)
     others = [statistic for statistic in fitting if not any(statistic in group for group in groups)]
     in_graph = _state_bytes(others, layer)
     state = in_graph + sum(fused.state_bytes(group, layer) for group in groups)
+    part = min(1.0, UNITS / int(np.prod(layer.shape)))
+    held = part * _state_bytes([statistic for statistic in others if statistic in some], layer)
+    held += _state_bytes([statistic for statistic in others if statistic not in some], layer)
+    for group in groups:
+        held += fused.state_bytes(group, layer) * (part if all(statistic in some for statistic in group) else 1)
     block = (layer.num_transformations + 1) * int(np.prod(layer.shape)) * 4
     # Operations on variables write a handful of temporary arrays of the size of what they read; two layers at a time.
     updating, updating_block = 2 * 3 * in_graph, 2 * 3 * block if others else 0
@@ -123,8 +140,10 @@ def _need(layer: Layer, statistics: Sequence[Statistic], shards: int, resamples:
     merged += sum(
         fused.state_bytes(group, layer) for group in groups if not all(statistic.per_unit for statistic in group)
     )
-    computing = COMPUTING * state + 4 * shards * merged + ((DRAWN + DRAWING * shards) * state if resamples else 0)
-    return Need(layer.name, int(state * copies), block, int(max(updating, computing)), updating_block)
+    computing = MEASURING * state + COMPUTING * held + 4 * shards * merged
+    computing += (DRAWN + DRAWING * shards) * held if resamples else 0
+    bytes_held = int(state * copies + HELD * shards * held)
+    return Need(layer.name, bytes_held, block, int(max(updating, computing)), updating_block)
 
 
 def _state_bytes(statistics: Sequence[Statistic], layer: Layer) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.engine.measuring import Intervals, LayerMeasured, measure_layer
+from tfinv.engine.shards import ShardStates
 from tfinv.engine.states import LayerStates, Summary, joined_states, merged
 from tfinv.measures import Measure
 from tfinv.statistics import Layer, Statistic
@@ -122,7 +123,8 @@ def measure_part(how: Measuring, *totals: PieceStates) -> dict[str, LayerMeasure
             states = total.get(layer.name, {})
             shards[number % how.shards] |= {key: states[key] for key in how.needed if key in states}
         resolution = how.resolutions.get(layer.name, EXACT)
-        by_layer[layer.name] = measure_layer(how.measures, layer, shards, how.intervals, resolution=resolution)
+        held = ShardStates.of(shards, how.measures, layer.shape)
+        by_layer[layer.name] = measure_layer(how.measures, layer, held, how.intervals, resolution=resolution)
     return by_layer
 
 

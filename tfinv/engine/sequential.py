@@ -11,8 +11,9 @@ from tfinv.engine.batches import ImageBatches
 from tfinv.engine.groups import states_of_shard
 from tfinv.engine.measuring import Intervals, assembled, measure_layer
 from tfinv.engine.passes import Pass, Setting
+from tfinv.engine.shards import ShardStates
 from tfinv.engine.states import LayerStates, merged
-from tfinv.measures.base import check_enough, required_statistics
+from tfinv.measures.base import check_enough
 from tfinv.resampling.sequential import boundary, looks, parts_of
 from tfinv.results import Results
 from tfinv.statistics import Layer
@@ -111,11 +112,9 @@ def _results(
     intervals: Intervals,
 ) -> Results:
     check_enough(setting.measures, sum(sizes), len(setting.transformations))
-    needed = required_statistics(setting.measures)
     by_layer = {}
     for layer in layers:
-        given = [shard.get(layer.name, {}) for shard in shards]
-        read = [{statistic: states[statistic] for statistic in needed if statistic in states} for states in given]
+        held = ShardStates.of([shard.get(layer.name, {}) for shard in shards], setting.measures, layer.shape)
         resolution = setting.resolutions.get(layer.name, EXACT)
-        by_layer[layer.name] = measure_layer(setting.measures, layer, read, intervals, resolution=resolution)
+        by_layer[layer.name] = measure_layer(setting.measures, layer, held, intervals, resolution=resolution)
     return assembled(by_layer, {}, intervals, sizes)

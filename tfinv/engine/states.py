@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PIECE = 2**16
 """Numbers of a state that are worked on at a time: states of wide layers are larger than any cache."""
+_SMALL = Layer("", (4, 4, 2), 2, rotations(2), is_output=True)
+"""Any layer, where the form of a state is looked up."""
 LayerStates = Mapping[Statistic, Any]
 """The states of one layer as NumPy arrays; those of statistics that do not apply to it are absent."""
 
@@ -47,43 +49,6 @@ class Summary(NamedTuple):
 def seen(statistic: Statistic, state: Any) -> Any:
     """What statistics of a later pass get to see of a state, or of the summary that stands for it."""
     return state.value if isinstance(state, Summary) else statistic.summary(state)
-
-
-class SampleStates(NamedTuple):
-    """The states of one layer for all samples, and for the other samples that intervals need.
-
-    Args:
-        whole: of all samples.
-        without: of all samples but one shard, shard by shard; empty where there are no intervals.
-        drawn: of shards drawn with replacement, draw by draw; empty where there are no draws.
-        units: those that vary by rounding alone, see `unresolved`.
-    """
-
-    whole: LayerStates
-    without: Iterable[LayerStates]
-    drawn: Iterable[LayerStates]
-    units: Mapping[Statistic, Unresolved]
-
-    @classmethod
-    def of(
-        cls,
-        shards: Sequence[LayerStates],
-        resolution: Resolution,
-        resamples: int | None = None,
-        shape: tuple[int, ...] = (),
-    ) -> SampleStates:
-        """From the states of shards.
-
-        Args:
-            shards: states of disjoint samples.
-            shape: `*U`, unit shape of the layer; `()` where it is not known, which is slower.
-            resolution: variation below it is rounding.
-            resamples: the number of draws; None for no intervals.
-        """
-        whole = _whole(shards, shape)
-        without = () if resamples is None else leave_one_out(shards, whole, shape)
-        drawn = draws(shards, resamples) if resamples and whole else ()
-        return cls(whole, without, drawn, unresolved(whole, resolution))
 
 
 def unresolved(states: LayerStates, resolution: Resolution) -> dict[Statistic, Unresolved]:
@@ -127,31 +92,69 @@ def restored(statistic: Statistic, fields: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: arrays of something else.
     """
-    kind: Any = type(statistic.init(Layer("", (4, 4, 2), 2, rotations(2), is_output=True)))
+    kind: Any = type(statistic.init(_SMALL))
     if set(fields) != set(kind._fields):
         raise ValueError(f"statistics {statistic.key} must hold {kind._fields}. Received: {tuple(fields)}")
     return kind(**{name: np.asarray(value) for name, value in fields.items()})
 
 
-def merged(statistic: Statistic, states: Sequence[Any], shape: tuple[int, ...] = ()) -> Any:
+def merged(statistic: Statistic, states: Sequence[Any], shape: tuple[int, ...] = (), room: Any = None) -> Any:
     """The states of disjoint samples as one, in float64; a single state stays as it is.
 
     Args:
         statistic: what the states are of.
         states: the states.
         shape: `*U`, unit shape of the layer; `()` where it is not known, which is slower for wide layers.
+        room: a state that was merged before, whose arrays may be written over; None for new ones.
     """
     if len(states) == 1:
         return states[0]
     pieces = _pieces(statistic, states[0], shape)
     if len(pieces) < 2:
         return _merged(statistic, states)
-    whole = None
     for piece in pieces:
-        part = _merged(statistic, [_of_units(statistic, state, piece, shape) for state in states])
-        whole = _room(statistic, part, shape) if whole is None else whole
-        _put(statistic, whole, part, piece, shape)
-    return whole
+        part = _merged(statistic, [_flat(statistic, state, piece, shape) for state in states])
+        room = _put(statistic, _room(statistic, part, shape) if room is None else room, part, piece, shape)
+    return room
+
+
+def of_units(statistic: Statistic, state: Any, units: NDArray[np.intp], shape: tuple[int, ...]) -> Any:
+    """The state of some units, as of a layer of the shape that `shape_of_some` gives.
+
+    Args:
+        statistic: one with `per_unit` arrays.
+        state: of a layer.
+        units: their flat numbers.
+        shape: `*U`, unit shape of the layer.
+    """
+    some = _flat(statistic, state, units, shape)
+    arrays = {name: getattr(some, name) for name in _fields(statistic, some)}
+    smaller = shape_of_some(len(units), shape)
+    some = some._replace(**{name: array.reshape(*array.shape[:-1], *smaller) for name, array in arrays.items()})
+    return statistic.at_positions(some, units // shape[-1]) if len(shape) > 1 else some
+
+
+def shape_of_some(units: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The unit shape of so many units of a layer: `(N,)`, or `(N, 1)` where they have positions.
+
+    Args:
+        units: `N`.
+        shape: `*U`, unit shape of the layer.
+    """
+    return (units,) if len(shape) < 2 else (units, 1)
+
+
+def unit_shape(states: LayerStates) -> tuple[int, ...]:
+    """`*U` of the layer that states of the type that `merge` takes are of; `()` where none of them tells.
+
+    Args:
+        states: by statistic.
+    """
+    for statistic, state in states.items():
+        for name in _fields(statistic, state)[:1]:
+            small = np.shape(getattr(statistic.init(_SMALL), name))
+            return np.shape(getattr(state, name))[len(small) - len(_SMALL.shape) :]
+    return ()
 
 
 def leave_one_out(
@@ -222,7 +225,7 @@ def _left_out(statistic: Statistic, states: Sequence[Any], whole: Any, shape: tu
         units = np.concatenate(uncertain)
         if units.size:
             others = (*states[:position], *states[position + 1 :])
-            exact = _merged(statistic, [_of_units(statistic, other, units, unit_shape) for other in others])
+            exact = _merged(statistic, [_flat(statistic, other, units, unit_shape) for other in others])
             _put(statistic, room, exact, units, unit_shape)
         yield room
 
@@ -233,8 +236,8 @@ def _without(
     """`Statistic.without` for some units."""
     if piece == slice(None):
         return statistic.without(total, widened(statistic, state))
-    part = widened(statistic, _of_units(statistic, state, piece, shape))
-    return statistic.without(_of_units(statistic, total, piece, shape), part)
+    part = widened(statistic, _flat(statistic, state, piece, shape))
+    return statistic.without(_flat(statistic, total, piece, shape), part)
 
 
 def _pieces(statistic: Statistic, state: Any, shape: tuple[int, ...]) -> list[slice]:
@@ -266,7 +269,7 @@ def _put(statistic: Statistic, state: Any, part: Any, units: slice | NDArray[np.
     return part._replace(**{name: getattr(state, name) for name in names})
 
 
-def _of_units(statistic: Statistic, state: Any, units: slice | NDArray[np.intp], shape: tuple[int, ...]) -> Any:
+def _flat(statistic: Statistic, state: Any, units: slice | NDArray[np.intp], shape: tuple[int, ...]) -> Any:
     """The state of some units of a layer of that unit shape, by their flat numbers."""
     names = _fields(statistic, state)
     return state._replace(**{name: _by_unit(getattr(state, name), shape)[..., units] for name in names})

@@ -14,6 +14,7 @@ from tfinv.datasets.given import as_labels
 from tfinv.engine.gatherer import Gatherer, States
 from tfinv.engine.measuring import LayerMeasured, assembled, measure_layer, usable
 from tfinv.engine.passes import first_statistics, ordered
+from tfinv.engine.shards import ShardStates
 from tfinv.engine.states import copied, kept, merged
 from tfinv.evaluation.arguments import (
     as_arrays,
@@ -124,7 +125,9 @@ def evaluate_arrays(
         by_layer[name] = measure_layer(
             measures,
             layers[name],
-            [shard for shard, part in zip(states, parts, strict=True) if len(part)],
+            ShardStates.of(
+                [shard for shard, part in zip(states, parts, strict=True) if len(part)], measures, layers[name].shape
+            ),
             intervals,
             keep=keep,
             resolution=resolutions[name],

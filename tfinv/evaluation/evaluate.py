@@ -20,6 +20,7 @@ from tfinv.engine.memory import Plan, parse_budget, plan_layers
 from tfinv.engine.passes import Pass, Setting, first_statistics, gathered, make_passes, ordered
 from tfinv.engine.pieces import piece_size
 from tfinv.engine.remote import RemotePasses
+from tfinv.engine.shards import held_of_some
 from tfinv.engine.teams import Team
 from tfinv.engine.watching import watched
 from tfinv.evaluation.arguments import as_measures, as_source, block_size, check_measures, maps_images
@@ -309,6 +310,7 @@ def _plan(setting: Setting, batches: ImageBatches, budget: Any, fixed: bool, sam
             checkpoint=keeper is not None,
             keep=setting.keep_statistics,
             pieces=pieces,
+            some=held_of_some(setting.measures),
         )
 
     least, pieces = plan(False), True

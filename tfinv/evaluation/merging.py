@@ -13,7 +13,8 @@ import numpy as np
 
 from tfinv.engine.measuring import Intervals, LayerMeasured, assembled, measure_states, usable
 from tfinv.engine.passes import first_statistics
-from tfinv.engine.states import LayerStates, kept, merged, restored
+from tfinv.engine.shards import ShardStates
+from tfinv.engine.states import LayerStates, kept, merged, restored, unit_shape
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.held_samples import check_samples
 from tfinv.evaluation.stratified import over_classes
@@ -181,7 +182,7 @@ class _Joining:
             by_layer[layer] = measure_states(
                 self._measures,
                 {measure.key: self._reason(measure, layer, shards[0]) for measure in self._measures},
-                shards,
+                ShardStates.of(shards, self._measures, unit_shape(shards[0])),
                 intervals,
                 keep=True,
                 resolution=self._resolutions.get(layer, EXACT),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tfinv.activations.source import ActivationSource
 from tfinv.engine.memory import Need, Plan, parse_budget, plan, plan_layers
 from tfinv.engine.passes import gathered
+from tfinv.engine.shards import held_of_some
 from tfinv.evaluation.arguments import block_size
 from tfinv.evaluation.options import Sampling
 from tfinv.measures import Measure
@@ -62,6 +63,7 @@ def plan_evaluation(
         shards=sampling.parts if sampling else 0,
         resamples=sampling.intervals.resamples if sampling and sampling.intervals else 0,
         checkpoint=checkpoint,
+        some=held_of_some(measures),
     )
 
 

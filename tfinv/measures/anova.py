@@ -55,6 +55,10 @@ class AnovaF(_Anova):
     Source: Fisher 1925, "Statistical methods for research workers"; as a measure of invariance Quiroga et al. 2021.
     """
 
+    @property
+    def by_unit(self) -> bool:
+        return True
+
     def compute(self, states: Mapping[Statistic, Any]) -> LayerResult:
         values, status, (between, within) = f_statistic(states[ColumnMoments()])
         return LayerResult(values, status, f"F with ({between}, {within}) degrees of freedom")

@@ -34,6 +34,14 @@ class Measure(ABC):
     """Whether values tend to a limit as samples are added; those of a test statistic grow with their number."""
 
     @property
+    def by_unit(self) -> bool:
+        """Whether each unit has a value that comes from its own states alone.
+
+        The number of a layer is then a mean over units, so that of many units tells how the number of all would move.
+        """
+        return False
+
+    @property
     def key(self) -> str:
         """Stable text of class and parameters; names the measure in results."""
         return key_of(self)

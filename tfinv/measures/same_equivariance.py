@@ -43,6 +43,10 @@ class _SameEquivariance(Measure):
         one_of("border", self.border, Border)
 
     @property
+    def by_unit(self) -> bool:
+        return self.aggregate == "none"
+
+    @property
     def _rows(self) -> Statistic:
         return self._per_row(per_row(self.statistic))
 
@@ -71,7 +75,7 @@ class _SameEquivariance(Measure):
         """Positions seen under two transformations or more, `(H', W')`; none where they are too few."""
         visible = self._visible(states)
         if visible is None:
-            return np.ones(shape[:2], bool)
+            return np.ones(shape[:-1], bool)
         usable = visible.sum(axis=0) >= 2
         return usable if usable.mean() >= MIN_VISIBLE else np.zeros_like(usable)
 

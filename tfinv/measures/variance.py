@@ -31,6 +31,10 @@ class _Variance(Measure):
         one_of("aggregate", self.aggregate, Aggregate)
 
     @property
+    def by_unit(self) -> bool:
+        return self.aggregate == "none"
+
+    @property
     def _rows(self) -> RowDispersion:
         return RowDispersion(per_row(self.statistic))
 

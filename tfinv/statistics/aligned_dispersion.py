@@ -81,5 +81,8 @@ class AlignedDispersion(Statistic):
     def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:
         return mean_without(total, part)
 
+    def at_positions(self, state: Any, positions: NDArray[np.intp]) -> Any:
+        return state._replace(visible=state.visible.reshape(len(state.visible), -1)[:, positions])
+
     def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
         return resampled_means(states, counts)

@@ -205,6 +205,15 @@ class Statistic(ABC):
                 total = merged._make(np.asarray(array) for array in merged)
             yield total
 
+    def at_positions(self, state: Any, positions: NDArray[np.intp]) -> Any:
+        """The state of some units, where it holds arrays by position besides those of `per_unit`.
+
+        Args:
+            state: its `per_unit` arrays are `(..., N, 1)` already.
+            positions: `(N,)`, flat number of the position of every unit.
+        """
+        return state
+
     def summary(self, state: Any) -> Any:
         """What statistics that depend on this one get to see of its finished state.
 

@@ -86,6 +86,11 @@ class Unresolved(NamedTuple):
     samples: NDArray[np.bool_]
     all: NDArray[np.bool_]
 
+    def of_units(self, units: NDArray[np.intp], shape: tuple[int, ...]) -> Unresolved:
+        """Of some units, by their flat numbers, in another shape."""
+        samples, everything = (array.reshape(-1)[units].reshape(shape) for array in self)
+        return Unresolved(samples, everything)
+
 
 def relative_resolution(dtype: str, summed: int = 1) -> float:
     """`2 eps + eps' sqrt(n)`: roundings of a sum of `n` terms add up like a random walk.

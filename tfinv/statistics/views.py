@@ -152,5 +152,8 @@ class Viewed(Statistic):
     def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:
         return self.statistic.without(total, part)
 
+    def at_positions(self, state: Any, positions: NDArray[np.intp]) -> Any:
+        return self.statistic.at_positions(state, positions)
+
     def resampled(self, states: Any, counts: Any) -> Iterator[Any]:
         return self.statistic.resampled(states, counts)
