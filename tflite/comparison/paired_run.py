@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from tfinv.tflite.comparison.fidelity import FidelityRecorder
 from tfinv.tflite.comparison.observing import Noted, Observer, groups_together, warping_function
 from tfinv.transformations import TransformationSet
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+AT_ONCE = 2**28
+"""Bytes of activations of two models that are compared at a time; larger ones would mostly wait for fresh memory."""
 Shown = tuple[dict[str, Noted], dict[str, FidelityRecorder]]
 """What was noted of some blocks, by model."""
 
@@ -56,6 +62,15 @@ class PairedRun:
             for name, layer_pairs in pairs.items()
             if name != reference
         }
+        self._shapes = {
+            layer: shape
+            for layer, shape in observers[reference].model.layer_shapes.items()
+            if any(layer in recorder.pairs for recorder in self.recorders.values())
+        }
+        self._columns = max(self._count, self._upright + 1)
+        samples = min(batches.batch_size, batches.count or batches.batch_size)
+        units = sum(int(np.prod(shape)) for shape in self._shapes.values())
+        self._samples = max(1, min(samples, AT_ONCE // max(1, 2 * 4 * self._columns * units)))
         self._budget = memory_budget
         self._groups = self._grouped(memory_budget)
 
@@ -67,15 +82,8 @@ class PairedRun:
         self._warp, self._upright = warping_function(*self._warping)
 
     def _grouped(self, budget: int | float | str | None) -> tuple[tuple[str, ...], ...]:
-        """Layers of the reference whose activations for a block are in memory together, of it and of one other."""
-        columns = max(self._count, self._upright + 1)
-        shapes = {
-            layer: shape
-            for layer, shape in self._observers[self._reference].model.layer_shapes.items()
-            if any(layer in recorder.pairs for recorder in self.recorders.values())
-        }
-        samples = min(self._batches.batch_size, self._batches.count or self._batches.batch_size)
-        return groups_together(shapes, 2, columns, self._batches.shape, samples, budget)
+        """Layers of the reference whose activations for some images are in memory together, of it and of one other."""
+        return groups_together(self._shapes, 2, self._columns, self._batches.shape, self._samples, budget)
 
     def run(self, fidelity_samples: int, progress: bool) -> None:
         """Go over all images.
@@ -148,7 +156,23 @@ class PairedRun:
         return {name: observer.noted for name, observer in self._observers.items()}, self.recorders
 
     def _block(self, upright: Images, compare: bool, advance: Callable[[int], Any]) -> None:
-        images, samples = self._warp(upright), len(upright)
+        samples = self._samples if compare and self._groups else len(upright)
+        outputs: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._observers}
+        for start in range(0, len(upright), samples):
+            self._part(upright[start : start + samples], compare, outputs, advance)
+        for name, parts in outputs.items():
+            with named(name):
+                self._observers[name].note(np.concatenate(parts), len(upright), self._count, self._upright)
+
+    def _part(
+        self,
+        upright: Images,
+        compare: bool,
+        outputs: Mapping[str, list[NDArray[np.float32]]],
+        advance: Callable[[int], Any],
+    ) -> None:
+        """Show some images of a block, add what the models answer to `outputs`, and compare activations."""
+        images = self._warp(upright)
         order = [self._reference, *(name for name in self._observers if name != self._reference)]
         for number, group in enumerate(self._groups if compare and self._groups else ((),)):
             before: Mapping[str, Any] = {}
@@ -157,18 +181,24 @@ class PairedRun:
                 wanted = group if name == self._reference else [pairs[layer] for layer in group if layer in pairs]
                 if number and not wanted:
                     continue
-                observer = self._observers[name]
-                layers, outputs = observer.show(images, wanted)
-                try:
-                    if layers and name != self._reference:
+                layers, answers = self._observers[name].show(images, wanted)
+                if layers and name != self._reference:
+                    with named(name):
                         self.recorders[name].update(before, layers)
-                    if not number:
-                        observer.note(outputs, samples, self._count, self._upright)
-                except ValueError as error:
-                    raise ValueError(f"model {name!r}: {error}") from None
+                if not number:
+                    outputs[name].append(np.array(answers))  # the array may be used again
                 if name == self._reference:
                     before = layers
-                advance(0 if number else samples * self._count)
+                advance(0 if number else len(upright) * self._count)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Errors of what a model gives name the model."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"model {name!r}: {error}") from None
 
 
 def show_blocks(run: PairedRun, piece: ImageBatches | UnreadPiece, start: int, compared: Sequence[bool]) -> Shown:

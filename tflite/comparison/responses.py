@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +50,13 @@ class Responses:
     def update(self, before: NDArray[Any], after: NDArray[Any]) -> None:
         """Add a block of activations `(N, C)` or `(N, H', W', C)` of both files."""
         first, second = (np.reshape(block, (-1, block.shape[-1])) for block in (before, after))
-        fires = np.stack([np.count_nonzero(flat > 0, axis=0) for flat in (first, second)])
+        fires = np.stack([_positive(flat) for flat in (first, second)])
         self.fires = fires if self.fires is None else self.fires + fires
         self.count += len(first)
         if self.limits is not None and self.limits.high - self.limits.low < MOST_LEVELS * self.limits.step:
-            used = _levels_that_occur(second, self.limits)
-            self.used = used if self.used is None else self.used | used
+            if self.used is None:
+                self.used = np.zeros((second.shape[1], MOST_LEVELS), bool)
+            _mark_levels(second, self.limits, self.used)
 
     def merge(self, other: Responses) -> None:
         """Add what was counted in other blocks."""
@@ -76,7 +79,7 @@ class Responses:
     @property
     def levels(self) -> NDArray[np.int64] | None:
         """How many levels occur in every map of the second file; None where it is not stored in up to 8 bits."""
-        return None if self.used is None else self.used.sum(axis=0)
+        return None if self.used is None else self.used.sum(axis=1)
 
     def values(self) -> dict[str, float]:
         """One number for each of `COLUMNS`: mean shares, and the median number of levels; NaN where there is none."""
@@ -102,13 +105,30 @@ class Responses:
         return np.empty(0) if self.fires is None else self.fires[side] / self.count
 
 
-def _levels_that_occur(values: NDArray[np.float32], limits: Limits) -> NDArray[np.bool_]:
-    """Bool `(MOST_LEVELS, C)` of real numbers `(N, C)` that are all levels."""
-    scaled = (values - np.float32(limits.low)) * np.float32(1 / limits.step) + np.float32(0.5)
-    levels = scaled.astype(np.uint8)
-    if len(levels) < MOST_LEVELS:  # counting every map alone would take longer
-        used = np.zeros((MOST_LEVELS, levels.shape[1]), bool)
-        used[levels, np.arange(levels.shape[1])] = True
-        return used
-    counts = [np.bincount(levels[:, number], minlength=MOST_LEVELS) for number in range(levels.shape[1])]
-    return np.stack(counts, axis=1) > 0
+def _positive(values: NDArray[Any]) -> NDArray[np.int64]:
+    """How many of `(N, C)` are above zero, for every map."""
+    if not _is_compiled():
+        return np.count_nonzero(values > 0, axis=0)
+    from tfinv.tflite.comparison import response_loop
+
+    fires = np.zeros(values.shape[1], np.int64)
+    response_loop.count_positive(np.ascontiguousarray(values, np.float32), fires)
+    return fires
+
+
+def _mark_levels(values: NDArray[Any], limits: Limits, used: NDArray[np.bool_]) -> None:
+    """Mark in `(C, MOST_LEVELS)` which levels occur in real numbers `(N, C)` that are all levels."""
+    low, per_step = np.float32(limits.low), np.float32(1 / limits.step)
+    if _is_compiled():
+        from tfinv.tflite.comparison import response_loop
+
+        response_loop.mark_levels(np.ascontiguousarray(values, np.float32), low, per_step, used)
+        return
+    levels = ((values - low) * per_step + np.float32(0.5)).astype(np.uint8)
+    used[np.arange(len(used)), levels] = True
+
+
+@functools.cache
+def _is_compiled() -> bool:
+    """Whether Numba is installed."""
+    return importlib.util.find_spec("numba") is not None
