@@ -9,11 +9,14 @@ import pytest
 import tfinv
 from tfinv import Sampling
 from tfinv.engine import shards
+from tfinv.engine.gatherer import Gatherer
 from tfinv.engine.shards import ShardStates, chosen_units, held_of_some
+from tfinv.engine.states import copied, widened
 from tfinv.evaluation.arguments import as_measures
 from tfinv.evaluation.arrays import shards_of
 from tfinv.resampling.jackknife import interval_of
-from tfinv.statistics import ColumnMoments, RowDispersion
+from tfinv.statistics import ColumnMoments, Layer, RowDispersion
+from tfinv.transformations import parse
 
 UNITS = 40
 
@@ -165,3 +168,22 @@ def test_what_is_held_of_shards():
     chosen = chosen_units(shards.UNITS + 1)
     assert len(np.unique(chosen)) == shards.UNITS and (np.diff(chosen) > 0).all()
     assert not ShardStates(measures).whole
+
+
+def test_moments_are_merged_in_place_with_the_bits_of_the_rule(rng):
+    layer = Layer("layer", (7, 5, 3), 4, parse("rotations(4)"))
+    statistics = (ColumnMoments(), RowDispersion())
+    gatherer = Gatherer(statistics, [layer])
+    held, states = ShardStates(as_measures("NormalizedVariance(statistic='std')"), layer.shape), []
+    for number, samples in enumerate((5, 1, 9)):
+        gatherer.reset()
+        block = rng.normal(100, 1, (samples, 4, *layer.shape)).astype(np.float32)
+        gatherer.add_directly("layer", block)
+        states.append({statistic: copied(state) for statistic, state in gatherer.states_of("layer").items()})
+        held.add(number, gatherer.states_of("layer", transient=True), copy=True)
+    for statistic in statistics:
+        expected = widened(statistic, states[0][statistic])
+        for shard in states[1:]:
+            expected = statistic.merge(expected, widened(statistic, shard[statistic]))
+        for mine, wanted in zip(held.whole[statistic], expected, strict=True):
+            np.testing.assert_array_equal(mine, wanted)

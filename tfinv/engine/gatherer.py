@@ -171,9 +171,18 @@ class Gatherer:
             if not all(sums.is_finite() for sums in (*self._fused[layer], *self._others[layer].values())):
                 raise ValueError(f"activations must be finite. Received: NaN or infinity in layer {layer!r}")
 
-    def states_of(self, layer: str) -> dict[Statistic, Any]:
-        """The states of one layer as NumPy arrays by statistic; valid until the next update or reset."""
-        fused = {statistic: group.state(statistic) for group in self._fused[layer] for statistic in group.statistics}
+    def states_of(self, layer: str, *, transient: bool = False) -> dict[Statistic, Any]:
+        """The states of one layer as NumPy arrays by statistic; valid until the next update or reset.
+
+        Args:
+            layer: its name.
+            transient: whether the next transient states may be written over these.
+        """
+        fused = {
+            statistic: group.state(statistic, transient=transient)
+            for group in self._fused[layer]
+            for statistic in group.statistics
+        }
         return fused | {statistic: other.state() for statistic, other in self._others[layer].items()}
 
     def states(self) -> States:

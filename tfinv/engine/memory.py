@@ -140,7 +140,7 @@ def _need(
     merged += sum(
         fused.state_bytes(group, layer) for group in groups if not all(statistic.per_unit for statistic in group)
     )
-    computing = MEASURING * state + COMPUTING * held + 4 * shards * merged
+    computing = (MEASURING * state + COMPUTING * held if shards else COMPUTING * state) + 4 * shards * merged
     computing += (DRAWN + DRAWING * shards) * held if resamples else 0
     bytes_held = int(state * copies + HELD * shards * held)
     return Need(layer.name, bytes_held, block, int(max(updating, computing)), updating_block)

@@ -113,7 +113,7 @@ class Pass:
             batches: the samples.
             given: finished states that the statistics depend on.
             part: name for the checkpoint.
-            copy: whether the checkpoint must hold the states through the next run of this pass.
+            copy: whether another run of this pass follows, through which the checkpoint must hold the states.
 
         Returns:
             By layer the states, valid until the next run.
@@ -130,16 +130,16 @@ class Pass:
         if finished is not None:
             self._restore(finished, gatherer, total)
             self.setting.advance((batches.count or 0) * self.images_per_sample)
-            return self._states(gatherer, total)
+            return self._states(gatherer, total, transient=copy)
         self._loop(self.in_blocks(batches), gatherer, total, part)
         gatherer.check_finite()
         if len(total) and gatherer.samples:
-            total.add(self._states(gatherer), gatherer.samples)
+            total.add(self._states(gatherer, transient=True), gatherer.samples)
             gatherer.reset()
         if checkpoint:
             arrays = gatherer.arrays() | total.arrays()
             checkpoint.put(part, {name: array.copy() for name, array in arrays.items()} if copy else arrays)
-        return self._states(gatherer, total)
+        return self._states(gatherer, total, transient=copy)
 
     def in_blocks(self, batches: ImageBatches) -> ImageBatches:
         """The samples in the blocks that this pass takes, cut where pieces end."""
@@ -153,10 +153,10 @@ class Pass:
             batches = batches.in_batches_of(self._stream.block_size(at_once) or batches.batch_size)
         return batches.cut_every(cut)
 
-    def _states(self, gatherer: Gatherer, total: Total | None = None) -> Mapping[str, LayerStates]:
+    def _states(self, gatherer: Gatherer, total: Total | None = None, *, transient: bool) -> Mapping[str, LayerStates]:
         if total:
             return total.states()
-        return {layer.name: gatherer.states_of(layer.name) for layer in self.layers}
+        return {layer.name: gatherer.states_of(layer.name, transient=transient) for layer in self.layers}
 
     def _restore(self, arrays: Mapping[str, Any], gatherer: Gatherer, total: Total) -> None:
         gatherer.restore({name: array for name, array in arrays.items() if not name.startswith("total")})
@@ -181,7 +181,7 @@ class Pass:
         with postponed_interrupt() if checkpoint else nullcontext() as pressed:
             for number, batch in enumerate(batches.after(done)):
                 if batches.cut and done and done % batches.cut == 0:
-                    total.add(self._states(gatherer), gatherer.samples)
+                    total.add(self._states(gatherer, transient=True), gatherer.samples)
                     gatherer.reset()
                 self._one(batch, number, gatherer)
                 done += len(batch.images)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfinv.engine.states import LayerStates, copied, draws, leave_one_out, merged, of_units, shape_of_some
+from tfinv.engine.states import LayerStates, copied, draws, leave_one_out, merged_into, of_units, shape_of_some, widened
 from tfinv.measures.base import Measure, required_statistics
 from tfinv.statistics import Statistic
 from tfinv.statistics.resolution import Unresolved
@@ -100,13 +100,14 @@ class ShardStates:
             held = copied(state) if copy and (needed or not known) else state
             if needed:
                 self._all[shard][statistic] = held
-            if known:
-                total = self.whole[statistic]
-                room = total if statistic in self._joined else None
-                self.whole[statistic] = merged(statistic, [total, state], self._shape, room)
-                self._joined.add(statistic)
-            else:
+            if not known:
                 self.whole[statistic] = held
+                continue
+            total = self.whole[statistic]
+            if statistic not in self._joined:  # the first shard is kept as it was gathered
+                total = copied(widened(statistic, total))
+                self._joined.add(statistic)
+            self.whole[statistic] = merged_into(statistic, total, state, self._shape)
 
     def replicated(self, measures: Sequence[Measure], resamples: int) -> list[Replicated]:
         """What replicates of these measures are computed from; the states are each valid until the next.

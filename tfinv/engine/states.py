@@ -98,24 +98,46 @@ def restored(statistic: Statistic, fields: Mapping[str, Any]) -> Any:
     return kind(**{name: np.asarray(value) for name, value in fields.items()})
 
 
-def merged(statistic: Statistic, states: Sequence[Any], shape: tuple[int, ...] = (), room: Any = None) -> Any:
+def merged(statistic: Statistic, states: Sequence[Any], shape: tuple[int, ...] = ()) -> Any:
     """The states of disjoint samples as one, in float64; a single state stays as it is.
 
     Args:
         statistic: what the states are of.
         states: the states.
         shape: `*U`, unit shape of the layer; `()` where it is not known, which is slower for wide layers.
-        room: a state that was merged before, whose arrays may be written over; None for new ones.
     """
     if len(states) == 1:
         return states[0]
     pieces = _pieces(statistic, states[0], shape)
     if len(pieces) < 2:
         return _merged(statistic, states)
+    whole = None
     for piece in pieces:
         part = _merged(statistic, [_flat(statistic, state, piece, shape) for state in states])
-        room = _put(statistic, _room(statistic, part, shape) if room is None else room, part, piece, shape)
-    return room
+        whole = _room(statistic, part, shape) if whole is None else whole
+        whole = _put(statistic, whole, part, piece, shape)
+    return whole
+
+
+def merged_into(statistic: Statistic, total: Any, state: Any, shape: tuple[int, ...]) -> Any:
+    """`merged` of two states in place, with the same bits.
+
+    Args:
+        statistic: what the states are of.
+        total: in float64; its arrays are written over.
+        state: of other samples.
+        shape: see `merged`.
+    """
+    done = statistic.merged_into(total, state)
+    if done is not None:
+        return done
+    pieces = _pieces(statistic, total, shape)
+    if len(pieces) < 2:
+        return _merged(statistic, [total, state])
+    for piece in pieces:
+        part = _merged(statistic, [_flat(statistic, some, piece, shape) for some in (total, state)])
+        total = _put(statistic, total, part, piece, shape)
+    return total
 
 
 def of_units(statistic: Statistic, state: Any, units: NDArray[np.intp], shape: tuple[int, ...]) -> Any:

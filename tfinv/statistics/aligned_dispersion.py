@@ -52,8 +52,8 @@ class AlignedDispersion(Statistic):
         return LoopParts(rows=True, visible=True)
 
     def from_loop(self, sums: LoopSums) -> AlignedDispersionState:
-        total = sums.stds if self.statistic == "std" else sums.variances
-        return AlignedDispersionState(sums.count, total / max(sums.count, 1), visible(sums.layer))
+        mean = sums.mean("stds" if self.statistic == "std" else "variances")
+        return AlignedDispersionState(sums.count, mean, visible(sums.layer))
 
     def without_rounding(self, state: Any, units: Unresolved) -> Any:
         return state._replace(mean=np.where(units.all, 0.0, state.mean))

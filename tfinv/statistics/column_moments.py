@@ -115,6 +115,17 @@ class ColumnMoments(Statistic):
             first.m2 + second.m2 + delta * delta * (first.count * weight),
         )
 
+    def merged_into(self, total: ColumnMomentsState, state: Any) -> ColumnMomentsState | None:
+        if not isinstance(state, ShiftedMoments):
+            return None
+        from tfinv.statistics.compiled import moment_loop
+
+        columns, offset = len(state.shift), np.ravel(state.offset)
+        sums = (array.reshape(columns, -1) for array in (total.mean, total.m2))
+        others = (np.reshape(array, (columns, -1)) for array in (state.shift, state.m2))
+        moment_loop.merge_moments(float(total.count), *sums, float(state.count), offset, *others)
+        return total._replace(count=total.count + state.count)
+
     def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:
         # The rule of `merge` solved for one of its sides. In place: states of wide layers are larger than any cache.
         count = total.count - part.count

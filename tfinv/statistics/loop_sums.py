@@ -40,6 +40,7 @@ class LoopSums(NamedTuple):
         offset: `(*U)` float32, what `shift` is relative to.
         shift: `(T, *U)` float32, mean over samples minus `offset`.
         m2: `(T, *U)` float32, sum over samples of squared deviations from the mean.
+        scratch: arrays that may be written over, by name, where states need not outlive the next ones; None otherwise.
     """
 
     layer: Layer
@@ -49,3 +50,10 @@ class LoopSums(NamedTuple):
     offset: NDArray[np.float32]
     shift: NDArray[np.float32]
     m2: NDArray[np.float32]
+    scratch: dict[str, NDArray[np.float64]] | None = None
+
+    def mean(self, name: str) -> NDArray[np.float64]:
+        """`(*U)`, the mean over samples of a sum over samples: `stds` or `variances`."""
+        total: NDArray[np.float64] = getattr(self, name)
+        out = None if self.scratch is None else self.scratch.setdefault(name, np.empty_like(total))
+        return np.divide(total, max(self.count, 1), out=out)

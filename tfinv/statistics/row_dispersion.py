@@ -44,8 +44,8 @@ class RowDispersion(Statistic):
         return LoopParts(rows=True)
 
     def from_loop(self, sums: LoopSums) -> RowDispersionState:
-        total = sums.stds if self.statistic == "std" else sums.variances
-        return RowDispersionState(sums.count, total / max(sums.count, 1))
+        mean = sums.mean("stds" if self.statistic == "std" else "variances")
+        return RowDispersionState(sums.count, mean)
 
     def without_rounding(self, state: Any, units: Unresolved) -> Any:
         return state._replace(mean=np.where(units.all, 0.0, state.mean))

@@ -145,6 +145,9 @@ class Viewed(Statistic):
     def merge(self, first: Any, second: Any) -> NamedTuple:
         return self.statistic.merge(first, second)
 
+    def merged_into(self, total: Any, state: Any) -> Any:
+        return self.statistic.merged_into(total, state)
+
     @property
     def per_unit(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.statistic.per_unit

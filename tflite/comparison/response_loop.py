@@ -5,33 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import boolean, float32, int64, njit, types, void
+from numba import boolean, float32, njit, types, void
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VALUES = types.Array(float32, 2, "C", readonly=True)
-MAPS = 64
-"""Maps that are counted at a time: their counters stay in the nearest cache."""
-
-
-@njit(void(VALUES, int64[::1]), nogil=True, cache=True, error_model="numpy", boundscheck=False)
-def count_positive(values: NDArray[np.float32], fires: NDArray[np.int64]) -> None:
-    """Add how many values of every map are above zero.
-
-    Args:
-        values: `(N, C)`.
-        fires: `(C,)`, written to.
-    """
-    counts = np.zeros(MAPS, np.int32)
-    for first in range(0, values.shape[1], MAPS):
-        width = min(MAPS, values.shape[1] - first)
-        counts[:] = 0
-        for n in range(values.shape[0]):
-            for c in range(width):
-                counts[c] += np.int32(values[n, first + c] > 0)
-        for c in range(width):
-            fires[first + c] += counts[c]
 
 
 @njit(void(VALUES, float32, float32, boolean[:, ::1]), nogil=True, cache=True, error_model="numpy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -50,7 +49,7 @@ class Responses:
     def update(self, before: NDArray[Any], after: NDArray[Any]) -> None:
         """Add a block of activations `(N, C)` or `(N, H', W', C)` of both files."""
         first, second = (np.reshape(block, (-1, block.shape[-1])) for block in (before, after))
-        fires = np.stack([_positive(flat) for flat in (first, second)])
+        fires = np.stack([np.count_nonzero(flat > 0, axis=0) for flat in (first, second)])
         self.fires = fires if self.fires is None else self.fires + fires
         self.count += len(first)
         if self.limits is not None and self.limits.high - self.limits.low < MOST_LEVELS * self.limits.step:
@@ -105,30 +104,13 @@ class Responses:
         return np.empty(0) if self.fires is None else self.fires[side] / self.count
 
 
-def _positive(values: NDArray[Any]) -> NDArray[np.int64]:
-    """How many of `(N, C)` are above zero, for every map."""
-    if not _is_compiled():
-        return np.count_nonzero(values > 0, axis=0)
-    from tfinv.tflite.comparison import response_loop
-
-    fires = np.zeros(values.shape[1], np.int64)
-    response_loop.count_positive(np.ascontiguousarray(values, np.float32), fires)
-    return fires
-
-
 def _mark_levels(values: NDArray[Any], limits: Limits, used: NDArray[np.bool_]) -> None:
     """Mark in `(C, MOST_LEVELS)` which levels occur in real numbers `(N, C)` that are all levels."""
     low, per_step = np.float32(limits.low), np.float32(1 / limits.step)
-    if _is_compiled():
+    if importlib.util.find_spec("numba") is not None:
         from tfinv.tflite.comparison import response_loop
 
         response_loop.mark_levels(np.ascontiguousarray(values, np.float32), low, per_step, used)
         return
     levels = ((values - low) * per_step + np.float32(0.5)).astype(np.uint8)
     used[np.arange(len(used)), levels] = True
-
-
-@functools.cache
-def _is_compiled() -> bool:
-    """Whether Numba is installed."""
-    return importlib.util.find_spec("numba") is not None

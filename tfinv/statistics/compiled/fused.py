@@ -126,6 +126,7 @@ class FusedDispersion:
         self._offset = np.zeros(shape[1:] if self._moments else 0, np.float32)
         self._mean, self._m2 = (np.zeros(shape, np.float32) for _ in range(2))
         self._count = 0
+        self._scratch: dict[str, NDArray[np.float64]] = {}
         self._integers: IntegerSums | None = None
         load_loops("aligned_loop" if self._warp else "loop")
 
@@ -201,8 +202,13 @@ class FusedDispersion:
         """Whether nothing but finite numbers came in."""
         return bool(np.isfinite(np.sum(self._variances if self._rows else self._mean, dtype=np.float64)))
 
-    def state(self, statistic: Statistic) -> NamedTuple:
-        """The state of one of the statistics; what need not be computed is not copied."""
+    def state(self, statistic: Statistic, *, transient: bool = False) -> NamedTuple:
+        """The state of one of the statistics; what need not be computed is not copied.
+
+        Args:
+            statistic: which.
+            transient: whether the next state may be written over this one.
+        """
         self._settle()
         shape = self._layer.shape
         rows, columns = (shape if self._rows else (0,)), (shape if self._moments else (0,))
@@ -215,6 +221,7 @@ class FusedDispersion:
                 self._offset.reshape(columns),
                 self._mean.reshape(-1, *shape),
                 self._m2.reshape(-1, *shape),
+                self._scratch if transient else None,
             )
         )
 
