@@ -12,7 +12,7 @@ import pytest
 from tflite_models import digits, plain_network, trained
 
 from tfinv import run
-from tfinv.tflite import BitChoice, Output, TFLiteModel, choose_bits, float32, measure_models
+from tfinv.tflite import BitChoice, Output, TFLiteModel, choose_bits, float32, measure_models, sensitivity
 from tfinv.tflite.studies import choose_bits as module
 
 SET = "rotations(3)"
@@ -150,3 +150,31 @@ def test_the_command_line_writes_everything_and_tells_what_is_not_reached(folder
     assert "--keep chooses bits instead of following recipes" in capsys.readouterr().err
     assert run.main([*command, "flips<40%"]) == 2
     assert "keep must name one of" in capsys.readouterr().err
+
+
+def in_bytes() -> keras.Model:
+    """The same network for images of 0..255."""
+    network = trained(plain_network)
+    inputs = keras.Input(network.input_shape[1:])
+    return keras.Model(inputs, network(keras.layers.Rescaling(1 / 255)(inputs)))
+
+
+def test_calibration_is_scaled_like_the_images(folder):
+    options = {"keep": "flip_rate<90%", "schemes": ("int8",), "progress": False, "output": Output(cache=folder / "c")}
+    calibration = digits()[0][:64]
+    plain = choose_bits(reference(), calibration, images(), SET, **options)
+    scaled = choose_bits(in_bytes(), calibration, images(), SET, input_scale="0..255", **options)
+    flips = [choice.files.set_index("file")["flip_rate<90%"]["uniform int8"] for choice in (plain, scaled)]
+    assert flips[1] <= flips[0] + 0.02 and flips[0] < 0.1
+    with pytest.raises(ValueError, match=r"calibration must lie in \[0, 1\].*Received: values from 0 to 255"):
+        choose_bits(in_bytes(), calibration * 255, images(), SET, input_scale="0..255", **options)
+
+
+def test_sensitivity_scales_its_calibration_like_the_images():
+    frames = [
+        sensitivity(
+            model, images(), SET, scheme="static_int8", calibration=digits()[0][:64], input_scale=scale, progress=False
+        )
+        for model, scale in ((reference(), "0..1"), (in_bytes(), "0..255"))
+    ]
+    assert all((frame["transformed_flips"] < 0.1).all() for frame in frames)

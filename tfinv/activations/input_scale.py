@@ -101,12 +101,13 @@ def input_scale(scale: str | Sequence[Any] | InputScale) -> InputScale:
     )
 
 
-def check_unit_images(images: NDArray[np.floating], scale: InputScale) -> None:
+def check_unit_images(images: NDArray[np.floating], scale: InputScale, argument: str = "images") -> None:
     """Refuse images that an input scale does not map from [0, 1], such as those of 0..255.
 
     Args:
         images: `(N, H, W, C)`, finite; cubic interpolation may lead a little beyond [0, 1].
         scale: of the model.
+        argument: what to call the images in the error.
 
     Raises:
         ValueError: values below -0.5 or above 1.5.
@@ -114,8 +115,8 @@ def check_unit_images(images: NDArray[np.floating], scale: InputScale) -> None:
     low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 1.0)
     if low < -_BEYOND or high > 1 + _BEYOND:
         raise ValueError(
-            f"images must lie in [0, 1], from where the model's input scale {scale.text} maps them; divide 0..255 by "
-            f"255. Received: values from {low:g} to {high:g}"
+            f"{argument} must lie in [0, 1], from where the model's input scale {scale.text} maps them; divide 0..255 "
+            f"by 255. Received: values from {low:g} to {high:g}"
         )
 
 

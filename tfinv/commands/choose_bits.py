@@ -84,7 +84,6 @@ def choose(options: argparse.Namespace, model: Any, fitted: Fitted, scale: Any) 
     from tfinv.evaluation import Sampling
     from tfinv.support.cache import Cache
     from tfinv.tflite import Output, Subsets, choose_bits, with_transformations
-    from tfinv.tflite.files.input_scale import input_scale
     from tfinv.tflite.studies.choose_bits import SCHEMES
 
     start = time.monotonic()
@@ -98,7 +97,7 @@ def choose(options: argparse.Namespace, model: Any, fitted: Fitted, scale: Any) 
 
     choice = choose_bits(
         model,
-        input_scale(scale)(moved),
+        moved,
         fitted.images,
         transformations,
         keep=options.keep,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.activations.input_scale import InputScale, check_unit_images
 from tfinv.datasets import Split
 from tfinv.datasets.given import as_array, check_ends
 from tfinv.evaluation.options import Warping, checked
@@ -19,7 +20,7 @@ _MOST_BYTES = 4 * 2**30
 
 
 def calibration_batches(
-    calibration: Images, input_shape: tuple[int, ...], batch_size: int
+    calibration: Images, input_shape: tuple[int, ...], batch_size: int, scale: InputScale | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Calibration images in batches of bounded size.
 
@@ -28,17 +29,22 @@ def calibration_batches(
             elements such as `(images, labels)` count by their first member.
         input_shape: `(H, W, C)` of the model.
         batch_size: most images a batch.
+        scale: from images in [0, 1] to the model's range; None for images as the model takes them.
 
     Yields:
-        float32 `(n, H, W, C)`, `1 <= n <= batch_size`.
+        float32 `(n, H, W, C)`, `1 <= n <= batch_size`, as the model takes them.
 
     Raises:
-        ValueError: no image, images of another shape, or with NaN or infinite values.
+        ValueError: no image, images of another shape, with NaN or infinite values, or outside [0, 1] where there is a
+            scale.
         TypeError: something that holds no images.
     """
     count = 0
     for chunk in _chunks(calibration):
         images = _checked(chunk, input_shape)
+        if scale is not None and scale.range != (0.0, 1.0):
+            check_unit_images(images, scale, "calibration")
+            images = scale(images)
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
             count += len(batch)

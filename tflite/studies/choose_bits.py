@@ -77,14 +77,14 @@ def choose_bits(
 
     Args:
         model: a functional or sequential Keras 3 model, the path of its file, or its `Conversion` by `float32`.
-        calibration: images as the model takes them, for activations that are integers; see `with_transformations`.
+        calibration: images in [0, 1] like `data`, for activations that are integers; see `with_transformations`.
         data: images to measure on, see `compare_files`.
         transformations: a set, its id, or a sequence of `Affine`.
         keep: conditions that must hold against the float32 file, in the language of `compare --fail-if`, such as
             `"output_profile_increase<2%"`, `"transformed_accuracy_drop<0.5pt"` (half a point), `"flip_rate<3%"`,
             `"min_sqnr_db>20"` or `"latency_ratio<1"`, which is measured on this machine.
         schemes: names of `tfinv.tflite.BIT_SCHEMES` to choose among; float32 is always one of them.
-        input_scale: see `TFLiteModel`.
+        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
         measures: measures of invariance; `output_profile_increase` is of the first.
         subsets: how many of the images count for what; by default the output is measured on 300 of them, and answers on
             all. `layers` and `kernels` are not read.
@@ -111,7 +111,7 @@ def choose_bits(
     opened = TFLiteModel(reference, input_scale=scale, probe=False)
     images = as_split(data, opened.input_shape, subsets.max_samples, seed, answering_activation(opened))
     few = subset(images, subsets.measured_samples, seed)
-    batches = list(calibration_batches(calibration, opened.input_shape, 64))
+    batches = list(calibration_batches(calibration, opened.input_shape, 64, scale))
     groups = groups_of(opened)
     if not any(group.outputs for group in groups):
         raise ValueError("model must have a layer with a kernel to be quantized. Received: none")

@@ -60,18 +60,19 @@ class Materials:
     @cached_property
     def upright(self) -> NDArray[np.float32]:
         """Calibration images as they are, as model inputs: float32 `(N, H, W, C)`."""
-        return self.input_scale(self._chosen)
+        return self.input_scale(self.calibration)
 
     @cached_property
     def transformed(self) -> NDArray[np.float32]:
         """The same calibration images, every image under one of the transformations."""
         versions = with_transformations(
-            self._chosen, self.transformations, per_image=1, seed=self.seed, warping=self.warping
+            self.calibration, self.transformations, per_image=1, seed=self.seed, warping=self.warping
         )
         return self.input_scale(versions)
 
     @property
-    def _chosen(self) -> NDArray[np.float32]:
+    def calibration(self) -> NDArray[np.float32]:
+        """Calibration images in [0, 1], float32 `(N, H, W, C)`."""
         return self.train.subset(min(self.calibration_samples, len(self.train)), self.seed).x
 
     @property

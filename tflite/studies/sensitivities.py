@@ -100,7 +100,7 @@ def sensitivities(
                     settings.transformations,
                     scheme=scheme,
                     mode=mode,
-                    calibration=materials.upright if scheme == "static_int8" else None,
+                    calibration=materials.calibration if scheme == "static_int8" else None,
                     input_scale=materials.input_scale,
                     measure=settings.measures[0],
                     max_samples=None,

@@ -81,8 +81,8 @@ def sensitivity(
         transformations: a set, its id, or a sequence of `Affine`.
         scheme: `"weight_int4"` and `"weight_int8"` round kernels; `"static_int8"` kernels and activations.
         mode: quantize `"one"` layer, or `"all_but_one"`.
-        calibration: images as the model takes them, for `"static_int8"`.
-        input_scale: see `TFLiteModel`.
+        calibration: images in [0, 1] like `data`, for `"static_int8"`.
+        input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
         measure: a measure of invariance.
         max_samples: use a stratified subset of so many images; None for all.
         sampling: confidence and kind of the intervals, see `tfinv.evaluate`; None for no intervals.
@@ -164,7 +164,7 @@ def _quantized(
     scope: dict[str, Any] = {"only": group.scope} if mode == "one" else {"skip": group.scope}
     with quiet():
         if scheme == "static_int8":
-            batches = calibration_batches(calibration, model.input_shape, 64)
+            batches = calibration_batches(calibration, model.input_shape, 64, model.input_scale)
             options: dict[str, Any] = {"activation_bits": 8, "per_channel": True, "io": "float32"}
             return quantize_all(reference.content, batches, **options, **scope)
         bits = 4 if scheme == "weight_int4" else 8
