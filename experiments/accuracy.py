@@ -66,7 +66,7 @@ def answer(run: Run) -> Finding:
             checks[f"it is then {cost:.1%} lower than {reference}; below the margin of 5 points"] = cost.below(0.05)
         published = dict(zip(CELLS, PUBLISHED.get((study.data.name, architecture), ()), strict=False))
         for name, values in accuracies.items():
-            interval, other = Interval.of(values), published.get(name, float("nan"))
+            interval, other = Interval.of_shares(values), published.get(name, float("nan"))
             row = (architecture, name, interval.mean, interval.low, interval.high)
             rows.append((*row, f"{other:.3f}" if name in published else ""))
             if whole and name in published:
@@ -85,7 +85,7 @@ def answer(run: Run) -> Finding:
 def by_angle(transformations: str, accuracies: Any, name: str) -> list[tuple[str, float, float, float, float]]:
     """Rows `model, degrees, accuracy, low, high` of accuracies `(seeds, T)` under rotations."""
     degrees = [transformation.degrees for transformation in parse(transformations)]  # type: ignore[union-attr]
-    intervals = [Interval.of(values) for values in accuracies.T]
+    intervals = [Interval.of_shares(values) for values in accuracies.T]
     return [
         (name, angle, interval.mean, interval.low, interval.high)
         for angle, interval in zip(degrees, intervals, strict=True)

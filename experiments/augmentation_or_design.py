@@ -46,7 +46,7 @@ def answer(run: Run) -> Finding:
             accuracies[name, size] = np.array([study.accuracy(model).mean() for model in models])
     rows, points, gains = [], [], []
     for (name, size), values in accuracies.items():
-        accuracy, more = Interval.of(values), gain(accuracies, name, size)
+        accuracy, more = Interval.of_shares(values), gain(accuracies, name, size)
         points.append((name, f"{size:,}", accuracy.mean, accuracy.low, accuracy.high))
         if name != AUGMENTED:
             gains.append((name, f"{size:,}", more.mean, more.low, more.high))

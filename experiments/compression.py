@@ -64,7 +64,7 @@ def answer(run: Run) -> Finding:
             {
                 "network": label,
                 "gzip, KiB": f"{np.mean(sizes[label]):.1f}",
-                "accuracy under rotations": f"{Interval.of(accuracy[label]):.1%}",
+                "accuracy under rotations": f"{Interval.of_shares(accuracy[label]):.1%}",
                 "normalized variance of the output": str(Interval.of(profile["logits"])),
                 "its change": f"{change(lines[before], profile, 'logits'):+.3f}",
                 "mean change over layers": f"{change(lines[before], profile):+.3f}",

@@ -36,7 +36,7 @@ def answer(run: Run) -> Finding:
             return study.trained(seed, ROTATED, epochs=epochs) if epochs else study.untrained(seed)
 
         by_epoch[epochs] = study.profiles(make)
-        accuracy = Interval.of([study.accuracy(make(seed)).mean() for seed in study.seeds])
+        accuracy = Interval.of_shares([study.accuracy(make(seed)).mean() for seed in study.seeds])
         lines[f"epoch {epochs} ({accuracy.mean:.0%})"] = by_epoch[epochs]
     first, *_, last = by_epoch
     early = next(epochs for epochs in by_epoch if epochs)

@@ -50,9 +50,9 @@ def answer(run: Run) -> Finding:
         networks = {seed: study.trained(seed, **given) for seed in study.seeds}
         models = list(networks.values())
         profiles[name] = study.profiles(networks.__getitem__, MEASURE)
-        errors[name] = Interval.of([1 - study.accuracy(model).mean() for model in models])
-        changes[name] = Interval.of([changed_answers(model, _images(study, model)) for model in models])
-        exact = Interval.of([changed_answers_int8(model, _images(study, model)) for model in models])
+        errors[name] = Interval.of_shares([1 - study.accuracy(model).mean() for model in models])
+        changes[name] = Interval.of_shares([changed_answers(model, _images(study, model)) for model in models])
+        exact = Interval.of_shares([changed_answers_int8(model, _images(study, model)) for model in models])
         output = Interval.of(profiles[name].iloc[:, -1])
         rows.append(
             {

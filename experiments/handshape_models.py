@@ -45,7 +45,7 @@ def answer(run: Run) -> Finding:
         if version == settings.versions[0]:
             lines[name] = profiles
         parameters = next(iter(networks.values())).count_params()
-        upright_share, rotated = Interval.of(shares[:, study.upright]), Interval.of(shares.mean(axis=1))
+        upright_share, rotated = Interval.of_shares(shares[:, study.upright]), Interval.of_shares(shares.mean(axis=1))
         output = str(Interval.of(profiles.iloc[:, -1]))
         rows.append((version, name, parameters, upright_share, rotated, output))
     columns = ["data", "network", "parameters", "accuracy, upright", "rotated", "normalized variance of the output"]

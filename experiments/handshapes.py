@@ -42,7 +42,7 @@ def answer(run: Run) -> Finding:
                 shares = np.stack([study.accuracy(network, data=data) for network in networks.values()])
                 for test, values in (("upright", shares[:, study.upright]), ("rotated", shares.mean(axis=1))):
                     accuracies[version, name, training, test] = values
-                    interval = Interval.of(values)
+                    interval = Interval.of_shares(values)
                     rows.append((version, name, f"{training}, {test}", interval.mean, interval.low, interval.high))
                 if name == settings.models[0]:
                     lines[f"{version}, {training}"] = study.profiles(networks.__getitem__, data=data)

@@ -51,7 +51,7 @@ def answer(run: Run) -> Finding:
     table = pd.DataFrame(
         {
             "network": name,
-            **{title: f"{Interval.of([row[key] for row in rows]):.1%}" for key, title in FIGURES.items()},
+            **{title: f"{Interval.of_shares([row[key] for row in rows]):.1%}" for key, title in FIGURES.items()},
             "normalized variance of the output": str(Interval.of(profiles[name].iloc[:, -1])),
             "first layer below half of upright": _appears(profiles["upright, float32"], profiles[name]),
         }

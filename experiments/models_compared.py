@@ -35,7 +35,7 @@ def answer(run: Run) -> Finding:
             seed: study.trained(seed, ROTATED, architecture=name, **widths.get(name, {})) for seed in study.seeds
         }
         profiles = lines[name] = study.profiles(networks.__getitem__)
-        accuracy = Interval.of([study.accuracy(network).mean() for network in networks.values()])
+        accuracy = Interval.of_shares([study.accuracy(network).mean() for network in networks.values()])
         fall = Interval.of(profiles.iloc[:, -1] - profiles.iloc[:, 0])
         sentence = f"from the first to the last layer of {name} the normalized variance changes by {fall:+.3f}"
         checks[f"{sentence}; below zero"] = fall.below(0)

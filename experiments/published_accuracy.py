@@ -52,7 +52,7 @@ def answer(run: Run) -> Finding:
     comparable, rows, checks = study.data.name == "mnist" and settings.train_samples is None, [], {}
     for (training, name), published in PUBLISHED.items():
         measured, label = reached[training, name], f"{training}, {name}"
-        interval = Interval.of(measured) if len(measured) > 1 else wilson(measured[0], len(x))
+        interval = Interval.of_shares(measured) if len(measured) > 1 else wilson(measured[0], len(x))
         rows.append((label, "published", published, np.nan, np.nan))
         rows.append((label, "here", interval.mean, interval.low, interval.high))
         sentence = f"{label}: {interval:.1%} ({'one seed' if len(measured) == 1 else f'{len(measured)} seeds'})"

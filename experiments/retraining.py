@@ -73,7 +73,7 @@ def answer(run: Run) -> Finding:
     for name in sets:
         tests = {"upright": accuracies[name][:, upright], "rotated": rotated[name]}
         recovered = Interval.of(recovery(rotated, name))
-        intervals = {test: Interval.of(values) for test, values in tests.items()}
+        intervals = {test: Interval.of_shares(values) for test, values in tests.items()}
         bars += [(name, test, one.mean, one.low, one.high) for test, one in intervals.items()]
         rows.append(
             (name, *(f"{one:.1%}" for one in intervals.values()), f"{recovered:.0%}", largest_fall(lines, name))

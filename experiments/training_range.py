@@ -37,7 +37,7 @@ def answer(run: Run) -> Finding:
         augmentation, label = ({"rotation": float(limit)}, f"±{limit:g}°") if limit else (None, "none")
         networks = {seed: study.trained(seed, augmentation) for seed in study.seeds}
         lines[label] = study.profiles(networks.__getitem__)
-        accuracy = Interval.of([study.accuracy(network).mean() for network in networks.values()])
+        accuracy = Interval.of_shares([study.accuracy(network).mean() for network in networks.values()])
         curves.append(("accuracy under all rotations", label, accuracy.mean, accuracy.low, accuracy.high))
         output = Interval.of(lines[label].iloc[:, -1])
         curves.append(("normalized variance of the output", label, output.mean, output.low, output.high))

@@ -55,6 +55,18 @@ class Interval:
         mean = float(values.mean())
         return cls(mean, mean - float(half), mean + float(half), len(values))
 
+    @classmethod
+    def of_shares(cls, values: Any, confidence: float = 0.95) -> Interval:
+        """`of` of numbers between 0 and 1, such as accuracies; its ends lie there too.
+
+        Example:
+            >>> from tfinv.experiments import Interval
+            >>> print(f"{Interval.of_shares([0.9, 0.99, 1.0]):.1%}")
+            96.3% [82.7%, 100.0%]
+        """
+        free = cls.of(values, confidence)
+        return cls(free.mean, max(free.low, 0.0), min(free.high, 1.0), free.count)
+
     def above(self, bound: float) -> bool | None:
         """Whether all of it lies above the bound; None where it contains the bound or there is one seed alone."""
         return True if self.low > bound else False if self.high < bound else None
