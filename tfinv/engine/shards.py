@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNITS = 2**14
-"""Units that the replicates of a wider layer are computed from (`docs/intervals.md`)."""
+"""Units that the replicates of a wider layer are computed from (`docs/measures.md`)."""
 
 
 class Replicated(NamedTuple):

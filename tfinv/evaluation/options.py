@@ -43,7 +43,8 @@ class Sampling:
         confidence: add confidence intervals of the layer means, such as 0.95: `profile()` then has the columns `low`
             and `high`. They hold for other samples under the same transformations, and come from the statistics of
             `shards` random parts of the samples (no further forward passes); a `tf.data.Dataset` is read into memory.
-        shards: number of parts, at least 2; each costs one more copy of the accumulators.
+        shards: number of parts, at least 2; each costs one more copy of the accumulators, of those of 16,384 units in
+            wider layers.
         interval: `"jackknife"` leaves out each part in turn; `"bootstrap"` draws as many parts with replacement
             `resamples` times, for intervals that need not be symmetric, and computes the measures each time.
         resamples: at least 50.
