@@ -186,3 +186,10 @@ def test_warping_reaches_the_measured_images(files):
     alone = evaluate(TFLiteModel(files[0]), images, SET, NV, warping=warping, progress=False)
     np.testing.assert_allclose(measured.results[NV]["logits"].values, alone[NV]["logits"].values, rtol=1e-6)
     assert measured.results.metadata["padding"] == "reflect"
+
+
+def test_a_scale_that_a_model_contradicts_is_refused(files):
+    model = TFLiteModel(files[0], input_scale="0..1")
+    wanted = r"input_scale must be None where before is a TFLiteModel, whose own is 0\.\.1"
+    with pytest.raises(ValueError, match=wanted):
+        compare_files(model, files[1], digits()[0][:8], SET, input_scale="0..255", progress=False)

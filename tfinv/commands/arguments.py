@@ -128,9 +128,16 @@ def add_workers(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--workers",
         metavar="N",
+        type=_workers,
         help="measure on so many processes of this machine, on a Dask cluster (tcp://host:8786), or on ray; default: "
         "in this process",
     )
+
+
+def _workers(text: str) -> str:
+    if re.fullmatch(r"[+-]?\d+", text) and int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1 process. Received: {text}")
+    return text
 
 
 def warping(options: argparse.Namespace) -> Warping:

@@ -60,6 +60,8 @@ def known_kind(path: str | os.PathLike[str]) -> FileKind:
             f"model must be a {', '.join(SUFFIXES)}, .tflite or .onnx file, or the folder of a SavedModel. "
             f"Received: {str(path)!r}{'' if Path(path).exists() else ', which does not exist'}"
         )
+    if kind == "keras" and not Path(path).exists():
+        raise ValueError(f"model must be an existing file. Received: {str(path)!r}, which does not exist")
     return kind
 
 

@@ -405,9 +405,15 @@ def opened(source: Source | TFLiteModel, argument: str, **options: Any) -> TFLit
 
     Raises:
         TypeError: something else.
-        ValueError, FileNotFoundError: see `TFLiteModel`.
+        ValueError, FileNotFoundError: see `TFLiteModel`; another input scale than the model has.
     """
     if isinstance(source, TFLiteModel):
+        scale = options.get("input_scale")
+        if scale is not None and parse_scale(scale) != source.input_scale:
+            raise ValueError(
+                f"input_scale must be None where {argument} is a TFLiteModel, whose own is {source.input_scale.text}; "
+                f"make the model with it. Received: {parse_scale(scale).text}"
+            )
         return source
     kind_of(argument, source, FILES, f"a TFLiteModel, {FILE_WORDS}")
     return TFLiteModel(source, **options)
