@@ -293,8 +293,11 @@ def _put(statistic: Statistic, state: Any, part: Any, units: slice | NDArray[np.
 
 def _flat(statistic: Statistic, state: Any, units: slice | NDArray[np.intp], shape: tuple[int, ...]) -> Any:
     """The state of some units of a layer of that unit shape, by their flat numbers."""
-    names = _fields(statistic, state)
-    return state._replace(**{name: _by_unit(getattr(state, name), shape)[..., units] for name in names})
+    arrays = {name: _by_unit(getattr(state, name), shape) for name in _fields(statistic, state)}
+    if isinstance(units, slice):
+        return state._replace(**{name: array[..., units] for name, array in arrays.items()})
+    # With "clip", NumPy does not check the numbers one by one.
+    return state._replace(**{name: array.take(units, axis=-1, mode="clip") for name, array in arrays.items()})
 
 
 def _by_unit(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
