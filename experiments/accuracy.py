@@ -60,7 +60,7 @@ def answer(run: Run) -> Finding:
             name = NAMES[family]
             gain = Interval.of(accuracies[f"{name}, {name}"] - accuracies[f"plain, {name}"])
             subject = f"the accuracy of {architecture} on {name} images"
-            checks[f"training with {family}s changes {subject} by {gain:+.1%}; above zero"] = gain.above(0)
+            checks[f"training with {family}s changes {subject} by {gain:+.1pt}; above zero"] = gain.above(0)
             cost = Interval.of(accuracies["plain, upright"] - accuracies[f"{name}, {name}"])
             reference = f"that of a plain {architecture} on upright images"
             checks[f"it is then {cost:.1%} lower than {reference}; below the margin of 5 points"] = cost.below(0.05)

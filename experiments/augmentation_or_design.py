@@ -50,7 +50,7 @@ def answer(run: Run) -> Finding:
         points.append((name, f"{size:,}", accuracy.mean, accuracy.low, accuracy.high))
         if name != AUGMENTED:
             gains.append((name, f"{size:,}", more.mean, more.low, more.high))
-        rows.append((name, size, f"{accuracy:.1%}", "" if name == AUGMENTED else f"{more:+.1%}"))
+        rows.append((name, size, f"{accuracy:.1%}", "" if name == AUGMENTED else f"{more:+.1pt}"))
     columns = ["line", "layer", "mean", "low", "high"]
     axes = {"x_label": "training images", "y_label": "accuracy under rotations"}
     save_drawing(run, "accuracy", "profile", pd.DataFrame(points, columns=columns), **axes)
@@ -104,7 +104,7 @@ def _checks(accuracies: dict[tuple[str, int], Any], settings: Any) -> dict[str, 
     for name in (name for name in networks(settings) if name not in (AUGMENTED, *PLAIN)):
         for size in (min(settings.sizes), max(settings.sizes)):
             more = gain(accuracies, name, size)
-            sentence = f"with {size:,} images the accuracy of {name} differs from that of {AUGMENTED} by {more:+.1%}"
+            sentence = f"with {size:,} images the accuracy of {name} differs from that of {AUGMENTED} by {more:+.1pt}"
             checks[f"{sentence}; below the margin of 1 point"] = more.below(SAME)
     return checks
 

@@ -102,12 +102,12 @@ def _checks(lines: Any, accuracy: Any, combined: list[str], exact: Interval) -> 
     for label, other in pairs:
         cost = Interval.of(np.subtract(accuracy[other], accuracy[label]))
         moved = change(lines[other], lines[label], "logits")
-        sentence = f"against '{other}', '{label}' costs {cost:.1%} of accuracy"
-        checks[f"{sentence}; within ±{POINTS:.0%}"] = cost.within(-POINTS, POINTS)
+        sentence = f"against '{other}', '{label}' costs {cost:.1pt} of accuracy"
+        checks[f"{sentence}; within ±{100 * POINTS:.0f} points"] = cost.within(-POINTS, POINTS)
         sentence = f"the output's normalized variance of '{label}' differs by {moved:+.3f}"
         checks[f"{sentence}; within ±{MARGIN}"] = moved.within(-MARGIN, MARGIN)
     gain = Interval.of(np.subtract(accuracy["half width distilled"], accuracy["half width alone"]))
-    sentence = f"distillation changes the accuracy of a network of half the width by {gain:+.1%}"
+    sentence = f"distillation changes the accuracy of a network of half the width by {gain:+.1pt}"
     checks[f"{sentence}; above zero"] = gain.above(0)
     sentence = f"right angles change {exact.mean:.1%} of the answers of p4cnn, pruned or not"
     checks[f"{sentence}; none"] = exact.mean == 0 if len(accuracy["p4cnn"]) > 1 else None

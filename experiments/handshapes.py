@@ -49,7 +49,7 @@ def answer(run: Run) -> Finding:
     first, name = settings.versions[0], settings.models[0]
     gained = Interval.of(accuracies[first, name, "augmented", "rotated"] - accuracies[first, name, "plain", "rotated"])
     cost = Interval.of(accuracies[first, name, "plain", "upright"] - accuracies[first, name, "augmented", "rotated"])
-    checks[f"augmentation changes the accuracy on rotated hands by {gained:+.1%}; above zero"] = gained.above(0)
+    checks[f"augmentation changes the accuracy on rotated hands by {gained:+.1pt}; above zero"] = gained.above(0)
     reference = "that of a plain network on upright hands"
     checks[f"it is then {cost:.1%} lower than {reference}; below the margin of 10 points"] = cost.below(0.1)
     output = change(lines[f"{first}, plain"], lines[f"{first}, augmented"], "logits")
@@ -58,7 +58,7 @@ def answer(run: Run) -> Finding:
         helped = Interval.of(
             accuracies[version, name, "plain", "upright"] - accuracies[first, name, "plain", "upright"]
         )
-        sentence = f"images of {version} in place of {first} change the accuracy on upright hands by {helped:+.1%}"
+        sentence = f"images of {version} in place of {first} change the accuracy on upright hands by {helped:+.1pt}"
         checks[f"{sentence}; above zero"] = helped.above(0)
     table = pd.DataFrame(rows, columns=["data", "network", "trained, tested", "accuracy", "low", "high"])
     run.save_table(table, "accuracies")

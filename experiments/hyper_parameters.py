@@ -61,7 +61,7 @@ def answer(run: Run) -> Finding:
                 **two_convolutions(variant["size"], variant["kernel_size"], variant["dilation"]),
                 "parameters": next(iter(networks.values())).count_params(),
                 "accuracy": f"{Interval.of(shares):.1%}",
-                f"gain over {REFERENCE}": f"{gain:+.1%}",
+                f"gain over {REFERENCE}": f"{gain:+.1pt}",
                 "normalized variance of the output": str(Interval.of(profiles["logits"])),
                 "its change": f"{moved:+.3f}",
             }
@@ -100,7 +100,7 @@ def _checks(accuracy: dict[str, Any], lines: dict[str, pd.DataFrame]) -> dict[st
         if name != DILATED and "input" not in name:
             continue
         gain = Interval.of(values - accuracy[REFERENCE])
-        checks[f"the accuracy of {name} exceeds that of {REFERENCE} by {gain:+.1%}; above zero"] = gain.above(0)
+        checks[f"the accuracy of {name} exceeds that of {REFERENCE} by {gain:+.1pt}; above zero"] = gain.above(0)
         moved = change(lines[REFERENCE], lines[name], "logits")
         sentence = f"the output's normalized variance then differs by {moved:+.3f} ({name})"
         checks[f"{sentence}; within ±{MARGIN}"] = moved.within(-MARGIN, MARGIN)

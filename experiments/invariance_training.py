@@ -88,7 +88,7 @@ def _checks(
             gain, worst = compare(before, after, "mean"), compare(before, after, "worst")
             what = f"in networks trained {plain}, {stored}, the loss changes"
             checks[f"{what} the normalized variance of the output by {output:+.3f}; below 0"] = output.below(0)
-            lost = f"the accuracy under rotations by {gain:+.1%} (right under all of them: {worst:+.1%})"
+            lost = f"the accuracy under rotations by {gain:+.1pt} (right under all of them: {worst:+.1pt})"
             checks[f"{what} {lost}; above -3 points"] = gain.above(-0.03)
     costs: dict[str, Interval] = {}
     for stored in ("float32", "int4"):

@@ -101,7 +101,9 @@ def _checks(rotated: dict[str, Any], lines: dict[str, pd.DataFrame]) -> dict[str
     for name in (CONVOLUTIONS, DENSE):
         if name in rotated:
             apart = Interval.of(rotated[name] - rotated[ALL])
-            sentence = f"accuracy on rotated images after retraining {name} differs by {apart:+.1%} from that after all"
+            sentence = (
+                f"accuracy on rotated images after retraining {name} differs by {apart:+.1pt} from that after all"
+            )
             checks[f"{sentence}; within ±3 points"] = apart.within(-SAME, SAME)
     for one, other in itertools.combinations([name for name in (CONVOLUTIONS, DENSE, ALL) if name in lines], 2):
         apart = distance(lines[one], lines[other])

@@ -44,6 +44,8 @@ class Interval:
             >>> from tfinv.experiments import Interval
             >>> print(Interval.of([0.1, 0.2, 0.3]))
             0.200 [-0.048, 0.448]
+            >>> print(f"accuracy rises by {Interval.of([0.02, 0.03]):.1pt}")
+            accuracy rises by 2.5 [-3.9, 8.9] points
         """
         from scipy.stats import t
 
@@ -86,10 +88,13 @@ class Interval:
         return True if self.low > other.high else False if self.high < other.low else None
 
     def __format__(self, spec: str) -> str:
-        spec = spec or ".3f"
+        spec, unit, times = spec or ".3f", "", 1
+        if spec.endswith("pt"):  # differences of shares, in percentage points
+            spec, unit, times = f"{spec.removesuffix('pt')}f", " points", 100
+        mean, low, high = (f"{times * value:{spec}}" for value in (self.mean, self.low, self.high))
         if np.isnan(self.low):
-            return f"{self.mean:{spec}} (one seed)" if self.count else "n/a"
-        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+            return f"{mean}{unit} (one seed)" if self.count else "n/a"
+        return f"{mean} [{low}, {high}]{unit}"
 
     def __str__(self) -> str:
         return format(self)

@@ -50,7 +50,7 @@ def compare_variants(
         pairs = zip(accuracies[reference], accuracies[name], strict=True)
         gain = Interval.of([after - before for before, after in pairs])
         if not differ:  # equal accuracy alone is no evidence that the invariance differs; the table has it
-            checks[f"the accuracy differs by {gain:+.1%}; within ±3 points"] = gain.within(-0.03, 0.03)
+            checks[f"the accuracy differs by {gain:+.1pt}; within ±3 points"] = gain.within(-0.03, 0.03)
     table = profile_table(lines)
     table.loc[len(table)] = {
         "layer": "accuracy",
