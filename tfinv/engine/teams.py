@@ -8,14 +8,18 @@ from typing import Any, Protocol, runtime_checkable
 
 TRIES = 4
 """How often a task is begun where its worker dies."""
-_NAMES = {
-    "gather piece": "gather",
-    "gather parts": "gather",
+VERBS = {
+    "gather_piece": "gather",
+    "gather_parts": "gather",
     "getitem": "part",
     "added": "add",
     "summarized": "summarize",
-    "measure part": "measure",
+    "measure_part": "measure",
+    "measure_file": "measure",
+    "show_blocks": "compare",
+    "_search_in_worker": "search",
 }
+"""What tasks do, by the name of the function that they run."""
 
 
 class Promise(Protocol):
@@ -68,8 +72,7 @@ def shared(content: Any) -> bytes:
 
 def task_name(function: Callable[..., Any]) -> str:
     """What tasks of a function are called on the dashboard of an engine."""
-    name = function.__name__.replace("_", " ")
-    return f"tfinv {_NAMES.get(name, name)}"
+    return f"tfinv {VERBS.get(function.__name__, function.__name__.replace('_', ' '))}"
 
 
 def ended_workers(times: int, last: str) -> RuntimeError:

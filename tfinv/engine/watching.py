@@ -9,20 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-from tfinv.engine.teams import Promise, Team
+from tfinv.engine.teams import VERBS, Promise, Team
 from tfinv.support.progress import Progress
 
-DOING = {
-    "gather_piece": "gathering",
-    "gather_parts": "gathering",
-    "added": "adding",
-    "summarized": "summarizing",
-    "measure_part": "measuring",
-    "show_blocks": "comparing",
-    "_search_in_worker": "searching",
-    "measure_file": "measuring",
-}
-"""What a worker does, by the function that it runs."""
 SECONDS = 1.0
 """Between two looks at the tasks."""
 
@@ -59,10 +48,11 @@ class Watched:
         if not callable(getattr(promise, "done", None)):
             return
         called = function.__name__
-        if called not in DOING and arguments and callable(arguments[0]):  # a task that calls another function
+        if called not in VERBS and arguments and callable(arguments[0]):  # a task that calls another function
             called = arguments[0].__name__
         with self._lock:
-            self._open.append((DOING.get(called, called.strip("_").replace("_", " ")), promise))
+            doing = f"{VERBS[called].removesuffix('e')}ing" if called in VERBS else called.strip("_").replace("_", " ")
+            self._open.append((doing, promise))
 
     def said(self) -> str:
         """What workers do, in words; tasks begin in the order in which they were submitted.
