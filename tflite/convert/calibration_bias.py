@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.tflite.files.flatbuffer import Graph, Operator, editable, pack, read_graph
+from tfinv.tflite.convert.fitting_biases import with_kernels
+from tfinv.tflite.files.flatbuffer import Graph, editable, pack, read_graph
 from tfinv.tflite.files.interpreter import Runner
-
-KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-"""Operators whose biases are corrected."""
 
 
 def correct_biases(content: bytes, quantized: bytes, batches: Iterable[NDArray[np.float32]]) -> bytes:
@@ -35,7 +33,7 @@ def correct_biases(content: bytes, quantized: bytes, batches: Iterable[NDArray[n
     graph, rounded = read_graph(content), read_graph(quantized)
     pairs = [
         (operator, other)
-        for operator, other in zip(_with_kernels(graph), _with_kernels(rounded), strict=True)
+        for operator, other in zip(with_kernels(graph), with_kernels(rounded), strict=True)
         if len(operator.inputs) == 3
     ]
     means = _channel_means(graph, {operator.inputs[0] for operator, _ in pairs}, batches)
@@ -79,10 +77,6 @@ def mean_shift(kind: str, error: NDArray[np.float64], means: NDArray[np.float64]
         return error.sum(axis=(0, 1, 2)) * np.repeat(means, outputs // len(means))
     flat = error.reshape(len(error), -1, error.shape[-1]).sum(axis=1)
     return flat @ means
-
-
-def _with_kernels(graph: Graph) -> list[Operator]:
-    return [operator for operator in graph.operators if operator.name in KERNELS]
 
 
 def _channel_means(

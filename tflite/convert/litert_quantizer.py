@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tfinv.tflite.convert.fitting_biases import fit_biases
 from tfinv.tflite.files.flatbuffer import editable, pack, read_graph
 
 Io = Literal["float32", "int8"]
@@ -253,4 +254,5 @@ def _quantize(content: bytes, manager: Any, ranges: Any) -> bytes:
     from litert_quantizer import quantizer
 
     tool = quantizer.Quantizer(content, manager.get_quantization_recipe())
-    return bytes(tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model or b"")
+    made = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model or b""
+    return fit_biases(content, bytes(made))

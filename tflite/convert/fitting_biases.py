@@ -1,0 +1,106 @@
+"""Scales of kernel channels under which the bias still fits into integers."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfinv.tflite.files.flatbuffer import Graph, Operator, editable, pack, read_graph
+from tfinv.tflite.files.tensors import FileTensor
+
+KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""Operators of a kernel and perhaps a bias."""
+STEPS = 2**24
+"""A bias is at most so many of its steps; that of an ordinary channel is some thousands."""
+
+
+def fit_biases(content: bytes, quantized: bytes) -> bytes:
+    r"""The quantized file with biases that the quantizer lost because a channel of their kernel is zero or nearly so.
+
+    The step of a bias is that of the input times that of the channel, which a kernel of zeros makes so small that the
+    bias leaves the integers and the output of the channel is 0 instead of its bias. The step of such a channel becomes
+
+        s_w = \max(s_w, |b| / (2^{24} s_x)),
+
+    which rounds its bias by 2^{-25} and its kernel to at most a few steps.
+
+    Args:
+        content: the float file.
+        quantized: what the quantizer made of it.
+    """
+    before, after = read_graph(content), read_graph(quantized)
+    calls: dict[int, list[_Call]] = {}
+    for operator, other in zip(with_kernels(before), with_kernels(after), strict=True):
+        constants = [index for index in operator.inputs[1:3] if index >= 0 and before.tensors[index].nbytes]
+        if len(constants) < 2:
+            continue
+        source, kernel, bias = (after.tensors[index] for index in other.inputs[:3])
+        if all(tensor.is_quantized for tensor in (source, kernel)) and bias.scales.size:
+            real = before.constant(operator.inputs[2]).astype(np.float64)
+            call = _Call(operator.inputs[1], other.inputs[2], real, float(source.scales[0]))
+            calls.setdefault(other.inputs[1], []).append(call)
+    model = None
+    for index, users in calls.items():
+        kernel = after.tensors[index]
+        least = np.max([np.abs(call.bias) / (STEPS * call.step) for call in users], axis=0)
+        raised = least > kernel.scales if kernel.scales.size > 1 else least.max(keepdims=True) > kernel.scales
+        if not raised.any():
+            continue
+        model = editable(quantized) if model is None else model
+        scales = np.maximum(kernel.scales, least if kernel.scales.size > 1 else least.max()).astype(np.float32)
+        _write(model, index, _levels(before.constant(users[0].kernel), after.constant(index), kernel, scales), scales)
+        for call in users:
+            steps = call.step * scales.astype(np.float64)
+            _write(model, call.place, np.rint(call.bias / steps).astype(after.tensors[call.place].dtype), steps)
+    return quantized if model is None else pack(model)
+
+
+class _Call(NamedTuple):
+    """One use of a kernel.
+
+    Args:
+        kernel: tensor of the kernel in the float file.
+        place: tensor of the bias in the quantized file.
+        bias: `(C,)` real numbers.
+        step: of the input.
+    """
+
+    kernel: int
+    place: int
+    bias: NDArray[np.float64]
+    step: float
+
+
+def _levels(
+    real: NDArray[np.float32], rounded: NDArray[np.float32], kernel: FileTensor, scales: NDArray[np.float32]
+) -> NDArray[np.int8]:
+    """The integers of a kernel: those that it has, and new ones for channels whose scale was raised."""
+    along = [1] * real.ndim
+    along[kernel.axis] = scales.size
+    old, new = (array.astype(np.float64).reshape(along) for array in (kernel.scales, scales))
+    levels = np.where(new > old, real / new, rounded / old)
+    most = 7 if kernel.dtype == "int4" else 127
+    whole = np.clip(np.rint(levels), -most, most).astype(np.int8)
+    if kernel.dtype != "int4":
+        return whole
+    pairs = np.append(whole.reshape(-1), np.zeros(whole.size % 2, np.int8)).reshape(-1, 2) & 0xF
+    return (pairs[:, 0] | (pairs[:, 1] << 4)).astype(np.int8)
+
+
+def _write(model: Any, index: int, values: NDArray[Any], scales: NDArray[np.floating]) -> None:
+    """Give a tensor of the file other numbers and scales; equal constants share a buffer."""
+    tensors = model.subgraphs[0].tensors
+    tensor, data = tensors[index], np.frombuffer(values.tobytes(), np.uint8)
+    if sum(other.buffer == tensor.buffer for other in tensors) > 1:
+        tensor.buffer = len(model.buffers)
+        model.buffers.append(copy.copy(model.buffers[0]))
+    model.buffers[tensor.buffer].data = data
+    tensor.quantization.scale = scales.astype(np.float32)
+
+
+def with_kernels(graph: Graph) -> list[Operator]:
+    """The operators of `KERNELS`, in the order in which they run."""
+    return [operator for operator in graph.operators if operator.name in KERNELS]
