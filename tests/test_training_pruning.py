@@ -156,3 +156,28 @@ def test_a_model_without_kernels_is_refused() -> None:
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image), name="mean")
     with pytest.raises(ValueError, match=r"must have layers with trainable kernels. Received: 'mean'"):
         sparsity(model)
+
+
+@pytest.mark.parametrize("architecture", ["plain", "p4cnn"])
+def test_a_map_without_weights_gives_after_training_what_it_gave_in_training(architecture):
+    keras.utils.set_random_seed(0)
+    few = datasets.load("digits").train.subset(200, seed=0)
+    if architecture == "p4cnn":
+        model, names = models.build("p4cnn", (16, 16, 1), 10, filters=4, seed=0), ("conv1", "bn1")
+    else:
+        inputs = x = keras.Input((16, 16, 1))
+        x = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv2D(6, 3, name="conv")(x))
+        x = keras.layers.GlobalMaxPooling2D()(keras.layers.ReLU()(x))
+        model, names = keras.Model(inputs, keras.layers.Dense(10)(x)), ("conv", "bn")
+    train(model, few, epochs=12, batch_size=20, learning_rate=0.02, callbacks=[Pruning(0.95)], seed=0, progress=False)
+    conv, norm = (model.get_layer(name) for name in names)
+    dead = (keras.ops.convert_to_numpy(conv.kernel).reshape(-1, conv.bias.shape[0]) == 0).all(axis=0)
+    assert dead.any() and not dead.all()
+    mean, bias = (keras.ops.convert_to_numpy(values)[dead] for values in (norm.moving_mean, conv.bias))
+    np.testing.assert_allclose(mean, bias, atol=1e-6)
+    inner = keras.Model(model.inputs, norm.output)
+    outputs = keras.ops.convert_to_numpy(inner(few.x[:64]))
+    maps = np.ptp(outputs, axis=(0, 1, 2)) < 1e-4  # those that are the same everywhere
+    beta = keras.ops.convert_to_numpy(norm.beta)[dead]
+    assert maps.sum() == dead.sum() * (4 if architecture == "p4cnn" else 1)
+    np.testing.assert_allclose(np.unique(outputs[0, 0, 0, maps].round(4)), np.unique(beta.round(4)), atol=2e-4)

@@ -76,6 +76,7 @@ def distilled(
         "teacher": teacher.tfinv_config,
         "epochs": settings.augmented_epochs,
         "temperature": TEMPERATURE,
+        "divergence": "of softmax",
         "seed": seed,
     }
 
@@ -122,7 +123,8 @@ def _student_of(
     distiller = keras.distillation.Distiller(
         teacher=teacher,
         student=student,
-        distillation_losses=keras.distillation.LogitsDistillation(temperature=TEMPERATURE),
+        # An object: given by its name, the divergence is computed of logits as if they were probabilities.
+        distillation_losses=keras.distillation.LogitsDistillation(TEMPERATURE, loss=keras.losses.KLDivergence()),
         student_loss_weight=0.5,
     )
     distiller.compile(

@@ -121,9 +121,10 @@ class ColumnMoments(Statistic):
         from tfinv.statistics.compiled import moment_loop
 
         columns, offset = len(state.shift), np.ravel(state.offset)
-        sums = (array.reshape(columns, -1) for array in (total.mean, total.m2))
-        others = (np.reshape(array, (columns, -1)) for array in (state.shift, state.m2))
-        moment_loop.merge_moments(float(total.count), *sums, float(state.count), offset, *others)
+        mean, m2, shift, other = (
+            np.reshape(array, (columns, -1)) for array in (total.mean, total.m2, state.shift, state.m2)
+        )
+        moment_loop.merge_moments(float(total.count), mean, m2, float(state.count), offset, shift, other)
         return total._replace(count=total.count + state.count)
 
     def without(self, total: Any, part: Any) -> tuple[Any, NDArray[np.bool_]] | None:

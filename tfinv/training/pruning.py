@@ -24,6 +24,11 @@ class Pruning(keras.callbacks.Callback):
     normalization are left alone. A `P4Conv2D` or `P4MConv2D` is pruned in its base kernel, of which its bank holds
     turned copies, so that it stays equivariant. The zeros remain in the file, whose compressed size falls.
 
+    A map whose whole kernel is zero gives its bias everywhere. Batch normalization takes any constant away, so that the
+    bias has no gradient, and Adam makes steps of full size out of what rounding leaves of it. The moving mean lags
+    behind, and the trained network, but not the one in training, would pass a wrong constant on. The bias of such a map
+    is therefore held at the moving mean.
+
     Example:
         >>> from tfinv import datasets, models
         >>> from tfinv.training import Pruning, sparsity, train
@@ -75,6 +80,7 @@ class Pruning(keras.callbacks.Callback):
         self._first, self._last = self.begin * steps, max(self.end * steps, 1.0)
         self._step = 0
         self._kernels = prunable(self.model)
+        self._normalized = normalized_biases(self.model)
         self._masks: list[Tensor] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -84,8 +90,7 @@ class Pruning(keras.callbacks.Callback):
             return
         if not self._masks or (self._step <= self._last and self._step % self.frequency == 0):
             self._draw()
-        for kernel, mask in zip(self._kernels, self._masks, strict=True):
-            kernel.assign(kernel * mask)
+        self._hide()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Reach the final share where the end fell between two drawings."""
@@ -98,8 +103,15 @@ class Pruning(keras.callbacks.Callback):
             keras.ops.convert_to_tensor(magnitude_mask(keras.ops.convert_to_numpy(kernel), share), kernel.dtype)
             for kernel in self._kernels
         ]
+        self._hide()
+
+    def _hide(self) -> None:
+        """Set to zero what the masks hide, and hold the biases of maps that have no weight left."""
         for kernel, mask in zip(self._kernels, self._masks, strict=True):
             kernel.assign(kernel * mask)
+        for kernel, bias, mean in self._normalized:
+            dead = keras.ops.all(keras.ops.reshape(kernel == 0, (-1, bias.shape[0])), axis=0)
+            bias.assign(keras.ops.where(dead, keras.ops.cast(mean, bias.dtype), bias))
 
 
 def polynomial_sparsity(step: float, first: float, last: float, initial: float, final: float) -> float:
@@ -128,6 +140,21 @@ def prunable(model: KerasModel) -> list[keras.Variable]:
     if not kernels:
         raise ValueError(f"the model must have layers with trainable kernels. Received: {model.name!r}")
     return kernels
+
+
+def normalized_biases(model: KerasModel) -> list[tuple[keras.Variable, keras.Variable, keras.Variable]]:
+    """Kernel, bias and moving mean of the layers whose output goes to batch normalization as it is."""
+    found = []
+    for layer in model._flatten_layers(include_self=False):
+        kernels = [weight for weight in layer.trainable_variables if weight.name.endswith("kernel")]
+        bias, activation = getattr(layer, "bias", None), getattr(layer, "activation", None)
+        readers = {node.operation for node in getattr(layer, "_outbound_nodes", ())}
+        means = [getattr(reader, "moving_mean", None) for reader in readers]
+        if len(kernels) == len(means) == 1 and activation in (None, keras.activations.linear):
+            (kernel,), (mean,) = kernels, means
+            if bias is not None and mean is not None and bias.shape == mean.shape:
+                found.append((kernel, bias, mean))
+    return found
 
 
 def sparsity(model: KerasModel) -> dict[str, float]:

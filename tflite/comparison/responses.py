@@ -106,11 +106,11 @@ class Responses:
 
 def _mark_levels(values: NDArray[Any], limits: Limits, used: NDArray[np.bool_]) -> None:
     """Mark in `(C, MOST_LEVELS)` which levels occur in real numbers `(N, C)` that are all levels."""
-    low, per_step = np.float32(limits.low), np.float32(1 / limits.step)
+    low, per_step = float(np.float32(limits.low)), float(np.float32(1 / limits.step))
     if importlib.util.find_spec("numba") is not None:
         from tfinv.tflite.comparison import response_loop
 
         response_loop.mark_levels(np.ascontiguousarray(values, np.float32), low, per_step, used)
         return
-    levels = ((values - low) * per_step + np.float32(0.5)).astype(np.uint8)
+    levels = ((values - np.float32(low)) * np.float32(per_step) + np.float32(0.5)).astype(np.uint8)
     used[np.arange(len(used)), levels] = True
