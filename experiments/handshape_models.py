@@ -74,7 +74,7 @@ def _checks(accuracy: dict[tuple[str, str], Any], versions: Any, models: Any) ->
         ahead = Interval.of(accuracy[first, best] - accuracy[first, name])
         outcome = ahead.within(-CLOSE, CLOSE) if name == "lenet" else ahead.above(0)
         what = f"within ±{100 * CLOSE:.0f} points" if name == "lenet" else "above zero"
-        checks[f"the accuracy of {best} exceeds that of {name} on {first} by {ahead:+.1pt}; {what}"] = outcome
+        checks[f"the accuracy of {best} differs from that of {name} on {first} by {ahead:+.1pt}; {what}"] = outcome
     for version, name in product(versions[1:], models):
         helped = Interval.of(accuracy[version, name] - accuracy[first, name])
         sentence = f"images of {version} in place of {first} change the accuracy of {name} by {helped:+.1pt}"

@@ -44,7 +44,8 @@ def answer(run: Run) -> Finding:
     """Train every variant over seeds on the same images; accuracies and profiles, paired by seed."""
     study, settings = StandardStudy(run), run.settings
     rows, lines, accuracy = [], {}, {}
-    for name, variant in _variants(settings).items():
+    side = study.load(settings.dataset).input_shape[0]
+    for name, variant in _variants(settings, side).items():
         data = study.load(settings.dataset, size=variant["size"])
         options = {key: value for key, value in variant.items() if key != "size"}
         networks = {
@@ -60,7 +61,7 @@ def answer(run: Run) -> Finding:
                 "variant": name,
                 **two_convolutions(variant["size"], variant["kernel_size"], variant["dilation"]),
                 "parameters": next(iter(networks.values())).count_params(),
-                "accuracy": f"{Interval.of(shares):.1%}",
+                "accuracy": f"{Interval.of_shares(shares):.1%}",
                 f"gain over {REFERENCE}": f"{gain:+.1pt}",
                 "normalized variance of the output": str(Interval.of(profiles["logits"])),
                 "its change": f"{moved:+.3f}",
@@ -75,8 +76,13 @@ def answer(run: Run) -> Finding:
     return conclude(claim, _checks(accuracy, lines), pd.DataFrame(rows), "accuracy")
 
 
-def _variants(settings: Any) -> dict[str, dict[str, Any]]:
-    """Options of the network and the input size by the name of the variant; the reference comes first."""
+def _variants(settings: Any, side: int) -> dict[str, dict[str, Any]]:
+    """Options of the network and the input size by the name of the variant; the reference comes first.
+
+    Args:
+        settings: of the experiment.
+        side: of the images as they are; larger ones are named as enlarged.
+    """
     base = {"kernel_size": 3, "dilation": 1, "filters": settings.filters, "dense": settings.dense, "size": 32}
     base["size"] = min(settings.sizes)
     variants = {REFERENCE: base}
@@ -87,7 +93,7 @@ def _variants(settings: Any) -> dict[str, dict[str, Any]]:
         variants[f"{kernel}x{kernel}, dilation 2"] = {**base, "kernel_size": kernel, "dilation": 2}
     for size in settings.sizes:
         if size != base["size"]:
-            variants[f"input {size}"] = {**base, "size": size}
+            variants[f"input {size}{', enlarged' if size > side else ''}"] = {**base, "size": size}
     for filters in settings.widths:
         if filters != base["filters"]:
             variants[f"{filters} channels"] = {**base, "filters": filters}
@@ -100,7 +106,7 @@ def _checks(accuracy: dict[str, Any], lines: dict[str, pd.DataFrame]) -> dict[st
         if name != DILATED and "input" not in name:
             continue
         gain = Interval.of(values - accuracy[REFERENCE])
-        checks[f"the accuracy of {name} exceeds that of {REFERENCE} by {gain:+.1pt}; above zero"] = gain.above(0)
+        checks[f"the accuracy of {name} differs from that of {REFERENCE} by {gain:+.1pt}; above zero"] = gain.above(0)
         moved = change(lines[REFERENCE], lines[name], "logits")
         sentence = f"the output's normalized variance then differs by {moved:+.3f} ({name})"
         checks[f"{sentence}; within ±{MARGIN}"] = moved.within(-MARGIN, MARGIN)
