@@ -183,20 +183,15 @@ def as_if_trained(model: keras.Model) -> None:
     kernel.assign(0.01 * np.random.default_rng(0).normal(size=kernel.shape))
 
 
-def test_int8_loses_the_identity_of_a_spatial_transformer_that_is_not_trained() -> None:
-    """A kernel of zeros gets a scale near 0, at which the bias 3 is beyond int32: the layer gives (0, 0) for (3, 0).
-
-    A float sampler does not mend that; a float last layer of the localisation network does, and so does training.
-    """
+def test_int8_keeps_the_identity_of_a_spatial_transformer_that_is_not_trained() -> None:
+    """Its last layer has a kernel of zeros and a bias of (3, 0): as good as that layer in floating point."""
     model = small("st_cnn", activation="relu")
     assert not model.get_layer("where").kernel.numpy().any()
     reference = tflite.float32(model)
-    assert int8_error(model, reference)[1] < 6
-    assert int8_error(model, reference, float_layers=["transformer"])[1] < 6
-    conversion, decibel = int8_error(model, reference, float_layers=["where"])
+    _, decibel = int8_error(model, reference)
     assert decibel > 20
-    assert {operator.split()[0] for operator in conversion.float_operators} == {"ABS", "NEG", "FULLY_CONNECTED"}
-    assert int8_error(model, reference, float_layers=["where", "transformer"])[1] > decibel + 10
+    assert int8_error(model, reference, float_layers=["where"])[1] < decibel + 1
+    assert int8_error(model, reference, float_layers=["transformer"])[1] > decibel + 10
 
 
 def test_only_elu_stays_float_in_the_int8_file() -> None:
