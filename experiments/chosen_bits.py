@@ -50,7 +50,7 @@ def answer(run: Run) -> Finding:
             if file != "float32":
                 bars.append((name, file, share.mean, share.low, share.high))
     frame = pd.DataFrame(bars, columns=["network", "file", "size", "low", "high"])
-    axes = {"category": "network", "value": "size", "group": "file", "y_label": "size (% of the float file)"}
+    axes = {"category": "network", "value": "size", "group": "file", "y_label": "size, of the float file"}
     save_drawing(run, "size", "bars", frame, percent=True, **axes)
     claim = f"Bits chosen by layer make smaller files than int8 that keep {' and '.join(settings.keep)}."
     table = pd.DataFrame(rows, columns=["network", "file", "bytes", "meets the conditions"])
