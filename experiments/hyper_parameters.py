@@ -77,12 +77,7 @@ def answer(run: Run) -> Finding:
 
 
 def _variants(settings: Any, side: int) -> dict[str, dict[str, Any]]:
-    """Options of the network and the input size by the name of the variant; the reference comes first.
-
-    Args:
-        settings: of the experiment.
-        side: of the images as they are; larger ones are named as enlarged.
-    """
+    """Options by variant, the reference first; inputs larger than the side of the images are named enlarged."""
     base = {"kernel_size": 3, "dilation": 1, "filters": settings.filters, "dense": settings.dense, "size": 32}
     base["size"] = min(settings.sizes)
     variants = {REFERENCE: base}
