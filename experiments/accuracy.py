@@ -63,7 +63,7 @@ def answer(run: Run) -> Finding:
             checks[f"training with {family}s changes {subject} by {gain:+.1pt}; above zero"] = gain.above(0)
             cost = Interval.of(accuracies["plain, upright"] - accuracies[f"{name}, {name}"])
             reference = f"that of a plain {architecture} on upright images"
-            checks[f"it is then {cost:.1%} lower than {reference}; below the margin of 5 points"] = cost.below(0.05)
+            checks[f"it is then {cost:.1pt} lower than {reference}; below the margin of 5 points"] = cost.below(0.05)
         published = dict(zip(CELLS, PUBLISHED.get((study.data.name, architecture), ()), strict=False))
         for name, values in accuracies.items():
             interval, other = Interval.of_shares(values), published.get(name, float("nan"))

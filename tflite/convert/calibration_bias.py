@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfinv.tflite.convert.fitting_biases import with_kernels
-from tfinv.tflite.files.flatbuffer import Graph, editable, pack, read_graph
+from tfinv.tflite.files.flatbuffer import Graph, editable, pack, read_graph, set_data
 from tfinv.tflite.files.interpreter import Runner
 
 
@@ -47,8 +47,8 @@ def correct_biases(content: bytes, quantized: bytes, batches: Iterable[NDArray[n
 
 
 def _set_bias(model: Any, index: int, bias: NDArray[np.float32]) -> None:
-    """Give an operator a bias of its own: equal constants share a buffer, and layers may share a bias."""
-    graph, data = model.subgraphs[0], np.frombuffer(bias.tobytes(), np.uint8)
+    """Give an operator a bias of its own: layers may share one."""
+    graph = model.subgraphs[0]
     operator = graph.operators[index]
     place = int(operator.inputs[2])
     tensor = graph.tensors[place]
@@ -57,11 +57,7 @@ def _set_bias(model: Any, index: int, bias: NDArray[np.float32]) -> None:
         tensor.name = tensor.name + f"_corrected_{index}".encode()
         operator.inputs = [*operator.inputs[:2], len(graph.tensors), *operator.inputs[3:]]
         graph.tensors.append(tensor)
-    if sum(other.buffer == tensor.buffer for other in graph.tensors) > 1:
-        buffer = copy.copy(model.buffers[0])
-        tensor.buffer = len(model.buffers)
-        model.buffers.append(buffer)
-    model.buffers[tensor.buffer].data = data
+    set_data(model, tensor, bias)
 
 
 def mean_shift(kind: str, error: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:

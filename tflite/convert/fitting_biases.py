@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfinv.tflite.files.flatbuffer import Graph, Operator, editable, pack, read_graph
+from tfinv.tflite.files.flatbuffer import Graph, Operator, editable, pack, read_graph, set_data
 from tfinv.tflite.files.tensors import FileTensor
 
 KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -46,11 +45,12 @@ def fit_biases(content: bytes, quantized: bytes) -> bytes:
     for index, users in calls.items():
         kernel = after.tensors[index]
         least = np.max([np.abs(call.bias) / (STEPS * call.step) for call in users], axis=0)
-        raised = least > kernel.scales if kernel.scales.size > 1 else least.max(keepdims=True) > kernel.scales
-        if not raised.any():
+        if kernel.scales.size == 1:
+            least = least.max(keepdims=True)
+        if not (least > kernel.scales).any():
             continue
         model = editable(quantized) if model is None else model
-        scales = np.maximum(kernel.scales, least if kernel.scales.size > 1 else least.max()).astype(np.float32)
+        scales = np.maximum(kernel.scales, least).astype(np.float32)
         _write(model, index, _levels(before.constant(users[0].kernel), after.constant(index), kernel, scales), scales)
         for call in users:
             steps = call.step * scales.astype(np.float64)
@@ -91,13 +91,9 @@ def _levels(
 
 
 def _write(model: Any, index: int, values: NDArray[Any], scales: NDArray[np.floating]) -> None:
-    """Give a tensor of the file other numbers and scales; equal constants share a buffer."""
-    tensors = model.subgraphs[0].tensors
-    tensor, data = tensors[index], np.frombuffer(values.tobytes(), np.uint8)
-    if sum(other.buffer == tensor.buffer for other in tensors) > 1:
-        tensor.buffer = len(model.buffers)
-        model.buffers.append(copy.copy(model.buffers[0]))
-    model.buffers[tensor.buffer].data = data
+    """Give a tensor of the file other numbers and scales."""
+    tensor = model.subgraphs[0].tensors[index]
+    set_data(model, tensor, values)
     tensor.quantization.scale = scales.astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import struct
 from collections import Counter
@@ -207,6 +208,15 @@ def pack(model: Any) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
+
+
+def set_data(model: Any, tensor: Any, values: NDArray[Any]) -> None:
+    """Give a tensor of an `editable` model other numbers; others that share its buffer keep theirs."""
+    if sum(other.buffer == tensor.buffer for other in model.subgraphs[0].tensors) > 1:
+        buffer = copy.copy(model.buffers[0])
+        tensor.buffer = len(model.buffers)
+        model.buffers.append(buffer)
+    model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
 
 
 def declared_outputs(content: bytes) -> tuple[int, ...]:
