@@ -12,8 +12,13 @@ import pytest
 from tflite_models import digits, plain_network, trained
 
 from tfinv import run
-from tfinv.tflite import BitChoice, Output, TFLiteModel, choose_bits, float32, measure_models, sensitivity
+from tfinv.datasets import Split
+from tfinv.tflite import BitChoice, Output, Subsets, TFLiteModel, choose_bits, float32, measure_models, sensitivity
 from tfinv.tflite.studies import choose_bits as module
+from tfinv.tflite.studies.bit_conditions import Seen, parse_keep
+from tfinv.tflite.studies.bit_confirmation import two_parts
+from tfinv.tflite.studies.bit_measuring import MeasuredFile
+from tfinv.tflite.studies.bit_words import confirmation
 
 SET = "rotations(3)"
 KEEP = ("output_profile_increase<2%", "flip_rate<15%", "accuracy_drop<10%", "size_ratio<0.9")
@@ -79,6 +84,49 @@ def test_the_choice_is_the_smallest_of_what_held_and_no_neighbour_that_is_smalle
     assert "has no DEPTHWISE_CONV_2D" in cannot["depthwise_relu"] and not cannot["hidden"]
     single = choice.singles.set_index(["layer", "scheme"])
     assert single.loc[("hidden", "int4"), "bytes_saved"] > single.loc[("hidden", "int8"), "bytes_saved"] > 10_000
+
+
+def test_the_chosen_file_is_measured_on_images_that_the_search_did_not_see(choice, folder):
+    assert choice.confirmed is None and choice.confirmation.empty  # 80 images were given, and all were searched on
+    x, y = digits()
+    given = Split(x[200:360], y[200:360])
+    options = {"schemes": ("int8",), "output": Output(cache=folder / "cache"), "progress": False}
+    found = choose_bits(
+        reference(), x[:64], given, SET, keep=("flip_rate<15%", "size_ratio<0.9"), subsets=Subsets(80, None), **options
+    )
+    searched, others = two_parts(given, 80, 0)
+    assert others is not None and len(searched) == len(others) == 80
+    np.testing.assert_array_equal(searched.x, given.subset(80, 0).x)
+    assert len({image.tobytes() for part in (searched, others) for image in part.x}) == 160
+    files = {"before": reference(), "after": found.conversion}
+    models = {name: TFLiteModel(file, probe=False) for name, file in files.items()}
+    seen = measure_models(models, others, SET, "NormalizedVariance", progress=False)
+    before, after = (seen[name].predictions.transformed[:, [0, 2]] for name in models)
+    (row,) = found.confirmation.to_dict("records")
+    assert row["images"] == found.metadata["other_samples"] == 80 and found.metadata["samples"] == 80
+    np.testing.assert_allclose(row["flip_rate<15%"], (before != after).mean(), atol=1e-12)
+    assert row["holds"] and found.confirmed and "On 80 other images, which the search did not see" in found.verdict[1]
+    assert "those on 80 other images are not" in found.warnings[0]
+    assert "On other images" in found.report(folder / "confirmed").read_text()
+    assert (folder / "confirmed" / "confirmation.csv").read_text().startswith("images,bytes")
+
+
+def test_what_other_images_say_is_told_condition_by_condition():
+    conditions = parse_keep(["flip_rate<5%", "accuracy>90%", "output_profile_increase<2%", "size_ratio<0.5"])
+    seen = {
+        "flip_rate<5%": Seen(0.08, 0.06, 0.1, "fails"),
+        "accuracy>90%": Seen(0.91, 0.88, 0.94, "inconclusive"),
+        "output_profile_increase<2%": Seen(0.01, 0.0, 0.015, "holds"),
+        "size_ratio<0.5": Seen(0.6, 0.6, 0.6, "fails"),
+    }
+    again = MeasuredFile((), 1, seen, (0.0, 0.0, 0.0), 20.0, 0.0, 1.0)
+    (sentence,) = confirmation(conditions, again, 1200)
+    assert sentence == (
+        "On 1,200 other images, which the search did not see: **flip_rate < 5 % does not hold**, 8 % (6 % to 10 %); "
+        "accuracy > 90 % is inconclusive, 91 % (88 % to 94 %); output_profile_increase < 2 % holds too, 1 % (0 % to "
+        "1.5 %)."
+    )
+    assert confirmation(parse_keep("size_ratio<0.5"), again, 1200) == []
 
 
 def test_an_equal_search_goes_on_from_the_cache_and_gives_the_same_file(choice, folder, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,6 @@ from tfinv.commands.effects import refuse_idle
 from tfinv.support.safe_text import printable
 
 if TYPE_CHECKING:
-    import argparse
-
     from tfinv.commands.data import Fitted
 
 EXIT_OK, EXIT_NOT_REACHED = 0, 3
@@ -104,7 +103,7 @@ def choose(options: argparse.Namespace, model: Any, fitted: Fitted, scale: Any) 
         schemes=options.schemes or SCHEMES,
         input_scale=scale,
         measures=shared.measures(options.measures or ["NormalizedVariance"]),
-        subsets=Subsets(measured_samples=options.measured_samples, memory_budget=options.memory_budget),
+        subsets=Subsets(searched_samples(options), options.measured_samples, memory_budget=options.memory_budget),
         sampling=Sampling(options.confidence),
         warping=warping,
         output=Output(options.out, Cache(options.out / "cache", force=options.force), say),
@@ -117,4 +116,16 @@ def choose(options: argparse.Namespace, model: Any, fitted: Fitted, scale: Any) 
     for line in choice.warnings:
         print(printable(f"warning: {line}"), file=sys.stderr)
     print(f"Written to {options.out} in {time.monotonic() - start:.0f} s")
-    return EXIT_OK if choice.holds else EXIT_NOT_REACHED
+    return EXIT_OK if choice.holds and choice.confirmed is not False else EXIT_NOT_REACHED
+
+
+def searched_samples(options: argparse.Namespace) -> int:
+    """On how many images `--keep` searches."""
+    from tfinv.tflite.studies.options import SEARCHED_SAMPLES
+
+    return SEARCHED_SAMPLES if options.max_samples is None else options.max_samples
+
+
+def with_other_images(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with twice the images of the search, so that as many others can confirm what it finds."""
+    return argparse.Namespace(**{**vars(options), "max_samples": 2 * searched_samples(options)})

@@ -55,6 +55,11 @@ class Cache:
         """Whether `get` would load it; with `force` that is so once it was made anew."""
         return self.has(kind, config) and (not self.force or self.path(kind, config) in self._made)
 
+    @property
+    def made(self) -> int:
+        """How many pieces this object made, and did not load."""
+        return len(self._made)
+
     def get(
         self, kind: str, config: Mapping[str, Any], make: Callable[[Path], None], load: Callable[[Path], Value]
     ) -> Value:

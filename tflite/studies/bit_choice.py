@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tfinv.report import Report
 
-_KIND, _VERSION = "tfinv-bits", 1
-_FRAMES = ("layers", "path", "singles", "neighbours", "files")
+_KIND, _VERSION = "tfinv-bits", 2
+_FRAMES = ("layers", "path", "singles", "neighbours", "files", "confirmation")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class BitChoice:
             direction, scheme, bytes, bytes_more`, and the conditions.
         files: one row per file that the chosen one is compared with: `file, bytes, size_ratio, holds`, the conditions,
             `output_change` with its 90 % interval, `output_sqnr_db, flip_rate, transformed_accuracy`.
+        confirmation: the same of the chosen file on other images, `images` of them: one row, or none where the search
+            took all images.
         metadata: settings, versions, hashes.
     """
 
@@ -54,6 +56,7 @@ class BitChoice:
     singles: pd.DataFrame = field(repr=False)
     neighbours: pd.DataFrame = field(repr=False)
     files: pd.DataFrame = field(repr=False)
+    confirmation: pd.DataFrame = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -65,6 +68,15 @@ class BitChoice:
     def holds(self) -> bool:
         """Whether the chosen file meets all conditions, those on its size and latency too."""
         return bool(self.files["holds"].iloc[0])
+
+    @property
+    def confirmed(self) -> bool | None:
+        """Whether all conditions hold on other images too; None where these are missing or too few to decide."""
+        rows = self.confirmation.to_dict("records")
+        outcomes = {row[f"{condition} outcome"] for row in rows for condition in self.metadata["keep"]}
+        if "fails" in outcomes:
+            return False
+        return True if outcomes == {"holds"} else None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write `model.tflite` with its JSON, `recipe.json` for litert-quantizer, and `bits.npz` with the rest.

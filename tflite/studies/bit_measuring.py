@@ -100,6 +100,7 @@ class Bench:
         store: where files and measurements are kept.
         scale: how images become model inputs.
         say: called with a line of text before every measurement.
+        expected: how many files will be measured at most, for that line; 0 to leave it out.
     """
 
     files: MixedFiles
@@ -134,12 +135,13 @@ class Bench:
             words: what it is, for the line of text.
         """
         if schemes not in self._kept:
-            self.say(
-                f"{words} ({len(self._kept) + 1} of at most {max(self.expected, len(self._kept) + 1)}{self._left()})"
-            )
-            start = time.monotonic()
+            number = self.count + 1
+            told = f" ({number} of at most {max(self.expected, number)}{self._left()})" if self.expected else ""
+            self.say(words + told)
+            start, made = time.monotonic(), self.store.made
             self._kept[schemes] = self._look(schemes)
-            self._seconds.append(time.monotonic() - start)
+            if self.store.made > made:
+                self._seconds.append(time.monotonic() - start)
         return self._kept[schemes]
 
     @property
@@ -153,10 +155,12 @@ class Bench:
         return list(self._kept.values())
 
     def _left(self) -> str:
+        """The time that the rest takes at most, by the last files that were not in the cache, but for the slowest."""
         if len(self._seconds) < 3:
             return ""
-        seconds = float(np.mean(self._seconds[-20:])) * max(self.expected - len(self._kept), 1)
-        return f", at most {seconds / 60:.0f} min left" if seconds > 90 else f", at most {seconds:.0f} s left"
+        usual = sorted(self._seconds[-20:])[:-1]
+        seconds = float(np.mean(usual)) * max(self.expected - self.count, 1)
+        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
     def _look(self, schemes: Schemes) -> MeasuredFile:
         conversion = self._file(schemes)

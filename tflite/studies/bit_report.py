@@ -37,7 +37,7 @@ def write(choice: BitChoice, folder: Path) -> Path:
         The path of `report.html`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("layers", "path", "singles", "neighbours", "files"):
+    for name in ("layers", "path", "singles", "neighbours", "files", "confirmation"):
         write_text(folder / f"{name}.csv", to_csv(getattr(choice, name)))
     if (figure := path_figure(choice)) is not None:
         plots.save(figure, folder / "path.png")
@@ -54,6 +54,7 @@ def build(choice: BitChoice) -> Report:
     report = Report("The smallest file that keeps the invariance", subtitle).verdict(choice.verdict)
     report.section("Before you trust it", "\n".join(f"- {text}" for text in choice.warnings))
     _conditions(report, conditions)
+    _confirmation(report, choice, conditions)
     _files(report, choice, conditions)
     _path(report, choice, conditions)
     _layers(report, choice)
@@ -102,6 +103,16 @@ def _conditions(report: Report, conditions: Any) -> None:
         + "\n\nAll against the float32 file on the same images. A condition holds where its whole 90 % interval meets "
         "it, a one-sided test at 5 %; it is inconclusive where only the measured number does.",
     )
+
+
+def _confirmation(report: Report, choice: BitChoice, conditions: Any) -> None:
+    if choice.confirmation.empty:
+        return
+    report.section("On other images", "The chosen file against the float32 file on images that the search did not see.")
+    columns = ["images", "holds", *map(str, _drawn(conditions)), "output_sqnr_db", "flip_rate", "transformed_accuracy"]
+    columns = [name for name in columns if not choice.confirmation[name].isna().all()]
+    formats = {"images": ",.0f", "output_sqnr_db": ".1f", "flip_rate": "{:.2%}", "transformed_accuracy": "{:.2%}"}
+    report.table(_shown(choice.confirmation, columns, _drawn(conditions)), "The chosen file on other images", formats)
 
 
 def _files(report: Report, choice: BitChoice, conditions: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tfinv.tflite.studies import bit_words as words
 from tfinv.tflite.studies.bit_finding import FoundBits
-from tfinv.tflite.studies.bit_measuring import Bench
+from tfinv.tflite.studies.bit_measuring import Bench, MeasuredFile
 from tfinv.tflite.studies.bit_schemes import BIT_SCHEMES, FLOAT
 from tfinv.tflite.studies.bit_search import Schemes, changed
 
@@ -25,6 +25,13 @@ def files_table(bench: Bench, found: FoundBits) -> pd.DataFrame:
     base = bench.files.reference.size
     rows = [{"file": name, "size_ratio": file.size / base, **file.cells()} for name, file in named]
     return pd.DataFrame(rows)
+
+
+def confirmation_table(again: MeasuredFile | None, images: int) -> pd.DataFrame:
+    """One row: the chosen file on so many other images; no row where there are none."""
+    import pandas as pd
+
+    return pd.DataFrame() if again is None else pd.DataFrame([{"images": images, **again.cells()}])
 
 
 def layers_table(bench: Bench, found: FoundBits) -> pd.DataFrame:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _NAMED = 4
 """So many layers are named in a sentence."""
 _TINY = 1e-9
+_OUTCOMES = {"fails": "**{} does not hold**", "inconclusive": "{} is inconclusive", "holds": "{} holds too"}
 
 
 def to_stderr(text: str) -> None:
@@ -49,10 +50,16 @@ def cost(conditions: Sequence[Condition], before: MeasuredFile, after: MeasuredF
 
 def seen_in_words(condition: Condition, seen: Seen) -> str:
     """What a condition is on a file: `"flip_rate 1.2 % (0.8 % to 1.6 %), inconclusive"`."""
-    text = f"{condition.metric} {amount(condition.metric, seen.value)}"
+    text = f"{condition.metric} {_measured(condition, seen)}"
+    return f"{text}, inconclusive" if seen.outcome == "inconclusive" else text
+
+
+def _measured(condition: Condition, seen: Seen) -> str:
+    """A value with its interval: `"1.2 % (0.8 % to 1.6 %)"`."""
+    text = amount(condition.metric, seen.value)
     if seen.low != seen.high and math.isfinite(seen.low + seen.high):
         text += f" ({amount(condition.metric, seen.low)} to {amount(condition.metric, seen.high)})"
-    return f"{text}, inconclusive" if seen.outcome == "inconclusive" else text
+    return text
 
 
 def missed(conditions: Sequence[Condition], file: MeasuredFile) -> str:
@@ -97,6 +104,25 @@ def verdict(
         *(text for text in (_against_uniform(files, chosen, conditions), _against_noise(files, conditions)) if text),
         _search_sentence(steps),
     ]
+
+
+def confirmation(conditions: Sequence[Condition], again: MeasuredFile, images: int) -> list[str]:
+    """What the chosen file is like on images that the search did not see: one sentence, or none to tell.
+
+    Args:
+        conditions: those on size and latency do not count.
+        again: the file on the other images.
+        images: how many these are.
+    """
+    asked = [condition for condition in conditions if condition.metric not in OF_FILES]
+    seen = [(condition, again.seen[str(condition)]) for condition in asked]
+    texts = [
+        f"{told.format(in_words(condition))}, {_measured(condition, one)}"
+        for outcome, told in _OUTCOMES.items()
+        for condition, one in seen
+        if one.outcome == outcome
+    ]
+    return [f"On {images:,} other images, which the search did not see: {'; '.join(texts)}."] if texts else []
 
 
 def _schemes_sentence(chosen: MeasuredFile, groups: Sequence[LayerGroup]) -> str:
@@ -156,19 +182,22 @@ def _search_sentence(steps: Sequence[SearchStep]) -> str:
     return f"The search tried {len(tried)} changes on the whole file: {kept} were kept, {len(tried) - kept} undone."
 
 
-def warnings(conditions: Sequence[Condition], path: pd.DataFrame, measured: int, images: int) -> list[str]:
+def warnings(conditions: Sequence[Condition], path: pd.DataFrame, measured: int, images: int, others: int) -> list[str]:
     """What to know before trusting a choice.
 
     Args:
         conditions: the conditions.
         path: see `BitChoice`.
         measured: number of files that were measured.
-        images: number of images.
+        images: number of images that were searched on.
+        others: number of other images on which the file was measured once more.
     """
-    texts = [
-        f"The file was chosen among {measured} that were measured on the same {images:,} images, so its intervals are "
-        "somewhat too good; measure it on other images before you ship it (`python -m tfinv.run compare`)."
-    ]
+    chosen = f"The file was chosen among {measured} that were measured on the same {images:,} images, so its intervals"
+    if others:
+        texts = [f"{chosen} there are somewhat too good; those on {others:,} other images are not."]
+    else:
+        advice = "measure it on other images before you ship it (`python -m tfinv.run compare`)"
+        texts = [f"{chosen} are somewhat too good; {advice}."]
     undone = path[(path["outcome"] == "undone")]
     for condition in conditions:
         rows = undone[(undone[f"{condition} outcome"] == "inconclusive")]

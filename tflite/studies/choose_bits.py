@@ -27,10 +27,11 @@ from tfinv.tflite.studies import bit_tables as tables
 from tfinv.tflite.studies import bit_words as words
 from tfinv.tflite.studies.bit_choice import BitChoice
 from tfinv.tflite.studies.bit_conditions import parse_keep
+from tfinv.tflite.studies.bit_confirmation import on_other_images, two_parts
 from tfinv.tflite.studies.bit_finding import FoundBits, find_bits
-from tfinv.tflite.studies.bit_measuring import Bench
+from tfinv.tflite.studies.bit_measuring import Bench, MeasuredFile
 from tfinv.tflite.studies.bit_schemes import MixedFiles, choose_schemes, groups_of
-from tfinv.tflite.studies.options import OUTPUT, SUBSETS, Output
+from tfinv.tflite.studies.options import BIT_SUBSETS, OUTPUT, Output
 from tfinv.tflite.studies.pieces import Settings, fingerprint
 from tfinv.transformations import as_set
 
@@ -49,7 +50,7 @@ def choose_bits(
     schemes: str | Sequence[str] = SCHEMES,
     input_scale: Any = "0..1",
     measures: Any = "NormalizedVariance",
-    subsets: Subsets | None = SUBSETS,
+    subsets: Subsets | None = BIT_SUBSETS,
     sampling: Sampling | None = INTERVALS,
     warping: Warping | None = None,
     output: Output | None = OUTPUT,
@@ -62,7 +63,8 @@ def choose_bits(
     then changed one at a time, the change first that saves most bytes for what it costs alone. After every change
     the whole file is measured; a change is kept where the real file is smaller and all conditions hold, and undone
     otherwise. A condition holds where its whole 90 % interval meets it, a one-sided test at 5 %: a change that cannot
-    be decided is undone.
+    be decided is undone. Where `data` holds more images than are searched on, the chosen file is measured once more on
+    as many of the others: what the search saw was the best of many files, and flatters it.
 
     Example:
         >>> from tfinv import datasets, models
@@ -86,8 +88,8 @@ def choose_bits(
         schemes: names of `tfinv.tflite.BIT_SCHEMES` to choose among; float32 is always one of them.
         input_scale: how images in [0, 1] become model inputs, see `TFLiteModel`.
         measures: measures of invariance; `output_profile_increase` is of the first.
-        subsets: how many of the images count for what; by default the output is measured on 300 of them, and answers on
-            all. `layers` and `kernels` are not read.
+        subsets: how many of the images count for what; by default answers are read on 400 of them and the output is
+            measured on 300 of these. `layers` and `kernels` are not read.
         sampling: confidence and kind of the intervals of layer means, see `tfinv.evaluate`.
         warping: padding and interpolation of transformed images, see `tfinv.evaluate`.
         output: a folder for the file; a cache, from which an interrupted search goes on; a function to report to.
@@ -109,7 +111,8 @@ def choose_bits(
     scale = parse_scale(input_scale)
     reference = model if isinstance(model, Conversion) else convert.float32(as_keras_model(model))
     opened = TFLiteModel(reference, input_scale=scale, probe=False)
-    images = as_split(data, opened.input_shape, subsets.max_samples, seed, answering_activation(opened))
+    given = as_split(data, opened.input_shape, None, seed, answering_activation(opened))
+    images, others = two_parts(given, subsets.max_samples, seed)
     few = subset(images, subsets.measured_samples, seed)
     batches = list(calibration_batches(calibration, opened.input_shape, 64, scale))
     groups = groups_of(opened)
@@ -125,9 +128,12 @@ def choose_bits(
     with tempfile.TemporaryDirectory() as folder:
         store = output.cache if isinstance(output.cache, Cache) else Cache(output.cache or Path(folder))
         bench = Bench(files, conditions, (images, few), settings, identity, store, scale, say)
+        found = find_bits(bench, names, len(images))
+        again = None if others is None else on_other_images(bench, found.schemes, others, subsets.measured_samples)
         choice = _choice(
             bench,
-            find_bits(bench, names, len(images)),
+            found,
+            again,
             {
                 "keep": [str(condition) for condition in conditions],
                 "schemes": list(names),
@@ -135,6 +141,7 @@ def choose_bits(
                 "measures": list(keys),
                 "samples": len(images),
                 "measured_samples": len(few),
+                "other_samples": 0 if others is None else len(others),
                 "calibration_images": sum(len(batch) for batch in batches),
                 "confidence": sampling.confidence,
                 "padding": warping.padding,
@@ -150,19 +157,23 @@ def choose_bits(
     return choice
 
 
-def _choice(bench: Bench, found: FoundBits, metadata: Mapping[str, Any]) -> BitChoice:
+def _choice(bench: Bench, found: FoundBits, again: MeasuredFile | None, metadata: Mapping[str, Any]) -> BitChoice:
     """Tables and words of what was found."""
     chosen = bench.look(found.schemes, "chosen")
     files, path = tables.files_table(bench, found), tables.path_table(bench, found)
+    others = metadata["other_samples"]
+    told, *more = words.verdict(bench.conditions, chosen, files, bench.files.groups, found.steps)
+    confirmed = [] if again is None else words.confirmation(bench.conditions, again, others)
     return BitChoice(
         bench.files.make(found.schemes),
         bench.files.recipe(found.schemes),
-        tuple(words.verdict(bench.conditions, chosen, files, bench.files.groups, found.steps)),
-        tuple(words.warnings(bench.conditions, path, bench.count, metadata["samples"])),
+        (told, *confirmed, *more),
+        tuple(words.warnings(bench.conditions, path, bench.count, metadata["samples"], others)),
         tables.layers_table(bench, found),
         path,
         tables.singles_table(bench, found),
         tables.neighbours_table(bench, found),
         files,
+        tables.confirmation_table(again, others),
         {**metadata, "output": bench.output, "files_measured": bench.count},
     )

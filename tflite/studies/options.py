@@ -12,6 +12,10 @@ from tfinv.tflite.comparison.options import Subsets
 
 SUBSETS = Subsets(measured_samples=300)
 """How many images count for what in a study by default: a study measures many files."""
+SEARCHED_SAMPLES = 400
+"""On how many images bits are searched by default."""
+BIT_SUBSETS = Subsets(max_samples=SEARCHED_SAMPLES, measured_samples=300)
+"""How many images count for what in a search for bits by default: it measures hundreds of files."""
 
 
 @dataclass(frozen=True)
