@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def choice(folder: Path) -> BitChoice:
     said: list[str] = []
     found = chosen(folder, report=said.append)
-    assert any("alone: int8" in text and "of at most" in text for text in said)
+    assert any("alone: int8" in text and "of at most" in text and " s left)" in text for text in said)
     return found
 
 
