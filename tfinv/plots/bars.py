@@ -73,6 +73,7 @@ def bars(
         axes.axhline(chance, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), label="chance")
     _category_axis(axes, [str(name) for name in categories], figure.get_figwidth())
     axes.margins(y=0.12)
+    axes.set_xlim(-0.5, len(categories) - 0.5)  # a bar that is missing at an end has its room too
     axes.set(xlabel=category.replace("_", " "), ylabel=y_label or value.replace("_", " "), title=title or "")
     if percent:
         percent_axis(axes, y_label or value)

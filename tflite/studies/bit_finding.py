@@ -172,7 +172,7 @@ def _searched(
 
 def _judged(bench: Bench, schemes: Schemes, goals: Sequence[str]) -> Judged:
     left_out = [str(condition) for condition in bench.conditions if condition.metric in goals]
-    return bench.look(schemes, "search").judged_but(left_out)
+    return bench.look(schemes, f"search: {bench.files.size(schemes):,} bytes").judged_but(left_out)
 
 
 def _none_holds(bench: Bench, found: Candidates) -> str:
@@ -197,13 +197,15 @@ def _by_noise(bench: Bench, found: Candidates, schemes: Schemes) -> Schemes | No
 
 def _neighbours(bench: Bench, options: Alternatives, chosen: Schemes) -> Iterator[tuple[int, str, MeasuredFile]]:
     """Files that differ from the chosen one in one group, by the next scheme that takes fewer or more bytes."""
-    size, here = bench.files.size, bench.files.size(chosen)
+    size, here, neighbours = bench.files.size, bench.files.size(chosen), []
     for number, names in options.items():
         others = {name: size(changed(chosen, number, name)) for name in names if name != chosen[number]}
         fewer = {name: taken for name, taken in others.items() if taken < here}
         more = {name: taken for name, taken in others.items() if taken > here}
         for direction, candidates, pick in (("down", fewer, max), ("up", more, min)):
             if candidates:
-                name = pick(candidates, key=lambda name, known=candidates: known[name])
-                words_of = f"neighbour: {bench.files.groups[number].name} {direction}"
-                yield number, direction, bench.look(changed(chosen, number, name), words_of)
+                neighbours.append((number, direction, pick(candidates, key=lambda name, known=candidates: known[name])))
+    bench.expected = bench.count + len(neighbours)
+    for number, direction, name in neighbours:
+        told = f"neighbour: {bench.files.groups[number].name} {direction}"
+        yield number, direction, bench.look(changed(chosen, number, name), told)
