@@ -68,6 +68,10 @@ def test_the_file_keeps_what_was_asked_as_an_evaluation_of_its_own_tells(choice)
     right = [(m.predictions.upright == labels).mean() for m in (before, after)]
     np.testing.assert_allclose(row["accuracy_drop<10pt"], right[0] - right[1], atol=1e-12)
     assert row["bytes"] == choice.conversion.size == len(choice.conversion.content) and choice.holds
+    turned = [(m.predictions.transformed[:, moved] == labels[:, None]).mean() for m in (before, after)]
+    shares = [f"{100 * share:.3g} %" for share in (right[0], turned[0], right[1], turned[1])]
+    told = "float32 answers {} of the images rightly, and {} of them transformed; the chosen file {} and {}."
+    assert told.format(*shares) in choice.verdict
     np.testing.assert_allclose(row["size_ratio"], choice.conversion.size / reference().size)
 
 
@@ -119,7 +123,7 @@ def test_what_other_images_say_is_told_condition_by_condition():
         "output_profile_increase<2%": Seen(0.01, 0.0, 0.015, "holds"),
         "size_ratio<0.5": Seen(0.6, 0.6, 0.6, "fails"),
     }
-    again = MeasuredFile((), 1, seen, (0.0, 0.0, 0.0), 20.0, 0.0, 1.0)
+    again = MeasuredFile((), 1, seen, (0.0, 0.0, 0.0), 20.0, 0.0, 1.0, 1.0)
     (sentence,) = confirmation(conditions, again, 1200)
     assert sentence == (
         "On 1,200 other images, which the search did not see: **flip_rate < 5 % does not hold**, 8 % (6 % to 10 %); "

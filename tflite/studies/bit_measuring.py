@@ -50,6 +50,7 @@ class MeasuredFile:
         output_change: relative change of the measure at the output: value and 90 % interval.
         sqnr_db: ratio of signal to quantization noise at the output.
         flip_rate: share of transformed images that are answered differently; NaN without classes.
+        accuracy: of untransformed images; NaN without labels.
         transformed_accuracy: NaN without labels.
     """
 
@@ -59,6 +60,7 @@ class MeasuredFile:
     output_change: tuple[float, float, float]
     sqnr_db: float
     flip_rate: float
+    accuracy: float
     transformed_accuracy: float
 
     @property
@@ -84,7 +86,7 @@ class MeasuredFile:
             row |= {f"{text} outcome": seen.outcome, f"{text} needed": seen.needed}
         low_high = dict(zip(("output_change", "output_low", "output_high"), self.output_change, strict=True))
         row |= {**low_high, "output_sqnr_db": self.sqnr_db, "flip_rate": self.flip_rate}
-        return row | {"transformed_accuracy": self.transformed_accuracy}
+        return row | {"accuracy": self.accuracy, "transformed_accuracy": self.transformed_accuracy}
 
 
 @dataclass
@@ -172,9 +174,8 @@ class Bench:
                 1.0 if is_float else self._latency(conversion) / self._latency(self.files.reference)
             )
         seen = look(self.conditions, piece, self.context, facts)
-        flips, accuracy = (self._mean(metric, piece) for metric in ("flip_rate", "transformed_accuracy"))
-        sqnr = self._sqnr(piece)
-        return MeasuredFile(schemes, conversion.size, seen, self._output_change(piece), sqnr, flips, accuracy)
+        answers = (self._mean(metric, piece) for metric in ("flip_rate", "accuracy", "transformed_accuracy"))
+        return MeasuredFile(schemes, conversion.size, seen, self._output_change(piece), self._sqnr(piece), *answers)
 
     def _mean(self, metric: str, piece: Piece) -> float:
         """A mean over images; NaN where the model has no classes, or the images no labels."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tfinv.tflite.studies.bit_choice import BitChoice
 
 _PERCENT = "{:+.2%}"
+_ANSWERS = {"output_sqnr_db": ".1f", "flip_rate": "{:.2%}", "accuracy": "{:.2%}", "transformed_accuracy": "{:.2%}"}
+"""Columns about the output, with their formats."""
 
 
 def write(choice: BitChoice, folder: Path) -> Path:
@@ -109,10 +111,9 @@ def _confirmation(report: Report, choice: BitChoice, conditions: Any) -> None:
     if choice.confirmation.empty:
         return
     report.section("On other images", "The chosen file against the float32 file on images that the search did not see.")
-    columns = ["images", "holds", *map(str, _drawn(conditions)), "output_sqnr_db", "flip_rate", "transformed_accuracy"]
-    columns = [name for name in columns if not choice.confirmation[name].isna().all()]
-    formats = {"images": ",.0f", "output_sqnr_db": ".1f", "flip_rate": "{:.2%}", "transformed_accuracy": "{:.2%}"}
-    report.table(_shown(choice.confirmation, columns, _drawn(conditions)), "The chosen file on other images", formats)
+    known = [name for name in _ANSWERS if not choice.confirmation[name].isna().all()]
+    frame = _shown(choice.confirmation, ["images", "holds", *map(str, _drawn(conditions)), *known], _drawn(conditions))
+    report.table(frame, "The chosen file on other images", {"images": ",.0f", **_ANSWERS})
 
 
 def _files(report: Report, choice: BitChoice, conditions: Any) -> None:
@@ -123,10 +124,9 @@ def _files(report: Report, choice: BitChoice, conditions: Any) -> None:
         "the chosen file.",
     )
     columns = ["file", "bytes", "size_ratio", "holds", *map(str, conditions)]
-    extra = ["output_change", "output_sqnr_db", "flip_rate", "transformed_accuracy"]
+    extra = ["output_change", *_ANSWERS]
     extra = [name for name in extra if np.isfinite(choice.files[name].to_numpy(float)).any()]
-    formats: dict[str, Any] = {"bytes": ",.0f", "size_ratio": "{:.0%}", "output_change": _PERCENT}
-    formats |= {"output_sqnr_db": ".1f", "flip_rate": "{:.2%}", "transformed_accuracy": "{:.2%}"}
+    formats: dict[str, Any] = {"bytes": ",.0f", "size_ratio": "{:.0%}", "output_change": _PERCENT, **_ANSWERS}
     report.table(
         _shown(choice.files, [*columns, *extra], conditions), "The choice beside uniform files and SQNR's", formats
     )

@@ -125,6 +125,20 @@ def confirmation(conditions: Sequence[Condition], again: MeasuredFile, images: i
     return [f"On {images:,} other images, which the search did not see: {'; '.join(texts)}."] if texts else []
 
 
+def right_answers(reference: MeasuredFile, chosen: MeasuredFile) -> list[str]:
+    """How often float32 and the chosen file are right: one sentence; none without labels."""
+    if math.isnan(reference.accuracy):
+        return []
+    upright, transformed = (
+        [amount(name, getattr(file, name)) for file in (reference, chosen)]
+        for name in ("accuracy", "transformed_accuracy")
+    )
+    return [
+        f"float32 answers {upright[0]} of the images rightly, and {transformed[0]} of them transformed; the chosen "
+        f"file {upright[1]} and {transformed[1]}."
+    ]
+
+
 def _schemes_sentence(chosen: MeasuredFile, groups: Sequence[LayerGroup]) -> str:
     by_scheme: dict[str, list[str]] = {}
     for group, name in zip(groups, chosen.schemes, strict=True):

@@ -164,10 +164,11 @@ def _choice(bench: Bench, found: FoundBits, again: MeasuredFile | None, metadata
     others = metadata["other_samples"]
     told, *more = words.verdict(bench.conditions, chosen, files, bench.files.groups, found.steps)
     confirmed = [] if again is None else words.confirmation(bench.conditions, again, others)
+    right = words.right_answers(bench.look(bench.float, ""), chosen)
     return BitChoice(
         bench.files.make(found.schemes),
         bench.files.recipe(found.schemes),
-        (told, *confirmed, *more),
+        (told, *confirmed, *right, *more),
         tuple(words.warnings(bench.conditions, path, bench.count, metadata["samples"], others)),
         tables.layers_table(bench, found),
         path,
