@@ -331,6 +331,23 @@ def test_answers_of_one_image_are_drawn_together(files):
     assert double.accuracy == single.accuracy and twice.output_shape == (None, 2)
 
 
+def test_flips_of_labels_that_repeat_are_no_surer_than_those_of_one():
+    from tfinv.resampling.images import intervals
+    from tfinv.tflite.comparison.flips import flips_by_transformation
+    from tfinv.tflite.comparison.predictions import Predictions
+
+    scores, label = np.random.default_rng(0).random((2, 60, 1, 1)), np.random.default_rng(1).integers(0, 2, (60, 1))
+    before, after = (
+        Predictions.of(two[:, 0], two, from_logits=False, several=True) for two in np.repeat(scores, 3, axis=3)
+    )
+    frame = flips_by_transformation(before, after, np.repeat(label, 3, axis=1).ravel(), ["turned"])
+    was, now = (s[:, 0, 0] > 0.5 for s in scores)
+    harmful = (was == label[:, 0].astype(bool)) & (now != was)
+    (expected,) = intervals(harmful[:, None].astype(np.float64))
+    np.testing.assert_allclose(frame.loc[0, ["harmful", "harmful_low", "harmful_high"]].astype(float), expected)
+    assert expected[2] - expected[1] > 0.15  # 180 answers as if independent: 0.13
+
+
 @pytest.mark.slow
 def test_study_and_quantization_aware_training_count_every_label():
     model, data, labels = with_spread(network()), images(), many_labels()

@@ -244,11 +244,11 @@ def _under_all(
     """What holds under every transformation at once."""
     answers = predictions.transformed
     same = (answers == answers[:, :1]).all(axis=1)
-    estimates = {"consistency_all": _share(same, predictions)}
+    estimates = {"consistency_all": share_of_answers(same, predictions)}
     if labels is None:
         return estimates
     always = correct(answers, labels).all(axis=1)
-    estimates["worst_case_accuracy"] = _share(always, predictions)
+    estimates["worst_case_accuracy"] = share_of_answers(always, predictions)
     if reference is not None:
         change = always.astype(np.float64) - correct(reference.transformed, labels).all(axis=1)
         bounds = paired_interval(change)
@@ -270,8 +270,13 @@ def _at_least(predictions: Predictions, labels: NDArray[np.int64] | None) -> NDA
     return np.array([[number / samples, *wilson(int(number), samples)] for number in reached])
 
 
-def _share(holds: NDArray[np.bool_], predictions: Predictions) -> Estimate:
-    """A share of answers; of several per image with an interval from images drawn anew."""
+def share_of_answers(holds: NDArray[np.bool_], predictions: Predictions) -> Estimate:
+    """A share of answers with its 95 % interval, Wilson's; of several per image from images drawn anew.
+
+    Args:
+        holds: bool `(S,)`, one value an answer.
+        predictions: whose answers these are.
+    """
     if predictions.per_image > 1:
         return Estimate(*map(float, intervals(predictions.by_image(holds[:, None]))[0]))
     count = int(holds.sum())

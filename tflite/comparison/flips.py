@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinv.measures.anova import correct as corrected
-from tfinv.resampling.shares import paired_interval, wilson
+from tfinv.resampling.shares import paired_interval
+from tfinv.tflite.comparison.behaviour import share_of_answers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,19 +57,17 @@ def flips_by_transformation(
 
     Returns:
         One row a transformation: `number, transformation, flips`, and the shares `harmful`, `beneficial`, `neutral`,
-        which add up to `flips`, each with Wilson's 95 % interval as `_low` and `_high`.
+        which add up to `flips`, each with its 95 % interval as `_low` and `_high`, see `share_of_answers`.
     """
     import pandas as pd
 
     kinds = flip_kinds(before.transformed, after.transformed, labels)
-    samples = len(kinds)
     rows = []
     for number, name in enumerate(names):
         row: dict[str, Any] = {"number": number, "transformation": name, "flips": float((kinds[:, number] > 0).mean())}
         for code, kind in enumerate(KINDS, 1):
-            count = int((kinds[:, number] == code).sum())
-            row[kind] = count / samples
-            row[f"{kind}_low"], row[f"{kind}_high"] = wilson(count, samples)
+            share = share_of_answers(kinds[:, number] == code, before)
+            row |= {kind: share.value, f"{kind}_low": share.low, f"{kind}_high": share.high}
         rows.append(row)
     return pd.DataFrame(rows)
 
