@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfinv.tflite import Ranges, TFLiteModel, float32, static_int8, static_int16x8
+from tfinv.tflite import Ranges, TFLiteModel, float32, qat_int8, static_int8, static_int16x8
 from tfinv.tflite.convert.fitting_biases import fit_biases
 from tfinv.tflite.convert.litert_quantizer import ScopeRule, calibrated_ranges, quantize_by_rules
 from tfinv.tflite.files.flatbuffer import read_graph
@@ -20,15 +20,19 @@ def network(least: float = 0.0) -> keras.Model:
     inputs = x = keras.Input((8, 8, 2))
     x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(x)
     x = keras.layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x)
+    x = keras.layers.Conv2DTranspose(3, 2, activation="relu", name="transposed")(x)
     x = keras.layers.Dense(5, name="dense")(keras.layers.Flatten(name="flat")(x))
     model = keras.Model(inputs, x)
-    for name in ("conv", "depthwise", "dense"):
+    for name in NAMES:
         layer = model.get_layer(name)
         kernel, bias = layer.get_weights()
-        flat = kernel.reshape(-1, bias.size)
-        flat[:, 1] = least * np.sign(flat[:, 1])
+        one = kernel[:, :, 1] if name == "transposed" else kernel.reshape(-1, bias.size)[:, 1]
+        one[...] = least * np.sign(one)
         layer.set_weights([kernel, np.linspace(-0.4, 0.9, bias.size).astype(np.float32)])
     return model
+
+
+NAMES = ("conv", "depthwise", "transposed", "dense")
 
 
 def quantized_to_4_bits(model: keras.Model) -> bytes:
@@ -52,9 +56,21 @@ def test_a_channel_without_a_kernel_keeps_its_bias(kind, least):
     model = network(least)
     before, after = TFLiteModel(float32(model)), TFLiteModel(MADE[kind](model))
     found, wanted = after(IMAGES), before(IMAGES)
-    for name in ("conv", "depthwise", "dense"):
+    for name in NAMES:
         step = np.ptp(wanted[name]) / 255
         np.testing.assert_allclose(found[name][..., 1], wanted[name][..., 1], atol=1.01 * step, err_msg=name)
+
+
+@pytest.mark.parametrize("route", ["keras", pytest.param("tfmot", marks=pytest.mark.slow)])
+def test_quantization_aware_training_keeps_the_biases_of_all_channels(route):
+    """TensorFlow's converter spoils those of the other channels of the kernel as well."""
+    model, labels = network(), np.arange(len(IMAGES)) % 5
+    file = qat_int8(model, (IMAGES, labels), epochs=1, learning_rate=1e-9, route=route, progress=False)
+    found, wanted = TFLiteModel(file)(IMAGES), TFLiteModel(float32(model))(IMAGES)
+    for name in NAMES:
+        step = np.ptp(wanted[name]) / 255
+        np.testing.assert_allclose(found[name][..., 1], wanted[name][..., 1], atol=1.51 * step, err_msg=name)
+        np.testing.assert_allclose(found[name], wanted[name], atol=8 * step, err_msg=name)
 
 
 def test_files_without_such_channels_stay_as_they_are():

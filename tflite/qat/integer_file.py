@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tfinv.support.lazy import tf
 from tfinv.support.types import KerasModel
+from tfinv.tflite.convert.fitting_biases import fit_biases, may_lose_biases
 from tfinv.tflite.convert.freezing import convert, freeze_call
 from tfinv.tflite.files.conversion import Conversion
 from tfinv.tflite.files.flatbuffer import Graph, read_graph
@@ -20,6 +21,8 @@ from tfinv.tflite.qat.integer_kernels import use_integer_kernels
 from tfinv.tflite.qat.match_scopes import Steps, match_steps
 
 _CONVERTER_IMAGES = 100
+_MOST_STEPS = 2**30
+"""A bias of fewer steps leaves room for the sum that it is added to; training rounded by the scale that it has."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ def _convert(
     call: Callable[[Any], Any], model: KerasModel, shape: tuple[int, ...], configure: Callable[[Any], None]
 ) -> tuple[bytes, str]:
     content, log = convert(lambda: freeze_call(call, shape), model, configure)
+    if may_lose_biases(content):
+        rounded, _ = convert(lambda: freeze_call(call, shape), model)
+        content = fit_biases(rounded, content, most=_MOST_STEPS)
     return use_integer_kernels(content), log
 
 
