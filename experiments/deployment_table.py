@@ -50,7 +50,7 @@ def answer(run: Run) -> Finding:
                 seen[kind, "variance"].append(float(profile.iloc[-1]))
                 floats = len(file.float_operators)
                 operators[kind] = f"{sum(file.operators.values())}" + (f", {floats} float" if kind != "float32" else "")
-        intervals = {key: Interval.of(values) for key, values in seen.items()}
+        intervals = {key: Interval.of_amounts(values) for key, values in seen.items()}
         for place, kind in enumerate(kind for kind in KINDS if kind in operators):
             told = PUBLISHED[name]
             rows.append(
@@ -68,7 +68,7 @@ def answer(run: Run) -> Finding:
                 }
             )
             if place:
-                share = Interval.of(np.divide(seen[kind, "ms"], seen["float32", "ms"]))
+                share = Interval.of_amounts(np.divide(seen[kind, "ms"], seen["float32", "ms"]))
                 bars.append((name, f"{kind}, here", share.mean, share.low, share.high))
                 bars.append(
                     (name, f"{kind}, published", told.milliseconds[place] / told.milliseconds[0], *2 * [np.nan])
@@ -89,7 +89,7 @@ def _checks(name: str, seen: dict[tuple[str, str], Any]) -> dict[str, bool | Non
     """Sizes and times of int8 by those of float32, beside the published ones; and what int8 does to the output."""
     told = PUBLISHED[name]
     smaller = Interval.of(seen["int8", "MB"] / seen["float32", "MB"])
-    faster = Interval.of(seen["int8", "ms"] / seen["float32", "ms"])
+    faster = Interval.of_amounts(seen["int8", "ms"] / seen["float32", "ms"])
     moved = Interval.of(seen["int8", "variance"] - seen["float32", "variance"])
     size, time = told.megabytes[1] / told.megabytes[0], told.milliseconds[1] / told.milliseconds[0]
     return {

@@ -27,8 +27,9 @@ def test_a_pipe_gets_one_line_however_many_steps_there_are():
     assert re.fullmatch(r"reading: 40 file in 0\.\d s, loss=3\.9\n", done.stderr) and done.stdout == ""
 
 
-def test_a_terminal_gets_a_bar_that_leaves_nothing_behind():
-    text = shown_on_terminal(PROGRAM, 100)
+@pytest.mark.parametrize("columns", [100, 0])  # a terminal of a container may not tell its width
+def test_a_terminal_gets_a_bar_that_leaves_nothing_behind(columns):
+    text = shown_on_terminal(PROGRAM, columns)
     assert re.search(r"reading: +\d+%\|.*\| \d+/40 \[.*file/s, loss=\d\.\d\]", text)
     assert "\n" not in text and text.rstrip("\r").rsplit("\r", 1)[-1].strip() == ""
 

@@ -66,8 +66,20 @@ class Interval:
             >>> print(f"{Interval.of_shares([0.9, 0.99, 1.0]):.1%}")
             96.3% [82.7%, 100.0%]
         """
+        amount = cls.of_amounts(values, confidence)
+        return cls(amount.mean, amount.low, min(amount.high, 1.0), amount.count)
+
+    @classmethod
+    def of_amounts(cls, values: Any, confidence: float = 0.95) -> Interval:
+        """`of` of numbers that are not negative, such as times; neither is its lower end.
+
+        Example:
+            >>> from tfinv.experiments import Interval
+            >>> print(f"{Interval.of_amounts([3.2, 3.3, 9.6]):.1f} ms")
+            5.4 [0.0, 14.5] ms
+        """
         free = cls.of(values, confidence)
-        return cls(free.mean, max(free.low, 0.0), min(free.high, 1.0), free.count)
+        return cls(free.mean, max(free.low, 0.0), free.high, free.count)
 
     def above(self, bound: float) -> bool | None:
         """Whether all of it lies above the bound; None where it contains the bound or there is one seed alone."""

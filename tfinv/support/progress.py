@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from types import TracebackType
 from tqdm import tqdm
 
 from tfinv.support.safe_text import printable
+
+_WIDTH = 80
 
 
 class Progress:
@@ -40,7 +43,9 @@ class Progress:
         self._start = time.monotonic()
         terminal = sys.stderr.isatty()
         self._line = shown and not terminal
-        self._bar = tqdm(total=total, unit=unit, desc=stage, leave=False, disable=not (shown and terminal))
+        self._bar = tqdm(
+            total=total, unit=unit, desc=stage, leave=False, disable=not (shown and terminal), ncols=_columns()
+        )
 
     def advance(self, steps: int = 1) -> None:
         """Count further steps."""
@@ -77,3 +82,11 @@ class Progress:
             seconds = time.monotonic() - self._start
             line = f"{self._stage}: {self.count} {self._unit} in {seconds:.1f} s{self._figures}"
             print(printable(line), file=sys.stderr, flush=True)
+
+
+def _columns() -> int | None:
+    """The width of a bar where the terminal does not tell its own, as in some containers; None where it does."""
+    try:
+        return None if os.get_terminal_size(sys.stderr.fileno()).columns else _WIDTH
+    except (OSError, ValueError):
+        return None
