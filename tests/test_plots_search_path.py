@@ -38,3 +38,10 @@ def test_names_that_would_hide_each_other_are_left_out():
     assert not plots.neighbour_files(neighbours(9), {"flip_rate<5%": 0.05}).axes[0].texts
     with pytest.raises(ValueError, match="must have rows"):
         plots.neighbour_files(neighbours(0), {"flip_rate<5%": 0.05})
+
+
+def test_numbers_of_steps_hide_no_other():
+    sizes = [100_000, 99_900, 99_800, 60_000, 59_900]
+    frame = pd.DataFrame({"outcome": ["start", *["kept"] * 4], "bytes": sizes, "flips": [0.01] * 5})
+    figure = plots.search_path(frame, {"flips": 0.02})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["4", "0"]

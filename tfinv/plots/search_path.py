@@ -24,6 +24,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 _NAMED = 8
 """Up to so many neighbours are named; names of more would hide each other."""
+_ROOM = (0.03, 0.08)
+"""Numbers of steps are at least so far apart, in widths or in heights of the panel."""
 _LONGEST = 20
 """Names are cut to so many characters."""
 _HOLLOW = ("D", "o", "^", "v", "s", "P")
@@ -66,7 +68,8 @@ def search_path(
         TypeError, ValueError: a missing column, no row, no condition.
     """
     need_columns(frame, ("outcome", "bytes", *conditions), "frame")
-    return _figure(frame, conditions, others, labels, factors, title, _draw, "Numbers count the steps.")
+    remark = "Numbers count the steps, where there is room."
+    return _figure(frame, conditions, others, labels, factors, title, _draw, _number, remark)
 
 
 @styled()
@@ -105,7 +108,7 @@ def neighbour_files(
         TypeError, ValueError: a missing column, no row, no condition.
     """
     need_columns(frame, ("layer", "to", "bytes", "holds", *conditions), "frame")
-    return _figure(frame, conditions, others, labels, factors, title, _draw_neighbours, "")
+    return _figure(frame, conditions, others, labels, factors, title, _draw_neighbours, _name, "")
 
 
 def _figure(
@@ -116,6 +119,7 @@ def _figure(
     factors: Mapping[str, float] | None,
     title: str | None,
     draw: Callable[[Axes, pd.DataFrame, str, float], None],
+    label: Callable[[Axes, pd.DataFrame, str, float], None],
     remark: str,
 ) -> Figure:
     """One panel per condition, with its limit and further files."""
@@ -131,6 +135,7 @@ def _figure(
         axes.axhline(factor * limit, color=INK, linewidth=1, linestyle=(0, (4, 2)), label="limit")
         axes.set_ylabel((labels or {}).get(column, column))
         axes.margins(0.1, 0.12)
+        label(axes, frame, column, factor)
     panels[-1].set_xlabel("size of the file, KiB")
     panels[0].set_title(title or "")
     entries: dict[str, Any] = {}
@@ -151,9 +156,19 @@ def _draw(axes: Axes, frame: pd.DataFrame, column: str, factor: float) -> None:
         rows = (frame["outcome"] == outcome).to_numpy(bool)
         if rows.any():
             axes.scatter(sizes[rows], values[rows], s=34, zorder=3, linewidth=0, **look)
-    for number, (size, value) in enumerate(zip(sizes, values, strict=True)):
-        if good[number] and np.isfinite(value):
-            axes.annotate(str(number), (size, value), (4, 4), textcoords="offset points", fontsize=7, color=MUTED)
+
+
+def _number(axes: Axes, frame: pd.DataFrame, column: str, factor: float) -> None:
+    """Number the steps that were kept: the last one, and then those whose numbers hide no other."""
+    points = np.stack([numbers(frame, "bytes") / 1024, factor * numbers(frame, column)], axis=1)
+    limits = np.array([axes.get_xlim(), axes.get_ylim()])
+    places = (points - limits[:, 0]) / np.ptp(limits, axis=1)
+    kept = np.flatnonzero((frame["outcome"] != "undone").to_numpy(bool) & np.isfinite(points[:, 1]))
+    numbered: list[int] = []
+    for step in [*kept[-1:], *kept[:-1]]:
+        if all((np.abs(places[step] - places[other]) > _ROOM).any() for other in numbered):
+            numbered.append(step)
+            axes.annotate(str(step), tuple(points[step]), (4, 4), textcoords="offset points", fontsize=7, color=MUTED)
 
 
 def _draw_neighbours(axes: Axes, frame: pd.DataFrame, column: str, factor: float) -> None:
@@ -167,8 +182,13 @@ def _draw_neighbours(axes: Axes, frame: pd.DataFrame, column: str, factor: float
     for rows, look in looks:
         if rows.any():
             axes.scatter(sizes[rows], values[rows], s=34, zorder=3, linewidth=0, **look)
+
+
+def _name(axes: Axes, frame: pd.DataFrame, column: str, factor: float) -> None:
+    """Name neighbours where there are few."""
     if len(frame) > _NAMED:
         return
+    sizes, values = numbers(frame, "bytes") / 1024, factor * numbers(frame, column)
     middle = (sizes.min() + sizes.max()) / 2
     for name, scheme, size, value in zip(frame["layer"], frame["to"], sizes, values, strict=True):
         if np.isfinite(value):
