@@ -268,3 +268,12 @@ def test_a_memory_budget_that_is_too_small_for_chosen_layers_offers_the_flag(
     assert run.main([*arguments, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "for layer 'conv' alone" in error and "--memory-budget for more of the memory, --layers" in error
+
+
+@pytest.mark.parametrize("option", ["--max-samples=0", "--measured-samples=-1", "--seed=-1"])
+def test_a_number_out_of_range_is_refused_by_the_name_of_its_option(option, capsys):
+    assert run.main(["measure", "--model", "no.keras", "--data", "digits", "--out", "no", option]) == 2
+    name, given = option.split("=")
+    least = 0 if name == "--seed" else 1
+    told = f"tfinv: {name} must be a whole number of at least {least}. Received: {given}\n"
+    assert capsys.readouterr().err == told

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfinv.commands.arguments import add_workers
-from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.effects import Whole, parse, refuse_idle
 from tfinv.experiment import PRESETS, Experiment, output_folder, run_experiment
 from tfinv.support.extensions import load_file
 from tfinv.support.faults import one_line
@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the experiment to change")
     parser.add_argument("--out", type=Path, help="output folder; default: runs/<experiment>")
     parser.add_argument("--cache", type=Path, help="folder of trained models and results that runs share")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random; default: 0")
+    parser.add_argument("--seed", type=Whole(0), default=0, help="seed of everything random; default: 0")
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="scale of the run; default: cpu")
     parser.add_argument("--smoke", action="store_true", help="short for --preset smoke: seconds, not a result")
     parser.add_argument("--force", action="store_true", help="make everything anew instead of re-using finished stages")

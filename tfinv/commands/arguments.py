@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfinv.commands.effects import Whole
 from tfinv.support.extensions import load_named
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentPa
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--out", type=Path, required=True, help="output folder")
-    made.add_argument("--seed", type=int, default=0, help="seed of everything random; default: 0")
+    made.add_argument("--seed", type=Whole(0), default=0, help="seed of everything random; default: 0")
     made.add_argument("--quiet", action="store_true", help="no progress bars")
     return made
 
@@ -43,7 +44,7 @@ def parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentPa
 def add_data(made: argparse.ArgumentParser) -> None:
     """`--data` and what goes with it."""
     made.add_argument("--data", required=True, help=DATA_HELP)
-    made.add_argument("--max-samples", type=int, help="use a stratified subset of so many images")
+    made.add_argument("--max-samples", type=Whole(1), help="use a stratified subset of so many images")
     made.add_argument(
         "--labels",
         type=Path,
@@ -54,7 +55,7 @@ def add_data(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--input-size",
         nargs=2,
-        type=int,
+        type=Whole(1),
         metavar=("HEIGHT", "WIDTH"),
         help="size of the images, for models that leave it open",
     )
@@ -71,7 +72,7 @@ def add_measuring(made: argparse.ArgumentParser, samples: int | None, confidence
     made.add_argument("--layers", nargs="+", help="names, globs or layer types to measure; default: all")
     made.add_argument(
         "--measured-samples",
-        type=int,
+        type=Whole(1),
         default=samples,
         help=f"measure layers on so many of the images; answers are of all; default: {samples or 'all'}",
     )
@@ -109,7 +110,7 @@ def add_kernels(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument(
         "--kernel-samples",
-        type=int,
+        type=Whole(1),
         default=100,
         help="compare kernel sets on so many images, because reference and tflm take 10 to 60 times as long as "
         "xnnpack; default: 100",

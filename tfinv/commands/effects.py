@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 _UNSET = object()
+
+
+class Whole:
+    """The type of an option that is a whole number, at least so large; `parse` refuses smaller ones."""
+
+    __name__ = "int"  # of what argparse says where it is none
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def __call__(self, text: str) -> int:
+        return int(text)
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
@@ -24,6 +37,9 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
     Args:
         parser: of a command.
         arguments: what the user wrote.
+
+    Raises:
+        ValueError: a number below the least of its option, see `Whole`.
     """
     names = [action.dest for action in parser._actions if action.dest != "help"]
     blank = argparse.Namespace(**dict.fromkeys(names, _UNSET))
@@ -39,7 +55,18 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
         if getattr(options, name) is _UNSET:
             setattr(options, name, parser.get_default(name))
     options.given = given
+    for action in parser._actions:
+        if isinstance(action.type, Whole) and action.dest in given:
+            _check_least(action, getattr(options, action.dest))
     return options
+
+
+def _check_least(action: argparse.Action, value: Any) -> None:
+    assert isinstance(action.type, Whole)
+    for number in value if isinstance(value, list) else [value]:
+        if number < action.type.least:
+            flag = action.option_strings[0]
+            raise ValueError(f"{flag} must be a whole number of at least {action.type.least}. Received: {number}")
 
 
 def refuse_idle(options: argparse.Namespace, reasons: Mapping[str, str | bool | None]) -> None:

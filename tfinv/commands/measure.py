@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfinv.commands import arguments as shared
 from tfinv.commands import parts
-from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.effects import Whole, parse, refuse_idle
 from tfinv.commands.outputs import add_fixed_inputs, add_output, measure_outputs, stated
 from tfinv.support.safe_text import printable
 
@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K/N",
         help="measure the K-th of N parts of the images alone, into --out; python -m tfinv.run merge joins the parts",
     )
-    parser.add_argument("--batch-size", type=int, help="images per block under all transformations")
+    parser.add_argument("--batch-size", type=Whole(1), help="images per block under all transformations")
     return parser
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tfinv.commands import arguments as shared
 from tfinv.commands import choose_bits
 from tfinv.commands.deciding import add_deciding, check_margin, idle_margin
-from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.effects import Whole, parse, refuse_idle
 from tfinv.commands.outputs import add_output, stated
 from tfinv.support.safe_text import printable
 
@@ -59,9 +59,9 @@ def main(arguments: Sequence[str]) -> int:
     shared.add_measuring(parser, 300, 0.95)
     shared.add_kernels(parser)
     shared.add_full_precision(parser)
-    parser.add_argument("--train-samples", type=int, help="train and calibrate on so many training images")
-    parser.add_argument("--calibration-samples", type=int, default=200, help="images that calibrate; default: 200")
-    parser.add_argument("--epochs", type=int, default=1, help="of recipes that train; default: 1")
+    parser.add_argument("--train-samples", type=Whole(1), help="train and calibrate on so many training images")
+    parser.add_argument("--calibration-samples", type=Whole(1), default=200, help="images that calibrate; default: 200")
+    parser.add_argument("--epochs", type=Whole(1), default=1, help="of recipes that train; default: 1")
     parser.add_argument("--learning-rate", type=float, default=1e-4, help="of recipes that train; default: 0.0001")
     parser.add_argument(
         "--sensitivity",

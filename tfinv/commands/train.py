@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfinv.commands import arguments as shared
-from tfinv.commands.effects import parse, refuse_idle
+from tfinv.commands.effects import Whole, parse, refuse_idle
 from tfinv.support.files import write_json, write_text
 
 _EPILOG = """\
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--data", required=True, help=shared.DATA_HELP)
     parser.add_argument("--augmentation", help=f"train on random members of {shared.TRANSFORMATIONS_HELP}")
-    parser.add_argument("--epochs", type=int, default=10, help="default: 10")
-    parser.add_argument("--batch-size", type=int, default=64, help="default: 64")
+    parser.add_argument("--epochs", type=Whole(1), default=10, help="default: 10")
+    parser.add_argument("--batch-size", type=Whole(1), default=64, help="default: 64")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: 0.001")
     parser.add_argument("--min-accuracy", type=float, help="start again, at most 3 times, below this test accuracy")
-    parser.add_argument("--patience", type=int, help="stop after so many epochs without a lower test loss")
+    parser.add_argument("--patience", type=Whole(1), help="stop after so many epochs without a lower test loss")
     parser.add_argument(
         "--invariance-loss",
         type=float,
