@@ -194,9 +194,11 @@ def test_the_command_line_writes_everything_and_tells_what_is_not_reached(folder
     np.savez(folder / "data.npz", x=(255 * x[:160]).astype(np.uint8), y=y[:160])
     command = ["tflite", "--model", str(folder / "model.keras"), "--data", str(folder / "data.npz"), "--quiet"]
     command += ["--transformations", SET, "--schemes", "int8", "--out", str(folder / "out"), "--keep"]
-    assert run.main([*command, "flip_rate<40%", "size_ratio<0.1"]) == 3
-    assert "Not reached: size_ratio < 0.1 of float32" in capsys.readouterr().out
-    for name in ("model.tflite", "recipe.json", "bits.npz", "path.png", "report.html", "report.md", "neighbours.csv"):
+    assert run.main([*command, "flip_rate<40%", "size_ratio<0.1", "--max-samples", "16"]) == 3
+    told = capsys.readouterr().out
+    assert "Not reached: size_ratio < 0.1 of float32" in told and "On 16 other images" in told
+    files = ("model.tflite", "recipe.json", "bits.npz", "path.png", "report.html", "report.md", "neighbours.csv")
+    for name in (*files, "confirmation.csv"):
         assert (folder / "out" / name).is_file()
     assert run.main([*command, "flip_rate<40%", "--epochs", "3"]) == 2
     assert "--keep chooses bits instead of following recipes" in capsys.readouterr().err
