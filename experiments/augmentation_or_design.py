@@ -11,7 +11,7 @@ Expected: no network is more accurate than SimpleConv with augmentation, whether
     python -m tfinv.run augmentation_or_design
     python -m tfinv.run augmentation_or_design networks=p4cnn sizes=100,300,1000
 
-Duration on 2 cores: smoke 1 min, cpu 35 min (estimated), full (a GPU) 20 h.
+Duration on 2 cores: smoke 1 min, cpu 35 min (estimated from 47 min on one core), full (a GPU) 20 h.
 """
 
 from __future__ import annotations
