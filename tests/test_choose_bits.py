@@ -102,6 +102,7 @@ def test_the_chosen_file_is_measured_on_images_that_the_search_did_not_see(choic
     assert others is not None and len(searched) == len(others) == 80
     np.testing.assert_array_equal(searched.x, given.subset(80, 0).x)
     assert len({image.tobytes() for part in (searched, others) for image in part.x}) == 160
+    assert two_parts(given, 131, 0)[1] is None  # 29 are too few
     files = {"before": reference(), "after": found.conversion}
     models = {name: TFLiteModel(file, probe=False) for name, file in files.items()}
     seen = measure_models(models, others, SET, "NormalizedVariance", progress=False)

@@ -43,7 +43,7 @@ class BitChoice:
         files: one row per file that the chosen one is compared with: `file, bytes, size_ratio, holds`, the conditions,
             `output_change` with its 90 % interval, `output_sqnr_db, flip_rate, accuracy, transformed_accuracy`.
         confirmation: the same of the chosen file on other images, `images` of them: one row, or none where the search
-            took all images.
+            took nearly all images.
         metadata: settings, versions, hashes.
     """
 

@@ -15,6 +15,9 @@ from tfinv.tflite.studies.pieces import fingerprint
 if TYPE_CHECKING:
     from tfinv.datasets import Split
 
+FEWEST = 30
+"""Fewer other images decide nothing, unless the search itself took fewer."""
+
 
 def two_parts(images: Split, count: int | None, seed: int) -> tuple[Split, Split | None]:
     """Images to search on, and others to confirm what was found, as many where there are so many.
@@ -25,10 +28,12 @@ def two_parts(images: Split, count: int | None, seed: int) -> tuple[Split, Split
         seed: draws both stratified subsets.
 
     Returns:
-        The images of the search, as `Split.subset` draws them, and the others; None where none is left.
+        The images of the search, as `Split.subset` draws them, and the others; None where too few are left.
     """
     if count is None or count >= len(images):
         return images, None
+    if len(images) - count < min(count, FEWEST):
+        return images.subset(count, seed), None
     drawn = stratified_sample(images.y, len(images), count, seed)
     rest = images.take(np.setdiff1d(np.arange(len(images)), drawn))
     return images.take(drawn), subset(rest, count, seed)
