@@ -12,7 +12,7 @@ profiles are relative, and what two networks of one kind differ by is taken off 
     python -m tfinv.run transformation_regression
     python -m tfinv.run transformation_regression regressed=rotation seeds=5
 
-Duration on 2 cores: smoke 30 s, cpu 35 min (estimated), full (a GPU is advised) 20 h.
+Duration on 2 cores: smoke 30 s, cpu 25 min (10 with `--workers 2`), full (a GPU is advised) 20 h.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ EXPERIMENT = Experiment(
     question="Are networks that must tell the transformation more same-equivariant than networks that classify?",
     run=answer,
     source="thesis and 2021 experiments, task of same-equivariance (regression of the transformation's parameters)",
-    minutes={"smoke": 0.5, "cpu": 35, "full": 1200},
+    minutes={"smoke": 0.5, "cpu": 25, "full": 1200},
     **standard(
         {"other": "digits", "other_size": 4, "regression_epochs": 2, "regressed": ("rotation",)},
         {"regression_epochs": 45},
