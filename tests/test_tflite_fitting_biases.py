@@ -12,6 +12,7 @@ from tfinv.tflite.convert.litert_quantizer import ScopeRule, calibrated_ranges, 
 from tfinv.tflite.files.flatbuffer import read_graph
 
 IMAGES = np.random.default_rng(0).random((24, 8, 8, 2), np.float32)
+NAMES = ("conv", "depthwise", "transposed", "dense")
 
 
 def network(least: float = 0.0) -> keras.Model:
@@ -30,9 +31,6 @@ def network(least: float = 0.0) -> keras.Model:
         one[...] = least * np.sign(one)
         layer.set_weights([kernel, np.linspace(-0.4, 0.9, bias.size).astype(np.float32)])
     return model
-
-
-NAMES = ("conv", "depthwise", "transposed", "dense")
 
 
 def quantized_to_4_bits(model: keras.Model) -> bytes:

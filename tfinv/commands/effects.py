@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from tfinv.support.checks import whole_number
 
 _UNSET = object()
 
@@ -57,16 +58,10 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
     options.given = given
     for action in parser._actions:
         if isinstance(action.type, Whole) and action.dest in given:
-            _check_least(action, getattr(options, action.dest))
+            value = getattr(options, action.dest)
+            for number in value if isinstance(value, list) else [value]:
+                whole_number(action.option_strings[0], number, action.type.least)
     return options
-
-
-def _check_least(action: argparse.Action, value: Any) -> None:
-    assert isinstance(action.type, Whole)
-    for number in value if isinstance(value, list) else [value]:
-        if number < action.type.least:
-            flag = action.option_strings[0]
-            raise ValueError(f"{flag} must be a whole number of at least {action.type.least}. Received: {number}")
 
 
 def refuse_idle(options: argparse.Namespace, reasons: Mapping[str, str | bool | None]) -> None:

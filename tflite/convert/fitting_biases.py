@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ def may_lose_biases(quantized: bytes) -> bool:
         quantized: a `.tflite` file.
     """
     graph = read_graph(quantized)
-    kernels = (graph.tensors[operator.inputs[_PLACES[operator.name][1]]] for operator in _perhaps_biased(graph))
+    kernels = (graph.tensors[operator.inputs[_PLACES[operator.name][1]]] for operator in with_kernels(graph, _PLACES))
     return any((kernel.scales < _SMALL).any() for kernel in kernels if kernel.is_quantized)
 
 
@@ -48,7 +49,7 @@ def fit_biases(content: bytes, quantized: bytes, most: int = STEPS) -> bytes:
     """
     before, after = read_graph(content), read_graph(quantized)
     calls: dict[int, list[_Call]] = {}
-    for operator, other in zip(_perhaps_biased(before), _perhaps_biased(after), strict=True):
+    for operator, other in zip(with_kernels(before, _PLACES), with_kernels(after, _PLACES), strict=True):
         _, kernel_place, bias_place = places = _PLACES[operator.name]
         if any(len(one.inputs) <= bias_place or one.inputs[bias_place] < 0 for one in (operator, other)):
             continue
@@ -117,11 +118,6 @@ def _write(model: Any, index: int, values: NDArray[Any], scales: NDArray[np.floa
     tensor.quantization.scale = scales.astype(np.float32)
 
 
-def with_kernels(graph: Graph) -> list[Operator]:
-    """The operators of `KERNELS`, in the order in which they run."""
-    return [operator for operator in graph.operators if operator.name in KERNELS]
-
-
-def _perhaps_biased(graph: Graph) -> list[Operator]:
-    """The operators of `_PLACES`, in the order in which they run."""
-    return [operator for operator in graph.operators if operator.name in _PLACES]
+def with_kernels(graph: Graph, names: Collection[str] = KERNELS) -> list[Operator]:
+    """The operators of these names, in the order in which they run."""
+    return [operator for operator in graph.operators if operator.name in names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,16 @@ def to_integer_file(
         ValueError: a layer cannot be converted; it is named.
     """
     images = images[:: max(1, len(images) // _CONVERTER_IMAGES)]
+    file = _to_integers(call, model, images, steps, output, io)
+    if not may_lose_biases(file.content):
+        return file
+    rounded, _ = convert(lambda: freeze_call(call, images.shape[1:]), model)
+    return replace(file, content=fit_biases(rounded, file.content, most=_MOST_STEPS))
+
+
+def _to_integers(
+    call: Callable[[Any], Any], model: KerasModel, images: NDArray[np.float32], steps: Steps, output: str, io: str
+) -> IntegerFile:
     content, log = _convert(call, model, images.shape[1:], lambda converter: _integer(converter, io))
     left = _float_layers(read_graph(content), steps, output)
     if not left:
@@ -84,9 +94,6 @@ def _convert(
     call: Callable[[Any], Any], model: KerasModel, shape: tuple[int, ...], configure: Callable[[Any], None]
 ) -> tuple[bytes, str]:
     content, log = convert(lambda: freeze_call(call, shape), model, configure)
-    if may_lose_biases(content):
-        rounded, _ = convert(lambda: freeze_call(call, shape), model)
-        content = fit_biases(rounded, content, most=_MOST_STEPS)
     return use_integer_kernels(content), log
 
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from tfinv.datasets.as_split import subset
 from tfinv.datasets.sampling import stratified_sample
-from tfinv.tflite.studies.bit_measuring import Bench, MeasuredFile
+from tfinv.tflite.studies.bit_measuring import Bench, MeasuredFile, void
 from tfinv.tflite.studies.bit_search import Schemes
-from tfinv.tflite.studies.pieces import fingerprint
 
 if TYPE_CHECKING:
     from tfinv.datasets import Split
@@ -32,11 +31,10 @@ def two_parts(images: Split, count: int | None, seed: int) -> tuple[Split, Split
     """
     if count is None or count >= len(images):
         return images, None
-    if len(images) - count < min(count, FEWEST):
-        return images.subset(count, seed), None
     drawn = stratified_sample(images.y, len(images), count, seed)
-    rest = images.take(np.setdiff1d(np.arange(len(images)), drawn))
-    return images.take(drawn), subset(rest, count, seed)
+    rest = np.setdiff1d(np.arange(len(images)), drawn)
+    others = None if len(rest) < min(count, FEWEST) else subset(images.take(rest), count, seed)
+    return images.take(drawn), others
 
 
 def on_other_images(bench: Bench, schemes: Schemes, others: Split, measured_samples: int | None) -> MeasuredFile:
@@ -48,10 +46,9 @@ def on_other_images(bench: Bench, schemes: Schemes, others: Split, measured_samp
         others: images that the search did not see.
         measured_samples: measure layers on a stratified subset of so many of them; None for all.
     """
-    few = subset(others, measured_samples, bench.settings.seed)
-    identity = {"test": fingerprint(others.x, others.y), "measured": fingerprint(few.x, few.y)}
-    identity["calibration"] = bench.identity["calibration"]
+    images = others, subset(others, measured_samples, bench.settings.seed)
     bench.say(f"the chosen file on {len(others):,} other images")
-    images, said = (others, few), lambda _: None
-    other = Bench(bench.files, bench.conditions, images, bench.settings, identity, bench.store, bench.scale, said)
+    other = Bench(
+        bench.files, bench.conditions, images, bench.settings, bench.calibration, bench.store, bench.scale, void
+    )
     return other.look(schemes, "")

@@ -31,7 +31,7 @@ from tfinv.tflite.studies.bit_conditions import (
 )
 from tfinv.tflite.studies.bit_schemes import FLOAT, MixedFiles
 from tfinv.tflite.studies.bit_search import Judged, Schemes
-from tfinv.tflite.studies.pieces import Piece, Settings, measured
+from tfinv.tflite.studies.pieces import Piece, Settings, fingerprint, measured
 from tfinv.tflite.studies.recipes import REFERENCE
 from tfinv.uncertainty import layer_rows
 
@@ -98,7 +98,7 @@ class Bench:
         conditions: what is looked at.
         images: those for predictions, and those whose activations are measured.
         settings: how to measure.
-        identity: hashes of images and of the calibration.
+        calibration: hash of the calibration.
         store: where files and measurements are kept.
         scale: how images become model inputs.
         say: called with a line of text before every measurement.
@@ -109,7 +109,7 @@ class Bench:
     conditions: Sequence[Condition]
     images: tuple[Split, Split]
     settings: Settings
-    identity: Mapping[str, str]
+    calibration: str
     store: Cache
     scale: Any
     say: Callable[[str], None]
@@ -123,7 +123,10 @@ class Bench:
         if not needs_all_layers(self.conditions):
             self.settings = Settings(**{**vars(self.settings), "layers": [self.output]})
         kept = "all" if self.settings.layers is None else self.output
-        self.identity = {**self.identity, "measured": f"{self.identity['measured']}-{kept}"}
+        all_images, few = self.images
+        self.hashes = {"test": fingerprint(all_images.x, all_images.y), "measured": fingerprint(few.x, few.y)}
+        self.hashes["calibration"] = self.calibration
+        self._identity = {**self.hashes, "measured": f"{self.hashes['measured']}-{kept}"}
         self._reference = reference
         self.float = (FLOAT,) * len(self.files.groups)
         self._piece = self._measure(self.files.reference, REFERENCE)
@@ -213,13 +216,13 @@ class Bench:
         return {
             "reference": self.files.reference.sha256,
             "schemes": list(schemes),
-            "calibration": self.identity["calibration"],
+            "calibration": self.calibration,
             "version": versions("tfinv", "litert-quantizer"),
         }
 
     def _measure(self, conversion: Conversion, name: str) -> Piece:
         return measured(
-            self.store, name, conversion, {}, self._reference, self.images, self.settings, self.identity, False
+            self.store, name, conversion, {}, self._reference, self.images, self.settings, self._identity, False
         )
 
     def _latency(self, conversion: Conversion) -> float:

@@ -123,11 +123,9 @@ def choose_bits(
     settings = Settings(
         transformations, keys, sampling, warping, subsets.fidelity_samples, seed, None, subsets.memory_budget
     )
-    identity = {"test": fingerprint(images.x, images.y), "measured": fingerprint(few.x, few.y)}
-    identity["calibration"] = fingerprint(*batches)
     with tempfile.TemporaryDirectory() as folder:
         store = output.cache if isinstance(output.cache, Cache) else Cache(output.cache or Path(folder))
-        bench = Bench(files, conditions, (images, few), settings, identity, store, scale, say)
+        bench = Bench(files, conditions, (images, few), settings, fingerprint(*batches), store, scale, say)
         found = find_bits(bench, names, len(images))
         again = None if others is None else on_other_images(bench, found.schemes, others, subsets.measured_samples)
         choice = _choice(
@@ -148,7 +146,7 @@ def choose_bits(
                 "interpolation": warping.interpolation,
                 "input_scale": scale.text,
                 "seed": seed,
-                "hashes": {**identity, "reference": reference.sha256},
+                "hashes": {**bench.hashes, "reference": reference.sha256},
                 "environment": describe_environment(),
             },
         )
